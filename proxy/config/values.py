@@ -1,0 +1,42 @@
+"""The scalar types of routes.yaml that YAML itself does not have."""
+
+from __future__ import annotations
+
+
+class Duration(float):
+    """Seconds; written `250ms`, `3s`, `10m` or `1h` in the file."""
+
+
+class Url(str):
+    """An absolute http or https URL without a trailing slash, query or credentials."""
+
+
+class Secret:
+    """A value that must never be seen: `repr`, `str`, formatting and errors show stars. Truthy when it is set."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """The value itself; call it only where it goes on the wire."""
+        return self._value
+
+    def __bool__(self) -> bool:
+        return bool(self._value)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and self._value == other._value
+
+    def __hash__(self) -> int:
+        return hash((Secret, self._value))
+
+    def __repr__(self) -> str:
+        return "Secret('***')" if self._value else "Secret('')"
+
+    def __str__(self) -> str:
+        return "***" if self._value else ""
+
+    def __reduce__(self) -> str | tuple[object, ...]:
+        raise TypeError("a Secret is not pickled: read it again from the environment")
