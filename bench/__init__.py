@@ -1,0 +1,1 @@
+"""What every published number was measured with: `make bench`, and `python -m bench.soak`."""

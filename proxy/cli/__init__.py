@@ -1,0 +1,21 @@
+"""The command line: `pointsman serve | init | check | explain`, one file for each command."""
+
+from __future__ import annotations
+
+import click
+
+from proxy import __version__
+from proxy.cli.check import check
+from proxy.cli.explain import explain
+from proxy.cli.init import init
+from proxy.cli.serve import serve
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="pointsman")
+def main() -> None:
+    """Pointsman: each request goes to the model that fits it."""
+
+
+for command in (serve, init, check, explain):
+    main.add_command(command)

@@ -1,0 +1,88 @@
+"""`pointsman explain "prompt"`: where would it go, and why?"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from proxy.cli.options import config_option, load_or_exit
+from proxy.cli.prompt import PromptRouter
+from proxy.errors import ProxyError
+from proxy.routing.router import AUTO
+
+_BAR = 24
+
+
+@click.command()
+@click.argument("prompt")
+@config_option
+@click.option("--model", default=AUTO, show_default=True, help="The model name that the client asks for.")
+@click.option("--header", "-H", "headers", multiple=True, metavar="NAME:VALUE", help="A request header; repeatable.")
+@click.option("--json", "as_json", is_flag=True, help="What POST /v1/route answers, for scripts.")
+def explain(prompt: str, config_path: Path, model: str, headers: tuple[str, ...], as_json: bool) -> None:
+    """Show which route PROMPT takes and why; '-' reads it from standard input. Nothing is sent."""
+    config = load_or_exit(config_path)
+    text = sys.stdin.read() if prompt == "-" else prompt
+    try:
+        explained = PromptRouter(config).explain(text, model=model, headers=_parse_headers(headers))
+    except ProxyError as error:
+        raise click.ClickException(str(error)) from None
+    if as_json:
+        click.echo(json.dumps(explained, ensure_ascii=False))
+    else:
+        _show(Console(), explained)
+
+
+def _parse_headers(lines: tuple[str, ...]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for line in lines:
+        name, colon, value = line.partition(":")
+        if not colon or not name.strip():
+            raise click.BadParameter(f"{line!r} is not NAME:VALUE", param_hint="--header")
+        found[name.strip().lower()] = value.strip()
+    return found
+
+
+def _show(console: Console, explained: dict[str, Any]) -> None:
+    target = explained["candidates"][0]["targets"][0]
+    console.print(
+        Text.assemble(
+            (explained["route"], "bold cyan"), " → ", (explained["model"], "bold green"), (f"  {target}", "dim"),
+            ("  because: ", "dim"), explained["reason"],
+        )
+    )  # fmt: skip
+    console.print()
+    rules = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    for rule in explained["rules"]:
+        mark = Text("✓", "bold green") if rule["matched"] else Text("·", "dim")
+        rules.add_row(mark, Text(rule["route"], "bold" if rule["matched"] else ""), Text(rule["why"], "dim"))
+    if explained["route"] == "default":
+        rules.add_row(Text("✓", "bold green"), Text("default", "bold"), Text("no route above applies", "dim"))
+    console.print(rules)
+    if explained["topics"]:
+        console.print()
+        console.print(_topic_bars(explained))
+    timings = "  ".join(f"{stage} {ms:.1f} ms" for stage, ms in explained["timings_ms"].items())
+    console.print(Text(f"\nabout {explained['tokens']:,} tokens  {timings}", "dim"))
+
+
+def _topic_bars(explained: dict[str, Any]) -> Table:
+    """Every topic's score as a bar; the best one's threshold as a mark on it."""
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    threshold = explained["topic"]["threshold"]
+    for place, topic in enumerate(explained["topics"]):
+        filled = round(topic["score"] * _BAR)
+        is_best = place == 0
+        passes = is_best and topic["score"] >= threshold
+        bar = Text("█" * filled, "green" if passes else "yellow" if is_best else "dim")
+        bar.append("░" * (_BAR - filled), "dim")
+        verdict = f"{'reaches' if passes else 'below'} its threshold {threshold:.2f}" if is_best else ""
+        table.add_row(Text(topic["name"]), bar, Text(f"{topic['score']:.2f}"), Text(verdict, "dim"))
+    return table

@@ -1,0 +1,42 @@
+"""What several commands share: finding routes.yaml, and saying what is wrong with it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+import click
+
+from proxy.config import Config, ConfigError, load_config
+
+EXIT_BAD_CONFIG = 2
+
+config_option = click.option(
+    "--config",
+    "-c",
+    "config_path",
+    type=click.Path(path_type=Path),
+    default=Path("routes.yaml"),
+    show_default=True,
+    envvar="POINTSMAN_CONFIG",
+    show_envvar=True,
+    help="The routing file.",
+)
+
+
+def load_or_exit(path: Path) -> Config:
+    """The file's config; else every error on standard error, and exit code 2."""
+    try:
+        return load_config(path, os.environ)
+    except ConfigError as error:
+        exit_with(error)
+
+
+def exit_with(error: ConfigError) -> NoReturn:
+    """Show every problem of a file and end with exit code 2."""
+    click.echo(str(error), err=True)
+    count = len(error.problems)
+    click.echo(f"{count} {'problem' if count == 1 else 'problems'} found.", err=True)
+    sys.exit(EXIT_BAD_CONFIG)

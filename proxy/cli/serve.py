@@ -1,0 +1,146 @@
+"""`pointsman serve`: run the proxy, on real upstreams or on simulated ones."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import click
+import msgspec
+import uvicorn
+from starlette.applications import Starlette
+from uvicorn.supervisors import Multiprocess
+
+from proxy.cli.options import config_option, load_or_exit
+from proxy.config import Config, ConfigError, Secret, load_config
+from proxy.config.values import Url
+from proxy.shipped import shipped
+from proxy.telemetry.log import LogFormat, configure_logging
+
+
+@click.command()
+@config_option
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="0 takes a free one.")
+@click.option("--workers", type=click.IntRange(1, 256), default=1, show_default=True, help="Processes.")
+@click.option("--demo", is_flag=True, help="Answer from simulated upstreams: no key, nothing leaves this machine.")
+@click.option(
+    "--log", "log_format", type=click.Choice(["auto", "json", "pretty"]), default="auto", show_default=True,
+    help="auto: pretty on a terminal, else JSON.",
+)  # fmt: skip
+@click.option(
+    "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True,
+    help="warning leaves out the line for each request.",
+)  # fmt: skip
+def serve(
+    config_path: Path, host: str, port: int, workers: int, demo: bool, log_format: LogFormat, log_level: str
+) -> None:
+    """Run the proxy. With --demo and no routes.yaml in sight, the starter file is used."""
+    if demo and not config_path.exists() and config_path == Path("routes.yaml"):
+        config_path = shipped("routes.yaml")
+    config = load_or_exit(config_path)
+    with contextlib.ExitStack() as stack:
+        simulator = stack.enter_context(_simulator()) if demo else None
+        if workers > 1:
+            # prometheus_client reads this when it is first imported, in each worker.
+            os.environ["PROMETHEUS_MULTIPROC_DIR"] = stack.enter_context(
+                tempfile.TemporaryDirectory(prefix="pointsman-metrics-")
+            )
+        server_config = uvicorn.Config(
+            # The workers are new processes, which read the file themselves: a config with secrets is not pickled.
+            partial(worker_app, config_path, simulator, log_format, log_level),
+            factory=True,
+            host=host,
+            port=port,
+            workers=workers,
+            loop="uvloop" if sys.platform != "win32" else "auto",
+            http="httptools",
+            ws="none",
+            lifespan="on",
+            log_config=None,
+            access_log=False,
+            # The upstream's own pass; these would double them.
+            server_header=False,
+            date_header=False,
+            # Whose address a client claims to have is nothing that routing reads.
+            proxy_headers=False,
+            timeout_keep_alive=75,
+        )
+        configure_logging(log_format, level=log_level)
+        socket = server_config.bind_socket()
+        stack.callback(socket.close)
+        _greet(config, f"http://{host}:{socket.getsockname()[1]}", simulator)
+        if workers > 1:
+            Multiprocess(server_config, sockets=[socket]).run()
+        else:
+            uvicorn.Server(server_config).run(sockets=[socket])
+
+
+def worker_app(config_path: Path, simulator: str | None, log_format: LogFormat, log_level: str) -> Starlette:
+    """
+    The app, made in the process that runs it.
+
+    Args:
+        config_path: routes.yaml.
+        simulator: where the simulated upstreams listen; None for the real ones.
+        log_format: as on the command line.
+        log_level: as on the command line.
+    """
+    # Imported here so that prometheus_client first sees the environment of the process that counts.
+    from proxy.app import build_app
+
+    configure_logging(log_format, level=log_level)
+    try:
+        config = load_config(config_path, os.environ)
+    except ConfigError as error:
+        raise SystemExit(str(error)) from None
+    return build_app(on_simulator(config, simulator) if simulator else config)
+
+
+def on_simulator(config: Config, url: str) -> Config:
+    """The same config with every upstream replaced by a simulated one of its name, which gets no key."""
+    upstreams = {
+        name: msgspec.structs.replace(upstream, base_url=Url(f"{url}/{name}/v1"), api_key=Secret(""))
+        for name, upstream in config.upstreams.items()
+    }
+    return msgspec.structs.replace(config, upstreams=upstreams)
+
+
+@contextlib.contextmanager
+def _simulator() -> Iterator[str]:
+    """Simulated upstreams in a process of their own; its URL, until the block ends."""
+    process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+        [sys.executable, "-m", "proxy.simulator", "--port", "0", "--parent-watch"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdin is not None
+    try:
+        line = process.stdout.readline()
+        if "http://" not in line:
+            raise click.ClickException("The simulated upstreams did not start.")
+        yield line[line.index("http://") :].strip()
+    finally:
+        process.stdin.close()
+        process.terminate()
+        process.wait(timeout=10)
+        process.stdout.close()
+
+
+def _greet(config: Config, url: str, simulator: str | None) -> None:
+    where = f"simulated upstreams at {simulator}" if simulator else ", ".join(config.upstreams)
+    click.echo(
+        f"Pointsman listens on {url}\n"
+        f"  base_url  {url}/v1\n"
+        f"  models    auto, {', '.join(config.models)}\n"
+        f"  answers   {where}\n",
+        err=True,
+    )

@@ -1,0 +1,270 @@
+"""
+What the types cannot know: whether the names exist, and whether the rules make sense together.
+
+Every rule is a function over the config and a `Judge`, listed in `judge`. It reports and goes on, so that all
+mistakes are said at once; and it meets `BROKEN` wherever a value could not be read, about which nothing may be
+said again.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable
+
+from proxy.config.problems import Path, Report, choices, did_you_mean, quote
+from proxy.config.reach import canonical, covers, is_everything
+from proxy.config.schema import Config, Model, Range, When
+from proxy.config.tree import Scalar, Tree
+from proxy.config.typed import BROKEN
+
+__all__ = ["AUTO", "DEFAULT", "judge"]
+
+AUTO = "auto"
+"""The model name that clients send to be routed."""
+
+DEFAULT = "default"
+"""What decisions, metrics and tests call the route of whatever no route takes."""
+
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
+_ENDPOINTS = ("/chat/completions", "/completions")
+
+
+def judge(config: Config, tree: Tree, report: Report) -> None:
+    """
+    Report everything in `config` that contradicts itself.
+
+    Args:
+        config: as the file says, with BROKEN in place of what could not be read.
+        tree: where it says so.
+        report: holds the problems of reading already.
+    """
+    file = Judge(tree, report)
+    _upstreams(config, file)
+    _models(config, file)
+    _topics(config, file)
+    _routes(config, file)
+    _reach(config, file)
+    _tests(config, file)
+    file.name(("default",), config.default, config.models, "model")
+    for path, glob in _each(("rewrite",), config.rewrite):  # an empty list is fine: then only `auto` is routed
+        _glob(path, glob, file)
+
+
+class Judge:
+    """What the rules share: saying something about the value at a path."""
+
+    def __init__(self, tree: Tree, report: Report) -> None:
+        self._tree, self._report = tree, report
+        # Reading is over: what the rules add must not make a route look unreadable to the rules that follow.
+        self._unsound = report.unsound()
+
+    def say(self, path: Path, message: str) -> None:
+        self._report.add(self._tree.place(path), path, message)
+
+    def say_of_key(self, path: Path, message: str) -> None:
+        """Like `say`, of the key that `path` ends with."""
+        self._report.add(self._tree.key_place(path), path, message)
+
+    def is_readable(self, path: Path) -> bool:
+        """Whether everything at `path` could be read."""
+        return path not in self._unsound
+
+    def line(self, path: Path) -> int:
+        return self._tree.place(path).line
+
+    def variable(self, path: Path) -> str | None:
+        """What is written at `path` if the environment has a part in it: its value may not be shown."""
+        node = self._tree.node(path)
+        return quote(node.text)[1:-1] if isinstance(node, Scalar) and "${" in node.text else None
+
+    def name(
+        self, path: Path, name: str, names: Collection[str], kind: str, showable: Collection[str] | None = None
+    ) -> None:
+        """
+        Say so when `name` is not one of `names`, which are all that the file has of this kind.
+
+        Args:
+            showable: those that a message may show; all of them when None.
+        """
+        if name is BROKEN or name in names:
+            return
+        names = names if showable is None else showable
+        written = self.variable(path)
+        # Nor compared with near names, for those would tell it.
+        near = None if written else did_you_mean(name, names)
+        shown = written or quote(name)
+        if near:
+            hint = f"; did you mean {quote(near)}?"
+        elif names:
+            hint = f"; there {'is' if len(names) == 1 else 'are'} {choices(map(quote, names), last='and')}"
+        else:
+            hint = f"; the file has no {kind}s"
+        self.say(path, f"no {kind} is called {shown}{hint}")
+
+
+def _upstreams(config: Config, file: Judge) -> None:
+    for name, upstream in config.upstreams.items():
+        url = upstream.base_url
+        for endpoint in _ENDPOINTS:
+            if url is not BROKEN and url.endswith(endpoint):
+                message = f"ends with {endpoint}, which is added to each request; leave it off"
+                file.say(("upstreams", name, "base_url"), message)
+                break
+
+
+def _models(config: Config, file: Judge) -> None:
+    for name, model in config.models.items():
+        path: Path = ("models", name)
+        if name == AUTO:
+            file.say_of_key(path, f"the name {AUTO!r} is reserved: clients send it to be routed; choose another")
+        if model is BROKEN:
+            continue
+        if model.target is None and model.targets is None:
+            file.say(path, "needs 'target', or 'targets' for several")
+        elif model.target is not None and model.targets is not None:
+            file.say_of_key((*path, "targets"), "cannot stand beside 'target'; put all of them under 'targets'")
+        _targets(path, model, config, file)
+
+
+def _targets(path: Path, model: Model, config: Config, file: Judge) -> None:
+    if model.target is not None:
+        file.name((*path, "target", "upstream"), model.target.upstream, config.upstreams, "upstream")
+    seen: dict[tuple[str, str], int] = {}
+    for index, target in enumerate(model.targets or ()):
+        where: Path = (*path, "targets", index)
+        file.name((*where, "upstream"), target.upstream, config.upstreams, "upstream")
+        if target.upstream is BROKEN or target.name is BROKEN:
+            continue
+        first = seen.setdefault((target.upstream, target.name), index)
+        if first != index:
+            message = f"the same upstream and name as targets[{first}] on line {file.line((*path, 'targets', first))}"
+            file.say(where, f"{message}; give that one more 'weight'")
+
+
+def _topics(config: Config, file: Judge) -> None:
+    seen: dict[str, tuple[str, int]] = {}
+    for name, topic in config.topics.items():
+        for index, example in enumerate(topic.examples):
+            if example is BROKEN:
+                continue
+            path: Path = ("topics", name, "examples", index)
+            # The embedder's tokenizer folds letter case and white space, so these are one text to it.
+            text = " ".join(example.lower().split())
+            if not text:
+                file.say(path, "nothing but white space")
+                continue
+            other, first = seen.setdefault(text, (name, index))
+            if other != name:
+                line = file.line(("topics", other, "examples", first))
+                message = f"the same example as in topic {quote(other)} on line {line}"
+                file.say(path, f"{message}; the two could never be told apart")
+
+
+def _routes(config: Config, file: Judge) -> None:
+    seen: dict[str, int] = {}
+    for index, route in enumerate(config.routes):
+        path: Path = ("routes", index)
+        if route is BROKEN:
+            continue
+        file.name((*path, "use"), route.use, config.models, "model")
+        _when((*path, "when"), route.when, config, file)
+        if route.name is BROKEN:
+            continue
+        if route.name == DEFAULT:
+            message = f"the name {DEFAULT!r} is reserved for what no route takes; choose another"
+            file.say((*path, "name"), message)
+        first = seen.setdefault(route.name, index)
+        if first != index:
+            message = f"the same name as routes[{first}] on line {file.line(('routes', first, 'name'))}"
+            file.say((*path, "name"), message)
+
+
+def _when(path: Path, when: When, config: Config, file: Judge) -> None:
+    """The conditions of one route; where conditions come to hold conditions, this calls itself."""
+    for where, name in _each((*path, "topic"), when.topic):
+        file.name(where, name, config.topics, "topic")
+    _globs((*path, "topic"), when.topic, file, "topic")
+    _globs((*path, "model"), when.model, file)
+    _headers((*path, "header"), when.header, file)
+    _range((*path, "tokens"), when.tokens, file)
+
+
+def _each(path: Path, value: str | tuple[str, ...] | None) -> Iterable[tuple[Path, str]]:
+    """Each text of a value that is one text or a list of them, with its path."""
+    if value is None:
+        return ()
+    if isinstance(value, str):
+        return ((path, value),)
+    return tuple(((*path, index), each) for index, each in enumerate(value))
+
+
+def _globs(path: Path, value: str | tuple[str, ...] | None, file: Judge, kind: str = "glob") -> None:
+    if value is None or value is BROKEN:
+        return
+    if value == ():
+        file.say(path, f"an empty list matches nothing; write a {kind}, or leave the key out")
+    for where, glob in _each(path, value):
+        _glob(where, glob, file, kind)
+
+
+def _glob(path: Path, glob: str, file: Judge, kind: str = "glob") -> None:
+    if glob is not BROKEN and not glob.strip():
+        file.say(path, f"an empty {kind} matches nothing")
+
+
+def _headers(path: Path, headers: dict[str, str | tuple[str, ...]] | None, file: Judge) -> None:
+    if headers is None or headers is BROKEN:
+        return
+    if not headers:
+        file.say(path, "names no header; write one, or leave the key out")
+    seen: dict[str, str] = {}
+    for name, globs in headers.items():
+        where: Path = (*path, name)
+        if not _TOKEN.fullmatch(name):
+            file.say_of_key(where, f"{quote(name)} is not a header name; those have letters, digits and - only")
+        first = seen.setdefault(name.lower(), name)
+        if first != name:
+            file.say_of_key(where, f"the same header as {quote(first)}: letter case does not matter")
+        _globs(where, globs, file)
+
+
+def _range(path: Path, limits: Range | None, file: Judge) -> None:
+    if limits is None or limits is BROKEN or limits.min is BROKEN or limits.max is BROKEN:
+        return
+    if limits.min is None and limits.max is None:
+        file.say(path, "needs 'min', 'max' or both")
+    elif limits.min is not None and limits.max is not None and limits.min > limits.max:
+        file.say(path, "'min' is above 'max', so nothing is between them")
+
+
+def _reach(config: Config, file: Judge) -> None:
+    """Routes that no request can reach, because an earlier one takes all that they would."""
+    # A route that could not be read in full may be meant to take less than it seems to, or something else.
+    readable = [index for index, _ in enumerate(config.routes) if file.is_readable(("routes", index))]
+    whens = {index: canonical(config.routes[index].when) for index in readable}
+    for position, index in enumerate(readable):
+        for earlier in readable[:position]:
+            if not covers(whens[earlier], whens[index]):
+                continue
+            name = file.variable(("routes", earlier, "name")) or quote(config.routes[earlier].name)
+            by = f"routes[{earlier}] {name} on line {file.line(('routes', earlier))}"
+            if is_everything(whens[earlier]):
+                reason = "has no conditions and takes every request; move it to the end"
+            elif whens[earlier] == whens[index]:
+                reason = "has the same conditions"
+            else:
+                reason = "takes every request that this one would; move this one before it"
+            file.say(("routes", index), f"never reached: {by} {reason}")
+            break
+
+
+def _tests(config: Config, file: Judge) -> None:
+    if config.routes is BROKEN:
+        return
+    names: Collection[str] = [*dict.fromkeys(route.name for route in config.routes), DEFAULT]
+    if BROKEN in names:
+        names = BROKEN  # a name that could not be read may be the one that is meant
+    hidden = {route.name for index, route in enumerate(config.routes) if file.variable(("routes", index, "name"))}
+    showable = [name for name in names if name not in hidden]
+    for index, test in enumerate(config.tests):
+        file.name(("tests", index, "route"), test.route, names, "route", showable)

@@ -1,0 +1,160 @@
+"""
+Text to one value: numbers, true and false, and the types of values.py.
+
+Each function returns the value or raises `Unfit`. A message starts with what the file has (`str(scalar)`, which
+hides what came from the environment) and ends, where there is one, with the way out.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+from proxy.config.tree import Scalar
+from proxy.config.values import Duration, Secret, Url
+
+__all__ = [
+    "CUSTOM",
+    "Unfit",
+    "looks_like_float",
+    "looks_like_int",
+    "to_bool",
+    "to_float",
+    "to_int",
+    "to_text",
+]
+
+# YAML 1.2 without its octal and hexadecimal: in this format nothing is counted in those, so `0o17` and `017` are
+# slips. YAML 1.1 would also take 1_000 and 1:30 for numbers.
+_INT = re.compile(r"[-+]?(?:0|[1-9][0-9]*)")
+_FLOAT = re.compile(r"[-+]?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
+_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?|\.[0-9]+)(ms|s|m|h)")
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_LONGEST_DURATION_S = 366 * 24 * 3600.0
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
+_NOT_IN_URL = re.compile(r"[\x00-\x20\x7f-\xa0\\<>\"{}|^`]")
+
+_BOOL_WORDS = {"yes": "true", "on": "true", "y": "true", "no": "false", "off": "false", "n": "false"}
+
+
+class Unfit(Exception):
+    """The scalar is no value of the type; the message says why and quotes no secret."""
+
+
+def to_text(scalar: Scalar) -> str:
+    """What is written is the text: `no`, `42` and `1:30` stay as they are."""
+    if scalar.is_null:
+        raise Unfit(f'expected text, found {scalar.text}; write "{scalar.text}" in quotes for the word')
+    return scalar.text
+
+
+def looks_like_int(scalar: Scalar) -> bool:
+    return scalar.plain and _INT.fullmatch(scalar.text) is not None
+
+
+def looks_like_float(scalar: Scalar) -> bool:
+    return scalar.plain and _FLOAT.fullmatch(scalar.text) is not None
+
+
+def to_int(scalar: Scalar) -> int:
+    if not looks_like_int(scalar):
+        if looks_like_float(scalar):
+            raise Unfit(f"expected a whole number, found {_bare(scalar)}")
+        raise Unfit(f"expected a whole number, found {scalar}{_number_hint(scalar)}")
+    if len(scalar.text) > 20:  # beyond 64 bits; and Python refuses to read more than 4,300 digits
+        raise Unfit(f"{_bare(scalar)} is too large")
+    return int(scalar.text)
+
+
+def to_float(scalar: Scalar) -> float:
+    if not looks_like_float(scalar):
+        raise Unfit(f"expected a number, found {scalar}{_number_hint(scalar)}")
+    value = float(scalar.text)
+    if math.isinf(value):
+        raise Unfit(f"{_bare(scalar)} is too large")
+    return value
+
+
+def to_bool(scalar: Scalar) -> bool:
+    if scalar.plain and scalar.text.lower() in ("true", "false"):
+        return scalar.text.lower() == "true"
+    hint = ""
+    if scalar.written is None:
+        word = _BOOL_WORDS.get(scalar.text.lower())
+        if scalar.text.lower() in ("true", "false"):
+            hint = "; leave the quotes out"
+        elif word is not None:
+            hint = f"; write {word}"
+    raise Unfit(f"expected true or false, found {scalar}{hint}")
+
+
+def _bare(scalar: Scalar) -> str:
+    """A number as it is written, without quotes."""
+    return str(scalar) if scalar.written is not None else str(scalar)[1:-1]
+
+
+def _number_hint(scalar: Scalar) -> str:
+    if scalar.written is not None:
+        return ""
+    text = scalar.text
+    if _FLOAT.fullmatch(text):
+        return "; leave the quotes out"
+    if _FLOAT.fullmatch(text.replace("_", "").replace(",", "")):
+        return f"; write {text.replace('_', '').replace(',', '')}"
+    if re.fullmatch(r"[-+]?0[0-9xob][0-9a-fA-F_]*", text):
+        return "; write it as a decimal number without a leading zero"
+    return ""
+
+
+def _to_duration(scalar: Scalar) -> Duration:
+    match = _DURATION.fullmatch(scalar.text.strip())
+    if match is None:
+        hint = ""
+        if scalar.written is None and _DURATION.fullmatch(scalar.text.removeprefix("-")):
+            raise Unfit(f"{_bare(scalar)} is not above zero")
+        if scalar.written is None and _FLOAT.fullmatch(scalar.text) and not scalar.text.startswith(("-", "+")):
+            hint = f"; write {scalar.text}s for seconds or {scalar.text}ms for milliseconds"
+        raise Unfit(f"expected a duration such as 250ms, 3s, 10m or 1h, found {scalar}{hint}")
+    seconds = float(match[1]) * _UNITS[match[2]]
+    if seconds <= 0:
+        raise Unfit(f"{_bare(scalar)} is not above zero")
+    if seconds > _LONGEST_DURATION_S:
+        raise Unfit(f"{_bare(scalar)} is more than a year")
+    return Duration(seconds)
+
+
+def _to_url(scalar: Scalar) -> Url:
+    text = scalar.text.strip()
+    # A message quotes the URL only once nothing in it can be a credential.
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        raise Unfit("not a URL; expected one such as https://api.openai.com/v1") from None
+    if "@" in text:
+        raise Unfit("a URL with credentials; remove them and put the key in `api_key`")
+    if "?" in text or "#" in text:
+        raise Unfit("a base URL ends with its path; remove everything from the '?' or '#' on")
+    if parts.scheme not in ("http", "https") or not parts.hostname or port == 0 or _NOT_IN_URL.search(text):
+        raise Unfit(f"expected an http or https URL such as https://api.openai.com/v1, found {scalar}")
+    return Url(text.rstrip("/"))
+
+
+def _to_secret(scalar: Scalar) -> Secret:
+    """The one type whose messages may quote nothing."""
+    if scalar.is_null:
+        raise Unfit('expected text, found null; write "" for none')
+    if _CONTROL.search(scalar.text):
+        where = " at its end" if not _CONTROL.search(scalar.text.rstrip()) else ""
+        raise Unfit(f"has a line break or another control character{where}, which no header can carry")
+    return Secret(scalar.text)
+
+
+CUSTOM: dict[type, tuple[str, Callable[[Scalar], object]]] = {
+    Duration: ("a duration", _to_duration),
+    Url: ("a URL", _to_url),
+    Secret: ("text", _to_secret),
+}
+"""What the types of values.py are called in messages, and how they are read; a new one joins here."""

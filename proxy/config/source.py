@@ -1,0 +1,128 @@
+"""Bytes to text: read the file, and refuse early what would make YAML's own messages confusing."""
+
+from __future__ import annotations
+
+import codecs
+import re
+from bisect import bisect_right
+from itertools import islice
+from pathlib import Path
+
+from proxy.config.problems import ConfigError, Place, Problem, Report
+
+__all__ = ["MAX_BYTES", "Lines", "decode", "read_bytes"]
+
+MAX_BYTES = 8 * 1024 * 1024
+"""A file of rules and examples is far smaller; a larger one is a wrong path, such as a model or a log."""
+
+_LINE_END = re.compile(r"\r\n|\r|\n")
+
+# What YAML does not allow to stand unescaped; and NEL, LS and PS, which it takes for the end of a line where
+# editors show none, so that every place after one would be off.
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff\ud800-\udfff]")
+
+_WIDE = {
+    codecs.BOM_UTF32_LE: "UTF-32",  # before UTF-16, whose mark it begins with
+    codecs.BOM_UTF32_BE: "UTF-32",
+    codecs.BOM_UTF16_LE: "UTF-16",
+    codecs.BOM_UTF16_BE: "UTF-16",
+}
+
+
+class Lines:
+    """Turns positions in a text into places, and keeps places inside the text."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._starts = [0, *(end.end() for end in _LINE_END.finditer(text))]
+        self._ends = [*self._starts[1:], len(text)]
+        # Behind the final line break there is no line.
+        self._last = len(self._starts) - (2 if len(self._starts) > 1 and self._starts[-1] == len(text) else 1)
+
+    def place(self, index: int) -> Place:
+        """The place of the character at `index`."""
+        line = bisect_right(self._starts, index)
+        return Place(line, index - self._starts[line - 1] + 1)
+
+    def inside(self, line: int, column: int) -> Place:
+        """The place nearest to one counted from 0; parsers put the end of the file on a line after the last."""
+        if line > self._last:
+            return Place(self._last + 1, len(self[self._last]) + 1)
+        if self._starts[line] + column >= self._ends[line]:
+            column = len(self[line])
+        return Place(line + 1, column + 1)
+
+    def __getitem__(self, line: int) -> str:
+        """The line, counted from 0, without its end."""
+        return self._text[self._starts[line] : self._ends[line]].rstrip("\r\n")
+
+
+def read_bytes(path: Path) -> bytes:
+    """
+    Return what the file holds, or the first `MAX_BYTES` + 1 bytes of it.
+
+    Raises:
+        ConfigError: there is no such file, or it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return file.read(MAX_BYTES + 1)
+    except FileNotFoundError:
+        message = "no such file; `pointsman init` writes a starter"
+    except IsADirectoryError:
+        message = f"is a directory; name the file in it, such as {path / 'routes.yaml'}"
+    except PermissionError:
+        message = "may not be read by this user; check its permissions"
+    except OSError as error:
+        message = f"cannot be read: {error.strerror or 'the system gives no reason'}"
+    except ValueError:  # a NUL in the path
+        message = "is not a path"
+    raise ConfigError([Problem(str(path), 0, 0, "", message)])
+
+
+def decode(content: str | bytes, report: Report) -> str:
+    """
+    Return the text without its byte order mark.
+
+    Raises:
+        ConfigError: too large, not UTF-8, or holding characters that YAML cannot hold.
+    """
+    top = Place(1, 1)
+    if len(content) > MAX_BYTES:
+        report.add(top, (), "larger than 8 MB; is this the right file?")
+        report.unless_empty()
+    if isinstance(content, bytes):
+        content = _from_utf8(content, report)
+    content = content.removeprefix("\ufeff")
+    # The first few are enough to see what happened; a binary file has thousands.
+    found = list(islice(_UNPRINTABLE.finditer(content), 10))
+    if found:
+        lines = Lines(content)
+        for match in found:
+            code = ord(match[0])
+            what = "a line separator" if code in (0x85, 0x2028, 0x2029) else "a control character"
+            escape = f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
+            message = f"{what} (U+{code:04X}) cannot stand here; remove it, or write {escape} in double quotes"
+            if 0xD800 <= code < 0xE000:
+                message = f"half of a character (U+{code:04X}); remove it"
+            elif code == 0xFEFF:
+                message = "a byte order mark (U+FEFF) inside the file; remove it"
+            report.add(lines.place(match.start()), (), message)
+        report.unless_empty()
+    return content
+
+
+def _from_utf8(content: bytes, report: Report) -> str:
+    for mark, encoding in _WIDE.items():
+        if content.startswith(mark):
+            report.add(Place(1, 1), (), f"{encoding}; save the file as UTF-8")
+            report.unless_empty()
+    content = content.removeprefix(codecs.BOM_UTF8)
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        wrong = error.start
+    before = content[:wrong].decode()
+    message = f"not UTF-8 (byte 0x{content[wrong]:02x}); save the file as UTF-8"
+    report.add(Lines(before).place(len(before)), (), message)
+    raise ConfigError(report.problems)

@@ -1,0 +1,94 @@
+"""The embedding model: one text in, one vector of length 1 out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+DIMENSIONS = 384
+
+Vector = NDArray[np.float32]
+"""(384,), of length 1."""
+
+Vectors = NDArray[np.float32]
+"""(texts, 384), every row of length 1, so a dot product is a cosine."""
+
+# More characters than a token of English, German or code has on average, so that a piece of this many
+# characters per token nearly always holds enough tokens; text beyond it is never tokenised.
+_CHARACTERS_PER_TOKEN = 8
+
+
+def head_and_tail(text: str, max_tokens: int) -> str:
+    """
+    Leave out the middle of a text that is far longer than `max_tokens` can show.
+
+    Tokenising a megabyte takes a second; this bounds the work, and the size of a cache key, before it begins.
+    """
+    half = max_tokens * _CHARACTERS_PER_TOKEN
+    return text if len(text) <= 2 * half else f"{text[:half]} {text[-half:]}"
+
+
+class MiniLM:
+    """
+    all-MiniLM-L6-v2.
+
+    One text a run, always: dynamic int8 quantisation takes its scale from the whole batch, so a second text
+    beside it would change a vector, and with it perhaps a route. Safe to call from several threads, which is
+    where the parallelism comes from: ONNX Runtime and the tokenizer both release the interpreter lock.
+    """
+
+    def __init__(self, folder: Path, *, max_tokens: int = 128) -> None:
+        """
+        Args:
+            folder: holds `model.onnx` and `tokenizer.json`.
+            max_tokens: longer texts keep their head and their tail; counts the two special tokens.
+
+        Raises:
+            FileNotFoundError: one of the two files is missing.
+        """
+        for name in ("model.onnx", "tokenizer.json"):
+            if not (folder / name).is_file():
+                raise FileNotFoundError(f"{folder / name}: no such file; the embedding model is incomplete")
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1  # several texts at once, one core each, beat one text on several cores
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        # The arena keeps the memory of the longest text ever seen; without it a worker stays small.
+        options.enable_cpu_mem_arena = False
+        self._session = onnxruntime.InferenceSession(
+            str(folder / "model.onnx"), sess_options=options, providers=["CPUExecutionProvider"]
+        )
+        self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self._tokenizer.no_padding()
+        self._tokenizer.no_truncation()
+        self._max_tokens = max_tokens
+
+    def token_ids(self, text: str) -> list[int]:
+        """The ids that are embedded, special tokens included; at most `max_tokens`."""
+        ids: list[int] = self._tokenizer.encode(head_and_tail(text, self._max_tokens)).ids
+        surplus = len(ids) - self._max_tokens
+        if surplus > 0:
+            middle = (self._max_tokens + 1) // 2
+            ids = ids[:middle] + ids[middle + surplus :]
+        return ids
+
+    def run(self, ids: list[int]) -> Vector:
+        """The vector of one text's token ids; the model's own work and nothing else."""
+        array = np.array([ids], dtype=np.int64)
+        outputs = self._session.run(None, {"input_ids": array, "attention_mask": np.ones_like(array)})
+        vector: Vector = outputs[0][0]
+        return vector
+
+    def embed(self, text: str) -> Vector:
+        """The vector of one text."""
+        return self.run(self.token_ids(text))
+
+    def embed_all(self, texts: Iterable[str]) -> Vectors:
+        """The vectors of several texts, each in a run of its own; (0, 384) for none."""
+        rows = [self.embed(text) for text in texts]
+        return np.stack(rows) if rows else np.empty((0, DIMENSIONS), dtype=np.float32)

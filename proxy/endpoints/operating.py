@@ -1,0 +1,39 @@
+"""GET /healthz, /readyz and /metrics: for whoever runs this."""
+
+from __future__ import annotations
+
+from starlette.types import Receive, Scope, Send
+
+from proxy.endpoints.answers import send_body, send_json
+from proxy.endpoints.running import running
+from proxy.telemetry.metrics import CONTENT_TYPE, exposition
+
+
+class Health:
+    """The process is up and its event loop turns."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
+        """Always 200."""
+        await send_json(send, {"status": "ok"})
+
+
+class Ready:
+    """
+    Models and configuration are loaded, so requests may come.
+
+    The server opens its port only after that, so whoever gets an answer gets this one.
+    """
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
+        """200 once the app's lifespan has begun."""
+        held = running(scope)
+        await send_json(send, {"status": "ready", "models": len(held.config.models), "routes": len(held.config.routes)})
+
+
+class PrometheusMetrics:
+    """Every series, summed over all workers."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
+        """Prometheus' text format."""
+        text = exposition(running(scope).recorder.metrics.registry)
+        await send_body(send, text, content_type=CONTENT_TYPE.encode("ascii"))

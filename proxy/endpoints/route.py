@@ -1,0 +1,48 @@
+"""POST /v1/route: the decision for a request's very body, explained; nothing is sent on."""
+
+from __future__ import annotations
+
+from time import perf_counter
+from urllib.parse import parse_qs
+
+from starlette.types import Receive, Scope, Send
+
+from proxy.endpoints.answers import send_json
+from proxy.endpoints.running import new_id, running
+from proxy.errors import BadRequest
+from proxy.relay.body import ClientLeft, read_body
+from proxy.routing.explain import explain
+from proxy.routing.facts import header_map, read_chat
+from proxy.telemetry.record import Record
+
+
+class ExplainRoute:
+    """Decides as `/v1/chat/completions` would, and tells why; is not counted as a decision."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """
+        Answer one body. With `?signals=all` the text is looked at even where no rule asks for it.
+
+        Raises:
+            ProxyError: what the same body would get from `/v1/chat/completions`.
+        """
+        held = running(scope)
+        signals_wanted = parse_qs(scope["query_string"].decode("latin-1")).get("signals", ["needed"])[-1]
+        if signals_wanted not in ("needed", "all"):
+            raise BadRequest(f"signals={signals_wanted!r}: give 'all' or leave it out.", param="signals")
+        limits = held.config.server
+        try:
+            body = await read_body(scope, receive, max_bytes=limits.max_body, timeout_s=limits.body_timeout)
+        except ClientLeft:
+            return
+        facts = read_chat(body, header_map(scope["headers"]))
+        decision_id = new_id()
+        record = Record(id=decision_id, request_id=decision_id, path=scope["path"])
+        decision, signals = await held.decide(facts, record)
+        if not signals.is_final and signals_wanted == "all":
+            signals = await held.signals(facts, record)
+        began = perf_counter()
+        explained = explain(held.router, held.config, facts, signals, decision, decision_id=decision_id)
+        record.stages_s["explain"] = perf_counter() - began
+        explained["timings_ms"] = {stage: round(seconds * 1e3, 3) for stage, seconds in record.stages_s.items()}
+        await send_json(send, explained)

@@ -1,0 +1,87 @@
+"""What one app holds while it runs, and the shell around the pure decision."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from time import perf_counter
+from typing import cast
+
+from starlette.types import Scope
+
+from proxy.config import Config
+from proxy.embedding import Embedder, EmbeddingFailed
+from proxy.embedding.minilm import head_and_tail
+from proxy.relay.upstreams import Upstreams
+from proxy.routing.conditions import Signals
+from proxy.routing.decision import Decision
+from proxy.routing.facts import Facts
+from proxy.routing.router import Router
+from proxy.routing.topics import Topics
+from proxy.telemetry.record import Record, Recorder
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """Everything that lives as long as the app, opened and closed by its lifespan."""
+
+    config: Config
+    router: Router
+    topics: Topics | None
+    """None when routes.yaml has no topics: then nothing is ever embedded."""
+    embedder: Embedder
+    upstreams: Upstreams
+    recorder: Recorder
+
+    async def decide(self, facts: Facts, record: Record) -> tuple[Decision, Signals]:
+        """
+        The decision for a request, and the signals that led to it.
+
+        Embeds the text only if a rule asks for it. An embedder that is late, full or broken leaves the decision
+        to the rules that need no text, and never fails a request.
+
+        Raises:
+            UnknownModel: the client asked for a model that is not served here.
+        """
+        began = perf_counter()
+        signals = Signals()
+        decision = self.router.decide(facts, signals)
+        decided_s = perf_counter() - began
+        if decision is None:
+            signals = await self.signals(facts, record)
+            began = perf_counter()
+            decision = self.router.decide(facts, signals)
+            decided_s += perf_counter() - began
+            assert decision is not None, "final signals always lead to a decision"
+        record.stages_s["decide"] = decided_s
+        record.route, record.model, record.reason = decision.route, decision.model, decision.reason
+        return decision, signals
+
+    async def signals(self, facts: Facts, record: Record) -> Signals:
+        """What the text says; final, even where that is that there is none."""
+        if self.topics is None:
+            return Signals(missing="routes.yaml has no topics")
+        text = facts.text(self.config.text.turns)
+        if not text:
+            return Signals(missing="the request has no text by a user")
+        began = perf_counter()
+        try:
+            vector = await self.embedder.vector(head_and_tail(text, self.config.text.max_tokens))
+        except EmbeddingFailed as failed:
+            record.fail_open = failed.cause
+            return Signals(missing=f"the text could not be looked at: the embedder is {failed.cause}", is_overload=True)
+        finally:
+            record.stages_s["embed"] = perf_counter() - began
+        found = self.topics.scores(vector)
+        record.topic, record.score = found.best, found.score
+        return Signals(topics=found)
+
+
+def running(scope: Scope) -> Running:
+    """What the app that serves this request holds."""
+    return cast("Running", scope["state"]["running"])
+
+
+def new_id() -> str:
+    """The id of a decision: short enough for a header, too long to guess."""
+    return "ptm-" + secrets.token_hex(12)

@@ -1,0 +1,99 @@
+"""
+What we may tell a client, in OpenAI's error envelope.
+
+ProxyError
+├── BadRequest            400  change the request
+├── UnknownModel          404  name a model from /v1/models
+├── UnknownPath           404  see the list of paths
+├── WrongMethod           405  use the method in `allow`
+├── BodyTimeout           408  send the body faster
+├── BodyTooLarge          413  send a smaller body
+├── UpstreamUnavailable   502  try again; an operator should look
+└── UpstreamTimeout       504  try again, or ask for less
+
+One subclass for each thing a client can do next. Anything else that goes wrong is a bare 500 and a logged
+traceback: its text is for us.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class ProxyError(Exception):
+    """An answer this proxy gives by itself."""
+
+    status = 500
+    type = "server_error"
+    code: str | None = None
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+    def __init__(self, message: str, *, param: str | None = None, code: str | None = None) -> None:
+        super().__init__(message)
+        self.param = param
+        if code is not None:
+            self.code = code
+
+    def body(self) -> bytes:
+        """The envelope that OpenAI's SDKs turn into their exception for this status."""
+        return error_body(str(self), type=self.type, param=self.param, code=self.code)
+
+
+def error_body(message: str, *, type: str, param: str | None = None, code: str | None = None) -> bytes:  # noqa: A002
+    """One OpenAI error envelope as JSON."""
+    return msgspec.json.encode({"error": {"message": message, "type": type, "param": param, "code": code}})
+
+
+class BadRequest(ProxyError):
+    """The client should change the request."""
+
+    status, type = 400, "invalid_request_error"
+
+
+class UnknownModel(ProxyError):
+    """The client should name a model from /v1/models."""
+
+    status, type, code = 404, "invalid_request_error", "model_not_found"
+
+
+class UnknownPath(ProxyError):
+    """The client should use a path that is served."""
+
+    status, type, code = 404, "invalid_request_error", "unknown_url"
+
+
+class WrongMethod(ProxyError):
+    """The client should use another method on this path."""
+
+    status, type, code = 405, "invalid_request_error", "method_not_allowed"
+
+    def __init__(self, message: str, *, allow: str) -> None:
+        super().__init__(message)
+        self.headers = ((b"allow", allow.encode("ascii")),)
+
+
+class BodyTimeout(ProxyError):
+    """The client should send its body faster."""
+
+    status, type, code = 408, "invalid_request_error", "body_timeout"
+    # What is still under way must not be read as the next request.
+    headers = ((b"connection", b"close"),)
+
+
+class BodyTooLarge(ProxyError):
+    """The client should send a smaller body."""
+
+    status, type, code = 413, "invalid_request_error", "body_too_large"
+    headers = ((b"connection", b"close"),)
+
+
+class UpstreamUnavailable(ProxyError):
+    """No upstream gave an answer; the client may try again, an operator should look."""
+
+    status, type, code = 502, "upstream_error", "upstream_unavailable"
+
+
+class UpstreamTimeout(ProxyError):
+    """An upstream was too slow; the client may try again or ask for less."""
+
+    status, type, code = 504, "upstream_error", "upstream_timeout"

@@ -1,0 +1,109 @@
+"""A block that ends early when the client hangs up or a deadline passes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from types import TracebackType
+from typing import Literal, Self, get_args
+
+from starlette.types import Receive
+
+from proxy.relay.body import ClientLeft
+
+Deadline = Literal["connect", "first_token", "idle", "total"]
+DEADLINES: tuple[Deadline, ...] = get_args(Deadline)
+
+
+class DeadlinePassed(Exception):
+    """An upstream was too slow; `deadline` says in what."""
+
+    def __init__(self, deadline: Deadline, seconds: float) -> None:
+        super().__init__(deadline)
+        self.deadline = deadline
+        self.seconds = seconds
+
+
+class Guard:
+    """
+    Runs its block until it ends, the client hangs up or a deadline passes, whichever is first.
+
+    Enter it once the body is read: after that, all `receive` can bring is the hang-up. Leaving the block raises
+    `ClientLeft` or `DeadlinePassed` where the block was cut short; what the block holds is freed by its own
+    `finally`, as under any cancellation.
+
+    One task and at most one timer a request: moving the deadline on, which a stream does with each piece, only
+    notes the new time, and the timer looks at it when it fires.
+    """
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._loop = asyncio.get_running_loop()
+        self._task: asyncio.Task[object] | None = None
+        self._watch: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._until = 0.0
+        self._deadline: tuple[Deadline, float] = ("total", 0.0)
+        self._cause: Exception | None = None
+
+    def expire_in(self, seconds: float, deadline: Deadline, *, total_at: float) -> None:
+        """
+        End the block so many seconds from now, replacing the deadline before.
+
+        Args:
+            seconds: from now.
+            deadline: its name, for the error.
+            total_at: the loop's time at which the deadline of the whole request passes, should that be sooner.
+        """
+        until = self._loop.time() + seconds
+        if total_at < until:
+            until, deadline = total_at, "total"
+        self._until = until
+        self._deadline = (deadline, seconds)
+        if self._timer is None or until < self._timer.when():
+            self._arm()
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.current_task()
+        self._watch = self._loop.create_task(self._wait_for_the_client())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._task is not None
+        assert self._watch is not None
+        self._watch.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._cause is None:
+            return
+        if self._task.uncancel() > 0 and kind is asyncio.CancelledError:
+            return  # somebody else wants this task to end as well: let that through
+        if kind is None or not issubclass(kind, asyncio.CancelledError):
+            # The block ended by itself in the moment of its cancellation, which is still to be delivered.
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(0)
+            return
+        raise self._cause from None
+
+    async def _wait_for_the_client(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self._cut(ClientLeft())
+
+    def _arm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_at(self._until, self._look)
+
+    def _look(self) -> None:
+        if self._loop.time() < self._until:
+            self._arm()
+        else:
+            self._cut(DeadlinePassed(*self._deadline))
+
+    def _cut(self, cause: Exception) -> None:
+        if self._cause is None and self._task is not None:
+            self._cause = cause
+            self._task.cancel()

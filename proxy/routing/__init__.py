@@ -1,0 +1,1 @@
+"""Facts to a decision; pure: no I/O, no clock, no globals."""

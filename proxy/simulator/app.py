@@ -1,0 +1,117 @@
+"""The simulated upstreams as one ASGI app."""
+
+from collections import defaultdict, deque
+
+from starlette.types import Receive, Scope, Send
+
+from proxy.simulator.api import read_call, refused, reply_to
+from proxy.simulator.client import Client
+from proxy.simulator.delivery import deliver
+from proxy.simulator.errors import Refusal, wrong_method
+from proxy.simulator.headers import JSON, Headers
+from proxy.simulator.knobs import NONE, Knobs, read_knobs
+from proxy.simulator.log import KEPT_ENTRIES, Log
+from proxy.simulator.wire import encode, stamp
+
+LOG_PATH = "/_simulator/log"
+
+
+def build_simulator(*, pace: float = 1.0, api_key: str | None = None, kept_entries: int = KEPT_ENTRIES) -> "Simulator":
+    """
+    Make simulated upstreams, with a log of their own.
+
+    Args:
+        pace: what the personas' waiting is multiplied with; 0 answers at once.
+        api_key: what clients must present as their bearer token; None lets everybody in.
+        kept_entries: how many requests the log remembers.
+    """
+    return Simulator(pace, api_key, Log(kept_entries))
+
+
+class Simulator:
+    """An ASGI app; `log` shows what arrived and how it ended, `script` says what comes next."""
+
+    def __init__(self, pace: float, api_key: str | None, log: Log) -> None:
+        self.log = log
+        self._pace = pace
+        self._api_key = api_key
+        self._scripts: defaultdict[str, deque[Knobs]] = defaultdict(deque)
+
+    def script(self, *days: Knobs, at: str = "") -> None:
+        """
+        Give the next requests these knobs, one each, instead of what they ask for.
+
+        Args:
+            days: `Knobs()` is a good day. They queue up behind those of earlier calls.
+            at: the upstream or model that they are for; "" is any.
+        """
+        self._scripts[at].extend(days)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await _live(receive, send)
+            return
+        if scope["type"] != "http":
+            raise NotImplementedError(f"the simulator speaks HTTP, not {scope['type']}")
+        if scope["path"] == LOG_PATH:
+            await self._show_log(scope["method"], send)
+            return
+        method, path, headers = scope["method"], scope["path"], scope["headers"]
+        body, arrived = await _read_body(receive)
+        entry = self.log.open(method, path, scope["query_string"].decode("latin-1"), headers, body, scope["client"])
+        if not arrived:
+            self.log.note_disconnect(entry)
+            self.log.note_end(entry, complete=False)
+            return
+        call = read_call(method, path, headers, body)
+        try:
+            knobs = self._scripted(call.upstream, call.model) or read_knobs(headers, call.upstream, call.model)
+        except Refusal as refusal:
+            knobs, made = NONE, stamp(None, body)
+            reply = refused(refusal, knobs)
+        else:
+            made = stamp(knobs.seed, body)
+            reply = reply_to(call, knobs, made, self._api_key)
+        async with Client(receive, send, self.log, entry) as client:
+            await deliver(reply, client, knobs, made, self._pace)
+
+    def _scripted(self, upstream: str, model: str) -> Knobs | None:
+        if self._scripts:
+            for name in (upstream, model, ""):
+                if days := self._scripts.get(name):
+                    return days.popleft()
+        return None
+
+    async def _show_log(self, method: str, send: Send) -> None:
+        if method == "GET":
+            status, body = 200, encode({"entries": [entry.as_json() for entry in self.log.entries()]})
+        elif method in ("POST", "DELETE"):
+            self.log.clear()
+            status, body = 204, b""
+        else:
+            refusal = wrong_method(method, LOG_PATH)
+            status, body = refusal.status, refusal.body()
+        headers: Headers = [(b"content-type", JSON), (b"content-length", b"%d" % len(body))] if body else []
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+
+async def _read_body(receive: Receive) -> tuple[bytes, bool]:
+    """The body, and whether all of it arrived before the client left."""
+    parts: list[bytes] = []
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return b"".join(parts), False
+        parts.append(message.get("body", b""))
+        if not message.get("more_body", False):
+            return parts[0] if len(parts) == 1 else b"".join(parts), True
+
+
+async def _live(receive: Receive, send: Send) -> None:
+    while True:
+        message = await receive()
+        if message["type"] == "lifespan.startup":
+            await send({"type": "lifespan.startup.complete"})
+        else:
+            return await send({"type": "lifespan.shutdown.complete"})

@@ -1,0 +1,1 @@
+"""Every metric, and the log line of a request."""

@@ -1,0 +1,136 @@
+"""Every series this proxy exports; dashboards and alerts read these names."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+
+CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
+
+UNROUTED = "-"
+"""The label for a request that was answered before a route or model was known; no name can be this."""
+
+# Seconds. A decision without embedding takes tens of microseconds, one with some milliseconds.
+_DECISION_BUCKETS = (
+    0.0001, 0.0002, 0.0003, 0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05, 0.1, 0.25,
+)  # fmt: skip
+_REQUEST_BUCKETS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120)
+_SCORE_BUCKETS = tuple(round(0.1 * step, 1) for step in range(1, 11))
+
+STAGES = ("read", "embed", "decide")
+TOKEN_KINDS = ("prompt", "cached", "completion", "reasoning")
+DISCONNECT_PHASES = ("body", "decision", "upstream", "answer")
+
+
+class Metrics:
+    """
+    The series, in a registry of their own so that several apps can live in one process.
+
+    Labels come from routes.yaml and closed sets, never from a request: a client can invent a million model names.
+    Every series that is known in advance is there at zero from the start, since a rate over a series that was
+    born with its first error misses that error.
+    """
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(f"pointsman_{name}", text, labels, registry=registry)
+
+        def histogram(name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+            return Histogram(f"pointsman_{name}", text, labels, buckets=buckets, registry=registry)
+
+        def gauge(name: str, text: str, mode: str, *labels: str) -> Gauge:
+            return Gauge(f"pointsman_{name}", text, labels, registry=registry, multiprocess_mode=mode)  # type: ignore[arg-type]
+
+        self.registry = registry
+        self.decisions = counter("decisions", "Decisions, by what was decided and why.", "route", "model", "reason")
+        self.decision_seconds = histogram(
+            "decision_seconds", "From the whole body to the decision, embedding included.", _DECISION_BUCKETS
+        )
+        self.decision_stage_seconds = histogram(
+            "decision_stage_seconds", "The parts of a decision: read, embed, decide.", _DECISION_BUCKETS, "stage"
+        )
+        self.requests = counter("requests", "Requests answered, by the status sent.", "route", "model", "status")
+        self.request_seconds = histogram(
+            "request_seconds", "From the request's head to the answer's last byte.", _REQUEST_BUCKETS, "route", "model"
+        )
+        self.first_token_seconds = histogram(
+            "first_token_seconds", "From the request to an upstream to its first content.", _REQUEST_BUCKETS, "model"
+        )
+        self.in_flight = gauge("in_flight", "Requests being answered now.", "livesum")
+        self.tokens = counter("tokens", "Tokens as upstreams counted them.", "model", "kind")
+        self.cost = counter("cost_usd", "What the tokens cost at the prices in routes.yaml, in USD.", "model")
+        self.attempts = counter("attempts", "Tries of a target, by how they ended.", "target", "outcome")
+        self.client_disconnects = counter(
+            "client_disconnects", "Clients that left before their answer was complete.", "phase"
+        )
+        self.embed_cache = counter("embed_cache", "Look-ups of a text's vector.", "result")
+        self.embed_queue = gauge("embed_queue", "Texts that wait for a thread or are in one.", "livesum")
+        self.fail_open = counter("fail_open", "Requests decided without their text, by why.", "cause")
+        self.topic_score = histogram(
+            "topic_score", "The score of the best topic of a text, 0 to 1.", _SCORE_BUCKETS, "topic"
+        )
+        self.config_info = gauge("config_info", "1 for the configuration in use.", "livemax", "sha256")
+        self.build_info = gauge("build_info", "1 for the version that runs.", "livemax", "version")
+
+    def seed(
+        self,
+        *,
+        version: str,
+        config_sha256: str,
+        decisions: Iterable[tuple[str, str, str]],
+        models: Iterable[str],
+        targets: Iterable[str],
+        topics: Iterable[str],
+        outcomes: Iterable[str],
+        fail_open_causes: Iterable[str],
+    ) -> None:
+        """Bring every series that is known in advance into being, at zero."""
+        self.build_info.labels(version).set(1)
+        self.config_info.labels(config_sha256).set(1)
+        for route, model, reason in decisions:
+            self.decisions.labels(route, model, reason)
+            self.requests.labels(route, model, "200")
+            self.request_seconds.labels(route, model)
+        for model in models:
+            self.first_token_seconds.labels(model)
+            self.cost.labels(model)
+            for kind in TOKEN_KINDS:
+                self.tokens.labels(model, kind)
+        outcome_names = tuple(outcomes)
+        for target in targets:
+            for outcome in outcome_names:
+                self.attempts.labels(target, outcome)
+        for topic in topics:
+            self.topic_score.labels(topic)
+        for stage in STAGES:
+            self.decision_stage_seconds.labels(stage)
+        for phase in DISCONNECT_PHASES:
+            self.client_disconnects.labels(phase)
+        for result in ("hit", "miss"):
+            self.embed_cache.labels(result)
+        for cause in fail_open_causes:
+            self.fail_open.labels(cause)
+
+
+def exposition(registry: CollectorRegistry, environ: Mapping[str, str] = os.environ) -> bytes:
+    """The text that Prometheus scrapes: this process's series, or with several workers the sum over all of them."""
+    if folder := environ.get("PROMETHEUS_MULTIPROC_DIR"):
+        _forget_dead_workers(Path(folder))
+        registry = CollectorRegistry()
+        multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    return generate_latest(registry)
+
+
+def _forget_dead_workers(folder: Path) -> None:
+    """Drop the live gauges of workers that are gone; their counters stay, since what was counted has happened."""
+    for pid in {int(file.stem.rsplit("_", 1)[1]) for file in folder.glob("gauge_live*_*.db")}:
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            multiprocess.mark_process_dead(pid, str(folder))  # type: ignore[no-untyped-call]
+        except PermissionError:
+            pass  # alive, and somebody else's by now
