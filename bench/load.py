@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 from dataclasses import dataclass
+from pathlib import Path
 
 import uvloop
 
@@ -67,7 +68,7 @@ def time_requests(
         "BENCH_TEXT": target.text or "",
         "BENCH_SEED": str(seed),
     }
-    script = os.path.join(os.path.dirname(__file__), "requests.lua")
+    script = str(Path(__file__).with_name("requests.lua"))
     command = ["setpriv", "--pdeathsig", "TERM", "taskset", "-c", str(core), wrk, "-t1", f"-c{connections}"]
     command += [f"-d{wrk_time(seconds)}", "--timeout", "10s", "-s", script, f"http://127.0.0.1:{target.port}"]
     cpu_before = cpu_seconds(pid)

@@ -154,7 +154,8 @@ def cpu_seconds(pid: int) -> float:
 
 
 def open_files(pid: int) -> int:
-    return sum(len(os.listdir(f"/proc/{member}/fd")) for member in family(pid))
+    """Descriptors that the process and its children hold."""
+    return sum(1 for member in family(pid) for _ in Path(f"/proc/{member}/fd").iterdir())
 
 
 def stat(pid: int) -> list[str]:

@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
-from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -70,7 +69,7 @@ def build_app(
         model = load_model(config)
         topics = fit_topics(config, model)
         router = Router(config)
-        recorder = Recorder(Metrics(CollectorRegistry()))
+        recorder = Recorder(Metrics())
         embedder = Embedder(
             model.embed,
             threads=config.embedding.threads,
@@ -136,7 +135,9 @@ async def _answer_starlette(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if error.status_code == 405:
         allow = (error.headers or {}).get("Allow", "POST")
-        return _response(WrongMethod(f"{request.method} is not allowed on {request.url.path}; use {allow}.", allow=allow))
+        return _response(
+            WrongMethod(f"{request.method} is not allowed on {request.url.path}; use {allow}.", allow=allow)
+        )
     return _response(UnknownPath(f"There is nothing at {request.method} {request.url.path}."))
 
 

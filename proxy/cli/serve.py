@@ -115,7 +115,7 @@ def on_simulator(config: Config, url: str) -> Config:
 @contextlib.contextmanager
 def _simulator() -> Iterator[str]:
     """Simulated upstreams in a process of their own; its URL, until the block ends."""
-    process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+    process = subprocess.Popen(
         [sys.executable, "-m", "proxy.simulator", "--port", "0", "--parent-watch"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

@@ -6,16 +6,15 @@ import asyncio
 import logging
 from time import perf_counter
 
-import httpx
 from starlette.types import Receive, Scope, Send
 
 from proxy.endpoints.answers import send_error
 from proxy.endpoints.running import Running, new_id, running
-from proxy.errors import ProxyError, UpstreamUnavailable
+from proxy.errors import ProxyError
 from proxy.relay.body import ClientLeft, read_body, replace_model
 from proxy.relay.guard import DeadlinePassed, Guard
 from proxy.relay.headers import Headers
-from proxy.relay.relay import Answer, deadline_error, open_reply, outcome_of
+from proxy.relay.relay import Answer, UpstreamCut, deadline_error, open_reply, outcome_of
 from proxy.relay.upstreams import Target
 from proxy.relay.usage import Usage
 from proxy.routing.facts import header_map, read_chat
@@ -67,9 +66,9 @@ class _Exchange:
             assert self._target is not None, "deadlines are set once there is a target"
             record.outcome = passed.deadline
             await self._fail(deadline_error(self._target, passed))
-        except httpx.TransportError:
+        except UpstreamCut as error:
             record.outcome = "cut"
-            await self._fail(UpstreamUnavailable("The upstream broke off its answer.", code="upstream_cut"))
+            await self._fail(error)
         except ProxyError as error:
             if self._target is not None:
                 record.outcome = "connect" if error.code == "connect_timeout" else "unreachable"
@@ -78,14 +77,12 @@ class _Exchange:
             # Its text is for us: it may quote anything.
             logger.exception("unforeseen error", extra={"id": record.id})
             record.error = type(error).__name__
-            await self._fail(ProxyError("Internal error; the operator finds it in the log by the id in x-pointsman-id."))
+            await self._fail(ProxyError("Internal error; the log has it under the id in x-pointsman-id."))
 
     async def _decide_and_relay(self) -> None:
         record, held = self._record, self.running
         limits = held.config.server
-        body = await read_body(
-            self._scope, self._receive, max_bytes=limits.max_body, timeout_s=limits.body_timeout
-        )
+        body = await read_body(self._scope, self._receive, max_bytes=limits.max_body, timeout_s=limits.body_timeout)
         async with Guard(self._receive) as guard:
             began = perf_counter()
             facts = read_chat(body, self._headers)
@@ -173,5 +170,3 @@ class _Exchange:
         cached_price = price.input if price.cached_input is None else price.cached_input
         fresh = max(0, usage.prompt - usage.cached)
         return (fresh * price.input + usage.cached * cached_price + usage.completion * price.output) / 1e6
-
-

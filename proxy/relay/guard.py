@@ -63,6 +63,18 @@ class Guard:
         if self._timer is None or until < self._timer.when():
             self._arm()
 
+    def release(self) -> None:
+        """
+        Let the block end by itself from here on, whatever the client does.
+
+        Call it before the answer's last byte is sent: after that `receive` reports the end of the request in the
+        same words as a hang-up.
+        """
+        if self._watch is not None:
+            self._watch.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
+
     async def __aenter__(self) -> Self:
         self._task = asyncio.current_task()
         self._watch = self._loop.create_task(self._wait_for_the_client())
@@ -72,10 +84,7 @@ class Guard:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         assert self._task is not None
-        assert self._watch is not None
-        self._watch.cancel()
-        if self._timer is not None:
-            self._timer.cancel()
+        self.release()
         if self._cause is None:
             return
         if self._task.uncancel() > 0 and kind is asyncio.CancelledError:

@@ -11,7 +11,6 @@ import httpx
 from starlette.types import Send
 
 from proxy.errors import ProxyError, UpstreamTimeout, UpstreamUnavailable, error_body
-from proxy.relay.body import ClientLeft
 from proxy.relay.events import WholeEvents, error_event
 from proxy.relay.guard import DeadlinePassed, Guard
 from proxy.relay.headers import Headers, request_headers, response_headers
@@ -32,6 +31,12 @@ OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 # An answer that is no stream is held whole up to this size, so that a cut one becomes an honest 502; none that
 # a model writes is larger, and a file that is goes through in pieces.
 _MOST_HELD = 1024 * 1024
+
+
+class UpstreamCut(UpstreamUnavailable):
+    """An upstream broke off in the middle of its answer."""
+
+    code = "upstream_cut"
 
 
 class Reply:
@@ -76,9 +81,17 @@ class Reply:
             return
         idle = self._target.timeouts.idle
         self._guard.expire_in(idle, "idle", total_at=self._total_at)
-        async for chunk in self._chunks:
-            self._guard.expire_in(idle, "idle", total_at=self._total_at)
-            yield chunk
+        try:
+            async for chunk in self._chunks:
+                self._guard.expire_in(idle, "idle", total_at=self._total_at)
+                yield chunk
+        except httpx.TransportError as error:
+            logger.warning("upstream cut", extra={"target": self._target.label, "error": _reason(error)})
+            raise UpstreamCut(f"The upstream {self._target.upstream!r} broke off its answer.") from error
+
+    def release(self) -> None:
+        """Nothing more is awaited of the upstream or the client: the last byte is about to be sent."""
+        self._guard.release()
 
     @property
     def whole(self) -> bytes | None:
@@ -173,7 +186,7 @@ class Answer:
         Send the whole reply, its bytes unchanged, each as soon as it is here.
 
         Raises:
-            httpx.TransportError: the upstream broke off.
+            UpstreamCut: the upstream broke off.
         """
         reply = self._reply
         self.is_begun = True
@@ -181,6 +194,7 @@ class Answer:
             {"type": "http.response.start", "status": reply.status, "headers": [*reply.headers, *extra_headers]}
         )
         if (whole := reply.whole) is not None and not reply.is_stream:
+            reply.release()
             await self._send({"type": "http.response.body", "body": whole})
             return
         events = WholeEvents() if reply.is_stream else None
@@ -191,6 +205,7 @@ class Answer:
                 self._ended = ready[-16:]
                 await self._send({"type": "http.response.body", "body": ready, "more_body": True})
         rest = events.rest() if events is not None else b""
+        reply.release()
         await self._send({"type": "http.response.body", "body": rest})
 
     async def end_with(self, error: ProxyError) -> None:
@@ -214,6 +229,3 @@ class Answer:
 def outcome_of(status: int) -> Outcome:
     """How an attempt ended that got this status."""
     return "ok" if status < 400 else "rejected" if status < 500 else "failed"
-
-
-__all__ = ["OUTCOMES", "Answer", "ClientLeft", "Outcome", "Reply", "deadline_error", "open_reply", "outcome_of"]

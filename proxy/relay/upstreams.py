@@ -83,7 +83,7 @@ async def open_upstreams(config: Config, transport: TransportFactory | None = No
         transport: makes each upstream's transport; connections over aiohttp when None.
     """
     async with contextlib.AsyncExitStack() as stack:
-        make = transport or _aiohttp_transports(stack)
+        make = transport or _aiohttp_transports()
         transports: dict[str, httpx.AsyncBaseTransport] = {}
         for name in config.upstreams:
             transports[name] = make(name)
@@ -108,10 +108,10 @@ def _target(config: Config, target: TargetConfig, transport: httpx.AsyncBaseTran
     )
 
 
-def _aiohttp_transports(stack: contextlib.AsyncExitStack) -> TransportFactory:
+def _aiohttp_transports() -> TransportFactory:
     context = httpx.create_ssl_context()  # reads the certificates once for all upstreams
 
-    def make(name: str) -> httpx.AsyncBaseTransport:
+    def make(_upstream: str) -> httpx.AsyncBaseTransport:
         session = aiohttp.ClientSession(
             # No limit here: a queue inside the connector would be one that nobody can see or bound.
             connector=aiohttp.TCPConnector(limit=0, ssl=context, keepalive_timeout=_KEEPALIVE_S),

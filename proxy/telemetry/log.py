@@ -39,10 +39,11 @@ class JsonFormatter(logging.Formatter):
         return msgspec.json.encode(line, enc_hook=str).decode("utf-8", "replace")
 
 
+_COLOURS = {"WARNING": "\x1b[33m", "ERROR": "\x1b[31m", "CRITICAL": "\x1b[31m"}
+
+
 class PrettyFormatter(logging.Formatter):
     """One line a person reads."""
-
-    _COLOURS = {"WARNING": "\x1b[33m", "ERROR": "\x1b[31m", "CRITICAL": "\x1b[31m"}
 
     def format(self, record: logging.LogRecord) -> str:
         """The line, without its end."""
@@ -52,7 +53,7 @@ class PrettyFormatter(logging.Formatter):
             text = _request_line(fields)
         else:
             text = record.getMessage() + "".join(f"  {name}={value}" for name, value in fields.items())
-        colour = self._COLOURS.get(record.levelname, "")
+        colour = _COLOURS.get(record.levelname, "")
         line = f"\x1b[2m{at}\x1b[0m {colour}{text}{chr(27) + '[0m' if colour else ''}"
         if record.exc_info:
             line += "\n" + "".join(traceback.format_exception(*record.exc_info))

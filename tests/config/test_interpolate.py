@@ -3,11 +3,11 @@
 
 import pytest
 
-from config.files import BASE, ENVIRON, add, problems, put
 from proxy.config import ConfigError, parse_config
 from proxy.config.interpolate import substitute
 from proxy.config.problems import Place
 from proxy.config.tree import Scalar
+from tests.config.files import BASE, ENVIRON, add, problems, put
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ from pathlib import Path
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from config.files import BASE
 from proxy.config import Config, ConfigError, Duration, Range, Secret, Url, parse_config
+from tests.config.files import BASE
 
 FULL = """\
 # A file with everything in it.

@@ -3,8 +3,8 @@
 
 import pytest
 
-from config.files import BASE, NO_MODELS, add, problems, put
 from proxy.config import parse_config
+from tests.config.files import BASE, NO_MODELS, add, problems, put
 
 
 @pytest.mark.parametrize(

@@ -6,13 +6,13 @@ from typing import Annotated, Any, Literal
 import msgspec
 import pytest
 
-from config.files import BASE, NO_MODELS, add, problems, put
 from proxy.config import Config, parse_config
 from proxy.config.annotations import reader_for
 from proxy.config.problems import Report
 from proxy.config.tree import Mapping, read_tree
 from proxy.config.typed import Reading
 from proxy.config.values import Duration
+from tests.config.files import BASE, NO_MODELS, add, problems, put
 
 
 @pytest.mark.parametrize(

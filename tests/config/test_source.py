@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from config.files import BASE, problems
 from proxy.config import ConfigError, load_config, parse_config
 from proxy.config.problems import Place
 from proxy.config.source import MAX_BYTES, Lines
+from tests.config.files import BASE, problems
 
 
 @pytest.mark.parametrize(

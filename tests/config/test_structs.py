@@ -8,11 +8,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from config.files import add, problems, put
 from proxy.config.annotations import reader_for
 from proxy.config.problems import Report
 from proxy.config.tree import read_tree
 from proxy.config.typed import BROKEN, Reading
+from tests.config.files import add, problems, put
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,9 @@
 import pytest
 import yaml
 
-from config.files import NO_MODELS, add, problems, put
 from proxy.config.problems import ConfigError, Report
 from proxy.config.tree import read_tree
+from tests.config.files import NO_MODELS, add, problems, put
 
 
 @pytest.mark.parametrize(
