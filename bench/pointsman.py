@@ -13,7 +13,7 @@ from bench.client import Asker, Target
 from bench.processes import NotReady
 from bench.prompts import texts
 
-__all__ = ["ROUTES", "SAME_TEXT", "bare_onnx_s", "decision_times"]
+__all__ = ["SAME_TEXT", "bare_onnx_s", "decision_times", "routes"]
 
 SAME_TEXT = (
     "Write a function in Python that merges two sorted lists into one sorted list, and explain in one sentence "
@@ -31,7 +31,7 @@ models:
   large: {{target: {{upstream: model, name: gpt-4o}}, price: {{input: 2.50, output: 10.00}}}}
 rewrite: ["*"]
 default: small
-embedding: {{queue: 4096, deadline: 20s}}
+embedding: {{queue: 4096, deadline: 20s, cache: {cache}}}
 topics:
   code:
     examples:
@@ -59,6 +59,11 @@ routes:
 """
 
 
+def routes(upstream: int, *, cache: int = 10_000) -> str:
+    """routes.yaml for an upstream on that port; `cache` is how many texts' vectors are kept, 10,000 as shipped."""
+    return ROUTES.format(upstream=upstream, cache=cache)
+
+
 async def decision_times(target: Target, count: int, seed: int) -> tuple[float, dict[str, int]]:
     """
     What the proxy itself says its decisions took, one request at a time.
@@ -84,7 +89,7 @@ async def decision_times(target: Target, count: int, seed: int) -> tuple[float, 
     return statistics.median(times), reasons
 
 
-def bare_onnx_s(core: int, runs: int = 200) -> float:
+def bare_onnx_s(core: int, runs: int = 100) -> float:
     """The p50 of one run of the model on a text of 30 tokens, in a process of its own on the proxy's core."""
     command = ["taskset", "-c", str(core), sys.executable, "-m", "bench.pointsman", str(runs)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)

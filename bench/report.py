@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 
 from rich import box
 from rich.console import Console
@@ -63,11 +63,11 @@ def measurements(results: Results, style: box.Box) -> Table:
 
 def figures(row: Row, workload: Workload) -> list[str]:
     rates = [cell.requests_per_s for cell in row.cells[workload]]
-    spread = (max(rates) - min(rates)) / max(rates)
+    spread = f"{(max(rates) - min(rates)) / max(rates):.0%}" if len(rates) > 1 else ""
     used = row.median(workload, cpu)
     return [
         number(row.median(workload, rate), 1, ",.0f"),
-        f"{spread:.0%}",
+        spread,
         number(row.median(workload, p50), 1000),
         number(row.median(workload, p99), 1000),
         number(row.first_byte(workload, 0), 1000),
@@ -191,7 +191,10 @@ def as_json(results: Results) -> dict[str, object]:
     """Everything, every round, in seconds and requests per second."""
     rows = []
     for row in results.rows:
-        plain = {key: value for key, value in asdict(row).items() if key not in ("cells", "first_bytes")}
+        # asdict() cannot copy a dict whose keys are dataclasses.
+        plain = {field.name: getattr(row, field.name) for field in fields(row)}
+        plain["memory"] = asdict(row.memory) if row.memory else None
+        plain["decisions"] = asdict(row.decisions) if row.decisions else None
         plain["cells"] = {str(workload): [asdict(cell) for cell in cells] for workload, cells in row.cells.items()}
         plain["first_bytes"] = {str(workload): times for workload, times in row.first_bytes.items()}
         rows.append(plain)

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import itertools
 import json
 import os
 from typing import cast
@@ -36,88 +37,14 @@ PAUSE_S = 0.003
 NO_ID = b"0" * ID_DIGITS  # no other field of an answer may hold it
 CREATED = 1_764_026_119
 MODEL = "gpt-4o-mini-2024-07-18"
-WORDS = [
-    "Routing",
-    "looks",
-    "at",
-    "what",
-    "a",
-    "request",
-    "asks",
-    "for",
-    "and",
-    "sends",
-    "it",
-    "to",
-    "the",
-    "model",
-    "that",
-    "fits",
-    "it",
-    "best.",
-    "A",
-    "short",
-    "question",
-    "about",
-    "a",
-    "date",
-    "or",
-    "a",
-    "name",
-    "needs",
-    "little;",
-    "a",
-    "proof,",
-    "a",
-    "refactoring",
-    "or",
-    "a",
-    "long",
-    "document",
-    "needs",
-    "more.",
-    "So",
-    "the",
-    "gateway",
-    "reads",
-    "the",
-    "text,",
-    "compares",
-    "it",
-    "with",
-    "the",
-    "examples",
-    "that",
-    "its",
-    "owner",
-    "wrote",
-    "down,",
-    "and",
-    "picks",
-    "a",
-    "target.",
-    "The",
-    "answer",
-    "comes",
-    "back",
-    "unchanged,",
-    "byte",
-    "for",
-    "byte,",
-    "whether",
-    "it",
-    "arrives",
-    "in",
-    "one",
-    "piece",
-    "or",
-    "as",
-    "a",
-    "stream",
-    "of",
-    "small",
-    "events.",
-]
+TEXT = (
+    "Routing looks at what a request asks for and sends it to the model that fits it best. A short question "
+    "about a date or a name needs little; a proof, a refactoring or a long document needs more. So the "
+    "gateway reads the text, compares it with the examples that its owner wrote down, and picks a target. The "
+    "answer comes back unchanged, byte for byte, whether it arrives in one piece or as a stream of small "
+    "events."
+)
+WORDS = TEXT.split()
 USAGE = {
     "prompt_tokens": 48,
     "completion_tokens": len(WORDS) + 12,
@@ -134,7 +61,7 @@ USAGE = {
 
 def answer() -> bytes:
     """A `chat.completion`, about 1 KB, indented as OpenAI sends it."""
-    message = {"role": "assistant", "content": " ".join(WORDS), "refusal": None, "annotations": []}
+    message: dict[str, object] = {"role": "assistant", "content": TEXT, "refusal": None, "annotations": []}
     completion = {
         "id": f"chatcmpl-{NO_ID.decode()}",
         "object": "chat.completion",
@@ -172,7 +99,7 @@ def events(pieces: int) -> tuple[bytes, ...]:
     """The answer in `pieces` events of text, between the ones that open and close a stream."""
     size, longer = divmod(len(WORDS), pieces)
     cuts = [size * i + min(i, longer) for i in range(pieces + 1)]
-    texts = [" ".join(WORDS[a:b]) for a, b in zip(cuts, cuts[1:], strict=False)]
+    texts = [" ".join(WORDS[a:b]) for a, b in itertools.pairwise(cuts)]
     return (
         delta({"role": "assistant", "content": "", "refusal": None}),
         *(delta({"content": text if i == 0 else f" {text}"}) for i, text in enumerate(texts)),

@@ -9,7 +9,7 @@ from bench.client import Asker, Reply, Target
 from bench.load import Wrong
 from bench.upstream import answer_body, stream_body
 
-__all__ = ["Verified", "verify"]
+__all__ = ["Verified", "answers", "verify"]
 
 NUMBER = b"00000042"
 
@@ -44,6 +44,21 @@ async def verify(target: Target, *, stream: bool) -> Verified:
     if marked.body != expected and meaning(marked, stream=stream) != meaning_of(expected, stream=stream):
         raise Wrong(f"another answer than the upstream's: {marked.body[:200].decode(errors='replace')}")
     return Verified(usual.wire_bytes, marked.body == expected)
+
+
+async def answers(target: Target, path: str | None) -> bool:
+    """Whether the proxy is ready: its readiness path, or a first request, gives 200."""
+    request = target.request("Say hello.", stream=False)
+    if path is not None:
+        request = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{target.port}\r\n\r\n".encode()
+    try:
+        asker = await Asker.connect(target.port)
+        try:
+            return (await asker.ask(request, timeout_s=10)).status == 200
+        finally:
+            asker.close()
+    except (OSError, ValueError):
+        return False
 
 
 def meaning(reply: Reply, *, stream: bool) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import subprocess
 import sys
 import tempfile
@@ -73,13 +74,12 @@ def serve(
             timeout_keep_alive=75,
         )
         configure_logging(log_format, level=log_level)
-        socket = server_config.bind_socket()
-        stack.callback(socket.close)
-        _greet(config, f"http://{host}:{socket.getsockname()[1]}", simulator)
+        listener = stack.enter_context(_listener(host, port))
+        _greet(config, host, listener.getsockname()[1], simulator)
         if workers > 1:
-            Multiprocess(server_config, sockets=[socket]).run()
+            Multiprocess(server_config, sockets=[listener]).run()
         else:
-            uvicorn.Server(server_config).run(sockets=[socket])
+            uvicorn.Server(server_config).run(sockets=[listener])
 
 
 def worker_app(config_path: Path, simulator: str | None, log_format: LogFormat, log_level: str) -> Starlette:
@@ -112,6 +112,20 @@ def on_simulator(config: Config, url: str) -> Config:
     return msgspec.structs.replace(config, upstreams=upstreams)
 
 
+def _listener(host: str, port: int) -> socket.socket:
+    """The listening socket, opened here so that all workers share it and a taken port is said in words."""
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise click.ClickException(
+            f"Cannot listen on {host}:{port}: {error.strerror}. --port takes another one, 0 any that is free."
+        ) from None
+    return listener
+
+
 @contextlib.contextmanager
 def _simulator() -> Iterator[str]:
     """Simulated upstreams in a process of their own; its URL, until the block ends."""
@@ -135,7 +149,8 @@ def _simulator() -> Iterator[str]:
         process.stdout.close()
 
 
-def _greet(config: Config, url: str, simulator: str | None) -> None:
+def _greet(config: Config, host: str, port: int, simulator: str | None) -> None:
+    url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     where = f"simulated upstreams at {simulator}" if simulator else ", ".join(config.upstreams)
     click.echo(
         f"Pointsman listens on {url}\n"

@@ -61,7 +61,8 @@ class _Exchange:
             await self._decide_and_relay()
         except ClientLeft:
             record.phase = self._phase()
-            record.outcome = "client_left" if self._target is not None else ""
+            if record.phase and self._target is not None:
+                record.outcome = "client_left"
         except DeadlinePassed as passed:
             assert self._target is not None, "deadlines are set once there is a target"
             record.outcome = passed.deadline

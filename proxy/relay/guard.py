@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from types import TracebackType
 from typing import Literal, Self, get_args
 
@@ -43,24 +44,23 @@ class Guard:
         self._watch: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._until = 0.0
+        self._total_s = self._total_at = math.inf
         self._deadline: tuple[Deadline, float] = ("total", 0.0)
         self._cause: Exception | None = None
 
-    def expire_in(self, seconds: float, deadline: Deadline, *, total_at: float) -> None:
-        """
-        End the block so many seconds from now, replacing the deadline before.
+    def begin(self, total_s: float) -> None:
+        """End the block so many seconds from now at the latest; the clock that `expire_in` cannot move."""
+        self._total_s = total_s
+        self._total_at = self._loop.time() + total_s
 
-        Args:
-            seconds: from now.
-            deadline: its name, for the error.
-            total_at: the loop's time at which the deadline of the whole request passes, should that be sooner.
-        """
-        until = self._loop.time() + seconds
-        if total_at < until:
-            until, deadline = total_at, "total"
-        self._until = until
+    def expire_in(self, seconds: float, deadline: Deadline) -> None:
+        """End the block so many seconds from now, instead of at the deadline that was set before."""
+        self._until = self._loop.time() + seconds
         self._deadline = (deadline, seconds)
-        if self._timer is None or until < self._timer.when():
+        if self._total_at < self._until:
+            self._until = self._total_at
+            self._deadline = ("total", self._total_s)
+        if self._timer is None or self._until < self._timer.when():
             self._arm()
 
     def release(self) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import AsyncIterator
 from typing import Literal, get_args
 
+import aiohttp
 import httpx
 from starlette.types import Send
 
@@ -27,6 +27,9 @@ How an attempt ended: with an answer (`ok` below 400, `rejected` below 500, `fai
 (`unreachable`), in the middle of one (`cut`), at a deadline (by its name), or because the client left.
 """
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
+
+# What the transport does not turn into httpx's exceptions, such as an answer that is not HTTP, comes as aiohttp's.
+_WIRE_ERRORS = (httpx.TransportError, aiohttp.ClientError, OSError)
 
 # An answer that is no stream is held whole up to this size, so that a cut one becomes an honest 502; none that
 # a model writes is larger, and a file that is goes through in pieces.
@@ -49,7 +52,7 @@ class Reply:
         is_stream: whether it is a stream of events.
     """
 
-    def __init__(self, response: httpx.Response, target: Target, guard: Guard, total_at: float) -> None:
+    def __init__(self, response: httpx.Response, target: Target, guard: Guard) -> None:
         assert isinstance(response.stream, httpx.AsyncByteStream)
         self.status = response.status_code
         self.headers = response_headers(response.headers.raw)
@@ -60,7 +63,6 @@ class Reply:
         self._is_complete = False
         self._target = target
         self._guard = guard
-        self._total_at = total_at
 
     async def hold(self) -> None:
         """Read until what is here should not be kept from the client: a stream's first piece, else the whole."""
@@ -80,12 +82,12 @@ class Reply:
         if self._is_complete:
             return
         idle = self._target.timeouts.idle
-        self._guard.expire_in(idle, "idle", total_at=self._total_at)
+        self._guard.expire_in(idle, "idle")
         try:
             async for chunk in self._chunks:
-                self._guard.expire_in(idle, "idle", total_at=self._total_at)
+                self._guard.expire_in(idle, "idle")
                 yield chunk
-        except httpx.TransportError as error:
+        except _WIRE_ERRORS as error:
             logger.warning("upstream cut", extra={"target": self._target.label, "error": _reason(error)})
             raise UpstreamCut(f"The upstream {self._target.upstream!r} broke off its answer.") from error
 
@@ -118,8 +120,8 @@ async def open_reply(target: Target, body: bytes, headers: Headers, guard: Guard
         UpstreamTimeout: opening the connection took too long. (Other deadlines cut the guarded block.)
     """
     timeouts = target.timeouts
-    total_at = asyncio.get_running_loop().time() + timeouts.total
-    guard.expire_in(timeouts.first_token, "first_token", total_at=total_at)
+    guard.begin(timeouts.total)
+    guard.expire_in(timeouts.first_token, "first_token")
     request = httpx.Request(
         "POST",
         target.chat_url,
@@ -130,9 +132,9 @@ async def open_reply(target: Target, body: bytes, headers: Headers, guard: Guard
     reply: Reply | None = None
     try:
         response = await target.transport.handle_async_request(request)
-        reply = Reply(response, target, guard, total_at)
+        reply = Reply(response, target, guard)
         await reply.hold()
-    except httpx.TransportError as error:
+    except _WIRE_ERRORS as error:
         if reply is not None:
             await reply.close()
         raise _unavailable(target, error) from error
@@ -143,7 +145,7 @@ async def open_reply(target: Target, body: bytes, headers: Headers, guard: Guard
     return reply
 
 
-def _unavailable(target: Target, error: httpx.TransportError) -> ProxyError:
+def _unavailable(target: Target, error: Exception) -> ProxyError:
     # The transport calls a connection that was lost a connect time-out too; the cause underneath knows better.
     if isinstance(error, httpx.TimeoutException) and isinstance(error.__cause__, TimeoutError):
         return deadline_error(target, DeadlinePassed("connect", target.timeouts.connect))
