@@ -10,11 +10,11 @@ from urllib.parse import quote
 
 import aiohttp
 import httpx
-from httpx_aiohttp import AiohttpTransport
 
 from proxy.config import Config, Timeouts
 from proxy.config import Target as TargetConfig
 from proxy.relay.headers import Headers
+from proxy.relay.transport import ProxyTransport
 
 TransportFactory = Callable[[str], httpx.AsyncBaseTransport]
 """The transport for the upstream of this name; a test may pass one that gives `httpx.MockTransport`s."""
@@ -122,6 +122,6 @@ def _aiohttp_transports() -> TransportFactory:
             trust_env=False,
             timeout=aiohttp.ClientTimeout(total=None),
         )
-        return AiohttpTransport(verify=context, trust_env=False, client=session)
+        return ProxyTransport(verify=context, trust_env=False, client=session)
 
     return make

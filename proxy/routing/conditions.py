@@ -109,9 +109,9 @@ class TokensBetween:
     def why(self, facts: Facts, signals: Signals) -> str:  # noqa: ARG002
         found = f"about {facts.tokens:,} tokens"
         if self._least is not None and facts.tokens < self._least:
-            return f"{found}, fewer than {self._least:,g}"
+            return f"{found}, fewer than {_number(self._least)}"
         if self._most is not None and facts.tokens > self._most:
-            return f"{found}, more than {self._most:,g}"
+            return f"{found}, more than {_number(self._most)}"
         return f"{found}, within the bounds"
 
 
@@ -155,3 +155,7 @@ def compile_when(when: When) -> tuple[Condition, ...]:
 
 def _several(one_or_more: str | tuple[str, ...]) -> tuple[str, ...]:
     return (one_or_more,) if isinstance(one_or_more, str) else one_or_more
+
+
+def _number(bound: float) -> str:
+    return f"{int(bound):,}" if bound == int(bound) else f"{bound:,}"

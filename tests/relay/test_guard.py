@@ -1,0 +1,214 @@
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import pytest
+
+from proxy.relay.body import ClientLeft
+from proxy.relay.guard import Deadline, DeadlinePassed, Guard
+
+NEVER = 3600.0
+
+
+class Wire:
+    """`receive` of a client that can hang up."""
+
+    def __init__(self) -> None:
+        self.gone = asyncio.Event()
+
+    async def receive(self) -> dict[str, Any]:
+        await self.gone.wait()
+        return {"type": "http.disconnect"}
+
+
+def run(case: Callable[[], Awaitable[None]]) -> None:
+    async def bounded() -> None:
+        async with asyncio.timeout(5):
+            await case()
+
+    asyncio.run(bounded())
+
+
+@asynccontextmanager
+async def unharmed() -> AsyncIterator[None]:
+    """After the block this task has no cancellation left, neither counted nor on its way."""
+    yield
+    task = asyncio.current_task()
+    assert task is not None
+    assert task.cancelling() == 0
+    await asyncio.sleep(0)
+    assert asyncio.all_tasks() == {task}
+
+
+def test_a_block_that_ends_by_itself() -> None:
+    async def case() -> None:
+        async with unharmed():
+            async with Guard(Wire().receive) as guard:
+                guard.expire_in(NEVER, "total", total_at=asyncio.get_running_loop().time() + NEVER)
+            await asyncio.sleep(0)
+
+    run(case)
+
+
+def test_an_error_of_the_block_passes_through() -> None:
+    async def case() -> None:
+        async with unharmed():
+            with pytest.raises(KeyError):
+                async with Guard(Wire().receive):
+                    raise KeyError
+            await asyncio.sleep(0)
+
+    run(case)
+
+
+def test_a_client_that_leaves_ends_the_block() -> None:
+    async def case() -> None:
+        wire, freed = Wire(), False
+        async with unharmed():
+            with pytest.raises(ClientLeft):
+                async with Guard(wire.receive):
+                    try:
+                        wire.gone.set()
+                        await asyncio.Event().wait()
+                    finally:
+                        freed = True
+        assert freed
+
+    run(case)
+
+
+@pytest.mark.parametrize(
+    ("total_s", "expected"),
+    [pytest.param(NEVER, "first_token", id="own"), pytest.param(0.0, "total", id="total-is-sooner")],
+)
+def test_a_deadline_ends_the_block(total_s: float, expected: Deadline) -> None:
+    async def case() -> None:
+        async with unharmed():
+            with pytest.raises(DeadlinePassed) as caught:
+                async with Guard(Wire().receive) as guard:
+                    guard.expire_in(0.01, "first_token", total_at=asyncio.get_running_loop().time() + total_s)
+                    await asyncio.Event().wait()
+        assert caught.value.deadline == expected
+        assert caught.value.seconds == 0.01
+
+    run(case)
+
+
+def test_a_deadline_that_is_moved_on_holds_from_then() -> None:
+    async def case() -> None:
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        with pytest.raises(DeadlinePassed) as caught:
+            async with Guard(Wire().receive) as guard:
+                guard.expire_in(0.01, "first_token", total_at=begun + NEVER)
+                guard.expire_in(0.05, "idle", total_at=begun + NEVER)
+                await asyncio.Event().wait()
+        assert caught.value.deadline == "idle"
+        assert loop.time() - begun >= 0.049
+
+    run(case)
+
+
+def test_a_deadline_that_is_brought_forward_holds_from_then() -> None:
+    async def case() -> None:
+        later = asyncio.get_running_loop().time() + NEVER
+        with pytest.raises(DeadlinePassed) as caught:
+            async with Guard(Wire().receive) as guard:
+                guard.expire_in(NEVER, "first_token", total_at=later)
+                guard.expire_in(0.01, "idle", total_at=later)
+                await asyncio.Event().wait()
+        assert caught.value.deadline == "idle"
+
+    run(case)
+
+
+def test_release() -> None:
+    """What comes after it neither cuts the block nor is an error."""
+
+    async def case() -> None:
+        wire = Wire()
+        async with unharmed(), Guard(wire.receive) as guard:
+            guard.expire_in(0.0, "idle", total_at=asyncio.get_running_loop().time() + NEVER)
+            guard.release()
+            wire.gone.set()
+            for _ in range(5):
+                await asyncio.sleep(0)
+
+    run(case)
+
+
+@pytest.mark.parametrize("both", [False, True], ids=["alone", "with-the-client"])
+def test_a_cancellation_from_outside_passes_through(both: bool) -> None:
+    async def case() -> None:
+        wire, inside = Wire(), asyncio.Event()
+
+        async def guarded() -> None:
+            async with Guard(wire.receive):
+                inside.set()
+                await asyncio.Event().wait()
+
+        task = asyncio.ensure_future(guarded())
+        await inside.wait()
+        task.cancel()
+        if both:
+            wire.gone.set()
+        with suppress(asyncio.CancelledError):
+            await task
+        assert task.cancelled()
+
+    run(case)
+
+
+@pytest.mark.parametrize("order", ["hang-up-first", "end-first"])
+def test_a_block_that_ends_in_the_moment_of_the_hang_up(order: str) -> None:
+    """Either it ended or the client left; in both cases nothing is left over that would hit what comes next."""
+
+    async def case() -> None:
+        wire, end = Wire(), asyncio.Event()
+        async with unharmed():
+            with suppress(ClientLeft):
+                async with Guard(wire.receive):
+                    await asyncio.sleep(0)
+                    loop = asyncio.get_running_loop()
+                    for step in (wire.gone.set, end.set) if order == "hang-up-first" else (end.set, wire.gone.set):
+                        loop.call_soon(step)
+                    await end.wait()
+            await asyncio.sleep(0)
+
+    run(case)
+
+
+def test_a_block_that_ends_in_its_cancellation_has_ended() -> None:
+    async def case() -> None:
+        wire = Wire()
+        async with unharmed():
+            async with Guard(wire.receive):
+                wire.gone.set()
+                with suppress(asyncio.CancelledError):
+                    await asyncio.Event().wait()
+            await asyncio.sleep(0)
+
+    run(case)
+
+
+def test_a_cancellation_from_outside_is_not_lost_as_the_block_ends() -> None:
+    """The block has taken the hang-up's cancellation and ends; the one from outside, still on its way, arrives."""
+
+    async def case() -> None:
+        wire = Wire()
+
+        async def guarded() -> None:
+            async with Guard(wire.receive):
+                wire.gone.set()
+                with suppress(asyncio.CancelledError):
+                    await asyncio.Event().wait()
+                task.cancel()
+            await asyncio.sleep(0)
+
+        task = asyncio.ensure_future(guarded())
+        with suppress(asyncio.CancelledError):
+            await task
+        assert task.cancelled()
+
+    run(case)

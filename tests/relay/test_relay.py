@@ -1,0 +1,185 @@
+"""An answer on its way: its bytes, its pace, and clients that leave."""
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import httpx
+import pytest
+
+from tests.relay.wire import MESSAGES, SSE, Exchange, House
+
+EVENTS = [b'data: {"n":1, "x": "\xc3\xa9"}\n\n', b": ping\n\n", b'data: {"n":2}\n\n', b"data: [DONE]\n\n"]
+BOUND_S = 1.0  # 0.1 s is what is promised; a busy machine may be late
+
+
+def _chunked(pieces: list[bytes]) -> bytes:
+    return b"".join(b"%x\r\n%s\r\n" % (len(piece), piece) for piece in pieces) + b"0\r\n\r\n"
+
+
+BODY = b'{"id" :"chatcmpl-1",\r\n "big":12345678901234567890, "e":1e2, "text":"\\u00e9 \xf0\x9f\x9a\x80"}\n'
+STREAM = b"".join(EVENTS)
+CHUNKED = b"transfer-encoding: chunked\r\n"
+
+
+@pytest.mark.parametrize(
+    ("headers", "sent", "arrives"),
+    [
+        pytest.param(b"content-length: %d\r\n" % len(BODY), BODY, BODY, id="length"),
+        pytest.param(CHUNKED, _chunked([BODY[:9], BODY[9:]]), BODY, id="chunked"),
+        pytest.param(b"connection: close\r\n", BODY, BODY, id="until-close"),
+        pytest.param(b"content-length: 0\r\n", b"", b"", id="empty"),
+        pytest.param(b"content-length: 2097152\r\n", bytes(range(256)) * 8192, bytes(range(256)) * 8192, id="large"),
+        pytest.param(b"content-type: text/event-stream\r\n" + CHUNKED, _chunked(EVENTS), STREAM, id="stream"),
+        pytest.param(b"content-type: text/event-stream\r\n" + CHUNKED, _chunked([STREAM[i : i + 7] for i in range(0, len(STREAM), 7)]), STREAM, id="stream-in-sevens"),
+        pytest.param(b"content-type: text/event-stream; charset=utf-8\r\ncontent-length: %d\r\n" % len(STREAM), STREAM, STREAM, id="stream-with-length"),
+        pytest.param(b"content-type: text/event-stream\r\nconnection: close\r\n", STREAM[:-2], STREAM[:-2], id="stream-no-last-line"),
+    ],
+)  # fmt: skip
+def test_an_answer_arrives_byte_for_byte(headers: bytes, sent: bytes, arrives: bytes, house: House) -> None:
+    """Body and headers are the upstream's own; only ours, and those of the connection, differ."""
+    fixed = b"Date: then\r\nServer: theirs\r\nX-Request-ID: req_1\r\nX-Twice: 1\r\nX-Twice: 2\r\n"
+
+    def script(exchange: Exchange) -> None:
+        exchange.send(b"HTTP/1.1 201 Made\r\n" + fixed + headers + b"\r\n" + sent)
+        if b"close" in headers:
+            exchange.cut()
+
+    house.raw.script = script
+    request = {"model": "raw", "messages": MESSAGES}
+    direct = httpx.post(f"http://127.0.0.1:{house.raw.port}/v1/chat/completions", json=request)
+    answer = house.chat("raw")
+    assert answer.status_code == direct.status_code == 201
+    assert answer.content == direct.content == arrives
+
+    def own(response: httpx.Response) -> list[tuple[bytes, bytes]]:
+        framing = (b"connection", b"transfer-encoding")
+        lower = [(name.lower(), value) for name, value in response.headers.raw]
+        return [one for one in lower if one[0] not in framing and not one[0].startswith(b"x-pointsman-")]
+
+    assert own(answer) == own(direct)
+
+
+def test_events_arrive_as_they_are_sent(house: House) -> None:
+    """The upstream sends the next event only when the client has the one before."""
+    confirmed = threading.Semaphore(0)
+
+    def script(exchange: Exchange) -> None:
+        exchange.send(SSE)
+        for event in EVENTS:
+            exchange.send(event)
+            assert confirmed.acquire(timeout=3)
+        exchange.cut()
+
+    house.raw.script = script
+    seen = []
+    with house.http.stream(
+        "POST", "/v1/chat/completions", json={"model": "raw", "messages": MESSAGES, "stream": True}
+    ) as answer:
+        for piece in answer.iter_raw():
+            seen.append(piece)
+            confirmed.release()
+    assert seen == EVENTS
+
+
+@contextmanager
+def _calling(house: House, *, is_stream: bool) -> Iterator[socket.socket]:
+    """A client that has sent its request, and leaves at the end of the block."""
+    body = json.dumps({"model": "raw", "messages": MESSAGES, "stream": is_stream}).encode()
+    with socket.create_connection(("127.0.0.1", house.port), timeout=3) as connection:
+        head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: test\r\ncontent-length: %d\r\n\r\n" % len(body)
+        connection.sendall(head + body)
+        yield connection
+
+
+def _left(phase: str) -> str:
+    return f'pointsman_client_disconnects_total{{phase="{phase}"}}'
+
+
+@pytest.mark.parametrize("sent", [b"", b"HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\n{", SSE], ids=["a", "half", "sse"])
+@pytest.mark.parametrize("is_stream", [False, True])
+def test_a_client_that_leaves_before_the_answer(
+    sent: bytes, is_stream: bool, house: House, record_property: Callable[[str, object], None]
+) -> None:
+    """The upstream is freed while nothing, or nothing that could be passed on, has come from it."""
+    arrived, left = threading.Event(), threading.Event()
+    times = []
+
+    def script(exchange: Exchange) -> None:
+        exchange.send(sent)
+        arrived.set()
+        times.append(exchange.wait_until_left())
+        left.set()
+
+    house.raw.script = script
+    before = house.metric(_left("upstream"))
+    with _calling(house, is_stream=is_stream):
+        assert arrived.wait(3)
+        began = time.monotonic()
+    assert left.wait(3)
+    record_property("freed_s", times[0] - began)
+    assert times[0] - began < BOUND_S
+    house.wait_for_metric(_left("upstream"), before + 1)
+
+
+def test_a_client_that_leaves_between_events(
+    house: House, record_property: Callable[[str, object], None]
+) -> None:
+    left = threading.Event()
+    times = []
+
+    def script(exchange: Exchange) -> None:
+        exchange.send(SSE + EVENTS[0])
+        times.append(exchange.wait_until_left())
+        left.set()
+
+    house.raw.script = script
+    before = house.metric(_left("answer"))
+    with _calling(house, is_stream=True) as connection:
+        seen = b""
+        while EVENTS[0] not in seen:
+            seen += connection.recv(65536)
+        began = time.monotonic()
+    assert left.wait(3)
+    record_property("freed_s", times[0] - began)
+    assert times[0] - began < BOUND_S
+    house.wait_for_metric(_left("answer"), before + 1)
+
+
+def test_a_client_that_leaves_with_its_body_half_sent(house: House) -> None:
+    before = house.metric(_left("body"))
+    with socket.create_connection(("127.0.0.1", house.port), timeout=3) as connection:
+        connection.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nhost: test\r\ncontent-length: 99\r\n\r\n{")
+    house.wait_for_metric(_left("body"), before + 1)
+    assert house.raw.exchanges == []
+
+
+def test_a_client_that_leaves_after_done_has_its_whole_answer(house: House) -> None:
+    """Many clients hang up on `[DONE]`: that is no disconnect, and its tokens count."""
+    left = threading.Event()
+    usage = b'data: {"usage":{"prompt_tokens":5,"completion_tokens":7}}\n\n'
+
+    def script(exchange: Exchange) -> None:
+        exchange.send(SSE + usage + b"data: [DONE]\n\n")
+        exchange.wait_until_left()
+        left.set()
+
+    house.raw.script = script
+    answered, tokens = _left("answer"), 'pointsman_tokens_total{kind="completion",model="raw"}'
+    before, counted = house.metric(answered), house.metric(tokens)
+    with _calling(house, is_stream=True) as connection:
+        seen = b""
+        while b"[DONE]" not in seen:
+            seen += connection.recv(65536)
+    assert left.wait(3)
+    house.wait_for_metric(tokens, counted + 7)
+    assert house.metric(answered) == before
+
+
+def test_a_client_that_stays_after_a_disconnect_of_another_is_served(house: House) -> None:
+    assert house.chat("sim").status_code == 200
+    assert house.chat("sim", stream=True).content.endswith(b"data: [DONE]\n\n")
+    house.wait_for_metric("pointsman_in_flight", 0)
