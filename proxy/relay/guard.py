@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import math
 from types import TracebackType
 from typing import Literal, Self, get_args
@@ -87,14 +86,16 @@ class Guard:
         self.release()
         if self._cause is None:
             return
-        if self._task.uncancel() > 0 and kind is asyncio.CancelledError:
-            return  # somebody else wants this task to end as well: let that through
+        asked_by_others = self._task.uncancel() > 0
         if kind is None or not issubclass(kind, asyncio.CancelledError):
             # The block ended by itself in the moment of its cancellation, which is still to be delivered.
-            with contextlib.suppress(asyncio.CancelledError):
+            try:
                 await asyncio.sleep(0)
-            return
-        raise self._cause from None
+            except asyncio.CancelledError:
+                if asked_by_others:
+                    raise
+        elif not asked_by_others:
+            raise self._cause from None
 
     async def _wait_for_the_client(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":

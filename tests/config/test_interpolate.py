@@ -1,4 +1,3 @@
-# ruff: noqa: E501 -- a message stands in one piece, as a user would search for it
 """`${NAME}`: what comes in, what stays out of sight."""
 
 import pytest

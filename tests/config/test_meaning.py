@@ -1,4 +1,3 @@
-# ruff: noqa: E501 -- a message stands in one piece, as a user would search for it
 """What the types cannot know."""
 
 import pytest

@@ -1,4 +1,3 @@
-# ruff: noqa: E501 -- a message stands in one piece, as a user would search for it
 """Values of the wrong type or size."""
 
 from typing import Annotated, Any, Literal

@@ -1,4 +1,3 @@
-# ruff: noqa: E501 -- a message stands in one piece, as a user would search for it
 """Keys: unknown, misspelt, missing; and which of several structs is meant."""
 
 from __future__ import annotations

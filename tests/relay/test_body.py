@@ -61,9 +61,7 @@ BODIES = st.tuples(SPACE, st.lists(OTHER, max_size=4), MODEL, st.lists(st.one_of
 
 
 @given(BODIES, st.text(min_size=1, max_size=10))
-def test_nothing_but_the_model_changes(
-    body: tuple[str, list[Written], Written, list[Written], str], name: str
-) -> None:
+def test_nothing_but_the_model_changes(body: tuple[str, list[Written], Written, list[Written], str], name: str) -> None:
     """However the body is written, each top-level `model` has the new value and every other byte is as it was."""
     start, before, model, after, end = body
     written = [*before, model, *after]

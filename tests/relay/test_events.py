@@ -1,4 +1,5 @@
 import json
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -17,7 +18,7 @@ def _feed(chunks: list[bytes]) -> tuple[list[bytes], bytes]:
 
 def _cut(stream: bytes, at: list[int]) -> list[bytes]:
     places = [0, *sorted(place % (len(stream) + 1) for place in at), len(stream)]
-    return [stream[start:end] for start, end in zip(places, places[1:], strict=False)]
+    return [stream[start:end] for start, end in pairwise(places)]
 
 
 @given(

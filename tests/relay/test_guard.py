@@ -45,7 +45,8 @@ def test_a_block_that_ends_by_itself() -> None:
     async def case() -> None:
         async with unharmed():
             async with Guard(Wire().receive) as guard:
-                guard.expire_in(NEVER, "total", total_at=asyncio.get_running_loop().time() + NEVER)
+                guard.begin(NEVER)
+                guard.expire_in(NEVER, "idle")
             await asyncio.sleep(0)
 
     run(case)
@@ -87,10 +88,11 @@ def test_a_deadline_ends_the_block(total_s: float, expected: Deadline) -> None:
         async with unharmed():
             with pytest.raises(DeadlinePassed) as caught:
                 async with Guard(Wire().receive) as guard:
-                    guard.expire_in(0.01, "first_token", total_at=asyncio.get_running_loop().time() + total_s)
+                    guard.begin(total_s)
+                    guard.expire_in(0.01, "first_token")
                     await asyncio.Event().wait()
         assert caught.value.deadline == expected
-        assert caught.value.seconds == 0.01
+        assert caught.value.seconds == (0.01 if expected == "first_token" else total_s)
 
     run(case)
 
@@ -101,8 +103,8 @@ def test_a_deadline_that_is_moved_on_holds_from_then() -> None:
         begun = loop.time()
         with pytest.raises(DeadlinePassed) as caught:
             async with Guard(Wire().receive) as guard:
-                guard.expire_in(0.01, "first_token", total_at=begun + NEVER)
-                guard.expire_in(0.05, "idle", total_at=begun + NEVER)
+                guard.expire_in(0.01, "first_token")
+                guard.expire_in(0.05, "idle")
                 await asyncio.Event().wait()
         assert caught.value.deadline == "idle"
         assert loop.time() - begun >= 0.049
@@ -112,11 +114,10 @@ def test_a_deadline_that_is_moved_on_holds_from_then() -> None:
 
 def test_a_deadline_that_is_brought_forward_holds_from_then() -> None:
     async def case() -> None:
-        later = asyncio.get_running_loop().time() + NEVER
         with pytest.raises(DeadlinePassed) as caught:
             async with Guard(Wire().receive) as guard:
-                guard.expire_in(NEVER, "first_token", total_at=later)
-                guard.expire_in(0.01, "idle", total_at=later)
+                guard.expire_in(NEVER, "first_token")
+                guard.expire_in(0.01, "idle")
                 await asyncio.Event().wait()
         assert caught.value.deadline == "idle"
 
@@ -129,7 +130,7 @@ def test_release() -> None:
     async def case() -> None:
         wire = Wire()
         async with unharmed(), Guard(wire.receive) as guard:
-            guard.expire_in(0.0, "idle", total_at=asyncio.get_running_loop().time() + NEVER)
+            guard.expire_in(0.0, "idle")
             guard.release()
             wire.gone.set()
             for _ in range(5):

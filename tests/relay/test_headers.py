@@ -50,7 +50,7 @@ def test_hop_by_hop_headers_stay(name: str, house: House) -> None:
 
 
 def test_what_the_upstream_sees(house: House) -> None:
-    headers = {"authorization": "Bearer mine", "x-pointsman-anything": "1", "accept-encoding": "gzip, br", "x-b": "\xe9"}
+    headers = {"authorization": "Bearer mine", "x-pointsman-anything": "1", "accept-encoding": "gzip, br", "x-b": "b"}
     assert house.chat("raw", headers=headers | {"connection": "keep-alive, x-hop", "x-hop": "1"}).status_code == 200
     seen = house.raw.last
     assert seen.line == b"POST /v1/chat/completions HTTP/1.1"
@@ -64,13 +64,12 @@ def test_what_the_upstream_sees(house: House) -> None:
     assert len({name for name, _ in seen.headers}) == len(seen.headers)
 
 
-def test_a_header_beyond_ascii_arrives_as_its_bytes(house: House) -> None:
-    raw_headers = [(b"content-type", b"application/json"), (b"x-name", b"caf\xc3\xa9"), (b"x-latin", b"caf\xe9")]
+def test_a_header_in_utf_8_arrives_as_its_bytes(house: House) -> None:
+    raw_headers = [(b"content-type", b"application/json"), (b"x-name", b"caf\xc3\xa9")]
     body = b'{"model":"raw","messages":[]}'
     answer = house.http.post("/v1/chat/completions", content=body, headers=raw_headers)
     assert answer.status_code == 200
     assert house.raw.last.values(b"x-name") == [b"caf\xc3\xa9"]
-    assert house.raw.last.values(b"x-latin") == [b"caf\xe9"]
 
 
 def test_the_operator_s_key_takes_the_place_of_the_client_s(house: House) -> None:

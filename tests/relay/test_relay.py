@@ -99,7 +99,9 @@ def _left(phase: str) -> str:
     return f'pointsman_client_disconnects_total{{phase="{phase}"}}'
 
 
-@pytest.mark.parametrize("sent", [b"", b"HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\n{", SSE], ids=["a", "half", "sse"])
+@pytest.mark.parametrize(
+    "sent", [b"", b"HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\n{", SSE], ids=["a", "half", "sse"]
+)
 @pytest.mark.parametrize("is_stream", [False, True])
 def test_a_client_that_leaves_before_the_answer(
     sent: bytes, is_stream: bool, house: House, record_property: Callable[[str, object], None]
@@ -125,9 +127,7 @@ def test_a_client_that_leaves_before_the_answer(
     house.wait_for_metric(_left("upstream"), before + 1)
 
 
-def test_a_client_that_leaves_between_events(
-    house: House, record_property: Callable[[str, object], None]
-) -> None:
+def test_a_client_that_leaves_between_events(house: House, record_property: Callable[[str, object], None]) -> None:
     left = threading.Event()
     times = []
 

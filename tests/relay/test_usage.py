@@ -9,7 +9,7 @@ FULL = (
     b'{"id":"x","usage":{"prompt_tokens":30,"completion_tokens":20,"prompt_tokens_details":{"cached_tokens":10,'
     b'"audio_tokens":0},"completion_tokens_details":{"reasoning_tokens":15}}}'
 )
-NULLS = b'{"usage":{"prompt_tokens":3,"completion_tokens":2,"prompt_tokens_details":null,"completion_tokens_details":{"reasoning_tokens":null}}}'  # noqa: E501
+NULLS = b'{"usage":{"prompt_tokens":3,"completion_tokens":2,"prompt_tokens_details":null,"completion_tokens_details":{"reasoning_tokens":null}}}'
 
 
 @pytest.mark.parametrize(
