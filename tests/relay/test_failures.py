@@ -1,0 +1,71 @@
+"""What a client is told when an upstream fails."""
+
+import json
+
+import pytest
+
+from tests.relay.wire import Exchange, House
+
+EVENT = b'data: {"n":1}\n\n'
+
+
+@pytest.mark.parametrize(
+    ("model", "sent", "status", "code"),
+    [
+        pytest.param("dead", None, 502, "upstream_unavailable", id="refused"),
+        pytest.param("deaf", None, 504, "connect_timeout", id="connect"),
+        pytest.param("raw", b"", 502, "upstream_unavailable", id="cut-before-the-headers"),
+        pytest.param("raw", b"hello\r\n\r\n", 502, "upstream_unavailable", id="not-http"),
+        pytest.param("raw", b"HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\n{", 502, "upstream_unavailable", id="half"),
+        pytest.param("hasty", None, 504, "first_token_timeout", id="silent"),
+        pytest.param("hurried", None, 504, "total_timeout", id="total"),
+    ],
+)
+def test_before_the_answer(model: str, sent: bytes | None, status: int, code: str, house: House) -> None:
+    def script(exchange: Exchange) -> None:
+        if sent is None:
+            exchange.wait_until_left()
+        else:
+            exchange.send(sent)
+            exchange.cut()
+
+    house.raw.script = script
+    answer = house.chat(model)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
+    assert house.chat("sim").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("model", "sent", "code"),
+    [
+        pytest.param("raw", b"", "upstream_cut", id="cut-between-events"),
+        pytest.param("raw", b'data: {"n"', "upstream_cut", id="cut-in-an-event"),
+        pytest.param("restless", b"", "idle_timeout", id="idle"),
+    ],
+)
+def test_in_a_stream(model: str, sent: bytes, code: str, house: House) -> None:
+    """Whole events, one that tells the error, and the end; no `[DONE]`."""
+
+    def script(exchange: Exchange) -> None:
+        head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+        piece = EVENT + sent
+        exchange.send(head + b"%x\r\n%s\r\n" % (len(piece), piece))
+        if model == "raw":
+            exchange.cut()
+        else:
+            exchange.wait_until_left()
+
+    house.raw.script = script
+    answer = house.chat(model, stream=True)
+    assert answer.status_code == 200
+    first, error, end = answer.content.split(b"\n\n")
+    assert (first + b"\n\n", end) == (EVENT, b"")
+    assert json.loads(error.removeprefix(b"data: "))["error"]["code"] == code
+
+
+@pytest.mark.parametrize("status", [400, 401, 404, 422, 429, 500, 503])
+def test_an_upstream_s_own_error_passes_unchanged(status: int, house: House) -> None:
+    body = b'{ "error":{"message":"theirs"} }\n'
+    house.raw.script = lambda exchange: exchange.answer(body, b"retry-after: 2", status=b"%d Theirs" % status)
+    answer = house.chat("raw")
+    assert (answer.status_code, answer.content, answer.headers["retry-after"]) == (status, body, "2")
