@@ -1,0 +1,102 @@
+"""`pointsman serve` as a process, as an operator runs it."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+pytestmark = pytest.mark.slow
+
+QUICK = {"x-simulate-first-token-ms": "0", "x-simulate-token-ms": "0", "x-simulate-tokens": "2"}
+HELLO = {"model": "auto", "messages": [{"role": "user", "content": "hello there, my secret friend"}]}
+
+
+class Served:
+    def __init__(self, process: subprocess.Popen[str], url: str, simulator: str) -> None:
+        self.process = process
+        self.url = url
+        self.simulator = simulator
+
+    def end(self, how: signal.Signals) -> str:
+        """Everything logged since the start."""
+        self.process.send_signal(how)
+        return self.process.communicate(timeout=15)[1]
+
+
+@contextmanager
+def serve(folder: Path, *options: str) -> Iterator[Served]:
+    command = [sys.executable, "-m", "proxy", "serve", "--demo", "--port", "0", "--log", "json", *options]
+    environ = {name: value for name, value in os.environ.items() if not name.startswith(("OPENAI", "PROMETHEUS"))}
+    process = subprocess.Popen(command, cwd=folder, env=environ, stderr=subprocess.PIPE, text=True)
+    try:
+        assert process.stderr is not None
+        greeting = "".join(iter(process.stderr.readline, "\n"))
+        urls = re.findall(r"http://127\.0\.0\.1:\d+", greeting)
+        client = httpx.Client(transport=httpx.HTTPTransport(retries=20))
+        with client:
+            client.get(urls[0] + "/readyz", timeout=30)
+        yield Served(process, urls[0], urls[-1])
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+def is_gone(url: str) -> bool:
+    try:
+        httpx.get(url, timeout=1)
+    except httpx.TransportError:
+        return True
+    return False
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_the_demo_needs_no_key_and_leaves_nothing_behind(tmp_path: Path, how: signal.Signals) -> None:
+    with serve(tmp_path) as served:
+        answer = httpx.post(served.url + "/v1/chat/completions", json=HELLO, headers=QUICK)
+        assert answer.status_code == 200
+        assert answer.headers["x-pointsman-route"] == "simple"
+        served.end(how)
+        assert is_gone(served.url)
+        assert is_gone(served.simulator)
+
+
+def test_the_log_has_a_line_for_the_request_and_no_prompt_reply_or_key(tmp_path: Path) -> None:
+    with serve(tmp_path) as served:
+        headers = {**QUICK, "authorization": "Bearer sk-very-secret", "x-simulate-text": "the-reply-itself"}
+        assert "the-reply-itself" in httpx.post(served.url + "/v1/chat/completions", json=HELLO, headers=headers).text
+        log = served.end(signal.SIGTERM)
+    assert '"event":"request"' in log
+    assert '"route":"simple"' in log
+    for secret in ("secret friend", "the-reply-itself", "sk-very-secret"):
+        assert secret not in log
+
+
+def test_one_scrape_shows_both_workers(tmp_path: Path) -> None:
+    with serve(tmp_path, "--workers", "2") as served:
+        for _ in range(30):  # a connection each, so that both workers get some
+            httpx.post(served.url + "/v1/chat/completions", json=HELLO, headers=QUICK, timeout=30)
+        for _ in range(6):
+            text = httpx.get(served.url + "/metrics").text
+            assert 'pointsman_decisions_total{model="small",reason="topic",route="simple"} 30.0' in text
+            assert 'pointsman_build_info{version="' in text
+            assert "pointsman_in_flight 0.0" in text
+
+
+def test_a_taken_port_is_said_in_words(tmp_path: Path) -> None:
+    with serve(tmp_path) as served:
+        port = served.url.rsplit(":", 1)[1]
+        command = [sys.executable, "-m", "proxy", "serve", "--demo", "--port", port]
+        second = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=30, check=False)
+    assert second.returncode == 1
+    assert f"Cannot listen on 127.0.0.1:{port}" in second.stderr
+    assert "Traceback" not in second.stderr

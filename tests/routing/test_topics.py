@@ -1,0 +1,90 @@
+"""Topics over the real model's vectors."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from proxy.embedding import MiniLM, Vectors
+from proxy.routing.topics import FITTED_THRESHOLD, Topics, TopicScores, spoken
+from proxy.shipped import shipped
+
+EXAMPLES = {
+    "code": ["Write a Python function", "Fix this bug in my loop", "Why does my program crash?", "Refactor this class"],
+    "weather": ["Will it rain tomorrow?", "How hot is it in Madrid?", "Is a storm coming?", "Do I need an umbrella?"],
+    "music": ["Play some jazz", "Who sang this song?", "Turn up the volume", "Put on my workout playlist"],
+}
+
+
+@pytest.fixture(scope="module")
+def model() -> MiniLM:
+    return MiniLM(shipped("models/all-MiniLM-L6-v2"))
+
+
+def fit(model: MiniLM, examples: dict[str, list[str]], thresholds: dict[str, float | None] | None = None) -> Topics:
+    rows: dict[str, Vectors] = {name: model.embed_all(texts) for name, texts in examples.items()}
+    return Topics.fit(rows, model.embed_all(spoken(name) for name in examples), thresholds)
+
+
+@pytest.fixture(scope="module")
+def topics(model: MiniLM) -> Topics:
+    return fit(model, EXAMPLES)
+
+
+def scores(model: MiniLM, topics: Topics, text: str) -> TopicScores:
+    return topics.scores(model.embed(text))
+
+
+@pytest.mark.parametrize(
+    ("text", "best"),
+    [
+        ("My for loop never ends, what is wrong?", "code"),
+        ("What will the weather be like on Sunday?", "weather"),
+        ("Play the new album by that band", "music"),
+    ],
+)
+def test_a_text_of_a_topic_finds_it_and_passes(model: MiniLM, topics: Topics, text: str, best: str) -> None:
+    found = scores(model, topics, text)
+    assert (found.best, found.passes) == (best, True)
+    assert found.ranked[0] == (best, found.score)
+    assert [name for name, _ in found.ranked] != []
+    assert all(0 <= value <= 1 for _, value in found.ranked)
+
+
+@pytest.mark.parametrize("text", ["What is the boiling point of helium?", "Who was the first emperor of Rome?"])
+def test_a_text_of_no_topic_falls_through(model: MiniLM, topics: Topics, text: str) -> None:
+    found = scores(model, topics, text)
+    assert not found.passes
+    assert found.threshold == FITTED_THRESHOLD
+
+
+def test_the_same_vector_gets_the_same_scores(model: MiniLM) -> None:
+    again, once = (scores(model, fit(model, EXAMPLES), "Fix my loop").values for _ in range(2))
+    assert np.array_equal(again, once)
+
+
+def test_a_threshold_of_the_file_replaces_the_fitted_one(model: MiniLM) -> None:
+    strict = fit(model, EXAMPLES, {"code": 1.0, "weather": None})
+    assert not scores(model, strict, "Fix my loop").passes
+    assert scores(model, strict, "Fix my loop").threshold == 1.0
+    lenient = fit(model, EXAMPLES, dict.fromkeys(EXAMPLES, 0.0))
+    assert scores(model, lenient, "What is the boiling point of helium?").passes
+
+
+@pytest.mark.parametrize(
+    "examples",
+    [
+        pytest.param({"code": ["Write a Python function"]}, id="one-topic-one-example"),
+        pytest.param({"code": EXAMPLES["code"], "hi": ["hello"]}, id="a-topic-with-one-example"),
+        pytest.param({"code": ["Write a Python function"] * 5, "hi": ["hello"] * 5}, id="examples-all-the-same"),
+    ],
+)
+def test_few_or_equal_examples_still_work(model: MiniLM, examples: dict[str, list[str]]) -> None:
+    found = scores(model, fit(model, examples), "Write a Python function")
+    assert (found.best, found.passes) == ("code", True)
+    assert np.isfinite(found.values).all()
+
+
+@pytest.mark.parametrize(("name", "words"), [("card_arrival", "card arrival"), ("a.b:c/d-e", "a b c d e")])
+def test_a_name_is_spoken(name: str, words: str) -> None:
+    assert spoken(name) == words
