@@ -47,8 +47,8 @@ def serve(folder: Path, *options: str) -> Iterator[Served]:
         yield Served(process, urls[0], urls[-1])
     finally:
         if process.poll() is None:
-            process.kill()
-        process.communicate()
+            process.terminate()
+            process.communicate(timeout=15)
 
 
 def is_gone(url: str) -> bool:
