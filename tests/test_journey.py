@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
 
 from proxy.app import build_app
 from proxy.config import parse_config
+from proxy.embedding import MiniLM
+from proxy.shipped import shipped
 from proxy.simulator import Simulator, build_simulator
 from tests.serving import serving
 
@@ -139,6 +142,12 @@ def test_a_client_that_leaves_before_the_headers_frees_the_upstream(client: http
         pytest.param(b'{"model":"a","messages":"hi"}', 400, "a string", id="messages-is-a-string"),
         pytest.param(b'{"model":"a","messages":' + b"[" * 100_000 + b"]" * 100_000 + b"}", 400, "deep", id="nested"),
         pytest.param(b'{"model":"a","messages":[{"content":"\xff"}]}', 400, "UTF-8", id="not-utf-8"),
+        pytest.param(
+            b'{"model":"a","messages":[{"role":"user","content":"\\ud800 half a character"}]}',
+            400,
+            "JSON",
+            id="lone-surrogate",
+        ),
         pytest.param(b'{"model":"a","x":"' + b"y" * 1_000_001 + b'"}', 413, "bytes", id="too-large"),
         pytest.param(b'{"model":"a","messages":[]}', 400, "messages", id="empty-messages-judged-upstream"),
     ],
@@ -152,6 +161,45 @@ def test_bad_input_is_a_clear_refusal_and_the_next_request_is_served(
     assert told in error["message"]
     assert error["type"] == "invalid_request_error"
     assert ask(client).status_code == 200
+
+
+def test_a_slow_body_is_a_408_and_a_chunked_one_is_bounded(client: httpx.Client) -> None:
+    def drip() -> Iterator[bytes]:
+        yield b'{"model":'
+        release.wait(5)
+
+    release = threading.Event()
+    timer = threading.Timer(1.0, release.set)
+    timer.start()
+    answer = client.post("/v1/chat/completions", content=drip())
+    timer.join()
+    assert (answer.status_code, answer.json()["error"]["code"]) == (408, "body_timeout")
+    answer = client.post("/v1/chat/completions", content=iter([b"x" * 600_000] * 2))
+    assert (answer.status_code, answer.json()["error"]["code"]) == (413, "body_too_large")
+
+
+class Broken:
+    """An embedding model that loads and then fails on every text but the examples."""
+
+    def __init__(self) -> None:
+        self._model = MiniLM(shipped("models/all-MiniLM-L6-v2"))
+        self.embed_all = self._model.embed_all
+
+    def embed(self, text: str) -> Any:
+        if text != "warm up":
+            raise RuntimeError(text)
+
+
+def test_a_broken_embedder_fails_open_and_is_counted(simulator: Simulator) -> None:
+    with serving(simulator) as upstream:
+        config = parse_config(ROUTES.format(url=upstream.url), source="routes.yaml", environ={})
+        app = build_app(config, load_model=lambda _: cast("MiniLM", Broken()))
+        with serving(app) as proxy, httpx.Client(base_url=proxy.url) as client:
+            answer = ask(client, "Fix this bug in my loop")
+            assert answer.status_code == 200
+            assert (answer.headers["x-pointsman-model"], answer.headers["x-pointsman-reason"]) == ("small", "overload")
+            assert ask(client, model="big-one").headers["x-pointsman-reason"] == "rule"
+            assert metric(client, 'pointsman_fail_open_total{cause="broken"}') == 1
 
 
 def test_what_only_the_upstream_can_judge_passes_through(client: httpx.Client, simulator: Simulator) -> None:

@@ -118,6 +118,7 @@ def _listener(host: str, port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
+        listener.listen(2048)  # whoever connects from now on waits until the app is ready, and is not refused
     except OSError as error:
         listener.close()
         raise click.ClickException(

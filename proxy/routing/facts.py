@@ -199,8 +199,7 @@ def _text_of(message: _Message) -> str:
 
 
 def _utf8_length(text: str) -> int:
-    # A lone surrogate, which JSON can write as \ud800, has no UTF-8 form of its own.
-    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
+    return len(text) if text.isascii() else len(text.encode("utf-8"))
 
 
 def _json_kind(start: bytes) -> str:
