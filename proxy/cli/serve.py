@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import socket
 import subprocess
@@ -100,7 +101,21 @@ def worker_app(config_path: Path, simulator: str | None, log_format: LogFormat, 
         config = load_config(config_path, os.environ)
     except ConfigError as error:
         raise SystemExit(str(error)) from None
-    return build_app(on_simulator(config, simulator) if simulator else config)
+    app = build_app(on_simulator(config, simulator) if simulator else config)
+    _tame_the_collector()
+    return app
+
+
+def _tame_the_collector() -> None:
+    """
+    Keep Python's full garbage collections off the path of requests.
+
+    Everything imported lives as long as the process, and walking it takes 40 ms, three times a second under load:
+    the whole of the p99. What requests leave behind is nearly all freed by reference counts.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
 
 
 def on_simulator(config: Config, url: str) -> Config:

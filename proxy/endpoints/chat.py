@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from time import perf_counter
 
@@ -108,8 +107,7 @@ class _Exchange:
                 reply.headers = [(name, value) for name, value in reply.headers if name != b"x-request-id"]
             await self._answer.copy(self._own_headers(reply.headers))
         finally:
-            # Shielded: the connection must be freed also when this task is being cancelled.
-            await asyncio.shield(reply.close())
+            await reply.close()  # frees the connection before it first awaits, so a cancellation cannot prevent it
 
     async def _fail(self, error: ProxyError) -> None:
         """Tell the client, in the way that is still open."""
