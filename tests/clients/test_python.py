@@ -1,181 +1,180 @@
-"""OpenAI's Python SDK cannot tell Pointsman from OpenAI, except that each request went to the right model."""
+"""OpenAI's Python SDK through Pointsman: every kind of call works, and went to the model that fits."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Iterator
 from typing import Any
 
-import openai
 import pytest
-from openai import AsyncOpenAI, OpenAI
+from openai import AsyncOpenAI, OpenAI, pydantic_function_tool
+from pydantic import BaseModel
 
-from proxy.simulator import Knobs, Simulator
-
-CODE = "Fix the bug in my Python loop"
-TOOL: Any = {
-    "type": "function",
-    "function": {
-        "name": "lookup",
-        "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
-    },
-}
-SCHEMA: Any = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
+from proxy.simulator import Log
+from tests.clients.calls import CODE, PIXEL, SCHEMA, TOOL, ask, messages, simulate
 
 
-@pytest.fixture(scope="module")
-def client(base_url: str) -> Iterator[OpenAI]:
-    with OpenAI(base_url=base_url, api_key="sk-test", max_retries=0) as client:
-        yield client
+class City(BaseModel):
+    """Where it is and how many live there."""
+
+    name: str
+    people: int
 
 
-def ask(client: OpenAI, content: Any = CODE, **more: Any) -> Any:
-    return client.chat.completions.create(
-        model=more.pop("model", "auto"), messages=[{"role": "user", "content": content}], **more
-    )
+def test_a_whole_answer(client: OpenAI, log: Log) -> None:
+    answer = ask(client)
+    assert answer.object == "chat.completion"
+    assert answer.model == "gpt-4o"
+    assert answer.choices[0].message.role == "assistant"
+    assert answer.choices[0].message.content
+    assert answer.choices[0].finish_reason == "stop"
+    assert answer.usage.total_tokens == answer.usage.prompt_tokens + answer.usage.completion_tokens
+    assert log.last.header("authorization") == "Bearer sk-test"
 
 
-def text_of(stream: Any) -> str:
-    return "".join(chunk.choices[0].delta.content or "" for chunk in stream if chunk.choices)
+def test_a_stream_says_what_the_whole_answer_says(client: OpenAI) -> None:
+    whole = ask(client)
+    chunks = list(ask(client, stream=True, stream_options={"include_usage": True}))
+    assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks[:-1]) == whole.choices[0].message.content
+    assert chunks[-2].choices[0].finish_reason == "stop"
+    assert chunks[-1].choices == []
+    assert chunks[-1].usage == whole.usage
 
 
-KINDS: dict[str, dict[str, Any]] = {
-    "plain": {},
-    "long": {"max_completion_tokens": 3},
-    "tools": {"tools": [TOOL]},
-    "several": {"n": 2},
-    "json-object": {"content": "Answer in json", "response_format": {"type": "json_object"}},
-    "json-schema": {"response_format": {"type": "json_schema", "json_schema": {"name": "s", "schema": SCHEMA}}},
-    "image": {
-        "content": [
-            {"type": "text", "text": CODE},
-            {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}},
-        ]
-    },
-}
+def test_a_stream_without_usage_has_none(client: OpenAI) -> None:
+    assert all(chunk.usage is None for chunk in ask(client, stream=True))
+
+
+def test_events_arrive_while_the_upstream_is_still_writing(client: OpenAI, log: Log) -> None:
+    with ask(client, stream=True, extra_headers=simulate(stall=3)) as stream:
+        chunks = [next(stream) for _ in range(3)]
+        assert log.last.ended_at is None
+    assert chunks[0].choices[0].delta.role == "assistant"
+
+
+@pytest.mark.parametrize(
+    ("content", "model", "route", "chosen", "reason"),
+    [
+        pytest.param(CODE, "auto", "code", "large", "topic", id="by-topic"),
+        pytest.param("thanks a lot", "gpt-4o", "asked", "large", "rule", id="by-the-name-asked-for"),
+        pytest.param("thanks a lot", "o9-preview", "default", "small", "default", id="any-name-is-routed"),
+    ],
+)
+@pytest.mark.parametrize("is_stream", [False, True], ids=["whole", "stream"])
+def test_raw_headers_tell_the_decision_beside_the_upstreams_own(
+    client: OpenAI, content: str, model: str, route: str, chosen: str, reason: str, is_stream: bool
+) -> None:
+    raw = client.chat.completions.with_raw_response.create(model=model, messages=messages(content), stream=is_stream)
+    assert raw.headers["x-pointsman-route"] == route
+    assert raw.headers["x-pointsman-model"] == chosen
+    assert raw.headers["x-pointsman-reason"] == reason
+    assert raw.headers["x-request-id"].startswith("req_")
+    assert int(raw.headers["openai-processing-ms"]) >= 0
+    parsed: Any = raw.parse()
+    answers = list(parsed) if is_stream else [parsed]
+    assert {answer.model for answer in answers} == {{"small": "gpt-4o-mini", "large": "gpt-4o"}[chosen]}
+
+
+def test_the_callers_own_request_id_comes_back(client: OpenAI) -> None:
+    assert ask(client, extra_headers={"x-request-id": "mine-1"})._request_id == "mine-1"
+
+
+def test_tool_arguments_are_json(client: OpenAI) -> None:
+    choice = ask(client, tools=[TOOL]).choices[0]
+    (call,) = choice.message.tool_calls
+    assert (choice.finish_reason, call.function.name) == ("tool_calls", "lookup")
+    assert isinstance(json.loads(call.function.arguments)["city"], str)
+
+
+def test_streamed_tool_arguments_are_the_same_json(client: OpenAI) -> None:
+    (whole,) = ask(client, tools=[TOOL]).choices[0].message.tool_calls
+    chunks = list(ask(client, tools=[TOOL], stream=True))
+    deltas = [call for chunk in chunks for call in chunk.choices[0].delta.tool_calls or ()]
+    assert (deltas[0].index, deltas[0].function.name) == (0, "lookup")
+    assert "".join(call.function.arguments for call in deltas) == whole.function.arguments
+
+
+def test_image_parts_reach_the_upstream(client: OpenAI, log: Log) -> None:
+    parts = [{"type": "text", "text": CODE}, {"type": "image_url", "image_url": {"url": PIXEL}}]
+    answer = ask(client, parts)
+    assert "1 image" in answer.choices[0].message.content
+    assert answer.model == "gpt-4o"  # the text beside the image decides
+    assert json.loads(log.last.body)["messages"][0]["content"] == parts
 
 
 @pytest.mark.parametrize("is_stream", [False, True], ids=["whole", "stream"])
-@pytest.mark.parametrize("kind", KINDS)
-def test_an_answer_is_what_the_upstream_itself_would_give(
-    client: OpenAI, upstream_url: str, kind: str, is_stream: bool
-) -> None:
-    more: dict[str, Any] = {**KINDS[kind], "extra_headers": {"x-simulate-seed": "3"}}
+@pytest.mark.parametrize(
+    ("response_format", "key", "kind"),
+    [
+        pytest.param({"type": "json_object"}, "answer", str, id="json-object"),
+        pytest.param(
+            {"type": "json_schema", "json_schema": {"name": "s", "schema": SCHEMA}}, "n", int, id="json-schema"
+        ),
+    ],
+)
+def test_response_format(client: OpenAI, response_format: Any, key: str, kind: type, is_stream: bool) -> None:
+    answer = ask(client, "Answer in json", response_format=response_format, stream=is_stream)
     if is_stream:
-        more |= {"stream": True, "stream_options": {"include_usage": True}}
-    through = ask(client, **more, model="gpt-auto")
-    model = "gpt-4o" if kind != "json-object" else "gpt-4o-mini"
-    with OpenAI(base_url=upstream_url + "/sim/v1", api_key="sk-test", max_retries=0) as direct:
-        straight = ask(direct, **more, model=model)
-        assert list(through) == list(straight)
+        text = "".join(chunk.choices[0].delta.content or "" for chunk in answer)
+    else:
+        text = answer.choices[0].message.content
+    assert isinstance(json.loads(text)[key], kind)
+
+
+def test_parse_makes_the_model(client: OpenAI) -> None:
+    answer = client.chat.completions.parse(model="auto", messages=messages(), response_format=City)
+    assert isinstance(answer.choices[0].message.parsed, City)
+
+
+def test_parse_makes_tool_arguments(client: OpenAI) -> None:
+    answer = client.chat.completions.parse(model="auto", messages=messages(), tools=[pydantic_function_tool(City)])
+    (call,) = answer.choices[0].message.tool_calls or []
+    assert isinstance(call.function.parsed_arguments, City)
+
+
+def test_the_stream_helper_ends_with_the_whole(client: OpenAI) -> None:
+    with client.chat.completions.stream(model="auto", messages=messages(), response_format=City) as stream:
+        kinds = {event.type for event in stream}
+        final = stream.get_final_completion()
+    assert {"chunk", "content.delta", "content.done"} <= kinds
+    assert isinstance(final.choices[0].message.parsed, City)
+
+
+def test_models(client: OpenAI) -> None:
+    assert [model.id for model in client.models.list()] == ["auto", "small", "large"]
+    assert client.models.retrieve("small").object == "model"
 
 
 def test_asynchronous(base_url: str) -> None:
-    async def talk() -> tuple[str, str]:
+    async def talk() -> tuple[Any, str, str | None, str, list[str]]:
         async with AsyncOpenAI(base_url=base_url, api_key="sk-test", max_retries=0) as client:
-            messages: Any = [{"role": "user", "content": "thanks a lot"}]
-            whole = await client.chat.completions.create(model="auto", messages=messages)
-            stream = await client.chat.completions.create(model="auto", messages=messages, stream=True)
-            pieces = [chunk.choices[0].delta.content or "" async for chunk in stream if chunk.choices]
-            return whole.choices[0].message.content or "", "".join(pieces)
+            chat = client.chat.completions
+            whole = await chat.create(model="auto", messages=messages())
+            stream = await chat.create(model="auto", messages=messages(), stream=True)
+            text = "".join([chunk.choices[0].delta.content or "" async for chunk in stream])
+            raw = await chat.with_raw_response.create(model="auto", messages=messages())
+            async with chat.stream(model="auto", messages=messages(), tools=[TOOL]) as helper:
+                (call,) = (await helper.get_final_completion()).choices[0].message.tool_calls or []
+            models = [model.id async for model in client.models.list()]
+            return whole, text, raw.headers.get("x-pointsman-route"), call.function.arguments, models
 
-    whole, streamed = asyncio.run(talk())
-    assert whole == streamed
-    assert "gpt-4o-mini" in whole
-
-
-def test_streamed_tool_arguments_are_whole_json(client: OpenAI) -> None:
-    chunks = ask(client, tools=[TOOL], stream=True)
-    pieces = [call.function.arguments for chunk in chunks for call in chunk.choices[0].delta.tool_calls or ()]
-    assert isinstance(json.loads("".join(pieces))["city"], str)
-
-
-def test_raw_headers_tell_the_decision_beside_the_upstreams_own(client: OpenAI) -> None:
-    raw = client.chat.completions.with_raw_response.create(
-        model="auto", messages=[{"role": "user", "content": CODE}], extra_headers={"x-request-id": "mine-1"}
-    )
-    assert raw.headers["x-pointsman-route"] == "code"
-    assert raw.headers["x-pointsman-model"] == "large"
-    assert raw.headers["x-pointsman-reason"] == "topic"
-    assert raw.headers["x-request-id"] == "mine-1"
-    assert int(raw.headers["openai-processing-ms"]) >= 0
-    assert raw.parse().model == "gpt-4o"
+    whole, text, route, arguments, models = asyncio.run(talk())
+    assert text == whole.choices[0].message.content
+    assert route == "code"
+    assert isinstance(json.loads(arguments)["city"], str)
+    assert models == ["auto", "small", "large"]
 
 
-@pytest.mark.parametrize(
-    ("status", "error"),
-    [
-        (400, openai.BadRequestError),
-        (401, openai.AuthenticationError),
-        (403, openai.PermissionDeniedError),
-        (404, openai.NotFoundError),
-        (409, openai.ConflictError),
-        (422, openai.UnprocessableEntityError),
-        (429, openai.RateLimitError),
-        (500, openai.InternalServerError),
-        (502, openai.InternalServerError),
-        (503, openai.InternalServerError),
-    ],
-)
-def test_each_status_of_an_upstream_raises_its_class(
-    client: OpenAI, status: int, error: type[openai.APIStatusError]
-) -> None:
-    with pytest.raises(error) as caught:
-        ask(client, extra_headers={"x-simulate-status": str(status)})
-    assert caught.value.status_code == status
-    assert isinstance(caught.value.body, dict)
+def test_many_at_once_do_not_mix(base_url: str) -> None:
+    async def talk() -> list[str]:
+        async with AsyncOpenAI(base_url=base_url, api_key="sk-test", max_retries=0) as client:
 
+            async def one(number: int) -> str:
+                stream = await client.chat.completions.create(
+                    model="auto", messages=messages(), stream=True, extra_headers=simulate(text=f"number%20{number}")
+                )
+                return "".join([chunk.choices[0].delta.content or "" async for chunk in stream])
 
-@pytest.mark.parametrize(
-    ("call", "error", "code"),
-    [
-        pytest.param(
-            lambda client: ask(client, model="unknown"), openai.NotFoundError, "model_not_found", id="unknown-model"
-        ),
-        pytest.param(
-            lambda client: client.post("/chat/completions", body={"model": "auto"}, cast_to=object),
-            openai.BadRequestError,
-            "missing_required_parameter",
-            id="no-messages",
-        ),
-    ],
-)
-def test_the_proxys_own_errors_raise_theirs(
-    client: OpenAI, call: Callable[[OpenAI], Any], error: type[openai.APIStatusError], code: str
-) -> None:
-    with pytest.raises(error) as caught:
-        call(client)
-    assert caught.value.code == code
+            return await asyncio.gather(*(one(number) for number in range(30)))
 
-
-def test_the_sdks_own_retry_works(base_url: str, simulator: Simulator) -> None:
-    simulator.script(Knobs(status=503))
-    with OpenAI(base_url=base_url, api_key="sk-test", max_retries=1) as client:
-        assert ask(client).choices[0].finish_reason == "stop"
-
-
-def test_a_client_that_gives_up_raises_and_frees_the_upstream(client: OpenAI, simulator: Simulator) -> None:
-    simulator.log.clear()
-    with pytest.raises(openai.APITimeoutError):
-        ask(client, timeout=0.2, extra_headers={"x-simulate-stall-headers": "1"})
-    simulator.log.wait_for(lambda entry: entry.disconnected_at is not None, timeout=2)
-
-
-def test_a_cut_stream_raises_after_its_last_whole_event(client: OpenAI) -> None:
-    chunks: list[Any] = []
-    with pytest.raises(openai.APIError, match="broke off") as caught:
-        chunks.extend(ask(client, stream=True, extra_headers={"x-simulate-cut": "3"}))
-    assert type(caught.value) is openai.APIError  # neither a parser's complaint nor a lost connection
-
-
-def test_closing_a_stream_early_frees_the_upstream(client: OpenAI, simulator: Simulator) -> None:
-    simulator.log.clear()
-    with ask(client, stream=True, extra_headers={"x-simulate-token-ms": "20"}) as stream:
-        next(iter(stream))
-    simulator.log.wait_for(lambda entry: entry.disconnected_at is not None, timeout=2)
-
-
-def test_the_list_of_models(client: OpenAI) -> None:
-    assert [model.id for model in client.models.list()] == ["auto", "small", "large"]
-    assert client.models.retrieve("small").object == "model"
+    assert asyncio.run(talk()) == [f"number {number}" for number in range(30)]

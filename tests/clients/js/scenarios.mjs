@@ -1,16 +1,41 @@
 // OpenAI's JavaScript SDK against a running Pointsman. Prints one JSON line for each scenario: {name, error}.
+// BASE_URL is Pointsman, INSISTENT_URL one that knows only its models, DIRECT_URL the upstream itself.
 import assert from "node:assert/strict";
 import OpenAI from "openai";
 
-const client = new OpenAI({ baseURL: process.env.BASE_URL, apiKey: "sk-test", maxRetries: 0 });
-const ask = (more = {}, options = {}) =>
-  client.chat.completions.create(
-    { model: "auto", messages: [{ role: "user", content: "Fix the bug in my Python loop" }], ...more },
-    options,
-  );
+const connect = (baseURL, more = {}) => new OpenAI({ baseURL, apiKey: "sk-test", maxRetries: 0, ...more });
+const client = connect(process.env.BASE_URL);
+const insistent = connect(process.env.INSISTENT_URL);
+const direct = connect(process.env.DIRECT_URL);
+
+const user = (content) => [{ role: "user", content }];
+const asking = (one, more = {}, options = {}) =>
+  one.chat.completions.create({ model: "auto", messages: user("Fix the bug in my Python loop"), ...more }, options);
+const ask = (more, options) => asking(client, more, options);
 const simulate = (knobs) => ({
-  headers: Object.fromEntries(Object.entries(knobs).map(([name, value]) => [`x-simulate-${name}`, String(value)])),
+  headers: Object.fromEntries(
+    Object.entries(knobs).map(([name, value]) => [`x-simulate-${name.replaceAll("_", "-")}`, String(value)]),
+  ),
 });
+const collect = async (stream) => {
+  const chunks = [];
+  for await (const chunk of stream) chunks.push(chunk);
+  return chunks;
+};
+const textOf = (chunks) => chunks.map((chunk) => chunk.choices[0]?.delta?.content ?? "").join("");
+
+// How a call failed: its error, and the chunks before it.
+const failure = async (call) => {
+  const chunks = [];
+  try {
+    const answer = await call();
+    if (answer[Symbol.asyncIterator]) for await (const chunk of answer) chunks.push(chunk);
+  } catch (error) {
+    return { error, chunks };
+  }
+  return assert.fail("it did not fail");
+};
+
 const tool = {
   type: "function",
   function: {
@@ -18,53 +43,83 @@ const tool = {
     parameters: { type: "object", properties: { city: { type: "string" } }, required: ["city"] },
   },
 };
+const schema = { type: "object", properties: { n: { type: "integer" } }, required: ["n"] };
+const jsonObject = { messages: user("Answer in json"), response_format: { type: "json_object" } };
+const jsonSchema = { response_format: { type: "json_schema", json_schema: { name: "s", schema } } };
+const image = {
+  messages: user([
+    { type: "text", text: "Fix the bug in my Python loop" },
+    { type: "image_url", image_url: { url: "data:image/png;base64,iVBORw0KGgo=" } },
+  ]),
+};
 
 const scenarios = {
   async plain() {
     const answer = await ask();
     assert.equal(answer.model, "gpt-4o");
+    assert.equal(answer.choices[0].finish_reason, "stop");
     assert.ok(answer.choices[0].message.content.length > 0);
     assert.ok(answer.usage.total_tokens > 0);
   },
   async stream() {
-    let text = "";
-    let usage = null;
-    for await (const chunk of await ask({ stream: true, stream_options: { include_usage: true } })) {
-      text += chunk.choices[0]?.delta?.content ?? "";
-      usage = chunk.usage ?? usage;
-    }
-    assert.ok(text.length > 0);
-    assert.ok(usage.completion_tokens > 0);
+    const whole = await ask();
+    const chunks = await collect(await ask({ stream: true, stream_options: { include_usage: true } }));
+    assert.equal(textOf(chunks), whole.choices[0].message.content);
+    assert.deepEqual(chunks.at(-1).usage, whole.usage);
+  },
+  async stream_helper() {
+    const stream = client.chat.completions.stream({ model: "auto", messages: user("hello there"), ...jsonSchema });
+    const final = await stream.finalChatCompletion();
+    assert.equal(typeof JSON.parse(final.choices[0].message.content).n, "number");
   },
   async tools() {
-    const call = (await ask({ tools: [tool] })).choices[0].message.tool_calls[0];
-    assert.equal(typeof JSON.parse(call.function.arguments).city, "string");
+    const choice = (await ask({ tools: [tool] })).choices[0];
+    assert.equal(choice.finish_reason, "tool_calls");
+    assert.equal(choice.message.tool_calls[0].function.name, "lookup");
+    assert.equal(typeof JSON.parse(choice.message.tool_calls[0].function.arguments).city, "string");
   },
   async streamed_tools() {
-    let pieces = "";
-    for await (const chunk of await ask({ tools: [tool], stream: true })) {
-      pieces += chunk.choices[0]?.delta?.tool_calls?.[0]?.function?.arguments ?? "";
-    }
+    const chunks = await collect(await ask({ tools: [tool], stream: true }));
+    const deltas = chunks.flatMap((chunk) => chunk.choices[0]?.delta?.tool_calls ?? []);
+    assert.equal(deltas[0].function.name, "lookup");
+    const pieces = deltas.map((call) => call.function.arguments).join("");
     assert.equal(typeof JSON.parse(pieces).city, "string");
   },
   async image_parts() {
-    const content = [
-      { type: "text", text: "What is this?" },
-      { type: "image_url", image_url: { url: "data:image/png;base64,iVBORw0KGgo=" } },
-    ];
-    const answer = await ask({ messages: [{ role: "user", content }] });
+    const answer = await ask(image);
     assert.match(answer.choices[0].message.content, /1 image/);
+    assert.equal(answer.model, "gpt-4o");
   },
-  async response_format() {
-    const schema = { type: "object", properties: { n: { type: "integer" } }, required: ["n"] };
-    const answer = await ask({ response_format: { type: "json_schema", json_schema: { name: "s", schema } } });
+  async json_object() {
+    const answer = await ask(jsonObject);
+    assert.equal(typeof JSON.parse(answer.choices[0].message.content), "object");
+  },
+  async json_schema() {
+    const answer = await ask(jsonSchema);
     assert.equal(typeof JSON.parse(answer.choices[0].message.content).n, "number");
   },
   async raw_headers() {
     const { data, response } = await ask().withResponse();
     assert.equal(response.headers.get("x-pointsman-route"), "code");
-    assert.ok(response.headers.get("openai-processing-ms"));
+    assert.equal(response.headers.get("x-pointsman-model"), "large");
+    assert.equal(response.headers.get("x-pointsman-reason"), "topic");
+    assert.match(response.headers.get("x-request-id"), /^req_/);
+    assert.match(response.headers.get("openai-processing-ms"), /^\d+$/);
     assert.equal(data.object, "chat.completion");
+  },
+  async models() {
+    const names = (await client.models.list()).data.map((model) => model.id);
+    assert.deepEqual(names, ["auto", "small", "large"]);
+  },
+  async same_as_the_upstream() {
+    const options = simulate({ seed: 3 });
+    for (const more of [{}, { n: 2 }, { tools: [tool] }, image, jsonObject, jsonSchema]) {
+      const asked = { ...more, model: "gpt-4o" };
+      assert.deepEqual(await ask(asked, options), await asking(direct, asked, options));
+      const streamed = { ...asked, stream: true, stream_options: { include_usage: true } };
+      const [through, straight] = [await ask(streamed, options), await asking(direct, streamed, options)];
+      assert.deepEqual(await collect(through), await collect(straight));
+    }
   },
   async error_classes() {
     const classes = {
@@ -76,32 +131,64 @@ const scenarios = {
       422: OpenAI.UnprocessableEntityError,
       429: OpenAI.RateLimitError,
       500: OpenAI.InternalServerError,
+      502: OpenAI.InternalServerError,
       503: OpenAI.InternalServerError,
     };
     for (const [status, kind] of Object.entries(classes)) {
-      await assert.rejects(ask({}, simulate({ status })), (error) => error instanceof kind && error.status == status);
+      for (const stream of [false, true]) {
+        const { error } = await failure(() => ask({ stream }, simulate({ status })));
+        assert.equal(error.constructor, kind);
+        assert.equal(error.status, Number(status));
+      }
     }
   },
-  async cut_stream() {
+  async unknown_model() {
+    const { error } = await failure(() => asking(insistent, { model: "unknown" }));
+    assert.ok(error instanceof OpenAI.NotFoundError);
+    assert.equal(error.code, "model_not_found");
+  },
+  async retry() {
+    const statuses = [];
+    const recovering = async (url, init) => {
+      if (statuses.length > 0) init.headers.delete("x-simulate-status"); // the upstream is well again
+      const response = await fetch(url, init);
+      statuses.push(response.status);
+      return response;
+    };
+    const twice = connect(process.env.BASE_URL, { maxRetries: 1, fetch: recovering });
+    const answer = await asking(twice, {}, simulate({ status: 503, retry_after: 0.01 }));
+    assert.equal(answer.choices[0].finish_reason, "stop");
+    assert.deepEqual(statuses, [503, 200]);
+  },
+  async timeout() {
+    const { error } = await failure(() => ask({}, { ...simulate({ stall_headers: 1 }), timeout: 200 }));
+    assert.ok(error instanceof OpenAI.APIConnectionTimeoutError);
+  },
+  async closed_stream() {
+    const stream = await ask({ stream: true }, simulate({ stall: 3 }));
     let chunks = 0;
-    await assert.rejects(
-      async () => {
-        for await (const _ of await ask({ stream: true }, simulate({ cut: 3 }))) chunks += 1;
-      },
-      (error) => error instanceof OpenAI.APIError && /broke off/.test(error.message),
-    );
+    for await (const _ of stream) if (++chunks === 3) break;
     assert.equal(chunks, 3);
   },
-  async models() {
-    const names = (await client.models.list()).data.map((model) => model.id);
-    assert.deepEqual(names, ["auto", "small", "large"]);
+  async cut_stream() {
+    const whole = await collect(await ask({ stream: true }));
+    for (const pieces of [{}, { chunk_bytes: 7 }]) {
+      const { error, chunks } = await failure(() => ask({ stream: true }, simulate({ cut: 3, ...pieces })));
+      assert.equal(error.constructor, OpenAI.APIError, String(error)); // neither a parser's complaint nor a lost connection
+      assert.match(error.message, /broke off/);
+      assert.equal(error.code, "upstream_cut");
+      assert.deepEqual(
+        chunks.map((chunk) => chunk.choices),
+        whole.slice(0, 3).map((chunk) => chunk.choices),
+      );
+    }
   },
 };
 
 for (const [name, run] of Object.entries(scenarios)) {
   const error = await run().then(
     () => null,
-    (failure) => String(failure?.stack ?? failure),
+    (failed) => String(failed?.stack ?? failed),
   );
   console.log(JSON.stringify({ name, error }));
 }
