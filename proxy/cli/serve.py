@@ -16,7 +16,7 @@ from pathlib import Path
 import click
 import msgspec
 import uvicorn
-from starlette.applications import Starlette
+from starlette.types import ASGIApp
 from uvicorn.supervisors import Multiprocess
 
 from proxy.cli.options import config_option, load_or_exit
@@ -83,7 +83,7 @@ def serve(
             uvicorn.Server(server_config).run(sockets=[listener])
 
 
-def worker_app(config_path: Path, simulator: str | None, log_format: LogFormat, log_level: str) -> Starlette:
+def worker_app(config_path: Path, simulator: str | None, log_format: LogFormat, log_level: str) -> ASGIApp:
     """
     The app, made in the process that runs it.
 

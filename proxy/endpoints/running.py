@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 from dataclasses import dataclass
 from time import perf_counter
 from typing import cast
@@ -84,4 +84,4 @@ def running(scope: Scope) -> Running:
 
 def new_id() -> str:
     """The id of a decision: short enough for a header, too long to guess."""
-    return "ptm-" + secrets.token_hex(12)
+    return "ptm-" + os.urandom(12).hex()

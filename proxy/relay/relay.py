@@ -56,7 +56,9 @@ class Reply:
         assert isinstance(response.stream, httpx.AsyncByteStream)
         self.status = response.status_code
         self.headers = response_headers(response.headers.raw)
-        self.is_stream = response.headers.get("content-type", "").startswith("text/event-stream")
+        self.is_stream = any(
+            name == b"content-type" and value.startswith(b"text/event-stream") for name, value in self.headers
+        )
         self._stream = response.stream
         self._chunks = aiter(response.stream)
         self._held: list[bytes] = []
@@ -126,7 +128,8 @@ async def open_reply(target: Target, body: bytes, headers: Headers, guard: Guard
         "POST",
         target.chat_url,
         headers=request_headers(headers, target.own_headers),
-        content=body,
+        # As a stream, so that httpx neither adds headers nor looks for a body's kind: aiohttp says host and length.
+        stream=httpx.ByteStream(body),
         extensions={"timeout": {"connect": timeouts.connect}},
     )
     reply: Reply | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from functools import lru_cache
 
 import aiohttp
 import httpx
@@ -30,20 +31,30 @@ class ProxyTransport(AiohttpTransport):
         Raises:
             httpx.TransportError: no connection, or it broke. aiohttp's own exceptions where it knows no better.
         """
-        timeout: dict[str, float | None] = request.extensions.get("timeout", {})
-        body = request.content
+        body = request.read()
         with map_aiohttp_exceptions():
             answer = await self.get_client().request(
                 request.method,
-                URL(str(request.url), encoded=True),
-                headers=CIMultiDict((_text(name), _text(value)) for name, value in request.headers.raw),
+                _url(str(request.url)),
+                headers=CIMultiDict([(_text(name), _text(value)) for name, value in request.headers.raw]),
                 data=io.BytesIO(body) if len(body) > _WRITTEN_AT_ONCE else body or None,
                 allow_redirects=False,
-                timeout=aiohttp.ClientTimeout(total=None, sock_connect=timeout.get("connect")),
+                timeout=_timeout(request.extensions.get("timeout", {}).get("connect")),
             )
         return httpx.Response(
             answer.status, headers=answer.raw_headers, stream=AiohttpResponseStream(answer), request=request
         )
+
+
+# Both are the same for every request to a target, and parsing or checking them takes longer than looking them up.
+@lru_cache(maxsize=1024)
+def _url(text: str) -> URL:
+    return URL(text, encoded=True)
+
+
+@lru_cache(maxsize=1024)
+def _timeout(connect_s: float | None) -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(total=None, sock_connect=connect_s)
 
 
 def _text(raw: bytes) -> str:
