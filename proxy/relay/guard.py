@@ -71,8 +71,10 @@ class Guard:
         """
         if self._watch is not None:
             self._watch.cancel()
+            self._watch = None  # it knows this guard, and a circle would wait for the garbage collector
         if self._timer is not None:
             self._timer.cancel()
+            self._timer = None
 
     async def __aenter__(self) -> Self:
         self._task = asyncio.current_task()
@@ -83,10 +85,11 @@ class Guard:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         assert self._task is not None
+        task, self._task = self._task, None
         self.release()
         if self._cause is None:
             return
-        asked_by_others = self._task.uncancel() > 0
+        asked_by_others = task.uncancel() > 0
         if kind is None or not issubclass(kind, asyncio.CancelledError):
             # The block ended by itself in the moment of its cancellation, which is still to be delivered.
             try:

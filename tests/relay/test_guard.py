@@ -1,4 +1,5 @@
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -211,5 +212,30 @@ def test_a_cancellation_from_outside_is_not_lost_as_the_block_ends() -> None:
         with suppress(asyncio.CancelledError):
             await task
         assert task.cancelled()
+
+    run(case)
+
+
+def test_nothing_is_left_to_the_garbage_collector() -> None:
+    """Circles of tasks and frames, one a request, were half of the work of a loaded proxy and all of its p99."""
+
+    async def case() -> None:
+        async def one() -> None:
+            async with Guard(Wire().receive) as guard:
+                guard.begin(NEVER)
+                guard.expire_in(NEVER, "idle")
+                await asyncio.sleep(0)
+                guard.release()
+
+        await asyncio.create_task(one())
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(20):
+                await asyncio.create_task(one())
+            await asyncio.sleep(0)
+            assert gc.collect() < 20
+        finally:
+            gc.enable()
 
     run(case)
