@@ -110,6 +110,7 @@ def build_app(
         lifespan=lifespan,
         exception_handlers={ProxyError: _answer, HTTPException: _answer_starlette, Exception: _answer_unforeseen},
     )
+    starlette.router.redirect_slashes = False  # a client that redirects a POST may drop its body
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         # The one path that is busy goes past Starlette's layers, a twentieth of the time of a request: its endpoint

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
-from typing import Any, cast
+from typing import Any
 
 import httpx
 import pytest
 
 from proxy.app import build_app
 from proxy.config import parse_config
-from proxy.embedding import MiniLM
-from proxy.shipped import shipped
 from proxy.simulator import Simulator, build_simulator
 from tests.serving import serving
 
@@ -163,45 +160,6 @@ def test_bad_input_is_a_clear_refusal_and_the_next_request_is_served(
     assert ask(client).status_code == 200
 
 
-def test_a_slow_body_is_a_408_and_a_chunked_one_is_bounded(client: httpx.Client) -> None:
-    def drip() -> Iterator[bytes]:
-        yield b'{"model":'
-        release.wait(5)
-
-    release = threading.Event()
-    timer = threading.Timer(1.0, release.set)
-    timer.start()
-    answer = client.post("/v1/chat/completions", content=drip())
-    timer.join()
-    assert (answer.status_code, answer.json()["error"]["code"]) == (408, "body_timeout")
-    answer = client.post("/v1/chat/completions", content=iter([b"x" * 600_000] * 2))
-    assert (answer.status_code, answer.json()["error"]["code"]) == (413, "body_too_large")
-
-
-class Broken:
-    """An embedding model that loads and then fails on every text but the examples."""
-
-    def __init__(self) -> None:
-        self._model = MiniLM(shipped("models/all-MiniLM-L6-v2"))
-        self.embed_all = self._model.embed_all
-
-    def embed(self, text: str) -> Any:
-        if text != "warm up":
-            raise RuntimeError(text)
-
-
-def test_a_broken_embedder_fails_open_and_is_counted(simulator: Simulator) -> None:
-    with serving(simulator) as upstream:
-        config = parse_config(ROUTES.format(url=upstream.url), source="routes.yaml", environ={})
-        app = build_app(config, load_model=lambda _: cast("MiniLM", Broken()))
-        with serving(app) as proxy, httpx.Client(base_url=proxy.url) as client:
-            answer = ask(client, "Fix this bug in my loop")
-            assert answer.status_code == 200
-            assert (answer.headers["x-pointsman-model"], answer.headers["x-pointsman-reason"]) == ("small", "overload")
-            assert ask(client, model="big-one").headers["x-pointsman-reason"] == "rule"
-            assert metric(client, 'pointsman_fail_open_total{cause="broken"}') == 1
-
-
 def test_what_only_the_upstream_can_judge_passes_through(client: httpx.Client, simulator: Simulator) -> None:
     messages: list[Any] = [{"role": "user", "content": [{"type": "hologram", "data": 1}]}, 7]
     simulator.log.clear()
@@ -215,23 +173,6 @@ def test_an_upstreams_own_error_passes_unchanged(client: httpx.Client, status: i
     assert answer.status_code == status
     assert answer.headers["x-pointsman-model"] == "small"
     assert "error" in answer.json()
-
-
-def test_every_known_series_is_there_at_zero_from_the_start(simulator: Simulator) -> None:
-    config = parse_config(ROUTES.format(url="http://127.0.0.1:9"), source="routes.yaml", environ={})
-    with serving(build_app(config)) as proxy:
-        text = httpx.get(proxy.url + "/metrics").text
-    for series in (
-        'pointsman_decisions_total{model="large",reason="topic",route="code"} 0.0',
-        'pointsman_requests_total{model="small",route="default",status="200"} 0.0',
-        'pointsman_attempts_total{outcome="unreachable",target="sim/gpt-4o"} 0.0',
-        'pointsman_fail_open_total{cause="late"} 0.0',
-        'pointsman_client_disconnects_total{phase="answer"} 0.0',
-        'pointsman_tokens_total{kind="prompt",model="large"} 0.0',
-        'pointsman_topic_score_count{topic="code"} 0.0',
-        'pointsman_build_info{version="',
-    ):
-        assert series in text
 
 
 def test_no_upstream_is_a_502_in_the_envelope() -> None:

@@ -99,8 +99,9 @@ class _Exchange:
         sent = perf_counter()
         reply = await open_reply(target, body, self._scope["headers"], guard)
         try:
-            record.first_token_s = perf_counter() - sent
             record.outcome = outcome_of(reply.status)
+            if record.outcome == "ok":
+                record.first_token_s = perf_counter() - sent
             record.status = reply.status
             self._answer = Answer(reply, self._send)
             if "x-request-id" in self._headers:  # the caller's own name for this request goes before the upstream's

@@ -24,7 +24,7 @@ async def read_body(scope: Scope, receive: Receive, *, max_bytes: int, timeout_s
     Raises:
         BodyTooLarge: it is, or says it is, longer than `max_bytes`.
         BodyTimeout: it took longer than `timeout_s` seconds.
-        BadRequest: its Content-Length is not a number.
+        BadRequest: its Content-Length is not a number, or it is compressed.
         ClientLeft: the client hung up before its end.
     """
     for name, value in scope["headers"]:
@@ -33,6 +33,8 @@ async def read_body(scope: Scope, receive: Receive, *, max_bytes: int, timeout_s
                 raise BadRequest(f"Content-Length is not a number: {value.decode('latin-1')!r}.")
             if int(value) > max_bytes:
                 raise BodyTooLarge(f"The request body has {int(value):,} bytes; at most {max_bytes:,} are accepted.")
+        elif name == b"content-encoding" and value.lower() != b"identity":
+            raise BadRequest(f"Content-Encoding {value.decode('latin-1')!r} is not read here; send plain JSON.")
     chunks: list[bytes] = []
     size = 0
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 import time
@@ -36,7 +37,11 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             line["traceback"] = "".join(traceback.format_exception(*record.exc_info))
-        return msgspec.json.encode(line, enc_hook=str).decode("utf-8", "replace")
+        try:
+            return msgspec.json.encode(line, enc_hook=str).decode("utf-8")
+        except UnicodeEncodeError:
+            # Half a character, in a path say; the standard library writes it as an escape, slowly.
+            return json.dumps(line, default=str)
 
 
 _COLOURS = {"WARNING": "\x1b[33m", "ERROR": "\x1b[31m", "CRITICAL": "\x1b[31m"}

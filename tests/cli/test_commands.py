@@ -10,10 +10,12 @@ from click.testing import CliRunner, Result
 
 from proxy.cli import main
 from proxy.shipped import shipped
+from tests.routing.requests import BASE, TOPICS
 
 
-def pointsman(*arguments: str, input_text: str | None = None) -> Result:
-    return CliRunner().invoke(main, arguments, input=input_text)
+def pointsman(*arguments: str, input_text: str | None = None, environ: dict[str, str] | None = None) -> Result:
+    """One command, with no setting of the machine's own."""
+    return CliRunner().invoke(main, arguments, input=input_text, env={"POINTSMAN_CONFIG": None, **(environ or {})})
 
 
 @pytest.fixture
@@ -23,59 +25,174 @@ def starter(tmp_path: Path) -> Path:
     return path
 
 
-def test_init_writes_the_starter_and_overwrites_nothing(starter: Path) -> None:
-    assert starter.read_text() == shipped("routes.yaml").read_text()
+def written(folder: Path, text: str) -> Path:
+    path = folder / "r.yaml"
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize("named", ["routes.yaml", ".", "mine.yaml"], ids=["file", "folder", "another-name"])
+def test_init_writes_the_shipped_file(tmp_path: Path, named: str) -> None:
+    told = pointsman("init", str(tmp_path / named))
+    path = tmp_path / ("routes.yaml" if named == "." else named)
+    assert (told.exit_code, path.read_bytes()) == (0, shipped("routes.yaml").read_bytes())
+    assert str(path) in told.stdout
+
+
+def test_init_without_a_path_writes_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert pointsman("init").exit_code == 0
+    assert (tmp_path / "routes.yaml").exists()
+
+
+@pytest.mark.parametrize("named", ["routes.yaml", "."], ids=["file", "folder"])
+def test_init_overwrites_only_by_force(starter: Path, named: str) -> None:
     starter.write_text("mine")
-    again = pointsman("init", str(starter))
-    assert (again.exit_code, starter.read_text()) == (1, "mine")
-    assert "--force" in again.output
-    assert pointsman("init", "--force", str(starter.parent)).exit_code == 0
-    assert starter.read_text() != "mine"
+    refused = pointsman("init", str(starter.parent / named))
+    assert (refused.exit_code, starter.read_text()) == (1, "mine")
+    assert "--force replaces it" in refused.output
+    assert pointsman("init", str(starter.parent / named), "--force").exit_code == 0
+    assert starter.read_text("utf-8").startswith("# Pointsman")
+
+
+def test_init_where_nothing_can_be_written(tmp_path: Path) -> None:
+    refused = pointsman("init", str(tmp_path / "no" / "folder" / "r.yaml"))
+    assert refused.exit_code == 1
+    assert "No such file or directory" in refused.stderr
+    assert isinstance(refused.exception, SystemExit)
 
 
 def test_the_starter_is_right_and_routes_as_its_tests_say(starter: Path) -> None:
     checked = pointsman("check", "-c", str(starter))
-    assert checked.exit_code == 0, checked.output
-    assert "8 of 8 tests pass" in checked.output
+    assert (checked.exit_code, checked.stderr) == (0, "")
+    assert f"{starter}: valid; 3 models, 5 topics, 5 routes" in checked.stdout
+    assert "8 of 8 tests pass" in checked.stdout
 
 
-def test_check_fails_on_a_test_that_takes_another_route(starter: Path) -> None:
+def test_check_as_json(starter: Path) -> None:
+    result = pointsman("check", "--json", "-c", str(starter))
+    found = json.loads(result.stdout)
+    assert (result.exit_code, found["valid"], found["failed"]) == (0, True, 0)
+    assert len(found["tests"]) == 8
+    for test in found["tests"]:
+        assert set(test) == {"prompt", "expected", "route", "topic", "score"}
+        assert test["route"] == test["expected"]
+
+
+WRONG = BASE + TOPICS + (
+    "routes: [{name: r, when: {tokens: {min: 999}}, use: large}]\n"
+    "tests: [{prompt: hi, route: r}, {prompt: hi, route: default}]\n"
+)  # fmt: skip
+
+
+def test_check_fails_on_a_test_that_takes_another_route(tmp_path: Path) -> None:
+    path = written(tmp_path, WRONG)
+    result = pointsman("check", "-c", str(path))
+    assert result.exit_code == 1
+    assert "  wrong: 'hi': expected r, got default" in result.stdout
+    assert "1 of 2 tests pass" in result.stdout
+    told = pointsman("check", "--json", "-c", str(path))
+    assert (told.exit_code, json.loads(told.stdout)["failed"]) == (1, 1)
+
+
+def test_check_says_which_topic_led_elsewhere(starter: Path) -> None:
     starter.write_text(starter.read_text() + "  - {prompt: hello, route: code}\n")
     checked = pointsman("check", "-c", str(starter))
     assert checked.exit_code == 1
-    assert "'hello': expected code, got simple" in checked.output
-    told = json.loads(pointsman("check", "--json", "-c", str(starter)).output)
-    assert told["failed"] == 1
+    assert "  wrong: 'hello': expected code, got simple (" in checked.stdout
+    assert "8 of 9 tests pass" in checked.stdout
 
 
-def test_check_tells_every_mistake_with_its_place_and_exits_2(starter: Path) -> None:
+def test_check_of_a_file_without_tests_says_that_it_is_valid(tmp_path: Path) -> None:
+    checked = pointsman("check", "-c", str(written(tmp_path, BASE)))
+    assert checked.exit_code == 0
+    assert checked.stdout.endswith(": valid; 3 models, 0 topics, 0 routes\n")
+
+
+@pytest.mark.parametrize("command", [["check"], ["check", "--json"], ["serve"], ["explain", "hi"]])
+def test_a_bad_file_is_told_with_its_lines(tmp_path: Path, command: list[str]) -> None:
+    path = written(tmp_path, BASE.replace("default: small", "default: smal"))
+    result = pointsman(*command, "-c", str(path))
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert f"{path}:8:10 default:" in result.stderr
+    assert "did you mean 'small'?" in result.stderr
+    assert "1 problem found." in result.stderr
+    assert isinstance(result.exception, SystemExit)
+
+
+def test_every_mistake_is_told_at_once(starter: Path) -> None:
     starter.write_text(
         starter.read_text().replace("default: small", "default: smal").replace("when: {token", "whem: {token")
     )
     checked = pointsman("check", "-c", str(starter))
-    assert checked.exit_code == 2
-    assert "did you mean 'small'?" in checked.output
-    assert "did you mean 'when'?" in checked.output
+    assert (checked.exit_code, checked.stdout) == (2, "")
+    assert "did you mean 'small'?" in checked.stderr
+    assert "did you mean 'when'?" in checked.stderr
+    assert "2 problems found." in checked.stderr
     assert "Traceback" not in checked.output
 
 
-@pytest.mark.parametrize("command", ["check", "serve"])
-def test_a_missing_file_is_said_with_the_way_out(command: str, tmp_path: Path) -> None:
-    told = pointsman(command, "-c", str(tmp_path / "none.yaml"))
+@pytest.mark.parametrize("command", [["check"], ["serve"], ["explain", "hi"]])
+def test_a_missing_file_is_said_with_the_way_out(tmp_path: Path, command: list[str]) -> None:
+    told = pointsman(*command, "-c", str(tmp_path / "none.yaml"))
     assert told.exit_code == 2
-    assert "pointsman init" in told.output
+    assert "pointsman init" in told.stderr
+
+
+def test_the_file_may_be_named_by_the_environment(tmp_path: Path) -> None:
+    path = written(tmp_path, BASE)
+    named = pointsman("check", environ={"POINTSMAN_CONFIG": str(path)})
+    assert (named.exit_code, str(path) in named.stdout) == (0, True)
 
 
 def test_explain_shows_the_way_and_why(starter: Path) -> None:
     shown = pointsman("explain", "-c", str(starter), "Why does my loop crash?")
     assert shown.exit_code == 0
-    assert "code → large" in shown.output
-    assert "header x-priority is absent" in shown.output
-    told = json.loads(pointsman("explain", "--json", "-c", str(starter), "-", input_text="hello there").output)
-    assert (told["route"], told["model"], told["reason"]) == ("simple", "small", "topic")
-    urgent = json.loads(pointsman("explain", "--json", "-c", str(starter), "hi", "-H", "X-Priority: high").output)
-    assert (urgent["route"], urgent["reason"]) == ("urgent", "rule")
+    assert "code → large" in shown.stdout
+    assert "header x-priority is absent" in shown.stdout
+    assert "reaches its threshold" in shown.stdout
 
 
-def test_explain_refuses_what_is_no_header(starter: Path) -> None:
-    assert "NAME:VALUE" in pointsman("explain", "-c", str(starter), "hi", "-H", "nonsense").output
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        pytest.param(["hello there"], ("simple", "small", "topic"), id="by-topic"),
+        pytest.param(["hi", "-H", "X-Priority: high"], ("urgent", "large", "rule"), id="by-header"),
+        pytest.param(["hi", "-H", "a:b", "-H", "x-priority:high"], ("urgent", "large", "rule"), id="two-headers"),
+        pytest.param(["hi", "-H", "x-pointsman-model: large"], ("pinned", "large", "pinned"), id="pinned"),
+    ],
+)
+def test_explain_as_json(starter: Path, arguments: list[str], expected: tuple[str, str, str]) -> None:
+    told = pointsman("explain", "--json", "-c", str(starter), *arguments)
+    found = json.loads(told.stdout)
+    assert (told.exit_code, told.stderr) == (0, "")
+    assert (found["route"], found["model"], found["reason"]) == expected
+
+
+def test_explain_reads_a_prompt_from_standard_input(starter: Path) -> None:
+    told = pointsman("explain", "--json", "-c", str(starter), "-", input_text="hello there")
+    found = json.loads(told.stdout)
+    assert (found["route"], found["model"], found["reason"]) == ("simple", "small", "topic")
+
+
+def test_explain_asks_for_a_model(tmp_path: Path) -> None:
+    path = written(tmp_path, BASE + "rewrite: []\n")
+    named = pointsman("explain", "--json", "-c", str(path), "hi", "--model", "large")
+    assert json.loads(named.stdout)["reason"] == "pinned"
+    unknown = pointsman("explain", "-c", str(path), "hi", "--model", "huge")
+    assert unknown.exit_code == 1
+    assert "Model 'huge' is not served here" in unknown.stderr
+
+
+@pytest.mark.parametrize("header", ["nonsense", ":x", " : x", ""])
+def test_explain_refuses_what_is_no_header(starter: Path, header: str) -> None:
+    refused = pointsman("explain", "-c", str(starter), "hi", "-H", header)
+    assert refused.exit_code == 2
+    assert "is not NAME:VALUE" in refused.stderr
+
+
+def test_each_command_says_what_it_does() -> None:
+    overview = pointsman("--help").stdout
+    for command in ("init", "check", "explain", "serve"):
+        assert command in overview
+        assert pointsman(command, "--help").exit_code == 0

@@ -1,28 +1,20 @@
 import pytest
 
-from tests.relay.wire import MESSAGES, House
+from tests.relay.wire import MESSAGES, ROUTES, House, config_of
 
 
 @pytest.mark.parametrize("name", ["auto", "sim", "team/slashed"])
 def test_a_model(name: str, house: House) -> None:
-    assert house.http.get(f"/v1/models/{name}").json()["id"] == name
-    assert name in [model["id"] for model in house.http.get("/v1/models").json()["data"]]
+    entry = {"id": name, "object": "model", "created": 0, "owned_by": "pointsman"}
+    assert house.http.get(f"/v1/models/{name}").json() == entry
+    assert entry in house.http.get("/v1/models").json()["data"]
 
 
-@pytest.mark.parametrize(
-    ("method", "path", "status"),
-    [
-        ("GET", "/v1/chat/completions", 405),
-        ("POST", "/v1/models", 405),
-        ("GET", "/x", 404),
-        ("GET", "/v1/models/x", 404),
-    ],
-)
-def test_nothing_there(method: str, path: str, status: int, house: House) -> None:
-    answer = house.http.request(method, path)
-    assert answer.status_code == status
-    assert set(answer.json()["error"]) == {"message", "type", "param", "code"}
-    assert ("allow" in answer.headers) == (status == 405)
+def test_the_list_is_auto_and_the_models_in_the_files_order(house: House) -> None:
+    listed = house.http.get("/v1/models").json()
+    assert listed["object"] == "list"
+    names = [model["id"] for model in listed["data"]]
+    assert names == ["auto", *config_of(ROUTES, SIM=house.url, RAW=house.url, DEAD=house.url, DEAF=house.url).models]
 
 
 @pytest.mark.parametrize(
@@ -37,6 +29,7 @@ def test_nothing_there(method: str, path: str, status: int, house: House) -> Non
 def test_route(model: str, text: str, headers: dict[str, str], expected: tuple[str, str], house: House) -> None:
     body = {"model": model, "messages": [{"role": "user", "content": text}]}
     told = house.http.post("/v1/route", json=body, headers=headers).json()
+    assert (house.simulator.log.entries(), house.raw.exchanges) == ([], []), "nothing is sent on"
     answer = house.http.post("/v1/chat/completions", json=body, headers=headers | {"x-request-id": "mine"})
     assert (told["route"], told["reason"]) == expected
     assert (answer.headers["x-pointsman-route"], answer.headers["x-pointsman-reason"]) == expected
@@ -48,3 +41,18 @@ def test_signals(house: House) -> None:
     assert house.http.post("/v1/route?signals=all", json=body).json()["topic"] is not None
     assert house.http.post("/v1/route", json=body).json()["topic"] is None
     assert house.http.post("/v1/route?signals=x", json=body).status_code == 400
+
+
+def test_what_an_explanation_has(house: House) -> None:
+    body = {"model": "auto", "messages": [{"role": "user", "content": "a bug in my code"}]}
+    told = house.http.post("/v1/route", json=body).json()
+    assert set(told) == {
+        "id", "route", "model", "reason", "topic", "topics", "note", "tokens", "candidates", "rules", "timings_ms",
+    }  # fmt: skip
+    assert told["topic"]["name"] == "code"
+    assert told["topic"]["score"] >= told["topic"]["threshold"]
+    assert {topic["name"] for topic in told["topics"]} == {"code", "weather"}
+    assert [(rule["route"], rule["matched"]) for rule in told["rules"]] == [("urgent", False), ("code", True)]
+    assert told["candidates"][0] == {"model": "team/slashed", "price": None, "targets": ["open/o3-mini"]}
+    assert set(told["timings_ms"]) == {"embed", "decide", "explain"}
+    assert all(ms >= 0 for ms in told["timings_ms"].values())

@@ -191,7 +191,7 @@ models:
   team/slashed: {target: {upstream: open, name: o3-mini}}
 rewrite: []
 default: sim
-server: {body_timeout: 200ms, max_body: 33554432}
+server: {body_timeout: 5s, max_body: 33554432}
 topics:
   code:
     examples: [fix the bug in my code, write code for a loop, my code has a bug, the loop in the code is a bug]

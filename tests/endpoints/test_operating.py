@@ -1,0 +1,103 @@
+"""What an operator asks: is it alive, is it ready, what has it done?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from proxy import __version__
+from proxy.app import fingerprint
+from proxy.embedding.pool import FAIL_OPEN_CAUSES
+from proxy.relay.relay import OUTCOMES
+from proxy.routing.router import Router
+from proxy.telemetry.metrics import DISCONNECT_PHASES, STAGES, TOKEN_KINDS
+from tests.relay.wire import House, config_of
+from tests.relay.wire import house as open_house
+from tests.telemetry.series import series
+
+SMALL = """
+version: 1
+upstreams: {here: {base_url: "${SIM}/v1"}}
+models:
+  small: {target: {upstream: here, name: gpt-4o-mini}, price: {input: 1, output: 2}}
+  large: {target: {upstream: here, name: "gpt 4o"}}
+default: small
+topics:
+  code: {examples: [fix the bug in my code, write code for a loop]}
+  law: {examples: [draft a contract, is the clause valid]}
+routes:
+  - {name: urgent, when: {header: {x-priority: high}}, use: large}
+  - {name: code, when: {topic: code}, use: large}
+  - {name: law, when: {topic: law, tokens: {max: 99}}, use: small}
+"""
+
+
+@pytest.fixture(scope="module")
+def fresh() -> Iterator[House]:
+    """A house that nobody asks for a completion."""
+    with open_house(SMALL) as house:
+        yield house
+
+
+def test_health(fresh: House) -> None:
+    answer = fresh.http.get("/healthz")
+    assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
+    assert answer.headers["content-type"] == "application/json"
+
+
+def test_ready(fresh: House) -> None:
+    answer = fresh.http.get("/readyz")
+    assert (answer.status_code, answer.json()) == (200, {"status": "ready", "models": 2, "routes": 3})
+
+
+def test_metrics_are_prometheus_text(fresh: House) -> None:
+    answer = fresh.http.get("/metrics")
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+    assert int(answer.headers["content-length"]) == len(answer.content)
+    # An Accept for another format gets this one, which every Prometheus reads.
+    wanting = fresh.http.get("/metrics", headers={"accept": "application/openmetrics-text"})
+    assert wanting.headers["content-type"] == answer.headers["content-type"]
+
+
+def test_every_known_series_is_there_at_zero_from_the_start(fresh: House) -> None:
+    config = config_of(SMALL, SIM=fresh.url)  # the address changes the fingerprint and nothing else here
+    decisions = Router(config).decisions()
+    assert decisions == {
+        ("urgent", "large", "rule"), ("code", "large", "topic"), ("law", "small", "topic"), ("pinned", "small", "pinned"),
+        ("pinned", "large", "pinned"), ("default", "small", "default"), ("default", "small", "overload"),
+    }  # fmt: skip
+    found = series(fresh.http.get("/metrics").text)
+    config_info = [name for name in found if name.startswith("config_info")]
+    assert len(config_info) == 1
+    assert fingerprint(config) not in config_info[0]
+    assert {name for name, value in found.items() if value} == {f'build_info{{version="{__version__}"}}', *config_info}
+    targets = ["here/gpt-4o-mini", "here/gpt 4o"]
+    assert set(found) == {
+        *(f'decisions_total{{model="{model}",reason="{reason}",route="{route}"}}' for route, model, reason in decisions),
+        *(f'requests_total{{model="{model}",route="{route}",status="200"}}' for route, model, _ in decisions),
+        *(f'request_seconds_{part}{{model="{model}",route="{route}"}}'
+          for route, model, _ in decisions for part in ("count", "sum")),
+        *(f'{name}{{model="{model}"}}' for model in config.models
+          for name in ("first_token_seconds_count", "first_token_seconds_sum", "cost_usd_total")),
+        *(f'tokens_total{{kind="{kind}",model="{model}"}}' for model in config.models for kind in TOKEN_KINDS),
+        *(f'attempts_total{{outcome="{outcome}",target="{target}"}}' for target in targets for outcome in OUTCOMES),
+        *(f'topic_score_{part}{{topic="{topic}"}}' for topic in ("code", "law") for part in ("count", "sum")),
+        *(f'decision_stage_seconds_{part}{{stage="{stage}"}}' for stage in STAGES for part in ("count", "sum")),
+        *(f'client_disconnects_total{{phase="{phase}"}}' for phase in DISCONNECT_PHASES),
+        *(f'fail_open_total{{cause="{cause}"}}' for cause in FAIL_OPEN_CAUSES),
+        'embed_cache_total{result="hit"}', 'embed_cache_total{result="miss"}',
+        "decision_seconds_count", "decision_seconds_sum", "in_flight", "embed_queue",
+        f'build_info{{version="{__version__}"}}', *config_info,
+    }  # fmt: skip
+
+
+def test_looking_counts_nothing_but_the_texts_vector(fresh: House) -> None:
+    before = series(fresh.http.get("/metrics").text)
+    for path in ("/healthz", "/readyz", "/v1/models", "/v1/models/small", "/nothing"):
+        fresh.http.get(path)
+    body = {"model": "auto", "messages": [{"role": "user", "content": "hi"}]}
+    assert fresh.http.post("/v1/route", json=body).status_code == 200
+    after = series(fresh.http.get("/metrics").text)
+    assert {name for name in after if after[name] != before[name]} == {'embed_cache_total{result="miss"}'}

@@ -1,0 +1,141 @@
+"""Which series there are, and the text that Prometheus scrapes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client.parser import text_string_to_metric_families
+
+from proxy.telemetry.metrics import CONTENT_TYPE, DISCONNECT_PHASES, STAGES, TOKEN_KINDS, Metrics, exposition
+from tests.telemetry.series import counted, samples, series
+
+# Dashboards and alerts read these: a change here is a change for every operator.
+SERIES: dict[str, tuple[type, tuple[str, ...]]] = {
+    "decisions": (Counter, ("route", "model", "reason")),
+    "decision_seconds": (Histogram, ()),
+    "decision_stage_seconds": (Histogram, ("stage",)),
+    "requests": (Counter, ("route", "model", "status")),
+    "request_seconds": (Histogram, ("route", "model")),
+    "first_token_seconds": (Histogram, ("model",)),
+    "in_flight": (Gauge, ()),
+    "tokens": (Counter, ("model", "kind")),
+    "cost_usd": (Counter, ("model",)),
+    "attempts": (Counter, ("target", "outcome")),
+    "client_disconnects": (Counter, ("phase",)),
+    "embed_cache": (Counter, ("result",)),
+    "embed_queue": (Gauge, ()),
+    "fail_open": (Counter, ("cause",)),
+    "topic_score": (Histogram, ("topic",)),
+    "config_info": (Gauge, ("sha256",)),
+    "build_info": (Gauge, ("version",)),
+}
+
+
+def seeded() -> Metrics:
+    metrics = Metrics()
+    metrics.seed(
+        version="1.2.3",
+        config_sha256="abc",
+        decisions=[("code", "large", "topic"), ("default", "small", "default")],
+        models=["small", "large"],
+        targets=["sim/a", "sim/b"],
+        topics=["code", "law"],
+        outcomes=["ok", "cut"],
+        fail_open_causes=["late", "full"],
+    )
+    return metrics
+
+
+def test_the_names_kinds_and_labels() -> None:
+    collectors = {
+        collector for collector in vars(Metrics()).values() if isinstance(collector, Counter | Gauge | Histogram)
+    }
+    assert {c._name: (type(c), tuple(c._labelnames)) for c in collectors} == {
+        f"pointsman_{name}": kind for name, kind in SERIES.items()
+    }
+
+
+def test_every_series_says_what_it_is() -> None:
+    families = {
+        family.name: family for family in text_string_to_metric_families(exposition(seeded().registry, {}).decode())
+    }
+    assert set(families) == {f"pointsman_{name}" for name in SERIES}
+    for family in families.values():
+        assert family.documentation.endswith(".")
+
+
+def test_what_is_known_in_advance_is_there_at_zero() -> None:
+    found = series(exposition(seeded().registry, {}).decode())
+    assert counted(seeded()) == {'build_info{version="1.2.3"}': 1, 'config_info{sha256="abc"}': 1}
+    expected = {
+        *(f'{name}{{model="{model}",{more}route="{route}"{last}}}'
+          for route, model, reason in [("code", "large", "topic"), ("default", "small", "default")]
+          for name, more, last in [
+              ("decisions_total", f'reason="{reason}",', ""),
+              ("requests_total", "", ',status="200"'),
+              ("request_seconds_count", "", ""), ("request_seconds_sum", "", ""),
+          ]),
+        *(f'tokens_total{{kind="{kind}",model="{model}"}}' for kind in TOKEN_KINDS for model in ("small", "large")),
+        *(f'{name}{{model="{model}"}}' for model in ("small", "large")
+          for name in ("cost_usd_total", "first_token_seconds_count", "first_token_seconds_sum")),
+        *(f'attempts_total{{outcome="{outcome}",target="sim/{name}"}}' for outcome in ("ok", "cut") for name in "ab"),
+        *(f'topic_score_{part}{{topic="{topic}"}}' for topic in ("code", "law") for part in ("count", "sum")),
+        *(f'decision_stage_seconds_{part}{{stage="{stage}"}}' for stage in STAGES for part in ("count", "sum")),
+        *(f'client_disconnects_total{{phase="{phase}"}}' for phase in DISCONNECT_PHASES),
+        *(f'embed_cache_total{{result="{result}"}}' for result in ("hit", "miss")),
+        *(f'fail_open_total{{cause="{cause}"}}' for cause in ("late", "full")),
+        "decision_seconds_count", "decision_seconds_sum", "in_flight", "embed_queue",
+        'build_info{version="1.2.3"}', 'config_info{sha256="abc"}',
+    }  # fmt: skip
+    assert set(found) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "least", "most"),
+    [
+        pytest.param("decision_seconds", 0.0001, 0.1, id="decisions"),
+        pytest.param("decision_stage_seconds", 0.0001, 0.1, id="stages"),
+        pytest.param("request_seconds", 0.01, 120, id="requests"),
+        pytest.param("topic_score", 0.1, 1.0, id="scores"),
+    ],
+)
+def test_the_buckets_resolve_what_matters(name: str, least: float, most: float) -> None:
+    text = exposition(seeded().registry, {}).decode()
+    edges = {float(s.labels["le"]) for s in samples(text) if s.name == f"pointsman_{name}_bucket"}
+    assert {least, most, float("inf")} <= edges
+    assert len(edges) >= 10
+
+
+def test_the_text_is_in_the_format_that_its_type_says() -> None:
+    assert CONTENT_TYPE == "text/plain; version=0.0.4; charset=utf-8"
+    text = exposition(seeded().registry, {}).decode()
+    assert text.endswith("\n")
+    assert "# EOF" not in text, "that is OpenMetrics"
+    assert "_created" not in text
+
+
+# In a process of its own, since the prometheus client looks at this variable when it is imported.
+_WORKERS = """
+import os, pathlib, subprocess, sys
+folder = pathlib.Path(os.environ["PROMETHEUS_MULTIPROC_DIR"])
+one = "from proxy.telemetry.metrics import Metrics; m = Metrics(); m.requests.labels('r', 'm', '200').inc(2); m.in_flight.inc()"
+subprocess.run([sys.executable, "-c", one], check=True)
+from proxy.telemetry.metrics import Metrics, exposition
+metrics = Metrics()
+metrics.requests.labels("r", "m", "200").inc(3)
+metrics.in_flight.inc()
+sys.stdout.write(exposition(metrics.registry).decode())
+"""
+
+
+def test_workers_are_summed_and_a_dead_ones_gauges_forgotten(tmp_path: Path) -> None:
+    environ = os.environ | {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", _WORKERS], env=environ, capture_output=True, text=True, check=True)
+    found = series(done.stdout)
+    assert found['requests_total{model="m",route="r",status="200"}'] == 5
+    assert found["in_flight"] == 1
