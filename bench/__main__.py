@@ -7,10 +7,8 @@ import os
 import platform
 import shutil
 import signal
-import statistics
 import sys
 import tempfile
-from collections import Counter
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import count
@@ -22,13 +20,14 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from bench import install
+from bench.bare import bare_command, runs
 from bench.client import Target
+from bench.decisions import time_decisions
 from bench.load import Wrong, time_first_bytes, time_requests
 from bench.peers import CANDIDATES, Candidate
-from bench.pointsman import bare_onnx_s, decision_times
 from bench.processes import Cores, NotReady, free_port, memory, running, wait_until
 from bench.report import as_json, print_report
-from bench.results import Decisions, Results, Row, Workload
+from bench.results import Results, Row, Workload
 from bench.verify import Verified, answers, verify
 
 # Each timed run writes texts of its own: a repeated one would be in Pointsman's cache.
@@ -136,29 +135,27 @@ def measure_all(proxies: list[Running], plan: Plan, progress: Progress) -> None:
                 attempt(proxy, f"round {i + 1} of {plan.rounds}, {workload}", workload)
 
 
-def finish(proxies: list[Running], results: Results, cores: Cores) -> None:
+def finish(proxies: list[Running], cores: Cores) -> None:
     """What is read once, after the load."""
     for proxy in proxies:
         proxy.row.memory = memory(proxy.pid)
         if proxy.row.key in ("rule", "cached", "new") and proxy.row.problem is None:
             try:
-                decide(proxy, results, cores)
+                decide(proxy, cores)
             except (OSError, NotReady) as error:
                 proxy.row.problem = f"decision times: {error}"
 
 
-def decide(proxy: Running, results: Results, cores: Cores) -> None:
-    """Time decisions and, for new texts, the bare model run beside them: turn about, like everything else."""
-    times, reasons, bare = [], Counter[str](), []
-    for _ in range(3):
-        p50_s, given = uvloop.run(decision_times(proxy.target, 100, next(seeds)))
-        times.append(p50_s)
-        reasons.update(given)
+def decide(proxy: Running, cores: Cores) -> None:
+    """Time decisions and, for new texts, bare runs of the model beside them: turn about, like everything else."""
+    with ExitStack() as stack:
+        port = None
         if proxy.row.key == "new":
-            bare.append(bare_onnx_s(cores.proxy))
-    proxy.row.decisions = Decisions(statistics.median(times), dict(reasons))
-    if bare:
-        results.onnx_p50_s = statistics.median(bare)
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-bare-")))
+            port = free_port()
+            pid = stack.enter_context(running(bare_command(port), cores.proxy, folder / "log"))
+            wait_until(lambda: uvloop.run(runs(port)), pid, folder / "log", 20)
+        proxy.row.decisions = uvloop.run(time_decisions(proxy.target, next(seeds), port))
 
 
 def machine() -> str:
@@ -238,7 +235,7 @@ def main(
         columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
         with Progress(*columns, console=notes, transient=True) as progress:
             measure_all(proxies, plan, progress)
-        finish(proxies, results, cores)
+        finish(proxies, cores)
     print_report(results, Console(width=None if sys.stdout.isatty() else 130), markdown=markdown)
     if json_file is not None:
         json_file.parent.mkdir(parents=True, exist_ok=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from bench.load import Cell
 from bench.processes import Memory
 
-__all__ = ["Decisions", "Results", "Row", "Workload"]
+__all__ = ["Decisions", "Results", "Row", "Stages", "Workload"]
 
 
 @dataclass(frozen=True)
@@ -25,11 +25,45 @@ class Workload:
 
 
 @dataclass(frozen=True)
-class Decisions:
-    """What Pointsman says its decisions took, one request at a time."""
+class Stages:
+    """One decision on a new text, in seconds."""
 
-    p50_s: float
-    reasons: dict[str, int]
+    whole_s: float
+    embed_s: float
+    read_s: float
+
+    @property
+    def others_s(self) -> float:
+        """Reading and deciding: all but the embedding."""
+        return self.whole_s - self.embed_s
+
+
+@dataclass
+class Decisions:
+    """What Pointsman says its decisions took, one request at a time; outer lists have one entry a round."""
+
+    rounds_s: list[list[float]] = field(default_factory=list)
+    reasons: dict[str, int] = field(default_factory=dict)
+    bare_s: list[list[float]] = field(default_factory=list)
+    """Runs of the model alone, paced like the decisions of their round; empty where nothing is embedded."""
+    bare_at_once_s: list[list[float]] = field(default_factory=list)
+    """The same without pauses."""
+    pauses_s: list[float] = field(default_factory=list)
+    stages: list[Stages] = field(default_factory=list)
+
+    @property
+    def times_s(self) -> list[float]:
+        return [taken for taken_s in self.rounds_s for taken in taken_s]
+
+    @property
+    def p50_s(self) -> float:
+        return statistics.median(self.times_s)
+
+    def ratio(self, bare_s: list[list[float]]) -> float | None:
+        """Decisions to bare runs: the median of the rounds' own ratios, whose blocks are neighbours in time."""
+        pairs = zip(self.rounds_s, bare_s, strict=False)
+        ratios = [statistics.median(taken) / statistics.median(bare) for taken, bare in pairs]
+        return statistics.median(ratios) if ratios else None
 
 
 @dataclass
@@ -66,7 +100,6 @@ class Results:
     workloads: list[Workload]
     machine: str
     settings: str
-    onnx_p50_s: float | None = None
 
     def row(self, key: str) -> Row | None:
         return next((row for row in self.rows if row.key == key), None)

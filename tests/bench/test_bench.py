@@ -103,7 +103,7 @@ def test_budgets_are_judged_by_the_rounds_own_ratios() -> None:
         return Row(key, key, cells={MANY: cells, ONE: cells}, memory=Memory(100, 90), ready_s=1)
 
     rule = row("rule", [2000, 200, 2000], 0.0004)
-    rule.decisions = Decisions(0.0001, {"rule": 300})
+    rule.decisions = Decisions([[0.0001] * 3], {"rule": 3})
     rows = [row("direct", [50_000] * 3, 0.0001), row("envoy", [10_000, 1000, 20_000], 0.0002), rule]
     results = Results(rows, [ONE, MANY], "a machine", "settings")
     judged = {verdict.what: verdict for verdict in verdicts(results)}
