@@ -29,9 +29,14 @@ class Probe:
     bias: Floats
     """(classes,)."""
 
+    def logits(self, vectors: Floats) -> Floats:
+        """(rows, dimensions) to (rows, classes): log-probabilities but for a constant of each row."""
+        result: Floats = (vectors - self.centre) @ self.weights + self.bias
+        return result
+
     def log_probabilities(self, vectors: Floats) -> Floats:
         """(rows, dimensions) to (rows, classes); each row's exponentials sum to 1."""
-        return _log_softmax((vectors - self.centre) @ self.weights + self.bias)
+        return _log_softmax(self.logits(vectors))
 
 
 def fit_probe(vectors: Floats, labels: Ints, classes: int) -> Probe:

@@ -14,6 +14,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -70,8 +71,10 @@ class Topics:
         self, names: Sequence[str], probe: Probe, examples: Vectors, calibration: _Calibration, thresholds: Floats
     ) -> None:
         self.names = tuple(names)
-        self._probe = probe
-        self._examples = examples
+        # Weights and examples are multiplied with a vector in one go: a decision comes right after a run of the
+        # embedding model, when nothing is in the caches, and then each step by itself costs more than its work.
+        self._rows = np.concatenate([probe.weights.T, examples]).astype(np.float32)
+        self._bias = probe.bias - probe.centre @ probe.weights
         self._calibration = calibration
         self._thresholds = thresholds
 
@@ -100,10 +103,10 @@ class Topics:
 
     def scores(self, vector: Vector) -> TopicScores:
         """Every topic's score for one text."""
-        log_p = self._probe.log_probabilities(vector.astype(np.float64)[None, :])[0]
-        similarity = _nearest_mean((self._examples @ vector)[None, :])
-        values = self._calibration.score(_log_odds(log_p), similarity)
-        best = int(log_p.argmax())
+        products = (self._rows @ vector).astype(np.float64)
+        logits = products[: len(self.names)] + self._bias
+        values = self._calibration.score(_log_odds(logits), _nearest_mean(products[len(self.names) :]))
+        best = int(logits.argmax())
         return TopicScores(self.names, values, best, float(self._thresholds[best]))
 
 
@@ -118,8 +121,8 @@ class _Calibration:
     least: float
     """The sum of both, standardised, that 3% of held-out examples do not reach."""
 
-    def score(self, log_odds: Floats, similarity: Floats) -> Floats:
-        """(topics,) and (1,) to (topics,), 0 to 1."""
+    def score(self, log_odds: Floats, similarity: np.float64) -> Floats:
+        """The topics' log-odds, (topics,), and the text's similarity to (topics,), 0 to 1."""
         sum_ = (log_odds - self.centre[0]) / self.spread[0] + (similarity - self.centre[1]) / self.spread[1]
         result: Floats = 1.0 / (1.0 + np.exp(np.clip(self.least - sum_, -50.0, 50.0)))
         return result
@@ -135,7 +138,7 @@ def _calibrate(vectors: Floats, labels: Ints, shown: int, classes: int) -> _Cali
     for fold in range(min(_FOLDS, folds.max() + 1)):
         held_out = folds == fold
         probe = fit_probe(vectors[~held_out], labels[~held_out], classes)
-        log_odds = _log_odds(probe.log_probabilities(vectors[held_out]).max(axis=1))
+        log_odds = _log_odds(probe.logits(vectors[held_out])).max(axis=1)
         similarity = _nearest_mean(vectors[held_out] @ vectors[~held_out].T)
         seen.append(np.stack([log_odds, similarity], axis=1))
     both = np.concatenate(seen)
@@ -145,18 +148,19 @@ def _calibrate(vectors: Floats, labels: Ints, shown: int, classes: int) -> _Cali
     return _Calibration(centre, spread, float(np.quantile(sums, _LOST_SHARE)))
 
 
-def _log_odds(log_p: Floats) -> Floats:
-    """log(p / (1 - p)), kept within bounds where p is 0 or 1: with a single topic it always is 1."""
-    result: Floats = np.clip(log_p - np.log(-np.expm1(np.minimum(log_p, -1e-12))), -_MOST_LOG_ODDS, _MOST_LOG_ODDS)
+def _log_odds(logits: Floats) -> Floats:
+    """(..., topics) to the same: log(p / (1 - p)), within bounds where p is 0 or 1; with one topic it always is 1."""
+    shifted = logits - logits.max(axis=-1, keepdims=True)
+    weights = np.exp(shifted)
+    others = np.maximum(weights.sum(axis=-1, keepdims=True) - weights, 1e-12)
+    result: Floats = np.clip(shifted - np.log(others), -_MOST_LOG_ODDS, _MOST_LOG_ODDS)
     return result
 
 
-def _nearest_mean(similarities: Floats | Vectors) -> Floats:
-    """(rows, examples) to (rows,): the mean of the three largest, or of as many as there are."""
-    count = min(_NEAREST, similarities.shape[1])
-    nearest = np.partition(similarities, similarities.shape[1] - count, axis=1)[:, -count:]
-    result: Floats = nearest.mean(axis=1, dtype=np.float64)
-    return result
+def _nearest_mean(similarities: Floats) -> Any:
+    """(..., examples) to (...,): the mean of the three largest, or of as many as there are."""
+    count = min(_NEAREST, similarities.shape[-1])
+    return np.partition(similarities, similarities.shape[-1] - count, axis=-1)[..., -count:].mean(axis=-1)
 
 
 def spoken(name: str) -> str:
