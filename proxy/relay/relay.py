@@ -6,7 +6,6 @@ import logging
 from collections.abc import AsyncIterator
 from typing import Literal, get_args
 
-import aiohttp
 import httpx
 from starlette.types import Send
 
@@ -27,9 +26,6 @@ How an attempt ended: with an answer (`ok` below 400, `rejected` below 500, `fai
 (`unreachable`), in the middle of one (`cut`), at a deadline (by its name), or because the client left.
 """
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
-
-# What the transport does not turn into httpx's exceptions, such as an answer that is not HTTP, comes as aiohttp's.
-_WIRE_ERRORS = (httpx.TransportError, aiohttp.ClientError, OSError)
 
 # An answer that is no stream is held whole up to this size, so that a cut one becomes an honest 502; none that
 # a model writes is larger, and a file that is goes through in pieces.
@@ -89,8 +85,8 @@ class Reply:
             async for chunk in self._chunks:
                 self._guard.expire_in(idle, "idle")
                 yield chunk
-        except _WIRE_ERRORS as error:
-            logger.warning("upstream cut", extra={"target": self._target.label, "error": _reason(error)})
+        except httpx.TransportError as error:
+            logger.warning("upstream cut", extra={"target": self._target.label, "error": str(error)})
             raise UpstreamCut(f"The upstream {self._target.upstream!r} broke off its answer.") from error
 
     def release(self) -> None:
@@ -137,7 +133,7 @@ async def open_reply(target: Target, body: bytes, headers: Headers, guard: Guard
         response = await target.transport.handle_async_request(request)
         reply = Reply(response, target, guard)
         await reply.hold()
-    except _WIRE_ERRORS as error:
+    except httpx.TransportError as error:
         if reply is not None:
             await reply.close()
         raise _unavailable(target, error) from error
@@ -148,18 +144,12 @@ async def open_reply(target: Target, body: bytes, headers: Headers, guard: Guard
     return reply
 
 
-def _unavailable(target: Target, error: Exception) -> ProxyError:
-    # The transport calls a connection that was lost a connect time-out too; the cause underneath knows better.
-    if isinstance(error, httpx.TimeoutException) and isinstance(error.__cause__, TimeoutError):
+def _unavailable(target: Target, error: httpx.TransportError) -> ProxyError:
+    if isinstance(error, httpx.ConnectTimeout):
         return deadline_error(target, DeadlinePassed("connect", target.timeouts.connect))
     # An operator reads why in the log; a client need not learn an upstream's address from the reason.
-    logger.warning("upstream unavailable", extra={"target": target.label, "error": _reason(error)})
+    logger.warning("upstream unavailable", extra={"target": target.label, "error": str(error)})
     return UpstreamUnavailable(f"The upstream {target.upstream!r} gave no answer. Try again later.")
-
-
-def _reason(error: BaseException) -> str:
-    cause = error.__cause__ or error
-    return f"{type(cause).__name__}: {cause}" if str(cause) else type(cause).__name__
 
 
 def deadline_error(target: Target, passed: DeadlinePassed) -> UpstreamTimeout:

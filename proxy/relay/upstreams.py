@@ -14,7 +14,7 @@ import httpx
 from proxy.config import Config, Timeouts
 from proxy.config import Target as TargetConfig
 from proxy.relay.headers import Headers
-from proxy.relay.transport import ProxyTransport
+from proxy.relay.transport import AiohttpTransport
 
 TransportFactory = Callable[[str], httpx.AsyncBaseTransport]
 """The transport for the upstream of this name; a test may pass one that gives `httpx.MockTransport`s."""
@@ -122,6 +122,6 @@ def _aiohttp_transports() -> TransportFactory:
             trust_env=False,
             timeout=aiohttp.ClientTimeout(total=None),
         )
-        return ProxyTransport(verify=context, trust_env=False, client=session)
+        return AiohttpTransport(session)
 
     return make
