@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import threading
 from collections import OrderedDict
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from queue import Empty, SimpleQueue
 from typing import Literal, Protocol, get_args
 
 from proxy.embedding.minilm import Vector
 
 logger = logging.getLogger(__name__)
+
+_Job = tuple[asyncio.AbstractEventLoop, str]
 
 FailOpenCause = Literal["late", "full", "broken"]
 FAIL_OPEN_CAUSES: tuple[FailOpenCause, ...] = get_args(FailOpenCause)
@@ -63,13 +67,18 @@ class Embedder:
             observer: is told of every look-up and of the queue.
         """
         self._embed = embed
-        self._threads = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="embed")
         self._room = threads + queue
         self._deadline_s = deadline_s
         self._size = cache
         self._cache: OrderedDict[str, Vector] = OrderedDict()
-        self._under_way: dict[str, asyncio.Future[Vector]] = {}
+        self._waiting: dict[str, list[asyncio.Future[Vector]]] = {}
         self._observer = observer
+        # Threads and a queue of our own rather than an executor: its futures, and asyncio's around them, take longer
+        # to hand one text over and back than all the rest of a decision.
+        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        self._threads = threads
+        for number in range(threads):
+            threading.Thread(target=self._work, name=f"embed-{number}", daemon=True).start()
 
     async def vector(self, text: str) -> Vector:
         """
@@ -84,38 +93,61 @@ class Embedder:
             self._observer.embed_cache(hit=True)
             return cached
         self._observer.embed_cache(hit=False)
-        run = self._under_way.get(text) or self._start(text)
-        # Waiting on it, rather than awaiting it, leaves the run alone when this request goes away.
-        await asyncio.wait((run,), timeout=self._deadline_s)
-        if not run.done():
-            raise EmbeddingFailed("late")
-        if run.cancelled() or run.exception() is not None:
-            raise EmbeddingFailed("broken") from run.exception() if not run.cancelled() else None
-        return run.result()
-
-    def _start(self, text: str) -> asyncio.Future[Vector]:
-        if len(self._under_way) >= self._room:
-            raise EmbeddingFailed("full")
-        run = asyncio.get_running_loop().run_in_executor(self._threads, self._embed, text)
-        self._under_way[text] = run
-        self._observer.embed_queue(len(self._under_way))
-        run.add_done_callback(lambda done: self._finish(text, done))
-        return run
-
-    def _finish(self, text: str, run: asyncio.Future[Vector]) -> None:
-        self._under_way.pop(text, None)
-        self._observer.embed_queue(len(self._under_way))
-        if run.cancelled():
-            return
-        if (error := run.exception()) is not None:
-            # The text is a client's; only the kind of failure may be told.
-            logger.error("embedding failed", extra={"error": type(error).__name__})
-            return
-        if self._size:
-            self._cache[text] = run.result()
-            if len(self._cache) > self._size:
-                self._cache.popitem(last=False)
+        loop = asyncio.get_running_loop()
+        waiting = self._waiting.get(text)
+        if waiting is None:
+            if len(self._waiting) >= self._room:
+                raise EmbeddingFailed("full")
+            waiting = self._waiting[text] = []
+            self._observer.embed_queue(len(self._waiting))
+            self._jobs.put((loop, text))
+        mine: asyncio.Future[Vector] = loop.create_future()
+        waiting.append(mine)
+        timer = loop.call_later(self._deadline_s, _settle, mine, EmbeddingFailed("late"))
+        try:
+            return await mine
+        finally:
+            timer.cancel()
 
     def close(self) -> None:
         """Let the threads go; texts that still wait are dropped."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        with contextlib.suppress(Empty):
+            while True:
+                self._jobs.get_nowait()
+        for _ in range(self._threads):
+            self._jobs.put(None)
+
+    def _work(self) -> None:
+        """One thread: texts in, vectors handed to the loop that asked."""
+        while (job := self._jobs.get()) is not None:
+            loop, text = job
+            try:
+                found: Vector | Exception = self._embed(text)
+            except Exception as error:
+                found = error
+            # The loop is closed when the app has stopped meanwhile: then nobody waits.
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(self._finish, text, found)
+
+    def _finish(self, text: str, found: Vector | Exception) -> None:
+        waiting = self._waiting.pop(text)
+        self._observer.embed_queue(len(self._waiting))
+        if isinstance(found, Exception):
+            # The text is a client's; only the kind of failure may be told.
+            logger.error("embedding failed", extra={"error": type(found).__name__})
+        elif self._size:
+            self._cache[text] = found
+            if len(self._cache) > self._size:
+                self._cache.popitem(last=False)
+        for mine in waiting:
+            _settle(mine, EmbeddingFailed("broken") if isinstance(found, Exception) else found)
+
+
+def _settle(mine: asyncio.Future[Vector], found: Vector | EmbeddingFailed) -> None:
+    """Answer one request's wait, unless it was answered before or went away."""
+    if mine.done():
+        return
+    if isinstance(found, EmbeddingFailed):
+        mine.set_exception(found)
+    else:
+        mine.set_result(found)

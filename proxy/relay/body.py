@@ -37,20 +37,34 @@ async def read_body(scope: Scope, receive: Receive, *, max_bytes: int, timeout_s
             raise BadRequest(f"Content-Encoding {value.decode('latin-1')!r} is not read here; send plain JSON.")
     chunks: list[bytes] = []
     size = 0
+    task = asyncio.current_task()
+    assert task is not None
+    late = False
+
+    def expire() -> None:
+        nonlocal late
+        late = True
+        task.cancel()
+
+    # By hand, since a body is nearly always here already and asyncio.timeout would cost more than reading it.
+    timer = asyncio.get_running_loop().call_later(timeout_s, expire)
     try:
-        async with asyncio.timeout(timeout_s):
-            while True:
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    raise ClientLeft
-                chunks.append(message.get("body", b""))
-                size += len(chunks[-1])
-                if size > max_bytes:
-                    raise BodyTooLarge(f"The request body is longer than the {max_bytes:,} bytes that are accepted.")
-                if not message.get("more_body", False):
-                    break
-    except TimeoutError:
-        raise BodyTimeout(f"The request body did not arrive within {timeout_s:g} s.") from None
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise ClientLeft
+            chunks.append(message.get("body", b""))
+            size += len(chunks[-1])
+            if size > max_bytes:
+                raise BodyTooLarge(f"The request body is longer than the {max_bytes:,} bytes that are accepted.")
+            if not message.get("more_body", False):
+                break
+    except asyncio.CancelledError:
+        if late and task.uncancel() == 0:
+            raise BodyTimeout(f"The request body did not arrive within {timeout_s:g} s.") from None
+        raise
+    finally:
+        timer.cancel()
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
