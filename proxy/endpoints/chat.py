@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import traceback
 from time import perf_counter
 
 from starlette.types import Receive, Scope, Send
@@ -74,9 +75,10 @@ class _Exchange:
                 record.outcome = "connect" if error.code == "connect_timeout" else "unreachable"
             await self._fail(error)
         except Exception as error:
-            # Its text is for us: it may quote anything.
-            logger.exception("unforeseen error", extra={"id": record.id})
+            # Where it came from, but not its text, which may quote a prompt or a key.
+            where = "".join(traceback.format_tb(error.__traceback__))
             record.error = type(error).__name__
+            logger.error("unforeseen error", extra={"id": record.id, "error": record.error, "where": where})
             await self._fail(ProxyError("Internal error; the log has it under the id in x-pointsman-id."))
 
     async def _decide_and_relay(self) -> None:

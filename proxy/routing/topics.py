@@ -10,8 +10,9 @@ examples do not reach. So a text that fits no topic falls through, without any e
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -36,11 +37,13 @@ class TopicScores:
     """One text against all topics."""
 
     names: Sequence[str]
-    values: Floats
-    """(topics,), 0 to 1, in the order of `names`."""
     best_index: int
+    score: float
+    """The best topic's, 0 to 1."""
     threshold: float
     """The best topic's."""
+    compute: Callable[[], Floats]
+    """Every topic's score, (topics,): only an explanation asks, so a decision does not pay for it."""
 
     @property
     def best(self) -> str:
@@ -48,14 +51,14 @@ class TopicScores:
         return self.names[self.best_index]
 
     @property
-    def score(self) -> float:
-        """The best topic's score."""
-        return float(self.values[self.best_index])
-
-    @property
     def passes(self) -> bool:
         """Whether the best topic reaches its threshold."""
         return self.score >= self.threshold
+
+    @cached_property
+    def values(self) -> Floats:
+        """(topics,), 0 to 1, in the order of `names`."""
+        return self.compute()
 
     @cached_property
     def ranked(self) -> list[tuple[str, float]]:
@@ -68,7 +71,12 @@ class Topics:
     """The topics of one routes.yaml, fitted. Immutable; the same vector always gets the same scores."""
 
     def __init__(
-        self, names: Sequence[str], probe: Probe, examples: Vectors, calibration: _Calibration, thresholds: Floats
+        self,
+        names: Sequence[str],
+        probe: Probe,
+        examples: Vectors,
+        calibration: _Calibration,
+        thresholds: Sequence[float],
     ) -> None:
         self.names = tuple(names)
         # Weights and examples are multiplied with a vector in one go: a decision comes right after a run of the
@@ -76,7 +84,7 @@ class Topics:
         self._rows = np.concatenate([probe.weights.T, examples]).astype(np.float32)
         self._bias = probe.bias - probe.centre @ probe.weights
         self._calibration = calibration
-        self._thresholds = thresholds
+        self._thresholds = tuple(thresholds)
 
     @classmethod
     def fit(
@@ -99,33 +107,44 @@ class Topics:
         calibration = _calibrate(vectors, labels, len(shown), len(names))
         given = thresholds or {}
         fitted = [FITTED_THRESHOLD if (own := given.get(name)) is None else own for name in examples]
-        return cls(tuple(examples), probe, vectors.astype(np.float32), calibration, np.array(fitted))
+        return cls(tuple(examples), probe, vectors.astype(np.float32), calibration, fitted)
 
     def scores(self, vector: Vector) -> TopicScores:
         """Every topic's score for one text."""
         products = (self._rows @ vector).astype(np.float64)
         logits = products[: len(self.names)] + self._bias
-        values = self._calibration.score(_log_odds(logits), _nearest_mean(products[len(self.names) :]))
+        similarity = float(_nearest_mean(products[len(self.names) :]))
         best = int(logits.argmax())
-        return TopicScores(self.names, values, best, float(self._thresholds[best]))
+        others = np.exp(logits - logits[best])
+        others[best] = 0.0
+        log_odds = min(max(-math.log(max(float(others.sum()), 1e-12)), -_MOST_LOG_ODDS), _MOST_LOG_ODDS)
+        return TopicScores(
+            self.names,
+            best,
+            self._calibration.score(log_odds, similarity),
+            self._thresholds[best],
+            lambda: self._calibration.scores(_log_odds(logits), similarity),
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class _Calibration:
     """How held-out examples look: what is usual, and from where on a text does not fit."""
 
-    centre: Floats
-    """(2,): the mean log-odds and the mean similarity."""
-    spread: Floats
-    """(2,)."""
+    centre: tuple[float, float]
+    """The mean log-odds and the mean similarity."""
+    spread: tuple[float, float]
     least: float
     """The sum of both, standardised, that 3% of held-out examples do not reach."""
 
-    def score(self, log_odds: Floats, similarity: np.float64) -> Floats:
-        """The topics' log-odds, (topics,), and the text's similarity to (topics,), 0 to 1."""
+    def score(self, log_odds: float, similarity: float) -> float:
+        """One topic's log-odds, and the text's similarity, to its score, 0 to 1."""
         sum_ = (log_odds - self.centre[0]) / self.spread[0] + (similarity - self.centre[1]) / self.spread[1]
-        result: Floats = 1.0 / (1.0 + np.exp(np.clip(self.least - sum_, -50.0, 50.0)))
-        return result
+        return 1.0 / (1.0 + math.exp(min(max(self.least - sum_, -50.0), 50.0)))
+
+    def scores(self, log_odds: Floats, similarity: float) -> Floats:
+        """Every topic's log-odds, (topics,), and the text's similarity, to (topics,)."""
+        return np.array([self.score(float(one), similarity) for one in log_odds])
 
 
 def _calibrate(vectors: Floats, labels: Ints, shown: int, classes: int) -> _Calibration:
@@ -145,7 +164,8 @@ def _calibrate(vectors: Floats, labels: Ints, shown: int, classes: int) -> _Cali
     centre = both.mean(axis=0)
     spread = np.maximum(both.std(axis=0), _LEAST_SPREAD)
     sums = ((both - centre) / spread).sum(axis=1)
-    return _Calibration(centre, spread, float(np.quantile(sums, _LOST_SHARE)))
+    (odds, near), (odds_spread, near_spread) = centre.tolist(), spread.tolist()
+    return _Calibration((odds, near), (odds_spread, near_spread), float(np.quantile(sums, _LOST_SHARE)))
 
 
 def _log_odds(logits: Floats) -> Floats:

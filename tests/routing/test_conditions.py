@@ -15,7 +15,9 @@ NOTHING = Signals()
 
 def about(code: float, law: float, threshold: float = 0.5) -> Signals:
     scores = np.array([code, law])
-    return Signals(topics=TopicScores(("code", "law"), scores, int(scores.argmax()), threshold))
+    return Signals(
+        topics=TopicScores(("code", "law"), int(scores.argmax()), float(scores.max()), threshold, lambda: scores)
+    )
 
 
 @pytest.mark.parametrize(

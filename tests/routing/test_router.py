@@ -23,9 +23,9 @@ routes:
 """
 ROUTER = Router(config(TOPICS + ROUTES))
 NONE_YET = Signals()
-CODE = Signals(topics=TopicScores(("code", "law"), np.array([0.9, 0.1]), 0, 0.5))
-LAW = Signals(topics=TopicScores(("code", "law"), np.array([0.1, 0.9]), 1, 0.5))
-NEITHER = Signals(topics=TopicScores(("code", "law"), np.array([0.2, 0.1]), 0, 0.5))
+CODE = Signals(topics=TopicScores(("code", "law"), 0, 0.9, 0.5, lambda: np.array([0.9, 0.1])))
+LAW = Signals(topics=TopicScores(("code", "law"), 1, 0.9, 0.5, lambda: np.array([0.1, 0.9])))
+NEITHER = Signals(topics=TopicScores(("code", "law"), 0, 0.2, 0.5, lambda: np.array([0.2, 0.1])))
 FULL = Signals(missing="the embedder is full", is_overload=True)
 NO_TEXT = Signals(missing="no text")
 LONG = user("x" * 800)

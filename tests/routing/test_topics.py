@@ -88,3 +88,10 @@ def test_few_or_equal_examples_still_work(model: MiniLM, examples: dict[str, lis
 @pytest.mark.parametrize(("name", "words"), [("card_arrival", "card arrival"), ("a.b:c/d-e", "a b c d e")])
 def test_a_name_is_spoken(name: str, words: str) -> None:
     assert spoken(name) == words
+
+
+def test_the_best_score_is_the_same_alone_and_among_all(model: MiniLM, topics: Topics) -> None:
+    for text in ("Fix my loop", "Is a storm coming?", "What is the boiling point of helium?", "hm"):
+        found = scores(model, topics, text)
+        assert found.values[found.best_index] == pytest.approx(found.score, abs=1e-6)
+        assert found.values.max() == found.values[found.best_index]
