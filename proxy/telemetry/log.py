@@ -79,7 +79,8 @@ def _request_line(fields: dict[str, Any]) -> str:
     if "cost_usd" in fields:
         details.append(f"${fields['cost_usd']:.6f}")
     details += [str(fields[name]) for name in ("phase", "error") if name in fields]
-    return f"{colour}{status}\x1b[0m {where}  \x1b[2m{why}; {', '.join(details)}\x1b[0m"
+    said = "; ".join(part for part in (why, ", ".join(details)) if part)
+    return f"{colour}{status}\x1b[0m {where}  \x1b[2m{said}\x1b[0m"
 
 
 def configure_logging(form: LogFormat = "auto", *, level: str = "info", stream: TextIO | None = None) -> None:

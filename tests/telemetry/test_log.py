@@ -113,10 +113,10 @@ def pretty(made: logging.LogRecord) -> str:
             "200 code → large  topic code 0.83; decided in 2.3 ms, first token 312 ms, 1.23 s, $0.000420",
             id="served",
         ),
-        pytest.param(LEFT, "left - → -  ; 1.50 s, answer", id="client-left"),
+        pytest.param(LEFT, "left - → -  1.50 s, answer", id="client-left"),
         pytest.param(
             {"status": 404, "seconds": 0.004, "error": "model_not_found"},
-            "404 - → -  ; 0.00 s, model_not_found",
+            "404 - → -  0.00 s, model_not_found",
             id="refused",
         ),
         pytest.param(
