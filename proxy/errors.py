@@ -3,6 +3,8 @@ What we may tell a client, in OpenAI's error envelope.
 
 ProxyError
 ├── BadRequest            400  change the request
+├── NobodyCanServe        400  ask for less, or for what some model can do
+├── Blocked               403  nothing: an operator's rule refuses it, with this status or another
 ├── UnknownModel          404  name a model from /v1/models
 ├── UnknownPath           404  see the list of paths
 ├── WrongMethod           405  use the method in `allow`
@@ -48,6 +50,22 @@ class BadRequest(ProxyError):
     """The client should change the request."""
 
     status, type = 400, "invalid_request_error"
+
+
+class NobodyCanServe(ProxyError):
+    """The client should ask for less, or for what some model here can do."""
+
+    status, type, code = 400, "invalid_request_error", "no_capable_model"
+
+
+class Blocked(ProxyError):
+    """An operator's rule refuses the request; the rule says with what status and message."""
+
+    status, type, code = 403, "invalid_request_error", "blocked"
+
+    def __init__(self, message: str, *, status: int = 403) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class UnknownModel(ProxyError):

@@ -51,13 +51,21 @@ def _parse_headers(lines: tuple[str, ...]) -> dict[str, str]:
 
 
 def _show(console: Console, explained: dict[str, Any]) -> None:
-    target = explained["candidates"][0]["targets"][0]
+    if explained["block"] is not None:
+        goes = (f"refused with {explained['block']['status']}", "bold red")
+        beside = explained["block"]["message"]
+    else:
+        goes = (explained["model"], "bold green")
+        beside = explained["candidates"][0]["targets"][0]
     console.print(
         Text.assemble(
-            (explained["route"], "bold cyan"), " → ", (explained["model"], "bold green"), (f"  {target}", "dim"),
-            ("  because: ", "dim"), explained["reason"],
+            (explained["route"], "bold cyan"), " → ", goes, (f"  {beside}", "dim"), ("  because: ", "dim"),
+            explained["reason"],
         )
     )  # fmt: skip
+    for candidate in explained["candidates"]:
+        if candidate["excluded"] is not None:
+            console.print(Text.assemble((f"not {candidate['model']}", "yellow"), (f"  {candidate['excluded']}", "dim")))
     console.print()
     rules = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     for rule in explained["rules"]:

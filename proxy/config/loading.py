@@ -56,6 +56,11 @@ def _with_lower_headers(config: Config) -> Config:
 
 
 def _lowered(when: When) -> When:
-    if when.header is None:
-        return when
-    return msgspec.structs.replace(when, header={name.lower(): globs for name, globs in when.header.items()})
+    header = when.header and {name.lower(): globs for name, globs in when.header.items()}
+    return msgspec.structs.replace(
+        when,
+        header=header,
+        all=when.all and tuple(map(_lowered, when.all)),
+        any=when.any and tuple(map(_lowered, when.any)),
+        not_=when.not_ and _lowered(when.not_),
+    )

@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable
 
 from proxy.config.problems import Path, Report, choices, did_you_mean, quote
 from proxy.config.reach import canonical, covers, is_everything
-from proxy.config.schema import Config, Model, Range, When
+from proxy.config.schema import Config, Model, Range, Route, Split, TextMatch, When
 from proxy.config.tree import Scalar, Tree
 from proxy.config.typed import BROKEN
 
@@ -24,6 +24,12 @@ AUTO = "auto"
 
 DEFAULT = "default"
 """What decisions, metrics and tests call the route of whatever no route takes."""
+
+PINNED = "pinned"
+"""What decisions and metrics call the route of a request whose client named its model."""
+
+_RESERVED = {DEFAULT: "for what no route takes", PINNED: "for requests that name their model"}
+_NOT_EDITED = {"model": "the target's name is always put there", "messages": "what the client says is never changed"}
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
 _ENDPOINTS = ("/chat/completions", "/completions")
@@ -124,6 +130,38 @@ def _models(config: Config, file: Judge) -> None:
         elif model.target is not None and model.targets is not None:
             file.say_of_key((*path, "targets"), "cannot stand beside 'target'; put all of them under 'targets'")
         _targets(path, model, config, file)
+        _fallbacks((*path, "fallbacks"), model.fallbacks, name, config, file)
+        _edits(path, model, file)
+
+
+def _fallbacks(path: Path, fallbacks: tuple[str, ...], first: str | None, config: Config, file: Judge) -> None:
+    seen: dict[str, int] = {}
+    for index, name in enumerate(() if fallbacks is BROKEN else fallbacks):
+        file.name((*path, index), name, config.models, "model")
+        if name is BROKEN:
+            continue
+        if name == first:
+            file.say((*path, index), "a model cannot be its own fallback; leave it out")
+        elif seen.setdefault(name, index) != index:
+            file.say((*path, index), "stands in the list already; leave it out")
+
+
+def _edits(path: Path, edited: Model | Route, file: Judge) -> None:
+    """Edits of the body: what may not be touched, and what two of them would do to one key."""
+    taken: dict[str, str] = {}
+    for kind in ("rename", "drop", "default", "set"):
+        keys = getattr(edited, kind)
+        for index, key in enumerate(() if keys is BROKEN else keys):
+            where: Path = (*path, kind, index) if kind == "drop" else (*path, kind, key)
+            say = file.say if kind == "drop" else file.say_of_key
+            if key is BROKEN:
+                continue
+            for name in (key, keys[key]) if kind == "rename" else (key,):
+                if name in _NOT_EDITED:
+                    say(where, f"{quote(name)} cannot be edited: {_NOT_EDITED[name]}")
+            other = taken.setdefault(key, kind)
+            if other != kind and (other, kind) != ("rename", "default"):
+                say(where, f"stands under {quote(other)} too; one of the two would have no effect")
 
 
 def _targets(path: Path, model: Model, config: Config, file: Judge) -> None:
@@ -166,12 +204,13 @@ def _routes(config: Config, file: Judge) -> None:
         path: Path = ("routes", index)
         if route is BROKEN:
             continue
-        file.name((*path, "use"), route.use, config.models, "model")
+        _action(path, route, config, file)
         _when((*path, "when"), route.when, config, file)
+        _edits(path, route, file)
         if route.name is BROKEN:
             continue
-        if route.name == DEFAULT:
-            message = f"the name {DEFAULT!r} is reserved for what no route takes; choose another"
+        if route.name in _RESERVED:
+            message = f"the name {route.name!r} is reserved {_RESERVED[route.name]}; choose another"
             file.say((*path, "name"), message)
         first = seen.setdefault(route.name, index)
         if first != index:
@@ -179,14 +218,57 @@ def _routes(config: Config, file: Judge) -> None:
             file.say((*path, "name"), message)
 
 
+def _action(path: Path, route: Route, config: Config, file: Judge) -> None:
+    use = route.use
+    if use is None and route.block is None:
+        file.say(path, "needs 'use' with a model, or 'block' for a refusal")
+    elif use is not None and route.block is not None:
+        file.say_of_key((*path, "block"), "cannot stand beside 'use'")
+    if isinstance(use, str):
+        file.name((*path, "use"), use, config.models, "model")
+    elif isinstance(use, Split) and use.split is not BROKEN:
+        for name in use.split:
+            if name not in config.models:
+                file.name((*path, "use", "split", name), name, config.models, "model")
+        weights = list(use.split.values())
+        if BROKEN not in weights and not any(weights):
+            file.say((*path, "use", "split"), "every weight is 0, so no model would be used")
+    if route.fallbacks is not None:
+        first = use if isinstance(use, str) else None
+        _fallbacks((*path, "fallbacks"), route.fallbacks, first, config, file)
+
+
 def _when(path: Path, when: When, config: Config, file: Judge) -> None:
-    """The conditions of one route; where conditions come to hold conditions, this calls itself."""
+    """The conditions of one route; conditions hold conditions, so this calls itself."""
+    if when is BROKEN:
+        return
+    for name in ("all", "any"):
+        for index, part in enumerate(getattr(when, name) or ()):
+            _part((*path, name, index), part, config, file)
+    if when.not_ is not None:
+        _part((*path, "not"), when.not_, config, file)
     for where, name in _each((*path, "topic"), when.topic):
         file.name(where, name, config.topics, "topic")
     _globs((*path, "topic"), when.topic, file, "topic")
     _globs((*path, "model"), when.model, file)
     _headers((*path, "header"), when.header, file)
     _range((*path, "tokens"), when.tokens, file)
+    _range((*path, "turns"), when.turns, file)
+    _globs((*path, "user"), when.user, file)
+    for key, globs in (when.metadata or {}).items():
+        _globs((*path, "metadata", key), globs, file)
+    if when.metadata == {}:
+        file.say((*path, "metadata"), "names no key; write one, or leave it out")
+    if when.text is not None and when.text is not BROKEN:
+        if when.text == TextMatch():
+            file.say((*path, "text"), "needs 'contains', 'matches' or both")
+        _globs((*path, "text", "contains"), when.text.contains, file, "text")
+
+
+def _part(path: Path, part: When, config: Config, file: Judge) -> None:
+    if part == When():
+        file.say(path, "has no conditions, so it always holds; leave it out")
+    _when(path, part, config, file)
 
 
 def _each(path: Path, value: str | tuple[str, ...] | None) -> Iterable[tuple[Path, str]]:

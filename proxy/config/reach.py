@@ -18,11 +18,14 @@ def canonical(when: When) -> Conditions:
     """What `when` demands, without the ways of writing it."""
     given = {name: getattr(when, name) for name in when.__struct_fields__}
     given = {name: value for name, value in given.items() if value is not None}
-    for name in ("topic", "model"):
+    for name in ("topic", "model", "user", "has"):
         if name in given:
             given[name] = _set(given[name])
-    if "header" in given:
-        given["header"] = {name.lower(): _set(globs) for name, globs in given["header"].items()}
+    for name in ("header", "metadata"):
+        if name in given:
+            # Letter case means nothing in a header's name, and something in a key.
+            fold = str.lower if name == "header" else str
+            given[name] = {fold(key): _set(globs) for key, globs in given[name].items()}
     return given
 
 
@@ -52,9 +55,11 @@ def _covers_one(name: str, wide: object, narrow: object) -> bool:
         return _low(wide) <= _low(narrow) and _high(narrow) <= _high(wide)
     if name == "topic" and isinstance(wide, frozenset) and isinstance(narrow, frozenset):
         return narrow <= wide
-    if name == "model" and isinstance(wide, frozenset) and isinstance(narrow, frozenset):
+    if name == "has" and isinstance(wide, frozenset) and isinstance(narrow, frozenset):
+        return wide <= narrow
+    if name in ("model", "user") and isinstance(wide, frozenset) and isinstance(narrow, frozenset):
         return _globs_cover(wide, narrow)
-    if name == "header" and isinstance(wide, dict) and isinstance(narrow, dict):
+    if name in ("header", "metadata") and isinstance(wide, dict) and isinstance(narrow, dict):
         return all(each in narrow and _globs_cover(globs, narrow[each]) for each, globs in wide.items())
     return False
 

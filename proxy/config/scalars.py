@@ -13,7 +13,7 @@ from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from proxy.config.tree import Scalar
-from proxy.config.values import Duration, Secret, Url
+from proxy.config.values import Duration, Regex, Secret, Url
 
 __all__ = [
     "CUSTOM",
@@ -152,9 +152,19 @@ def _to_secret(scalar: Scalar) -> Secret:
     return Secret(scalar.text)
 
 
+def _to_regex(scalar: Scalar) -> Regex:
+    try:
+        return Regex(scalar.text)
+    except ValueError as error:
+        # RE2's words quote the expression, which may come from the environment.
+        why = str(error) if scalar.written is None else "its value is not one"
+        raise Unfit(f"not a regular expression of RE2: {why}") from None
+
+
 CUSTOM: dict[type, tuple[str, Callable[[Scalar], object]]] = {
     Duration: ("a duration", _to_duration),
     Url: ("a URL", _to_url),
     Secret: ("text", _to_secret),
+    Regex: ("a regular expression", _to_regex),
 }
 """What the types of values.py are called in messages, and how they are read; a new one joins here."""

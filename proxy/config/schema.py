@@ -10,23 +10,28 @@ Units ride in the type: a `Duration` is seconds as a float, written `250ms`, `3s
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
-from proxy.config.values import Duration, Secret, Url
+from proxy.config.values import Duration, Regex, Secret, Url
 
 __all__ = [
+    "Block",
+    "Capability",
     "Config",
     "Embedding",
+    "Feature",
     "Model",
     "Price",
     "Range",
     "Route",
     "RouteTest",
     "Server",
+    "Split",
     "Target",
     "Text",
+    "TextMatch",
     "Timeouts",
     "Topic",
     "Upstream",
@@ -35,6 +40,13 @@ __all__ = [
 
 Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$", max_length=128)]
 """A name that rules, headers and metric labels use: letters, digits and . _ : / - after the first character."""
+
+
+Capability = Literal["tools", "vision", "audio", "files", "json_schema"]
+"""What a model may be able to do besides text."""
+
+Feature = Literal["tools", "images", "audio", "files", "json_schema", "stream"]
+"""What a request may bring or ask for besides text."""
 
 
 class Timeouts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -84,6 +96,17 @@ class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     target: Target | None = None
     targets: Annotated[tuple[Target, ...], msgspec.Meta(min_length=1)] | None = None
     price: Price | None = None
+    context: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    """Tokens of prompt and answer together; unlimited when None."""
+    supports: tuple[Capability, ...] | None = None
+    """What it can do besides text; everything when None."""
+    fallbacks: tuple[str, ...] = ()
+    """Models to try, in this order, when this one cannot serve a request."""
+    rename: dict[str, str] = {}
+    """As on a route; a model's edits come after its route's."""
+    drop: tuple[str, ...] = ()
+    default: dict[str, Any] = {}
+    set: dict[str, Any] = {}
 
     @property
     def all_targets(self) -> tuple[Target, ...]:
@@ -139,25 +162,79 @@ class Range(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max: float | None = None
 
 
+OneOrMore = str | tuple[str, ...]
+"""One text, or a list of them of which one suffices."""
+
+
+class TextMatch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the text to route on says; what is given must hold."""
+
+    contains: OneOrMore | None = None
+    """One of these stands in it; letter case does not matter."""
+    matches: Regex | None = None
+    """A regular expression of RE2 that is found in it: it takes linear time on any text."""
+
+
 class When(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The conditions of a route; all that are given must hold."""
 
-    topic: str | tuple[str, ...] | None = None
+    topic: OneOrMore | None = None
     """One of these is the text's best topic and reaches its threshold."""
-    model: str | tuple[str, ...] | None = None
+    model: OneOrMore | None = None
     """Globs over the model name that the client asked for."""
-    header: dict[str, str | tuple[str, ...]] | None = None
+    header: dict[str, OneOrMore] | None = None
     """Header names and globs over their values; every header must match one of its globs."""
     tokens: Range | None = None
     """The estimated size of the prompt."""
+    turns: Range | None = None
+    """How many messages are the user's."""
+    text: TextMatch | None = None
+    """What the text to route on says."""
+    has: Annotated[tuple[Feature, ...], msgspec.Meta(min_length=1)] | None = None
+    """All of these are in the request."""
+    metadata: dict[str, OneOrMore] | None = None
+    """Keys of the body's `metadata` and globs over their values."""
+    user: OneOrMore | None = None
+    """Globs over the body's `user`."""
+    all: Annotated[tuple[When, ...], msgspec.Meta(min_length=1)] | None = None
+    """All of these hold."""
+    any: Annotated[tuple[When, ...], msgspec.Meta(min_length=1)] | None = None
+    """At least one of these holds."""
+    not_: When | None = msgspec.field(name="not", default=None)
+    """This does not hold."""
+
+
+class Split(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Several models that share a route's requests."""
+
+    split: Annotated[dict[str, Annotated[float, msgspec.Meta(ge=0)]], msgspec.Meta(min_length=1)]
+    """Weights by model. A conversation keeps its model, and every replica gives it the same one."""
+
+
+class Block(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An answer in place of a model's."""
+
+    status: Annotated[int, msgspec.Meta(ge=400, le=499)] = 403
+    message: Annotated[str, msgspec.Meta(min_length=1)] = "This request is not allowed here."
 
 
 class Route(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A rule: when it applies, which model to use."""
+    """A rule: when it applies, which model to use. Exactly one of `use` and `block`."""
 
     name: Name
-    use: str
+    use: str | Split | None = None
+    block: Block | None = None
     when: When = When()
+    fallbacks: tuple[str, ...] | None = None
+    """Models to try, in this order, when the first cannot serve the request; the model's own when None."""
+    rename: dict[str, str] = {}
+    """Keys of the body and their new names; a key whose new name is there already is left alone."""
+    drop: tuple[str, ...] = ()
+    """Keys that are taken out."""
+    default: dict[str, Any] = {}
+    """Keys that are put in where they are absent."""
+    set: dict[str, Any] = {}
+    """Keys that are put in, in place of what stands there."""
 
 
 class RouteTest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

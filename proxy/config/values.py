@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Self
+
+import re2
+
 
 class Duration(float):
     """Seconds; written `250ms`, `3s`, `10m` or `1h` in the file."""
@@ -9,6 +14,30 @@ class Duration(float):
 
 class Url(str):
     """An absolute http or https URL without a trailing slash, query or credentials."""
+
+
+class Regex(str):
+    """A regular expression of RE2, compiled; RE2 has no backtracking, so no text can make it slow."""
+
+    def __new__(cls, pattern: str) -> Self:
+        """
+        Raises:
+            ValueError: it is not one; the message says why.
+        """
+        regex = super().__new__(cls, pattern)
+        options = re2.Options()
+        options.log_errors = False
+        try:
+            regex._found_in = re2.compile(pattern, options).search
+        except re2.error as error:
+            raise ValueError(str(error)) from None
+        return regex
+
+    def found_in(self, text: str) -> bool:
+        """Whether it matches somewhere in a text."""
+        return self._found_in(text) is not None
+
+    _found_in: Callable[[str], object]
 
 
 class Secret:

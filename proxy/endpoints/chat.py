@@ -10,8 +10,9 @@ from starlette.types import Receive, Scope, Send
 
 from proxy.endpoints.answers import send_error
 from proxy.endpoints.running import Running, new_id, running
-from proxy.errors import ProxyError
+from proxy.errors import Blocked, ProxyError
 from proxy.relay.body import ClientLeft, read_body, replace_model
+from proxy.relay.edits import edit_body
 from proxy.relay.guard import DeadlinePassed, Guard
 from proxy.relay.headers import Headers
 from proxy.relay.relay import Answer, UpstreamCut, deadline_error, open_reply, outcome_of
@@ -91,9 +92,14 @@ class _Exchange:
             record.requested, record.is_stream = facts.model, facts.is_stream
             record.stages_s["read"] = perf_counter() - began
             decision, _ = await held.decide(facts, record)
+            if decision.block is not None:
+                record.decision_s = perf_counter() - began
+                raise Blocked(decision.block.message, status=decision.block.status)
             self._target = target = held.upstreams.pick(decision.model)
             record.target = target.label
             record.decision_s = perf_counter() - began
+            for edits in decision.edits:
+                body = edit_body(body, edits)
             await self._relay(guard, target, replace_model(body, target.name))
 
     async def _relay(self, guard: Guard, target: Target, body: bytes) -> None:

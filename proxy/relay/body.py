@@ -97,9 +97,9 @@ def members(body: bytes) -> Iterator[Member]:
         key_start = _skip_space(body, at)
         if body[key_start : key_start + 1] != b'"':
             return  # the closing brace of an empty object
-        key_end = _end_of_value(body, key_start)
+        key_end = end_of_value(body, key_start)
         start = _skip_space(body, _skip_space(body, key_end) + 1)  # past the colon
-        end = _end_of_value(body, start)
+        end = end_of_value(body, start)
         yield Member(_decode_key(body[key_start:key_end]), key_start, start, end)
         at = _skip_space(body, end) + 1  # past the comma
         if body[at - 1 : at] != b",":
@@ -124,7 +124,7 @@ def replace_model(body: bytes, name: str) -> bytes:
     if first >= 0 and body.find(b'"model"', first + 1) < 0 and b"\\u006" not in body:
         key = _MODEL_KEY.match(body, first)
         if key is not None:
-            return b"".join((body[: key.end()], new, body[_end_of_value(body, key.end()) :]))
+            return b"".join((body[: key.end()], new, body[end_of_value(body, key.end()) :]))
     pieces: list[bytes] = []
     done = 0
     for member in members(body):
@@ -140,7 +140,8 @@ def _skip_space(body: bytes, at: int) -> int:
     return match.end() if match is not None else at
 
 
-def _end_of_value(body: bytes, start: int) -> int:
+def end_of_value(body: bytes, start: int) -> int:
+    """Where the JSON value ends that starts here; of JSON that a parser has already found valid."""
     opening = body[start : start + 1]
     if opening == b'"':
         match = _STRING.match(body, start)

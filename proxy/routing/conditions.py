@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
-from proxy.config import When
+from proxy.config import Feature, Range, Regex, When
 from proxy.routing.facts import Facts
 from proxy.routing.topics import TopicScores
 
@@ -33,21 +33,18 @@ class Signals:
 class Condition(Protocol):
     """One thing that must hold for a route to apply."""
 
-    needs_text: bool
-    """Whether it looks at the text's vector: such a condition is asked last."""
-
-    def holds(self, facts: Facts, signals: Signals) -> bool:
-        """Whether it holds for this request."""
+    def holds(self, facts: Facts, signals: Signals) -> bool | None:
+        """Whether it holds for this request; None when that depends on signals that are not there yet."""
 
     def why(self, facts: Facts, signals: Signals) -> str:
-        """The same in words, for a person."""
+        """The same in words, for a person; only with final signals."""
 
 
 class _Globs:
     """Patterns with `*`, `?` and `[...]` over a short text; upper and lower case differ."""
 
-    def __init__(self, patterns: Iterable[str]) -> None:
-        self.patterns = tuple(patterns)
+    def __init__(self, patterns: str | Iterable[str]) -> None:
+        self.patterns = _several(patterns)
         self._match = re.compile("|".join(fnmatch.translate(pattern) for pattern in self.patterns)).match
 
     def match(self, text: str) -> bool:
@@ -60,9 +57,7 @@ class _Globs:
 class ModelIs:
     """The name that the client asked for matches."""
 
-    needs_text = False
-
-    def __init__(self, patterns: Iterable[str]) -> None:
+    def __init__(self, patterns: str | Iterable[str]) -> None:
         self._globs = _Globs(patterns)
 
     def holds(self, facts: Facts, signals: Signals) -> bool:  # noqa: ARG002
@@ -73,59 +68,117 @@ class ModelIs:
         return f"model {facts.model!r} {verb} {self._globs}"
 
 
-class HeaderIs:
-    """A header is there and its value matches."""
+class ValueIs:
+    """A header, a key of the metadata or the user is there and matches."""
 
-    needs_text = False
-
-    def __init__(self, name: str, patterns: Iterable[str]) -> None:
-        self._name = name
+    def __init__(self, what: str, patterns: str | Iterable[str], value: Callable[[Facts], str | None]) -> None:
+        """
+        Args:
+            what: what it is called in an explanation.
+            patterns: globs of which one must match.
+            value: finds it in a request; None when it is absent.
+        """
+        self._what = what
         self._globs = _Globs(patterns)
+        self._value = value
 
     def holds(self, facts: Facts, signals: Signals) -> bool:  # noqa: ARG002
-        value = facts.headers.get(self._name)
+        value = self._value(facts)
         return value is not None and self._globs.match(value)
 
     def why(self, facts: Facts, signals: Signals) -> str:
-        if self._name not in facts.headers:
-            return f"header {self._name} is absent"
+        if self._value(facts) is None:
+            return f"{self._what} is absent"
         # The value stays out: a header may well carry a key.
-        return f"header {self._name} {'matches' if self.holds(facts, signals) else 'does not match'} {self._globs}"
+        return f"{self._what} {'matches' if self.holds(facts, signals) else 'does not match'} {self._globs}"
 
 
-class TokensBetween:
-    """The estimated size of the prompt lies between two bounds, both inclusive."""
+class NumberBetween:
+    """A number of the request lies between two bounds, both inclusive."""
 
-    needs_text = False
-
-    def __init__(self, least: float | None, most: float | None) -> None:
-        self._least = least
-        self._most = most
+    def __init__(self, limits: Range, what: str, value: Callable[[Facts], int]) -> None:
+        """
+        Args:
+            limits: the bounds.
+            what: how the number is said, such as `about {} tokens`.
+            value: finds it in a request.
+        """
+        self._limits = limits
+        self._what = what
+        self._value = value
 
     def holds(self, facts: Facts, signals: Signals) -> bool:  # noqa: ARG002
-        above = self._least is None or facts.tokens >= self._least
-        return above and (self._most is None or facts.tokens <= self._most)
+        value, limits = self._value(facts), self._limits
+        return (limits.min is None or value >= limits.min) and (limits.max is None or value <= limits.max)
 
     def why(self, facts: Facts, signals: Signals) -> str:  # noqa: ARG002
-        found = f"about {facts.tokens:,} tokens"
-        if self._least is not None and facts.tokens < self._least:
-            return f"{found}, fewer than {_number(self._least)}"
-        if self._most is not None and facts.tokens > self._most:
-            return f"{found}, more than {_number(self._most)}"
+        value, limits = self._value(facts), self._limits
+        found = self._what.format(f"{value:,}")
+        if limits.min is not None and value < limits.min:
+            return f"{found}, fewer than {_number(limits.min)}"
+        if limits.max is not None and value > limits.max:
+            return f"{found}, more than {_number(limits.max)}"
         return f"{found}, within the bounds"
+
+
+class Has:
+    """The request brings or asks for all of these."""
+
+    def __init__(self, features: Iterable[Feature]) -> None:
+        self._features = tuple(features)
+
+    def holds(self, facts: Facts, signals: Signals) -> bool:  # noqa: ARG002
+        return facts.features.issuperset(self._features)
+
+    def why(self, facts: Facts, signals: Signals) -> str:  # noqa: ARG002
+        missing = [feature for feature in self._features if feature not in facts.features]
+        if missing:
+            return f"the request has no {' and no '.join(missing)}"
+        return f"the request has {' and '.join(self._features)}"
+
+
+class TextContains:
+    """One of these stands in the text to route on, in any letter case."""
+
+    def __init__(self, words: str | Iterable[str], turns: int) -> None:
+        self._words = _several(words)
+        self._folded = tuple(word.casefold() for word in self._words)
+        self._turns = turns
+
+    def holds(self, facts: Facts, signals: Signals) -> bool:  # noqa: ARG002
+        text = facts.text(self._turns).casefold()
+        return any(word in text for word in self._folded)
+
+    def why(self, facts: Facts, signals: Signals) -> str:
+        words = " or ".join(map(repr, self._words))
+        return f"the text {'contains' if self.holds(facts, signals) else 'does not contain'} {words}"
+
+
+class TextMatches:
+    """A regular expression is found in the text to route on."""
+
+    def __init__(self, regex: Regex, turns: int) -> None:
+        self._regex = regex
+        self._turns = turns
+
+    def holds(self, facts: Facts, signals: Signals) -> bool:  # noqa: ARG002
+        return self._regex.found_in(facts.text(self._turns))
+
+    def why(self, facts: Facts, signals: Signals) -> str:
+        return f"the text {'matches' if self.holds(facts, signals) else 'does not match'} {str(self._regex)!r}"
 
 
 class TopicIs:
     """One of these topics is the text's best and reaches its threshold."""
 
-    needs_text = True
+    def __init__(self, topics: str | Iterable[str]) -> None:
+        self._topics = _several(topics)
 
-    def __init__(self, topics: Iterable[str]) -> None:
-        self._topics = tuple(topics)
-
-    def holds(self, facts: Facts, signals: Signals) -> bool:  # noqa: ARG002
+    def holds(self, facts: Facts, signals: Signals) -> bool | None:  # noqa: ARG002
         found = signals.topics
-        return found is not None and found.passes and found.best in self._topics
+        if found is None:
+            return False if signals.is_final else None
+        return found.passes and found.best in self._topics
 
     def why(self, facts: Facts, signals: Signals) -> str:  # noqa: ARG002
         found = signals.topics
@@ -139,22 +192,130 @@ class TopicIs:
         return f"{best}, not {' or '.join(self._topics)}"
 
 
-def compile_when(when: When) -> tuple[Condition, ...]:
-    """The conditions that a route's `when` states, those that need the text last; all must hold."""
-    conditions: list[Condition] = []
+class All:
+    """Every one of these holds; an empty one always does."""
+
+    def __init__(self, parts: Iterable[Condition]) -> None:
+        self.parts = tuple(parts)
+
+    def holds(self, facts: Facts, signals: Signals) -> bool | None:
+        result: bool | None = True
+        for part in self.parts:
+            held = part.holds(facts, signals)
+            if held is False:
+                return False
+            if held is None:
+                result = None  # but a later one may still say no, without any signal
+        return result
+
+    def why(self, facts: Facts, signals: Signals) -> str:
+        failing = next((part for part in self.parts if part.holds(facts, signals) is False), None)
+        if failing is not None:
+            return failing.why(facts, signals)
+        return "; ".join(part.why(facts, signals) for part in self.parts) or "it applies to every request"
+
+
+class AnyOf:
+    """At least one of these holds."""
+
+    def __init__(self, parts: Iterable[Condition]) -> None:
+        self.parts = tuple(parts)
+
+    def holds(self, facts: Facts, signals: Signals) -> bool | None:
+        result: bool | None = False
+        for part in self.parts:
+            held = part.holds(facts, signals)
+            if held is True:
+                return True
+            if held is None:
+                result = None
+        return result
+
+    def why(self, facts: Facts, signals: Signals) -> str:
+        holding = next((part for part in self.parts if part.holds(facts, signals) is True), None)
+        if holding is not None:
+            return holding.why(facts, signals)
+        return "none of: " + "; ".join(part.why(facts, signals) for part in self.parts)
+
+
+class Not:
+    """This does not hold."""
+
+    def __init__(self, part: Condition) -> None:
+        self._part = part
+
+    def holds(self, facts: Facts, signals: Signals) -> bool | None:
+        held = self._part.holds(facts, signals)
+        return None if held is None else not held
+
+    def why(self, facts: Facts, signals: Signals) -> str:
+        return f"{'not' if self.holds(facts, signals) else 'but'}: {self._part.why(facts, signals)}"
+
+
+def compile_when(when: When, *, turns: int) -> All:
+    """
+    The conditions that a route's `when` states.
+
+    Args:
+        when: as the file says.
+        turns: how many user messages are the text to route on.
+    """
+    parts: list[Condition] = []
     if when.model is not None:
-        conditions.append(ModelIs(_several(when.model)))
-    for name, values in (when.header or {}).items():
-        conditions.append(HeaderIs(name, _several(values)))
+        parts.append(ModelIs(when.model))
+    for name, globs in (when.header or {}).items():
+        parts.append(ValueIs(f"header {name}", globs, _header(name)))
+    for key, globs in (when.metadata or {}).items():
+        parts.append(ValueIs(f"metadata {key}", globs, _metadata(key)))
+    if when.user is not None:
+        parts.append(ValueIs("user", when.user, lambda facts: facts.user))
+    if when.has is not None:
+        parts.append(Has(when.has))
     if when.tokens is not None:
-        conditions.append(TokensBetween(when.tokens.min, when.tokens.max))
+        parts.append(NumberBetween(when.tokens, "about {} tokens", lambda facts: facts.tokens))
+    if when.turns is not None:
+        parts.append(NumberBetween(when.turns, "{} turns", lambda facts: facts.turns))
+    if when.text is not None and when.text.contains is not None:
+        parts.append(TextContains(when.text.contains, turns))
+    if when.text is not None and when.text.matches is not None:
+        parts.append(TextMatches(when.text.matches, turns))
     if when.topic is not None:
-        conditions.append(TopicIs(_several(when.topic)))
-    return tuple(conditions)
+        parts.append(TopicIs(when.topic))
+    parts += (compile_when(part, turns=turns) for part in when.all or ())
+    if when.any is not None:
+        parts.append(AnyOf(compile_when(part, turns=turns) for part in when.any))
+    if when.not_ is not None:
+        parts.append(Not(compile_when(when.not_, turns=turns)))
+    return All(parts)
 
 
-def _several(one_or_more: str | tuple[str, ...]) -> tuple[str, ...]:
-    return (one_or_more,) if isinstance(one_or_more, str) else one_or_more
+def asks_for_text(when: When) -> bool:
+    """Whether a condition looks at the text's vector, however deep it stands."""
+    nested = (*(when.all or ()), *(when.any or ()), *((when.not_,) if when.not_ else ()))
+    return when.topic is not None or any(map(asks_for_text, nested))
+
+
+def may_hold_without_text(when: When) -> bool:
+    """Whether there are requests for which it holds whatever their text is about."""
+    negated = when.not_
+    return (
+        when.topic is None
+        and all(map(may_hold_without_text, when.all or ()))
+        and (when.any is None or any(map(may_hold_without_text, when.any)))
+        and (negated is None or negated != When(topic=negated.topic) or not asks_for_text(negated))
+    )
+
+
+def _header(name: str) -> Callable[[Facts], str | None]:
+    return lambda facts: facts.headers.get(name)
+
+
+def _metadata(key: str) -> Callable[[Facts], str | None]:
+    return lambda facts: facts.metadata.get(key)
+
+
+def _several(one_or_more: str | Iterable[str]) -> tuple[str, ...]:
+    return (one_or_more,) if isinstance(one_or_more, str) else tuple(one_or_more)
 
 
 def _number(bound: float) -> str:

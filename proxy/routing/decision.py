@@ -5,16 +5,30 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-Reason = Literal["rule", "topic", "pinned", "default", "overload"]
+from proxy.config import Block
+from proxy.routing.edits import Edits
+
+Reason = Literal["rule", "topic", "split", "pinned", "default", "overload"]
 """
-Why this model: a route whose conditions need no embedding (`rule`), a route on a topic (`topic`), the client
-named it (`pinned`), no route applied (`default`), no route applied and the text could not be looked at
-(`overload`).
+Why this model: a route whose conditions held without the text being embedded (`rule`), a route that a topic
+decided (`topic`), a route's share among several models (`split`), the client named it (`pinned`), no route
+applied (`default`), no route applied and the text could not be looked at (`overload`).
 """
 REASONS: tuple[Reason, ...] = get_args(Reason)
 
 DEFAULT_ROUTE = "default"
 PINNED_ROUTE = "pinned"
+NO_MODEL = "-"
+"""What stands for the model where a route blocks; no model can be called this."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exclusion:
+    """A model that would have been used and cannot serve this request."""
+
+    model: str
+    why: str
+    """In words, such as `context: 41,200 tokens needed, 32,768 available`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +39,12 @@ class Decision:
     """The route's name; `default` when none applied, `pinned` when the client named the model itself."""
     model: str
     reason: Reason
+    block: Block | None = None
+    """The refusal to answer with instead of asking a model."""
+    edits: tuple[Edits, ...] = ()
+    """What is changed in the body, in this order."""
+    excluded: tuple[Exclusion, ...] = ()
+    """The models before this one that cannot serve the request."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 from proxy.config import Config
@@ -32,8 +31,11 @@ def explain(
         else {"name": found.best, "score": round(found.score, 4), "threshold": round(found.threshold, 4)},
         "topics": [] if found is None else [{"name": name, "score": round(score, 4)} for name, score in found.ranked],
         "note": signals.missing,
+        "block": None
+        if decision.block is None
+        else {"status": decision.block.status, "message": decision.block.message},
         "tokens": facts.tokens,
-        "candidates": [_candidate(config, name) for name in _candidates(config, decision)],
+        "candidates": _candidates(router, config, facts, decision),
         "rules": [
             {"route": trace.route, "matched": trace.matched, "why": trace.why}
             for trace in router.explain(facts, signals)
@@ -41,16 +43,19 @@ def explain(
     }
 
 
-def _candidates(config: Config, decision: Decision) -> Iterable[str]:
-    """The chosen model first, then the others that this file could have chosen."""
-    others = dict.fromkeys([*(route.use for route in config.routes), config.default])
-    return dict.fromkeys([decision.model, *others])
-
-
-def _candidate(config: Config, name: str) -> dict[str, Any]:
-    price = config.models[name].price
-    return {
-        "model": name,
-        "price": None if price is None else {"input": price.input, "output": price.output},
-        "targets": [f"{target.upstream}/{target.name}" for target in config.models[name].all_targets],
-    }
+def _candidates(router: Router, config: Config, facts: Facts, decision: Decision) -> list[dict[str, Any]]:
+    """Every model, the chosen one first: why it cannot serve this request if it cannot, its price and targets."""
+    excluded = router.candidates(facts)
+    names = dict.fromkeys(name for name in (decision.model, *excluded) if name in excluded)
+    found = []
+    for name in names:
+        price = config.models[name].price
+        found.append(
+            {
+                "model": name,
+                "excluded": excluded[name],
+                "price": None if price is None else {"input": price.input, "output": price.output},
+                "targets": [f"{target.upstream}/{target.name}" for target in config.models[name].all_targets],
+            }
+        )
+    return found

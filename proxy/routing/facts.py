@@ -14,9 +14,19 @@ from typing import Any
 
 import msgspec
 
+from proxy.config import Feature
 from proxy.errors import BadRequest
 
+CONVERSATION_HEADER = "x-pointsman-conversation"
+
 _UNSET_RAW = msgspec.Raw(b"")
+_PARTS: dict[str, Feature] = {
+    "image_url": "images",
+    "input_image": "images",
+    "input_audio": "audio",
+    "file": "files",
+    "input_file": "files",
+}
 # What the tokens of one image cost is the provider's secret; this is a middle of the published tables.
 _TOKENS_PER_IMAGE = 800
 _TOKENS_PER_MESSAGE = 4
@@ -32,6 +42,14 @@ class _Head(msgspec.Struct):
     messages: msgspec.Raw = _UNSET_RAW
     stream: msgspec.Raw = _UNSET_RAW
     tools: msgspec.Raw = _UNSET_RAW
+    functions: msgspec.Raw = _UNSET_RAW
+    response_format: msgspec.Raw = _UNSET_RAW
+    modalities: msgspec.Raw = _UNSET_RAW
+    max_tokens: msgspec.Raw = _UNSET_RAW
+    max_completion_tokens: msgspec.Raw = _UNSET_RAW
+    metadata: msgspec.Raw = _UNSET_RAW
+    user: msgspec.Raw = _UNSET_RAW
+    prompt_cache_key: msgspec.Raw = _UNSET_RAW
 
 
 class _Part(msgspec.Struct):
@@ -53,34 +71,29 @@ _decode_str = msgspec.json.Decoder(str).decode
 class Facts:
     """One chat request as routing sees it. What costs time is read when first asked for."""
 
-    def __init__(
-        self, *, model: str, is_stream: bool, messages: msgspec.Raw, tools: msgspec.Raw, headers: Mapping[str, str]
-    ) -> None:
+    def __init__(self, head: _Head, *, model: str, headers: Mapping[str, str]) -> None:
         """
         Args:
+            head: the JSON of the members that are read.
             model: the name that the client asked for.
-            is_stream: whether the answer is to be streamed.
-            messages: the JSON of the list of messages.
-            tools: the JSON of the tools, or nothing.
             headers: by lower-case name; of several of one name the values joined by commas.
         """
         self.model = model
-        self.is_stream = is_stream
         self.headers = headers
-        self._raw_messages = messages
-        self._raw_tools = tools
+        self.is_stream = bytes(head.stream) == b"true"
+        self._head = head
 
     @cached_property
     def _messages(self) -> Sequence[_Message]:
         try:
-            return _decode_messages(self._raw_messages)
+            return _decode_messages(self._head.messages)
         except (msgspec.ValidationError, RecursionError):
-            return _leniently(self._raw_messages)
+            return _leniently(self._head.messages)
 
     @cached_property
     def tokens(self) -> int:
         """An estimate of the prompt's tokens: messages, images and tools."""
-        size = len(memoryview(self._raw_tools))
+        size = len(memoryview(self._head.tools))
         images = 0
         for message in self._messages:
             if isinstance(message.content, str):
@@ -90,6 +103,70 @@ class Facts:
                     size += _utf8_length(part.text or "")
                     images += part.type == "image_url"
         return size // _BYTES_PER_TOKEN + images * _TOKENS_PER_IMAGE + len(self._messages) * _TOKENS_PER_MESSAGE
+
+    @cached_property
+    def tokens_needed(self) -> int:
+        """The prompt's tokens and those that the client allows for the answer."""
+        head = self._head
+        limits = (_value(head.max_completion_tokens), _value(head.max_tokens))
+        return self.tokens + next((limit for limit in limits if isinstance(limit, int) and limit > 0), 0)
+
+    @cached_property
+    def features(self) -> frozenset[Feature]:
+        """What the request brings or asks for besides text."""
+        head = self._head
+        found: set[Feature] = set()
+        if self.is_stream:
+            found.add("stream")
+        if any(isinstance(value, list) and value for value in (_value(head.tools), _value(head.functions))):
+            found.add("tools")
+        response_format = _value(head.response_format)
+        if isinstance(response_format, dict) and response_format.get("type") == "json_schema":
+            found.add("json_schema")
+        modalities = _value(head.modalities)
+        if isinstance(modalities, list) and "audio" in modalities:
+            found.add("audio")
+        for message in self._messages:
+            if isinstance(message.content, list):
+                found |= {_PARTS[part.type] for part in message.content if part.type in _PARTS}
+        return frozenset(found)
+
+    @cached_property
+    def turns(self) -> int:
+        """How many messages are the user's."""
+        return sum(message.role == "user" for message in self._messages)
+
+    @cached_property
+    def metadata(self) -> dict[str, str]:
+        """The body's `metadata`, as far as its values are texts."""
+        value = _value(self._head.metadata)
+        items = value.items() if isinstance(value, dict) else ()
+        return {key: text for key, text in items if isinstance(text, str)}
+
+    @cached_property
+    def user(self) -> str | None:
+        """The body's `user`."""
+        value = _value(self._head.user)
+        return value if isinstance(value, str) else None
+
+    @cached_property
+    def conversation(self) -> str:
+        """
+        What all requests of one conversation share, and no other's do.
+
+        The header `x-pointsman-conversation`, else the body's `prompt_cache_key`, else all up to the first words
+        of the user, which every later turn sends again.
+        """
+        if named := self.headers.get(CONVERSATION_HEADER):
+            return f"header:{named}"
+        if isinstance(key := _value(self._head.prompt_cache_key), str) and key:
+            return f"key:{key}"
+        opening: list[str] = []
+        for message in self._messages:
+            opening += (message.role, _text_of(message))
+            if message.role == "user":
+                break
+        return "opening:" + "\0".join(opening)
 
     def text(self, turns: int) -> str:
         """
@@ -124,13 +201,7 @@ def read_chat(body: bytes, headers: Mapping[str, str]) -> Facts:
             param="messages",
             code="invalid_type",
         )
-    return Facts(
-        model=model,
-        is_stream=bytes(head.stream) == b"true",
-        messages=head.messages,
-        tools=head.tools,
-        headers=headers,
-    )
+    return Facts(head, model=model, headers=headers)
 
 
 def _read_head(body: bytes) -> _Head:
@@ -200,6 +271,14 @@ def _text_of(message: _Message) -> str:
 
 def _utf8_length(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode("utf-8"))
+
+
+def _value(raw: msgspec.Raw) -> Any:
+    """A member's value; None when it is absent or cannot be read, for then the upstream judges."""
+    try:
+        return _decode_any(raw) if len(memoryview(raw)) else None
+    except (msgspec.DecodeError, RecursionError):
+        return None
 
 
 def _json_kind(start: bytes) -> str:

@@ -4,37 +4,64 @@ from __future__ import annotations
 
 import fnmatch
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from proxy.config import Config
-from proxy.errors import UnknownModel
-from proxy.routing.conditions import Condition, Signals, compile_when
-from proxy.routing.decision import DEFAULT_ROUTE, PINNED_ROUTE, Decision, Reason, RuleTrace
+from proxy.config import Block, Config, Model, Split, When
+from proxy.errors import NobodyCanServe, UnknownModel
+from proxy.routing.capability import why_excluded
+from proxy.routing.conditions import All, Signals, asks_for_text, compile_when, may_hold_without_text
+from proxy.routing.decision import (
+    DEFAULT_ROUTE,
+    NO_MODEL,
+    PINNED_ROUTE,
+    Decision,
+    Exclusion,
+    Reason,
+    RuleTrace,
+)
+from proxy.routing.edits import Edits, edits_of
 from proxy.routing.facts import Facts
+from proxy.routing.split import share
 
 AUTO = "auto"
 """The requested name that is always routed."""
 
 PIN_HEADER = "x-pointsman-model"
 
+_UNKNOWN = Signals()
+
 
 @dataclass(frozen=True, slots=True)
 class _Rule:
     name: str
-    model: str
-    conditions: tuple[Condition, ...]
-    reason: Reason
+    when: All
+    reasons: tuple[Reason, ...]
+    """What can be the reason for taking it."""
+    use: str | Split | None
+    block: Block | None
+    fallbacks: tuple[str, ...] | None
+    edits: tuple[Edits, ...]
 
 
 class Router:
     """The rules of one routes.yaml, ready to decide."""
 
     def __init__(self, config: Config) -> None:
-        self._models = frozenset(config.models)
+        self._models = config.models
+        self._model_edits = {name: edits_of(model) for name, model in config.models.items()}
         self._default = config.default
         self._is_routed = re.compile("|".join(fnmatch.translate(glob) for glob in (AUTO, *config.rewrite))).match
         self._rules = tuple(
-            _Rule(route.name, route.use, conditions := compile_when(route.when), _reason(conditions))
+            _Rule(
+                route.name,
+                compile_when(route.when, turns=config.text.turns),
+                _reasons(route.when),
+                route.use,
+                route.block,
+                route.fallbacks,
+                edits_of(route),
+            )
             for route in config.routes
         )
 
@@ -48,18 +75,43 @@ class Router:
 
         Raises:
             UnknownModel: the client asked for a model that is not served here.
+            NobodyCanServe: neither the model of the route nor any of its fallbacks can serve the request.
         """
         if (pinned := self._pinned(facts)) is not None:
-            return Decision(PINNED_ROUTE, pinned, "pinned")
+            return Decision(PINNED_ROUTE, pinned, "pinned", edits=self._model_edits[pinned])
         for rule in self._rules:
-            for condition in rule.conditions:
-                if condition.needs_text and not signals.is_final:
-                    return None
-                if not condition.holds(facts, signals):
-                    break
-            else:
-                return Decision(rule.name, rule.model, rule.reason)
-        return Decision(DEFAULT_ROUTE, self._default, "overload" if signals.is_overload else "default")
+            held = rule.when.holds(facts, signals)
+            if held is None:
+                return None
+            if held:
+                return self._apply(rule, facts)
+        reason: Reason = "overload" if signals.is_overload else "default"
+        return self._first_able(DEFAULT_ROUTE, self._default, None, reason, (), facts)
+
+    def _apply(self, rule: _Rule, facts: Facts) -> Decision:
+        # A route that may look at the text need not have: then it would have held without.
+        reason: Reason = "topic" if "topic" in rule.reasons and not rule.when.holds(facts, _UNKNOWN) else "rule"
+        if rule.block is not None:
+            return Decision(rule.name, NO_MODEL, reason, block=rule.block)
+        if isinstance(rule.use, Split):
+            model = share(rule.use.split, f"{rule.name}\0{facts.conversation}")
+            return self._first_able(rule.name, model, rule.fallbacks, "split", rule.edits, facts)
+        assert rule.use is not None, "a valid config has either a model or a block"
+        return self._first_able(rule.name, rule.use, rule.fallbacks, reason, rule.edits, facts)
+
+    def _first_able(
+        self, route: str, model: str, fallbacks: Iterable[str] | None, reason: Reason, edits: tuple[Edits, ...],
+        facts: Facts,
+    ) -> Decision:  # fmt: skip
+        """The model, or the first of its fallbacks that can serve the request."""
+        excluded: list[Exclusion] = []
+        for name in (model, *(self._models[model].fallbacks if fallbacks is None else fallbacks)):
+            why = why_excluded(self._models[name], facts)
+            if why is None:
+                return Decision(route, name, reason, edits=edits + self._model_edits[name], excluded=tuple(excluded))
+            excluded.append(Exclusion(name, why))
+        each = "; ".join(f"{exclusion.model}: {exclusion.why}" for exclusion in excluded)
+        raise NobodyCanServe(f"No model of route {route!r} can serve this request. {each}.")
 
     def explain(self, facts: Facts, signals: Signals) -> list[RuleTrace]:
         """Every route in its order, with why it did or did not apply; `signals` must be final."""
@@ -67,25 +119,40 @@ class Router:
             return [RuleTrace(rule.name, False, "not looked at: the client named the model") for rule in self._rules]
         traces: list[RuleTrace] = []
         for rule in self._rules:
-            failing = next((c for c in rule.conditions if not c.holds(facts, signals)), None)
-            if failing is not None:
-                traces.append(RuleTrace(rule.name, False, failing.why(facts, signals)))
-                continue
-            why = "; ".join(c.why(facts, signals) for c in rule.conditions) or "it applies to every request"
-            if any(trace.matched for trace in traces):
-                traces.append(RuleTrace(rule.name, False, f"would apply, but an earlier route did: {why}"))
-            else:
-                traces.append(RuleTrace(rule.name, True, why))
+            why = rule.when.why(facts, signals)
+            holds = bool(rule.when.holds(facts, signals))
+            if holds and any(trace.matched for trace in traces):
+                holds, why = False, f"would apply, but an earlier route did: {why}"
+            traces.append(RuleTrace(rule.name, holds, why))
         return traces
+
+    def candidates(self, facts: Facts) -> dict[str, str | None]:
+        """Every model with why it cannot serve this request; None when it can."""
+        return {name: why_excluded(model, facts) for name, model in self._models.items()}
 
     def decisions(self) -> set[tuple[str, str, Reason]]:
         """Every route, model and reason that can come out, for metrics that are there from the start."""
-        found: set[tuple[str, str, Reason]] = {(rule.name, rule.model, rule.reason) for rule in self._rules}
-        found |= {(PINNED_ROUTE, model, "pinned") for model in self._models}
-        found.add((DEFAULT_ROUTE, self._default, "default"))
-        if any(condition.needs_text for rule in self._rules for condition in rule.conditions):
-            found.add((DEFAULT_ROUTE, self._default, "overload"))
+        found: set[tuple[str, str, Reason]] = {(PINNED_ROUTE, model, "pinned") for model in self._models}
+        for rule in self._rules:
+            if rule.block is not None:
+                found |= {(rule.name, NO_MODEL, reason) for reason in rule.reasons}
+            elif isinstance(rule.use, Split):
+                for model in rule.use.split:
+                    found |= {(rule.name, name, "split") for name in self._chain(model, rule.fallbacks)}
+            elif rule.use is not None:
+                chain = self._chain(rule.use, rule.fallbacks)
+                found |= {(rule.name, name, reason) for name in chain for reason in rule.reasons}
+        found |= {(DEFAULT_ROUTE, name, "default") for name in self._chain(self._default, None)}
+        if any("topic" in rule.reasons for rule in self._rules):
+            found |= {(DEFAULT_ROUTE, name, "overload") for name in self._chain(self._default, None)}
         return found
+
+    def _chain(self, model: str, fallbacks: tuple[str, ...] | None) -> list[str]:
+        """The models that may serve in place of this one, itself first, as far as routes.yaml lets any be excluded."""
+        of_model: Model = self._models[model]
+        if of_model.context is None and of_model.supports is None:
+            return [model]
+        return [model, *(of_model.fallbacks if fallbacks is None else fallbacks)]
 
     def _pinned(self, facts: Facts) -> str | None:
         """The model that the client insists on, by header or by a name that is not routed."""
@@ -102,5 +169,7 @@ class Router:
         return facts.model
 
 
-def _reason(conditions: tuple[Condition, ...]) -> Reason:
-    return "topic" if any(condition.needs_text for condition in conditions) else "rule"
+def _reasons(when: When) -> tuple[Reason, ...]:
+    if not asks_for_text(when):
+        return ("rule",)
+    return ("topic", "rule") if may_hold_without_text(when) else ("topic",)

@@ -285,7 +285,7 @@ routes:
   - {name: b, use: large}
 """),
             [
-                "9:27 routes[0].condition: unknown key; expected 'name', 'use' or 'when'",
+                "9:27 routes[0].condition: unknown key; expected 'name', 'use', 'block', 'when', 'fallbacks', 'rename', 'drop', 'default' or 'set'",
             ],
             id="unreadable-route-hides-nothing",
         ),
@@ -325,7 +325,7 @@ topics:
         pytest.param(
             put("{target: {upstream: openai, name: gpt-4o-mini}}", "[]"),
             [
-                "5:10 models.small: expected a mapping with 'target', 'targets' or 'price', found a list",
+                "5:10 models.small: expected a mapping with 'target', 'targets', 'price', 'context', 'supports', 'fallbacks', 'rename', 'drop', 'default' or 'set', found a list",
             ],
             id="broken-model-is-still-known",
         ),

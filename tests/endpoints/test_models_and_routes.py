@@ -47,12 +47,18 @@ def test_what_an_explanation_has(house: House) -> None:
     body = {"model": "auto", "messages": [{"role": "user", "content": "a bug in my code"}]}
     told = house.http.post("/v1/route", json=body).json()
     assert set(told) == {
-        "id", "route", "model", "reason", "topic", "topics", "note", "tokens", "candidates", "rules", "timings_ms",
+        "id", "route", "model", "reason", "topic", "topics", "note", "block", "tokens", "candidates", "rules",
+        "timings_ms",
     }  # fmt: skip
     assert told["topic"]["name"] == "code"
     assert told["topic"]["score"] >= told["topic"]["threshold"]
     assert {topic["name"] for topic in told["topics"]} == {"code", "weather"}
     assert [(rule["route"], rule["matched"]) for rule in told["rules"]] == [("urgent", False), ("code", True)]
-    assert told["candidates"][0] == {"model": "team/slashed", "price": None, "targets": ["open/o3-mini"]}
+    assert told["candidates"][0] == {
+        "model": "team/slashed",
+        "excluded": None,
+        "price": None,
+        "targets": ["open/o3-mini"],
+    }
     assert set(told["timings_ms"]) == {"embed", "decide", "explain"}
     assert all(ms >= 0 for ms in told["timings_ms"].values())

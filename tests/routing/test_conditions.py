@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
-from proxy.config import Range, When
-from proxy.routing.conditions import HeaderIs, ModelIs, Signals, TokensBetween, TopicIs, compile_when
+from proxy.config import Feature, Range, Regex, TextMatch, When
+from proxy.routing.conditions import All, ModelIs, Signals, TopicIs, asks_for_text, compile_when
 from proxy.routing.topics import TopicScores
 from tests.routing.requests import facts, user
 
 NOTHING = Signals()
+
+
+def only(when: When) -> All:
+    return compile_when(when, turns=1)
 
 
 def about(code: float, law: float, threshold: float = 0.5) -> Signals:
@@ -59,20 +65,20 @@ def test_model(patterns: list[str], model: str, holds: bool) -> None:
     ],
 )
 def test_header(headers: dict[str, str], holds: bool, why: str) -> None:
-    condition = HeaderIs("x-p", ["high", "crit*"])
+    condition = only(When(header={"x-p": ("high", "crit*")}))
     asked = facts(headers=headers)
     assert condition.holds(asked, NOTHING) is holds
     assert condition.why(asked, NOTHING) == why
 
 
 def test_absent_header_does_not_match_everything() -> None:
-    assert not HeaderIs("x-p", ["*"]).holds(facts(), NOTHING)
+    assert not only(When(header={"x-p": "*"})).holds(facts(), NOTHING)
 
 
 def test_a_headers_value_is_not_told() -> None:
     """It may carry a key."""
     asked = facts(headers={"authorization": "Bearer sk-1234"})
-    assert "1234" not in HeaderIs("authorization", ["Basic *"]).why(asked, NOTHING)
+    assert "1234" not in only(When(header={"authorization": "Basic *"})).why(asked, NOTHING)
 
 
 @pytest.mark.parametrize(
@@ -89,13 +95,13 @@ def test_a_headers_value_is_not_told() -> None:
 )
 def test_tokens(least: float | None, most: float | None, holds: bool, why: str) -> None:
     asked = facts(user("x" * 400))
-    condition = TokensBetween(least, most)
+    condition = only(When(tokens=Range(min=least, max=most)))
     assert condition.holds(asked, NOTHING) is holds
     assert condition.why(asked, NOTHING) == why
 
 
 def test_large_token_bounds_are_told_in_full() -> None:
-    assert TokensBetween(1_234_567, None).why(facts(), NOTHING) == "about 4 tokens, fewer than 1,234,567"
+    assert only(When(tokens=Range(min=1_234_567))).why(facts(), NOTHING) == "about 4 tokens, fewer than 1,234,567"
 
 
 @pytest.mark.parametrize(
@@ -111,10 +117,10 @@ def test_large_token_bounds_are_told_in_full() -> None:
             ["code"], about(0.4, 0.1), False, "the best topic is code with 0.40, below its threshold 0.50", id="below"
         ),
         pytest.param(["code"], Signals(missing="there is no text"), False, "there is no text", id="missing"),
-        pytest.param(["code"], NOTHING, False, "the text was not looked at", id="not-asked"),
+        pytest.param(["code"], NOTHING, None, "the text was not looked at", id="not-asked"),
     ],
 )
-def test_topic(topics: list[str], signals: Signals, holds: bool, why: str) -> None:
+def test_topic(topics: list[str], signals: Signals, holds: bool | None, why: str) -> None:
     condition = TopicIs(topics)
     assert condition.holds(facts(), signals) is holds
     assert condition.why(facts(), signals) == why
@@ -129,23 +135,112 @@ def test_signals_are_final_once_tried(signals: Signals, is_final: bool) -> None:
     assert signals.is_final is is_final
 
 
-def test_every_part_of_when_becomes_a_condition_and_the_text_comes_last() -> None:
-    when = When(topic="code", model=("a", "b"), header={"x": "1", "y": ("2", "3")}, tokens=Range(min=1))
-    assert [type(condition) for condition in compile_when(when)] == [
-        ModelIs,
-        HeaderIs,
-        HeaderIs,
-        TokensBetween,
-        TopicIs,
-    ]
-
-
-def test_an_empty_when_has_no_condition() -> None:
-    assert compile_when(When()) == ()
+def test_an_empty_when_holds_for_every_request() -> None:
+    assert only(When()).holds(facts(), NOTHING) is True
+    assert only(When()).why(facts(), NOTHING) == "it applies to every request"
 
 
 def test_one_and_several_values_mean_the_same() -> None:
     for one in (When(model="gpt-4o"), When(model=("gpt-4o",))):
-        (condition,) = compile_when(one)
-        assert condition.holds(facts(model="gpt-4o"), NOTHING)
-        assert not condition.holds(facts(model="g"), NOTHING)
+        assert only(one).holds(facts(model="gpt-4o"), NOTHING)
+        assert not only(one).holds(facts(model="g"), NOTHING)
+
+
+IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}
+TOOL = {"type": "function", "function": {"name": "f"}}
+
+
+@pytest.mark.parametrize(
+    ("fields", "features"),
+    [
+        pytest.param({}, set(), id="plain"),
+        pytest.param({"stream": True}, {"stream"}, id="stream"),
+        pytest.param({"tools": [TOOL]}, {"tools"}, id="tools"),
+        pytest.param({"functions": [{"name": "f"}]}, {"tools"}, id="functions-of-old"),
+        pytest.param({"tools": []}, set(), id="no-tool-in-the-list"),
+        pytest.param({"tools": None, "metadata": 7, "response_format": "x"}, set(), id="odd-values"),
+        pytest.param({"response_format": {"type": "json_schema"}}, {"json_schema"}, id="json-schema"),
+        pytest.param({"response_format": {"type": "json_object"}}, set(), id="json-object-is-no-schema"),
+        pytest.param({"modalities": ["text", "audio"]}, {"audio"}, id="audio-out"),
+        pytest.param({"messages": [{"role": "user", "content": [IMAGE]}]}, {"images"}, id="image"),
+        pytest.param(
+            {"messages": [{"role": "user", "content": [{"type": "input_audio"}, {"type": "file"}, {"type": "new"}]}]},
+            {"audio", "files"},
+            id="audio-and-file-in",
+        ),
+    ],
+)
+def test_has(fields: dict[str, Any], features: set[Feature]) -> None:
+    asked = facts(**fields) if "messages" not in fields else facts(*fields["messages"])
+    assert asked.features == features
+    every: tuple[Feature, ...] = ("tools", "images", "audio", "files", "json_schema", "stream")
+    for feature in every:
+        condition = only(When(has=(feature,)))
+        assert condition.holds(asked, NOTHING) is (feature in features)
+        verb = "has" if feature in features else "has no"
+        assert condition.why(asked, NOTHING) == f"the request {verb} {feature}"
+    assert only(When(has=("tools", "stream"))).holds(facts(tools=[TOOL]), NOTHING) is False
+
+
+@pytest.mark.parametrize(
+    ("match", "text", "holds"),
+    [
+        pytest.param(TextMatch(contains="REFUND"), "I want a refund!", True, id="any-letter-case"),
+        pytest.param(TextMatch(contains=("a b", "c")), "a  b", False, id="as-written"),
+        pytest.param(TextMatch(contains=("x", "straße")), "in der STRASSE", True, id="folded"),
+        pytest.param(TextMatch(matches=Regex(r"\border #\d+")), "my order #42", True, id="regex"),
+        pytest.param(TextMatch(matches=Regex("(?i)^hi$")), "HI there", False, id="anchors"),
+        pytest.param(TextMatch(contains="a", matches=Regex("b")), "a", False, id="both"),
+        pytest.param(TextMatch(matches=Regex("(a+)+$")), "a" * 50_000 + "!", False, id="no-backtracking"),
+    ],
+)
+def test_text(match: TextMatch, text: str, holds: bool) -> None:
+    asked = facts(user(text))
+    assert only(When(text=match)).holds(asked, NOTHING) is holds
+    verbs = ("contains", "matches") if holds else ("does not contain", "does not match")
+    assert any(verb in only(When(text=match)).why(asked, NOTHING) for verb in verbs)
+
+
+def test_metadata_user_and_turns() -> None:
+    asked = facts(user("a"), user("b"), metadata={"team": "core-7", "n": 3}, user="ada")
+    assert only(When(metadata={"team": "core-*"})).holds(asked, NOTHING)
+    assert not only(When(metadata={"n": "*"})).holds(asked, NOTHING)  # OpenAI's metadata are texts
+    assert only(When(metadata={"x": "*"})).why(asked, NOTHING) == "metadata x is absent"
+    assert only(When(user=("bob", "ad?"))).holds(asked, NOTHING)
+    assert not only(When(user="*")).holds(facts(), NOTHING)
+    assert only(When(turns=Range(min=2, max=2))).holds(asked, NOTHING)
+    assert only(When(turns=Range(min=3))).why(asked, NOTHING) == "2 turns, fewer than 3"
+
+
+YES, NO, LATER = When(model="*"), When(model="nope"), When(topic="code")
+
+
+@pytest.mark.parametrize(
+    ("when", "before", "after"),
+    [
+        pytest.param(When(all=(YES, YES)), True, True, id="all"),
+        pytest.param(When(all=(LATER, NO)), False, False, id="all-says-no-without-the-text"),
+        pytest.param(When(all=(YES, LATER)), None, True, id="all-waits"),
+        pytest.param(When(any=(LATER, YES)), True, True, id="any-says-yes-without-the-text"),
+        pytest.param(When(any=(NO, LATER)), None, True, id="any-waits"),
+        pytest.param(When(any=(NO, NO)), False, False, id="any"),
+        pytest.param(When(not_=NO), True, True, id="not"),
+        pytest.param(When(not_=LATER), None, False, id="not-waits"),
+        pytest.param(When(model="*", any=(When(not_=YES), When(all=(YES, When(not_=NO))))), True, True, id="deep"),
+    ],
+)
+def test_all_any_not(when: When, before: bool | None, after: bool) -> None:
+    condition = only(when)
+    assert condition.holds(facts(), NOTHING) is before
+    assert condition.holds(facts(), about(0.9, 0.1)) is after
+    assert condition.why(facts(), about(0.9, 0.1))
+    assert asks_for_text(when) is ("topic=" in repr(when) and "'code'" in repr(when))
+
+
+def test_why_any_and_not_fail() -> None:
+    asked = facts(model="m")
+    assert (
+        only(When(any=(When(model="a"), When(user="b")))).why(asked, NOTHING)
+        == "none of: model 'm' does not match a; user is absent"
+    )
+    assert only(When(not_=When(model="m"))).why(asked, NOTHING) == "but: model 'm' matches m"

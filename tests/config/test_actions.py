@@ -1,0 +1,162 @@
+"""Conditions, actions and edits of routes: what is accepted, and each mistake with its place."""
+
+from __future__ import annotations
+
+import pytest
+
+from proxy.config import Block, ConfigError, Range, Split, TextMatch, When, parse_config
+from tests.config.files import add
+
+
+def route(text: str) -> str:
+    """The base with one route; its keys are on line 9 and on."""
+    return add(f"routes:\n  - name: r\n    {text}\n")
+
+
+def problems(text: str) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        parse_config(text, source="f", environ={"RE": "(hunter2"})
+    return [f"{found.line}:{found.column} {found.path}: {found.message}" for found in caught.value.problems]
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        pytest.param(
+            "when: {model: a}", ["9:5 routes[0]: needs 'use' with a model, or 'block' for a refusal"], id="no-action"
+        ),
+        pytest.param(
+            "use: small\n    block: {}", ["11:5 routes[0].block: cannot stand beside 'use'"], id="two-actions"
+        ),
+        pytest.param(
+            "block: {status: 200}", ["10:21 routes[0].block.status: 200 is outside 400 to 499"], id="block-status"
+        ),
+        pytest.param(
+            "use: {split: {smal: 1}}",
+            ["10:25 routes[0].use.split.smal: no model is called 'smal'; did you mean 'small'?"],
+            id="split-unknown",
+        ),
+        pytest.param(
+            "use: {split: {small: 0, large: 0}}",
+            ["10:18 routes[0].use.split: every weight is 0, so no model would be used"],
+            id="split-nothing",
+        ),
+        pytest.param(
+            "use: {split: {small: -1}}", ["10:26 routes[0].use.split.small: -1 is below 0"], id="split-negative"
+        ),
+        pytest.param(
+            "use: small\n    fallbacks: [small, large, large, larg]",
+            [
+                "11:17 routes[0].fallbacks[0]: a model cannot be its own fallback; leave it out",
+                "11:31 routes[0].fallbacks[2]: stands in the list already; leave it out",
+                "11:38 routes[0].fallbacks[3]: no model is called 'larg'; did you mean 'large'?",
+            ],
+            id="fallbacks",
+        ),
+        pytest.param(
+            "use: small\n    when: {any: [{}, {topik: a}]}",
+            [
+                "11:18 routes[0].when.any[0]: has no conditions, so it always holds; leave it out",
+                "11:23 routes[0].when.any[1].topik: unknown key; did you mean 'topic'?",
+            ],
+            id="nested",
+        ),
+        pytest.param(
+            "use: small\n    when: {not: {all: [{topic: cod}]}}",
+            ["11:32 routes[0].when.not.all[0].topic: no topic is called 'cod'; the file has no topics"],
+            id="nested-name",
+        ),
+        pytest.param(
+            "use: small\n    when: {has: [tool]}",
+            [
+                "11:18 routes[0].when.has[0]: expected 'tools', 'images', 'audio', 'files', 'json_schema' or 'stream', found 'tool'; did you mean 'tools'?"
+            ],
+            id="has",
+        ),
+        pytest.param(
+            "use: small\n    when: {text: {}}",
+            ["11:18 routes[0].when.text: needs 'contains', 'matches' or both"],
+            id="text-empty",
+        ),
+        pytest.param(
+            "use: small\n    when: {turns: {min: 5, max: 2}}",
+            ["11:19 routes[0].when.turns: 'min' is above 'max', so nothing is between them"],
+            id="turns",
+        ),
+        pytest.param(
+            "use: small\n    set: {model: x}\n    drop: [messages, a]\n    default: {a: 1}",
+            [
+                "11:11 routes[0].set.model: 'model' cannot be edited: the target's name is always put there",
+                "12:12 routes[0].drop[0]: 'messages' cannot be edited: what the client says is never changed",
+                "13:15 routes[0].default.a: stands under 'drop' too; one of the two would have no effect",
+            ],
+            id="edits",
+        ),
+    ],
+)
+def test_a_mistake_is_told_at_its_place(text: str, lines: list[str]) -> None:
+    assert problems(route(text)) == lines
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    ["'(a'", "'a(?=b)'", r"'(\w)\1'", '"${RE}"'],
+    ids=["unbalanced", "look-ahead", "back-reference", "environment"],
+)
+def test_what_re2_does_not_take_is_told_and_a_secret_is_not(pattern: str) -> None:
+    (line,) = problems(route(f"use: small\n    when: {{text: {{matches: {pattern}}}}}"))
+    assert line.startswith("11:28 routes[0].when.text.matches: not a regular expression of RE2: ")
+    assert "hunter2" not in line
+
+
+def test_a_route_that_an_earlier_one_covers_is_never_reached() -> None:
+    text = add(
+        "routes:\n"
+        "  - {name: a, when: {has: [tools]}, use: small}\n"
+        "  - {name: b, when: {has: [stream, tools]}, use: large}\n"
+        "  - {name: c, when: {any: [{model: x}, {user: y}]}, use: large}\n"
+        "  - {name: d, when: {any: [{model: x}, {user: y}]}, use: small}\n"
+    )
+    assert [line.split(": never")[0] for line in problems(text)] == ["10:5 routes[1]", "12:5 routes[3]"]
+
+
+@pytest.mark.parametrize("name", ["default", "pinned"])
+def test_names_that_decisions_use_are_reserved(name: str) -> None:
+    (line,) = problems(add(f"routes: [{{name: {name}, use: small}}]\n"))
+    assert f"the name '{name}' is reserved" in line
+
+
+def test_everything_at_once() -> None:
+    config = parse_config(
+        add("""\
+topics: {code: {examples: [a b c]}}
+routes:
+  - name: one
+    when:
+      all: [{topic: code}, {not: {has: [tools, stream]}}]
+      any: [{header: {X-Team: [a, "b*"]}}, {metadata: {tier: gold}}, {user: "vip-*"}]
+      text: {contains: [refund, money back], matches: '(?i)order \\d+'}
+      turns: {max: 3}
+    use: {split: {small: 90, large: 10}}
+    fallbacks: [large]
+    rename: {max_tokens: max_completion_tokens}
+    drop: [logprobs]
+    default: {temperature: 0.2, stop: null}
+    set: {reasoning_effort: high, metadata: {a: [1, true, no]}}
+  - {name: two, when: {model: x}, block: {message: No.}}
+"""),
+        source="f",
+        environ={},
+    )
+    one, two = config.routes
+    assert one.use == Split({"small": 90, "large": 10})
+    assert one.when.any is not None
+    assert one.when.any[0].header == {"x-team": ("a", "b*")}
+    assert one.when.all == (When(topic="code"), When(not_=When(has=("tools", "stream"))))
+    assert one.when.turns == Range(max=3)
+    assert isinstance(one.when.text, TextMatch)
+    assert one.when.text.matches is not None
+    assert one.when.text.matches.found_in("my ORDER 7")
+    assert one.default == {"temperature": 0.2, "stop": None}
+    assert one.set == {"reasoning_effort": "high", "metadata": {"a": [1, True, "no"]}}
+    assert two.block == Block(403, "No.")
