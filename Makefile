@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run test lint fix bench export clean
+.PHONY: help run test lint fix bench schema export clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -28,6 +28,9 @@ fix: .venv/develops ## mend what the linters can mend
 
 bench: .venv/develops ## one table: Pointsman beside its peers, on this machine
 	$(BIN)/python -m bench
+
+schema: .venv/runs ## make routes.schema.json again from proxy/config/schema.py
+	$(BIN)/pointsman schema > routes.schema.json
 
 export: .venv/exports ## make models/all-MiniLM-L6-v2 again from the published weights
 	$(BIN)/python models/export.py

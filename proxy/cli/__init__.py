@@ -1,4 +1,4 @@
-"""The command line: `pointsman serve | init | check | explain`, one file for each command."""
+"""The command line: `pointsman serve | init | check | explain | schema`, one file for each command."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from proxy import __version__
 from proxy.cli.check import check
 from proxy.cli.explain import explain
 from proxy.cli.init import init
+from proxy.cli.schema import schema
 from proxy.cli.serve import serve
 
 
@@ -17,5 +18,5 @@ def main() -> None:
     """Pointsman: each request goes to the model that fits it."""
 
 
-for command in (serve, init, check, explain):
+for command in (serve, init, check, explain, schema):
     main.add_command(command)

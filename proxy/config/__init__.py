@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from proxy.config.json_schema import json_schema
 from proxy.config.loading import load_config, parse_config
 from proxy.config.problems import ConfigError, Problem
 from proxy.config.schema import (
@@ -53,6 +54,7 @@ __all__ = [
     "Upstream",
     "Url",
     "When",
+    "json_schema",
     "load_config",
     "parse_config",
 ]

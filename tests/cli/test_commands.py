@@ -52,7 +52,7 @@ def test_init_overwrites_only_by_force(starter: Path, named: str) -> None:
     assert (refused.exit_code, starter.read_text()) == (1, "mine")
     assert "--force replaces it" in refused.output
     assert pointsman("init", str(starter.parent / named), "--force").exit_code == 0
-    assert starter.read_text("utf-8").startswith("# Pointsman")
+    assert starter.read_text("utf-8").startswith("# yaml-language-server")
 
 
 def test_init_where_nothing_can_be_written(tmp_path: Path) -> None:
