@@ -48,7 +48,7 @@ class PromptRouter:
         return explained
 
     def _signals(self, facts: Facts) -> Signals:
-        text = facts.text(self._config.text.turns)
+        text = facts.text(self._config.text)
         if self._topics is None:
             return Signals(missing="routes.yaml has no topics")
         if not text:

@@ -49,6 +49,9 @@ Feature = Literal["tools", "images", "audio", "files", "json_schema", "stream"]
 """What a request may bring or ask for besides text."""
 
 
+Tag = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z][A-Za-z0-9._-]*$", max_length=64)]
+
+
 class Timeouts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How long an upstream may take, in seconds."""
 
@@ -123,6 +126,11 @@ class Text(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How many of the last user messages."""
     max_tokens: Annotated[int, msgspec.Meta(ge=8, le=512)] = 128
     """Longer texts keep their head and their tail."""
+    ignore: tuple[Tag, ...] = ("system-reminder", "environment_context", "environment_details", "user_instructions")
+    """
+    Tags whose content is left out: what a coding tool puts between `<system-reminder>` and `</system-reminder>` into
+    a user's message is not what the user asks.
+    """
 
 
 class Embedding(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -61,7 +61,7 @@ class Running:
         """What the text says; final, even where that is that there is none."""
         if self.topics is None:
             return Signals(missing="routes.yaml has no topics")
-        text = facts.text(self.config.text.turns)
+        text = facts.text(self.config.text)
         if not text:
             return Signals(missing="the request has no text by a user")
         began = perf_counter()

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
-from proxy.config import Feature, Range, Regex, When
+from proxy.config import Feature, Range, Regex, Text, When
 from proxy.routing.facts import Facts
 from proxy.routing.topics import TopicScores
 
@@ -140,13 +140,13 @@ class Has:
 class TextContains:
     """One of these stands in the text to route on, in any letter case."""
 
-    def __init__(self, words: str | Iterable[str], turns: int) -> None:
+    def __init__(self, words: str | Iterable[str], which: Text) -> None:
         self._words = _several(words)
         self._folded = tuple(word.casefold() for word in self._words)
-        self._turns = turns
+        self._which = which
 
     def holds(self, facts: Facts, signals: Signals) -> bool:  # noqa: ARG002
-        text = facts.text(self._turns).casefold()
+        text = facts.text(self._which).casefold()
         return any(word in text for word in self._folded)
 
     def why(self, facts: Facts, signals: Signals) -> str:
@@ -157,12 +157,12 @@ class TextContains:
 class TextMatches:
     """A regular expression is found in the text to route on."""
 
-    def __init__(self, regex: Regex, turns: int) -> None:
+    def __init__(self, regex: Regex, which: Text) -> None:
         self._regex = regex
-        self._turns = turns
+        self._which = which
 
     def holds(self, facts: Facts, signals: Signals) -> bool:  # noqa: ARG002
-        return self._regex.found_in(facts.text(self._turns))
+        return self._regex.found_in(facts.text(self._which))
 
     def why(self, facts: Facts, signals: Signals) -> str:
         return f"the text {'matches' if self.holds(facts, signals) else 'does not match'} {str(self._regex)!r}"
@@ -252,13 +252,13 @@ class Not:
         return f"{'not' if self.holds(facts, signals) else 'but'}: {self._part.why(facts, signals)}"
 
 
-def compile_when(when: When, *, turns: int) -> All:
+def compile_when(when: When, which: Text) -> All:
     """
     The conditions that a route's `when` states.
 
     Args:
         when: as the file says.
-        turns: how many user messages are the text to route on.
+        which: what of a request is the text to route on.
     """
     parts: list[Condition] = []
     if when.model is not None:
@@ -276,16 +276,16 @@ def compile_when(when: When, *, turns: int) -> All:
     if when.turns is not None:
         parts.append(NumberBetween(when.turns, "{} turns", lambda facts: facts.turns))
     if when.text is not None and when.text.contains is not None:
-        parts.append(TextContains(when.text.contains, turns))
+        parts.append(TextContains(when.text.contains, which))
     if when.text is not None and when.text.matches is not None:
-        parts.append(TextMatches(when.text.matches, turns))
+        parts.append(TextMatches(when.text.matches, which))
     if when.topic is not None:
         parts.append(TopicIs(when.topic))
-    parts += (compile_when(part, turns=turns) for part in when.all or ())
+    parts += (compile_when(part, which) for part in when.all or ())
     if when.any is not None:
-        parts.append(AnyOf(compile_when(part, turns=turns) for part in when.any))
+        parts.append(AnyOf(compile_when(part, which) for part in when.any))
     if when.not_ is not None:
-        parts.append(Not(compile_when(when.not_, turns=turns)))
+        parts.append(Not(compile_when(when.not_, which)))
     return All(parts)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from proxy.config import Feature
+from proxy.config import Feature, Text
 from proxy.errors import BadRequest
 
 CONVERSATION_HEADER = "x-pointsman-conversation"
@@ -82,6 +82,7 @@ class Facts:
         self.headers = headers
         self.is_stream = bytes(head.stream) == b"true"
         self._head = head
+        self._text: tuple[Text, str] | None = None
 
     @cached_property
     def _messages(self) -> Sequence[_Message]:
@@ -168,19 +169,23 @@ class Facts:
                 break
         return "opening:" + "\0".join(opening)
 
-    def text(self, turns: int) -> str:
+    def text(self, which: Text) -> str:
         """
-        The text to route on: the last `turns` user messages that say anything, oldest first.
+        The text to route on: the last user messages that say anything, oldest first.
 
-        System prompts, tool results and the assistant's own words are left out. Empty when no user spoke.
+        System prompts, tool results and the assistant's own words are left out, and so is what stands in a user's
+        message between tags that `which` ignores. Empty when no user spoke.
         """
+        if self._text is not None and self._text[0] is which:
+            return self._text[1]
         found: list[str] = []
         for message in reversed(self._messages):
-            if message.role == "user" and (said := _text_of(message)):
+            if message.role == "user" and (said := _without(which.ignore, _text_of(message))):
                 found.append(said)
-                if len(found) == turns:
+                if len(found) == which.turns:
                     break
-        return "\n".join(reversed(found))
+        self._text = (which, "\n".join(reversed(found)))
+        return self._text[1]
 
 
 def read_chat(body: bytes, headers: Mapping[str, str]) -> Facts:
@@ -267,6 +272,21 @@ def _text_of(message: _Message) -> str:
     if isinstance(message.content, str):
         return message.content.strip()
     return "\n".join(part.text for part in message.content or () if part.type == "text" and part.text).strip()
+
+
+def _without(tags: tuple[str, ...], text: str) -> str:
+    """The text without what stands between these tags; one that is not closed is a text like any other."""
+    if "</" not in text:
+        return text
+    for tag in tags:
+        opening, closing = f"<{tag}>", f"</{tag}>"
+        pieces: list[str] = []
+        at = 0
+        while (start := text.find(opening, at)) >= 0 and (end := text.find(closing, start)) >= 0:
+            pieces.append(text[at:start])
+            at = end + len(closing)
+        text = "".join((*pieces, text[at:]))
+    return text.strip()
 
 
 def _utf8_length(text: str) -> int:

@@ -55,7 +55,7 @@ class Router:
         self._rules = tuple(
             _Rule(
                 route.name,
-                compile_when(route.when, turns=config.text.turns),
+                compile_when(route.when, config.text),
                 _reasons(route.when),
                 route.use,
                 route.block,

@@ -192,7 +192,7 @@ def test_what_stands_beside_a_merge_wins_and_earlier_merges_win() -> None:
 
 def test_a_quoted_merge_key_is_a_key() -> None:
     assert problems(add('text: {"<<": {turns: 2}}\n')) == [
-        "8:8 text['<<']: unknown key; expected 'turns' or 'max_tokens'"
+        "8:8 text['<<']: unknown key; expected 'turns', 'max_tokens' or 'ignore'"
     ]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from proxy.config import Feature, Range, Regex, TextMatch, When
+from proxy.config import Feature, Range, Regex, Text, TextMatch, When
 from proxy.routing.conditions import All, ModelIs, Signals, TopicIs, asks_for_text, compile_when
 from proxy.routing.topics import TopicScores
 from tests.routing.requests import facts, user
@@ -16,7 +16,7 @@ NOTHING = Signals()
 
 
 def only(when: When) -> All:
-    return compile_when(when, turns=1)
+    return compile_when(when, Text())
 
 
 def about(code: float, law: float, threshold: float = 0.5) -> Signals:

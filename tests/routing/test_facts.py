@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proxy.config import Text
 from proxy.errors import BadRequest
 from proxy.routing.facts import header_map, read_chat
 from tests.routing.requests import facts, user
@@ -48,7 +49,7 @@ def text_part(text: str) -> dict[str, str]:
     ],
 )
 def test_text(messages: list[Any], turns: int, text: str) -> None:
-    assert facts(*messages).text(turns) == text
+    assert facts(*messages).text(Text(turns=turns)) == text
 
 
 @pytest.mark.parametrize(
@@ -72,14 +73,14 @@ def test_text(messages: list[Any], turns: int, text: str) -> None:
 def test_odd_message_costs_only_its_own_text(odd: Any, text: str) -> None:
     """The messages around it are still read; the upstream judges the rest."""
     read = facts(user("before"), odd)
-    assert read.text(1) == text
+    assert read.text(Text(turns=1)) == text
     assert read.tokens > 0
 
 
 @pytest.mark.parametrize("messages", ["[]", "[null]", "[[]]"])
 def test_no_message_no_text(messages: str) -> None:
     read = read_chat(b'{"model": "auto", "messages": %s}' % messages.encode(), {})
-    assert (read.text(3), read.tokens) == ("", 0)
+    assert (read.text(Text(turns=3)), read.tokens) == ("", 0)
 
 
 JSON = st.recursive(
@@ -96,7 +97,7 @@ JSON = st.recursive(
 def test_any_messages_are_read(messages: list[Any]) -> None:
     """Whatever stands in the list, reading it fails nobody's request."""
     read = read_chat(json.dumps({"model": "auto", "messages": messages}).encode(), {})
-    assert isinstance(read.text(2), str)
+    assert isinstance(read.text(Text(turns=2)), str)
     assert read.tokens >= 0
 
 
@@ -170,7 +171,7 @@ def test_a_very_deep_body_is_answered(field: str) -> None:
     except BadRequest as error:
         assert "nested too deeply" in str(error)
     else:
-        assert read.text(1) == ""
+        assert read.text(Text(turns=1)) == ""
 
 
 def test_a_bad_body_is_not_quoted() -> None:
@@ -192,3 +193,34 @@ def test_a_bad_body_is_not_quoted() -> None:
 )
 def test_header_map(headers: list[tuple[bytes, bytes]], expected: dict[str, str]) -> None:
     assert header_map(headers) == expected
+
+
+@pytest.mark.parametrize(
+    ("said", "left"),
+    [
+        pytest.param("<system-reminder>use tools</system-reminder>\nfix it", "fix it", id="before"),
+        pytest.param(
+            "a <system-reminder>x</system-reminder> b <system-reminder>\ny\n</system-reminder>", "a  b", id="twice"
+        ),
+        pytest.param("<environment_context>linux</environment_context>hi", "hi", id="another-tag"),
+        pytest.param("<system-reminder>never closed, fix it", "<system-reminder>never closed, fix it", id="open"),
+        pytest.param(
+            "</system-reminder> fix <system-reminder>", "</system-reminder> fix <system-reminder>", id="turned"
+        ),
+        pytest.param("<b>bold</b>", "<b>bold</b>", id="not-a-reminder"),
+        pytest.param("<System-Reminder>x</System-Reminder>y", "<System-Reminder>x</System-Reminder>y", id="case"),
+    ],
+)
+def test_what_a_harness_puts_in_a_users_message_does_not_steer(said: str, left: str) -> None:
+    assert facts(user(said)).text(Text()) == left
+
+
+def test_a_message_of_reminders_only_is_passed_over() -> None:
+    read = facts(user("fix my loop"), user("<system-reminder>tests failed</system-reminder>"))
+    assert read.text(Text()) == "fix my loop"
+    assert read.text(Text(ignore=())) == "<system-reminder>tests failed</system-reminder>"
+    assert facts(user("<note>x</note>y")).text(Text(ignore=("note",))) == "y"
+
+
+def test_a_million_tags_take_no_time() -> None:
+    assert facts(user("<system-reminder>" * 100_000 + "</system-reminder>")).text(Text()) == ""
