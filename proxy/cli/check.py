@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
+from proxy.cli.advice import advice
 from proxy.cli.options import config_option, load_or_exit
 from proxy.cli.prompt import PromptRouter
 from proxy.config import Config
@@ -19,24 +24,45 @@ from proxy.config import Config
 @click.option("--json", "as_json", is_flag=True, help="One JSON object, for scripts.")
 def check(config_path: Path, as_json: bool) -> None:
     """
-    Validate routes.yaml and run its tests.
+    Validate routes.yaml, run its tests, and say what could be better.
 
     Exit code 0: right. 1: a test took another route. 2: the file has errors.
     """
     config = load_or_exit(config_path)
     results = _run_tests(config)
     failed = [result for result in results if result["route"] != result["expected"]]
+    advised = advice(config)
     if as_json:
-        click.echo(json.dumps({"valid": True, "tests": results, "failed": len(failed)}, ensure_ascii=False))
+        told = {"valid": True, "tests": results, "failed": len(failed), "advice": advised}
+        click.echo(json.dumps(told, ensure_ascii=False))
     else:
         counts = f"{len(config.models)} models, {len(config.topics)} topics, {len(config.routes)} routes"
         click.echo(f"{config_path}: valid; {counts}")
         for result in failed:
             why = f" ({result['topic']} {result['score']:.2f})" if result["topic"] else ""
             click.echo(f"  wrong: {result['prompt']!r}: expected {result['expected']}, got {result['route']}{why}")
+        if failed:
+            _show_confusion(results)
         if results:
             click.echo(f"{len(results) - len(failed)} of {len(results)} tests pass")
+        for line in advised:
+            click.echo(f"  advice: {line}")
     sys.exit(1 if failed else 0)
+
+
+def _show_confusion(results: list[dict[str, Any]]) -> None:
+    """Expected routes down, taken routes across, how many tests in each cell."""
+    expected = list(dict.fromkeys(result["expected"] for result in results))
+    taken = list(dict.fromkeys([*expected, *(result["route"] for result in results)]))
+    counts = Counter((result["expected"], result["route"]) for result in results)
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column("expected, got:")
+    for route in taken:
+        table.add_column(route, justify="right")
+    for row in expected:
+        cells = [Text(str(counts[row, route] or "·"), "green" if row == route else "red") for route in taken]
+        table.add_row(row, *cells)
+    Console().print(table)
 
 
 def _run_tests(config: Config) -> list[dict[str, Any]]:

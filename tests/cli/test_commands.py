@@ -106,7 +106,7 @@ def test_check_says_which_topic_led_elsewhere(starter: Path) -> None:
 def test_check_of_a_file_without_tests_says_that_it_is_valid(tmp_path: Path) -> None:
     checked = pointsman("check", "-c", str(written(tmp_path, BASE)))
     assert checked.exit_code == 0
-    assert checked.stdout.endswith(": valid; 3 models, 0 topics, 0 routes\n")
+    assert "valid; 3 models, 0 topics, 0 routes\n" in checked.stdout
 
 
 @pytest.mark.parametrize("command", [["check"], ["check", "--json"], ["serve"], ["explain", "hi"]])

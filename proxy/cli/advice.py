@@ -1,0 +1,56 @@
+"""What `pointsman check` advises about a file that is right and could be better."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from proxy.config import Config, Split, When
+
+_FEW_EXAMPLES = 5
+
+
+def advice(config: Config) -> list[str]:
+    """One line for each thing, in the order of the file; each says what follows from it."""
+    return [*_models(config), *_topics(config)]
+
+
+def _models(config: Config) -> Iterator[str]:
+    used = {config.default}
+    for route in config.routes:
+        used |= (
+            {route.use}
+            if isinstance(route.use, str)
+            else set(route.use.split)
+            if isinstance(route.use, Split)
+            else set()
+        )
+        used |= set(route.fallbacks or ())
+    for name, model in config.models.items():
+        used |= set(model.fallbacks) if name in used else set()
+    for name, model in config.models.items():
+        if model.price is None:
+            yield f"models.{name}: no price, so what it costs is not counted"
+        if model.context is None:
+            yield f"models.{name}: no context, so a request that is too long for it is sent to it all the same"
+        elif not model.fallbacks and name in used:
+            yield f"models.{name}: no fallbacks, so a request that it cannot serve is refused"
+        if name not in used:
+            yield f"models.{name}: no route uses it; only clients that name it reach it"
+
+
+def _topics(config: Config) -> Iterator[str]:
+    asked_for = {topic for route in config.routes for topic in _asked_for(route.when)}
+    for name, topic in config.topics.items():
+        examples = len({" ".join(example.lower().split()) for example in topic.examples})
+        if examples < _FEW_EXAMPLES:
+            told = "1 example" if examples == 1 else f"{examples} different examples"
+            yield f"topics.{name}: {told}; five to twenty varied ones tell it from the others more surely"
+        if name not in asked_for:
+            yield f"topics.{name}: no route asks for it; it still keeps texts away from the others"
+
+
+def _asked_for(when: When) -> Iterator[str]:
+    if when.topic is not None:
+        yield from (when.topic,) if isinstance(when.topic, str) else when.topic
+    for part in (*(when.all or ()), *(when.any or ()), *((when.not_,) if when.not_ else ())):
+        yield from _asked_for(part)

@@ -1,0 +1,56 @@
+"""What `check` advises, and what it shows when tests fail."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from click.testing import CliRunner
+
+from proxy.cli import main
+from proxy.cli.advice import advice
+from proxy.config import parse_config
+from proxy.shipped import shipped
+
+FILE = """
+version: 1
+upstreams: {u: {base_url: "http://u/v1"}}
+models:
+  small: {target: {upstream: u, name: s}, price: {input: 1, output: 1}, context: 1000}
+  large: {target: {upstream: u, name: l}, context: 9000, fallbacks: [small]}
+  spare: {target: {upstream: u, name: p}, price: {input: 1, output: 1}, context: 1000, fallbacks: [large]}
+default: small
+topics:
+  code: {examples: [a, b, c, d, e]}
+  law: {examples: [one, One, "  one"]}
+  art: {examples: [v, w, x, y]}
+routes:
+  - {name: r, when: {any: [{topic: code}, {not: {topic: [law]}}]}, use: {split: {small: 1, large: 1}}}
+"""
+
+
+def test_each_thing_that_could_be_better_is_one_line() -> None:
+    assert advice(parse_config(FILE, source="f", environ={})) == [
+        "models.small: no fallbacks, so a request that it cannot serve is refused",
+        "models.large: no price, so what it costs is not counted",
+        "models.spare: no route uses it; only clients that name it reach it",
+        "topics.law: 1 example; five to twenty varied ones tell it from the others more surely",
+        "topics.art: 4 different examples; five to twenty varied ones tell it from the others more surely",
+        "topics.art: no route asks for it; it still keeps texts away from the others",
+    ]
+
+
+def test_the_starter_file_needs_no_advice() -> None:
+    assert advice(parse_config(shipped("routes.yaml").read_bytes(), source="f", environ={})) == []
+
+
+def test_failed_tests_are_shown_as_a_table(tmp_path: Path) -> None:
+    path = tmp_path / "routes.yaml"
+    path.write_text(shipped("routes.yaml").read_text().replace("route: code}", "route: reasoning}"))
+    checked = CliRunner().invoke(main, ["check", "-c", str(path)])
+    assert checked.exit_code == 1
+    rows = [line.split() for line in checked.output.splitlines()]
+    assert ["expected,", "got:", "reasoning", "simple", "code"] in rows
+    assert ["reasoning", "2", "·", "3"] in rows
+    told = json.loads(CliRunner().invoke(main, ["check", "--json", "-c", str(path)]).output)
+    assert (told["failed"], told["advice"]) == (3, [])
