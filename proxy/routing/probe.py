@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,11 @@ Ints = NDArray[np.int64]
 INVERSE_REGULARISATION = 50.0
 _MEMORY = 8
 _ITERATIONS = 100
+# Relative, of one step. Measured on few-shot intent data: from 1e-6 to 1e-4 accuracy is the same within 0.1.
+_LEAST_GAIN = 1e-5
 _SMALLEST_STEP = 1e-8
+# From this many logits on a fit takes seconds. float32 halves them, and tells the same texts apart.
+_MANY_LOGITS = 500_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,19 +54,27 @@ def fit_probe(vectors: Floats, labels: Ints, classes: int) -> Probe:
         classes: how many.
     """
     centre = vectors.mean(axis=0)
+    precision: type[np.floating[Any]] = np.float32 if len(vectors) * classes > _MANY_LOGITS else np.float64
     # The bias is a weight on a constant input, and the only one that is not held small.
-    inputs = np.hstack([vectors - centre, np.ones((len(vectors), 1))])
-    wanted = np.zeros((len(vectors), classes))
-    wanted[np.arange(len(labels)), labels] = 1.0
-    penalty = np.full((inputs.shape[1], 1), 1.0 / INVERSE_REGULARISATION)
+    inputs = np.hstack([vectors - centre, np.ones((len(vectors), 1))]).astype(precision)
+    penalty = np.full((inputs.shape[1], 1), 1.0 / INVERSE_REGULARISATION, dtype=precision)
     penalty[-1] = 1e-6
+    own = (np.arange(len(labels)), labels)
 
-    def loss(weights: Floats) -> tuple[float, Floats]:
-        log_p = _log_softmax(inputs @ weights)
-        value = -float((wanted * log_p).sum()) + 0.5 * float((penalty * weights * weights).sum())
-        return value, inputs.T @ (np.exp(log_p) - wanted) + penalty * weights
+    def loss(weights: Any) -> tuple[float, Any]:
+        # In place: with a thousand classes, each copy of the logits would be a hundred megabytes.
+        p = inputs @ weights
+        p -= p.max(axis=1, keepdims=True)
+        value = -float(p[own].sum(dtype=np.float64))
+        np.exp(p, out=p)
+        sums = p.sum(axis=1, keepdims=True)
+        value += float(np.log(sums).sum(dtype=np.float64))
+        value += 0.5 * float((penalty * weights * weights).sum(dtype=np.float64))
+        p /= sums
+        p[own] -= 1.0
+        return value, inputs.T @ p + penalty * weights
 
-    weights = _minimise(loss, np.zeros((inputs.shape[1], classes)))
+    weights = _minimise(loss, np.zeros((inputs.shape[1], classes), dtype=precision)).astype(np.float64)
     return Probe(centre=centre, weights=weights[:-1], bias=weights[-1])
 
 
@@ -80,7 +93,7 @@ def _minimise(loss: Callable[[Floats], tuple[float, Floats]], start: Floats) -> 
     at = start
     value, gradient = loss(at)
     history: list[tuple[Floats, Floats, float]] = []
-    for _ in range(_ITERATIONS):
+    for iteration in range(_ITERATIONS):
         direction = -_times_inverse_hessian(gradient, history)
         slope = float((gradient * direction).sum())
         if slope > -1e-9:
@@ -98,7 +111,8 @@ def _minimise(loss: Callable[[Floats], tuple[float, Floats]], start: Floats) -> 
             history = [*history[-(_MEMORY - 1) :], (moved, turned, curvature)]
         gained = value - new_value
         at, value, gradient = new, new_value, new_gradient
-        if gained < 1e-6 * max(1.0, abs(value)):
+        # The first step is short, as nothing is known of the curvature yet: that it gains little says nothing.
+        if iteration > 0 and gained < _LEAST_GAIN * max(1.0, abs(value)):
             break
     return at
 

@@ -133,3 +133,14 @@ def test_more_rows_of_one_class_make_it_likelier_where_nothing_is_known() -> Non
     many = np.concatenate([np.zeros(9, np.int64), np.ones(3, np.int64)])
     probe = fit_probe(np.tile(unit(np.ones((1, 3))), (12, 1)), many, 2)
     assert np.exp(probe.log_probabilities(unit(np.ones((1, 3))))[0]) == pytest.approx([0.75, 0.25], abs=0.01)
+
+
+def test_many_logits_are_fitted_in_single_precision_and_tell_the_same_apart() -> None:
+    """Above half a million logits; the same rows in two fits, one with classes that have none."""
+    generator = np.random.default_rng(11)
+    corners = unit(generator.normal(size=(20, 16)))
+    labels = np.tile(np.arange(20), 20)
+    rows = unit(corners[labels] + 0.05 * generator.normal(size=(400, 16)))
+    few, many = fit_probe(rows, labels, 20), fit_probe(rows, labels, 1300)
+    assert (many.logits(rows).argmax(axis=1) == labels).all()
+    assert many.weights.dtype == few.weights.dtype == np.float64

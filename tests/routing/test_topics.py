@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from proxy.embedding import MiniLM, Vectors
+from proxy.routing.topic_findings import Findings, find
 from proxy.routing.topics import FITTED_THRESHOLD, Topics, TopicScores, spoken
 from proxy.shipped import shipped
 
@@ -95,3 +96,43 @@ def test_the_best_score_is_the_same_alone_and_among_all(model: MiniLM, topics: T
         found = scores(model, topics, text)
         assert found.values[found.best_index] == pytest.approx(found.score, abs=1e-6)
         assert found.values.max() == found.values[found.best_index]
+
+
+def test_a_topic_far_from_the_text_has_a_low_score_beside_a_sure_one(model: MiniLM, topics: Topics) -> None:
+    """An example's own words are as near as can be to one topic, and say nothing for the others."""
+    for name, texts in EXAMPLES.items():
+        for text in texts:
+            ranked = scores(model, topics, text).ranked
+            assert ranked[0][0] == name
+            assert ranked[1][1] < 0.3 < FITTED_THRESHOLD < ranked[0][1]
+
+
+def found_in(model: MiniLM, examples: dict[str, list[str]]) -> Findings:
+    rows: dict[str, Vectors] = {name: model.embed_all(texts) for name, texts in examples.items()}
+    return find(rows, model.embed_all(spoken(name) for name in examples))
+
+
+def test_topics_apart_give_no_findings(model: MiniLM) -> None:
+    assert found_in(model, EXAMPLES) == Findings((), ())
+
+
+def test_an_example_in_the_wrong_topic_is_found(model: MiniLM) -> None:
+    examples = {**EXAMPLES, "weather": [*EXAMPLES["weather"], "Play my favourite song"]}
+    found = found_in(model, examples)
+    assert [(one.topic, one.index, one.best) for one in found.misplaced] == [("weather", 4, "music")]
+    assert found.misplaced[0].margin > 0
+    assert found.overlaps == (), "one stray example is no overlap"
+
+
+def test_topics_of_the_same_kind_overlap(model: MiniLM) -> None:
+    rain = ["Will it snow tonight?", "What is the forecast?", "Is it sunny today?", "Will there be a thunderstorm?"]
+    found = found_in(model, {**EXAMPLES, "forecast": rain})
+    assert found.overlaps
+    for one in found.overlaps:
+        assert {one.topic, one.other} == {"weather", "forecast"}
+        assert one.share == len(one.examples) / 4 >= 0.5
+
+
+@pytest.mark.parametrize("examples", [{"code": ["Fix my loop"]}, {"code": ["Fix my loop"], "hi": ["hello"]}])
+def test_findings_of_single_examples_do_not_fail(model: MiniLM, examples: dict[str, list[str]]) -> None:
+    assert found_in(model, examples).overlaps == ()

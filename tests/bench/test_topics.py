@@ -1,0 +1,58 @@
+"""The topics' measurement reads labelled rows, keeps what is shown apart from what is measured, and prints both ways."""
+
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from bench.topics import main, read, small_files
+from proxy.embedding import MiniLM
+from proxy.shipped import shipped
+
+TEXTS = {
+    "code": ["Write a Python function", "Fix this bug", "Refactor this class", "My loop crashes", "Sort a list in C"],
+    "weather": ["Will it rain?", "How hot is Madrid?", "Is a storm coming?", "Do I need a coat?", "Snow tomorrow?"],
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    rows = [
+        {
+            "text": text,
+            "label": label,
+            "split": "valid" if number > 2 else "train",
+            "few5": number < 2,
+            "few10": number < 3,
+        }
+        for label, texts in TEXTS.items()
+        for number, text in enumerate(texts)
+    ]
+    rows.append({"text": "Who was the first emperor of Rome?", "label": "oos", "split": "train"})
+    with gzip.open(tmp_path / "clinc150.jsonl.gz", "wt") as out:
+        out.writelines(json.dumps(row) + "\n" for row in rows)
+    return tmp_path
+
+
+def test_each_fit_is_measured_on_the_rest(folder: Path) -> None:
+    result = CliRunner().invoke(main, [str(folder), "--json"], catch_exceptions=False)
+    found = {one["name"]: one for one in json.loads(result.output)}
+    assert [one["examples"] for one in found.values()][:2] == [4, 6]
+    assert found["clinc150 train"]["examples"] == 6
+    assert found["clinc150 few10"]["accuracy"] == 1.0
+    assert all(0 <= one["accepted"] <= one["accuracy"] <= 1 for one in found.values())
+    assert all(set(one["fallen"]) <= {"oos", "other topics"} for one in found.values())
+
+
+def test_the_table_has_a_line_for_each(folder: Path) -> None:
+    result = CliRunner().invoke(main, [str(folder)], catch_exceptions=False)
+    for words in ("clinc150 few5", "clinc150 train", "oos"):
+        assert words in result.output
+
+
+def test_small_files_are_the_same_for_the_same_seed(folder: Path) -> None:
+    data = read(folder / "clinc150.jsonl.gz", MiniLM(shipped("models/all-MiniLM-L6-v2")))
+    once, again = (small_files("x", data, (2, 2), count=3, seed=4) for _ in range(2))
+    assert (once.accuracy, once.passes, once.fallen["oos"]) == (again.accuracy, again.passes, again.fallen["oos"])
