@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-import logging
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
-import msgspec
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -21,20 +18,24 @@ from proxy.config import Config
 from proxy.embedding import Embedder, MiniLM
 from proxy.embedding.pool import FAIL_OPEN_CAUSES
 from proxy.endpoints.chat import ChatCompletions
+from proxy.endpoints.current import Active, Current
 from proxy.endpoints.models import GetModel, ListModels
-from proxy.endpoints.operating import Health, PrometheusMetrics, Ready
+from proxy.endpoints.operating import Health, PrometheusMetrics
+from proxy.endpoints.ready import Ready
 from proxy.endpoints.route import ExplainRoute
 from proxy.endpoints.running import Running
 from proxy.errors import ProxyError, UnknownPath, WrongMethod
 from proxy.relay.relay import OUTCOMES
-from proxy.relay.upstreams import TransportFactory, open_upstreams
-from proxy.routing.router import Router
-from proxy.routing.topics import Topics, spoken
+from proxy.relay.upstreams import TransportFactory, Upstreams, aiohttp_transports, open_upstreams
+from proxy.reload.prepare import Prepared, fingerprint, prepare
+from proxy.reload.reloader import Reloader
+from proxy.reload.source import ConfigSource
+from proxy.reload.watching import watching
 from proxy.shipped import shipped
-from proxy.telemetry.metrics import Metrics
+from proxy.telemetry.metrics import Metrics, ReloadMetrics
 from proxy.telemetry.record import Recorder
 
-logger = logging.getLogger(__name__)
+POLL_S = 1.0
 
 ModelLoader = Callable[[Config], MiniLM]
 
@@ -44,17 +45,13 @@ def load_minilm(config: Config) -> MiniLM:
     return MiniLM(shipped("models/all-MiniLM-L6-v2"), max_tokens=config.text.max_tokens)
 
 
-def fit_topics(config: Config, model: MiniLM) -> Topics | None:
-    """The topics of a routes.yaml, fitted on its examples; None when it has none."""
-    if not config.topics:
-        return None
-    examples = {name: model.embed_all(topic.examples) for name, topic in config.topics.items()}
-    names = model.embed_all(spoken(name) for name in config.topics)
-    return Topics.fit(examples, names, {name: topic.threshold for name, topic in config.topics.items()})
-
-
 def build_app(
-    config: Config, *, transport: TransportFactory | None = None, load_model: ModelLoader = load_minilm
+    config: Config,
+    *,
+    transport: TransportFactory | None = None,
+    load_model: ModelLoader = load_minilm,
+    source: ConfigSource | None = None,
+    poll_s: float = POLL_S,
 ) -> ASGIApp:
     """
     An ASGI app for one routes.yaml; may be called as often as wanted in one process.
@@ -63,13 +60,14 @@ def build_app(
         config: what routes.yaml says.
         transport: makes the transport of each upstream; connections over aiohttp when None.
         load_model: loads the embedding model.
+        source: the file that `config` was loaded from, to be watched; None when it never changes.
+        poll_s: seconds between two looks at that file.
     """
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[dict[str, Any]]:  # noqa: ARG001
         model = load_model(config)
-        topics = fit_topics(config, model)
-        router = Router(config)
+        prepared = prepare(config, model.embed)
         recorder = Recorder(Metrics())
         embedder = Embedder(
             model.embed,
@@ -80,21 +78,33 @@ def build_app(
             observer=recorder,
         )
         model.embed("warm up")  # the first run of a session allocates; no request should wait for that
-        async with open_upstreams(config, transport) as upstreams:
-            recorder.metrics.seed(
-                version=__version__,
-                config_sha256=fingerprint(config),
-                decisions=router.decisions(),
-                models=config.models,
-                targets=[target.label for target in upstreams.all_targets()],
-                topics=config.topics,
-                outcomes=OUTCOMES,
-                fail_open_causes=FAIL_OPEN_CAUSES,
-            )
-            try:
-                yield {"running": Running(config, router, topics, embedder, upstreams, recorder)}
-            finally:
-                embedder.close()
+        make_transport = transport or aiohttp_transports()
+
+        async def activate(ready: Prepared) -> Active:
+            async with AsyncExitStack() as stack:
+                upstreams = await stack.enter_async_context(open_upstreams(ready.config, make_transport))
+                _seed(recorder.metrics, ready, upstreams)
+                running = Running(ready.config, ready.router, ready.topics, embedder, upstreams, recorder, ready.sha256)
+                return Active(running, stack.pop_all().aclose)
+
+        async def swap(ready: Prepared) -> None:
+            active, old = await activate(ready), current.active.running.sha256
+            current.replace(active)
+            if old != ready.sha256:
+                recorder.metrics.forget_config(old)
+
+        current = Current(await activate(prepared))
+        try:
+            async with AsyncExitStack() as stack:
+                reloader: Reloader | None = None
+                if source is not None:
+                    reloads = ReloadMetrics(recorder.metrics.registry)
+                    reloader = Reloader(source, prepared, embed=model.embed, swap=swap, metrics=reloads, poll_s=poll_s)
+                    await stack.enter_async_context(watching(reloader))
+                yield {"current": current, "reloads": reloader}
+        finally:
+            await current.close()
+            embedder.close()
 
     chat = ChatCompletions()
     starlette = Starlette(
@@ -113,23 +123,35 @@ def build_app(
     starlette.router.redirect_slashes = False  # a client that redirects a POST may drop its body
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        # The one path that is busy goes past Starlette's layers, a twentieth of the time of a request: its endpoint
-        # answers every error itself.
-        if scope["type"] == "http" and scope["path"] == "/v1/chat/completions" and scope["method"] == "POST":
-            await chat(scope, receive, send)
-        else:
+        if scope["type"] != "http":
             await starlette(scope, receive, send)
+            return
+        active: Active = scope["state"]["current"].active  # read once: a request ends on the config it began with
+        scope["state"]["running"] = active.enter()
+        try:
+            # The one path that is busy goes past Starlette's layers, a twentieth of the time of a request: its
+            # endpoint answers every error itself.
+            if scope["path"] == "/v1/chat/completions" and scope["method"] == "POST":
+                await chat(scope, receive, send)
+            else:
+                await starlette(scope, receive, send)
+        finally:
+            active.leave()
 
     return app
 
 
-def fingerprint(config: Config) -> str:
-    """A hash that is the same for the same meaning and tells nothing of a secret."""
-
-    def plain(value: Any) -> Any:
-        return str(value)
-
-    return hashlib.sha256(msgspec.json.encode(config, enc_hook=plain, order="sorted")).hexdigest()
+def _seed(metrics: Metrics, ready: Prepared, upstreams: Upstreams) -> None:
+    metrics.seed(
+        version=__version__,
+        config_sha256=ready.sha256,
+        decisions=ready.router.decisions(),
+        models=ready.config.models,
+        targets=[target.label for target in upstreams.all_targets()],
+        topics=ready.config.topics,
+        outcomes=OUTCOMES,
+        fail_open_causes=FAIL_OPEN_CAUSES,
+    )
 
 
 def _response(error: ProxyError) -> Response:
@@ -159,4 +181,4 @@ async def _answer_unforeseen(request: Request, error: Exception) -> Response:  #
     return _response(ProxyError("Internal error; the operator finds it in the log."))
 
 
-__all__ = ["build_app", "fingerprint", "fit_topics", "load_minilm"]
+__all__ = ["ConfigSource", "ModelLoader", "build_app", "fingerprint", "load_minilm"]

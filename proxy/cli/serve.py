@@ -17,10 +17,10 @@ import click
 import msgspec
 import uvicorn
 from starlette.types import ASGIApp
-from uvicorn.supervisors import Multiprocess
 
 from proxy.cli.options import config_option, load_or_exit
-from proxy.config import Config, ConfigError, Secret, load_config
+from proxy.cli.workers import Workers, outlive_hangups
+from proxy.config import Config, ConfigError, Secret
 from proxy.config.values import Url
 from proxy.shipped import shipped
 from proxy.telemetry.log import LogFormat, configure_logging
@@ -43,7 +43,13 @@ from proxy.telemetry.log import LogFormat, configure_logging
 def serve(
     config_path: Path, host: str, port: int, workers: int, demo: bool, log_format: LogFormat, log_level: str
 ) -> None:
-    """Run the proxy. With --demo and no routes.yaml in sight, the starter file is used."""
+    """
+    Run the proxy. With --demo and no routes.yaml in sight, the starter file is used.
+
+    A change of the file is taken up while requests run, within about a second or at once by SIGHUP, if it is valid
+    and its tests pass.
+    """
+    outlive_hangups()
     if demo and not config_path.exists() and config_path == Path("routes.yaml"):
         config_path = shipped("routes.yaml")
     config = load_or_exit(config_path)
@@ -78,7 +84,7 @@ def serve(
         listener = stack.enter_context(_listener(host, port))
         _greet(config, host, listener.getsockname()[1], simulator)
         if workers > 1:
-            Multiprocess(server_config, sockets=[listener]).run()
+            Workers(server_config, sockets=[listener]).run()
         else:
             uvicorn.Server(server_config).run(sockets=[listener])
 
@@ -94,14 +100,16 @@ def worker_app(config_path: Path, simulator: str | None, log_format: LogFormat, 
         log_level: as on the command line.
     """
     # Imported here so that prometheus_client first sees the environment of the process that counts.
-    from proxy.app import build_app
+    from proxy.app import ConfigSource, build_app
 
     configure_logging(log_format, level=log_level)
+    overlay = partial(on_simulator, url=simulator) if simulator else None
+    source = ConfigSource(config_path, os.environ, overlay=overlay)
     try:
-        config = load_config(config_path, os.environ)
+        config = source.load()
     except ConfigError as error:
         raise SystemExit(str(error)) from None
-    app = build_app(on_simulator(config, simulator) if simulator else config)
+    app = build_app(config, source=source)
     _tame_the_collector()
     return app
 

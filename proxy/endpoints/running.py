@@ -1,4 +1,4 @@
-"""What one app holds while it runs, and the shell around the pure decision."""
+"""What requests run on: all that one routes.yaml makes, and the shell around the pure decision."""
 
 from __future__ import annotations
 
@@ -23,7 +23,11 @@ from proxy.telemetry.record import Record, Recorder
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """Everything that lives as long as the app, opened and closed by its lifespan."""
+    """
+    What a request holds from its first byte to its last.
+
+    A reload puts another one in its place for the requests that come after; see `proxy/endpoints/current.py`.
+    """
 
     config: Config
     router: Router
@@ -32,6 +36,8 @@ class Running:
     embedder: Embedder
     upstreams: Upstreams
     recorder: Recorder
+    sha256: str
+    """Of the file's meaning; see `fingerprint`."""
 
     async def decide(self, facts: Facts, record: Record) -> tuple[Decision, Signals]:
         """
@@ -78,7 +84,7 @@ class Running:
 
 
 def running(scope: Scope) -> Running:
-    """What the app that serves this request holds."""
+    """What this request began with."""
     return cast("Running", scope["state"]["running"])
 
 

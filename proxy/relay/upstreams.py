@@ -83,7 +83,7 @@ async def open_upstreams(config: Config, transport: TransportFactory | None = No
         transport: makes each upstream's transport; connections over aiohttp when None.
     """
     async with contextlib.AsyncExitStack() as stack:
-        make = transport or _aiohttp_transports()
+        make = transport or aiohttp_transports()
         transports: dict[str, httpx.AsyncBaseTransport] = {}
         for name in config.upstreams:
             transports[name] = make(name)
@@ -108,7 +108,8 @@ def _target(config: Config, target: TargetConfig, transport: httpx.AsyncBaseTran
     )
 
 
-def _aiohttp_transports() -> TransportFactory:
+def aiohttp_transports() -> TransportFactory:
+    """Transports over aiohttp, one session for each upstream."""
     context = httpx.create_ssl_context()  # reads the certificates once for all upstreams
 
     def make(_upstream: str) -> httpx.AsyncBaseTransport:

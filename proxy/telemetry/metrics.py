@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Literal, get_args
 
 from prometheus_client import (
     CollectorRegistry,
@@ -88,6 +89,15 @@ class Metrics:
         self.config_info = gauge("config_info", "1 for the configuration in use.", "livemax", "sha256")
         self.build_info = gauge("build_info", "1 for the version that runs.", "livemax", "version")
 
+    def forget_config(self, sha256: str) -> None:
+        """This configuration is no longer the one in use."""
+        if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+            # The client cannot remove a series from the workers' shared files. The highest of all is shown, so 0 is
+            # what remains once the last worker has let go.
+            self.config_info.labels(sha256).set(0)
+        else:
+            self.config_info.remove(sha256)
+
     def seed(
         self,
         *,
@@ -126,6 +136,28 @@ class Metrics:
             self.embed_cache.labels(result)
         for cause in fail_open_causes:
             self.fail_open.labels(cause)
+
+
+ReloadResult = Literal["ok", "invalid", "tests_failed", "error", "unchanged"]
+RELOAD_RESULTS: tuple[ReloadResult, ...] = get_args(ReloadResult)
+
+
+class ReloadMetrics:
+    """The series of an app that watches a file; one without a file has nothing to reload, and none of them."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.config_reloads = Counter(
+            "pointsman_config_reloads",
+            "Reloads of routes.yaml tried, by how they ended.",
+            ["result"],
+            registry=registry,
+        )
+        for result in RELOAD_RESULTS:
+            self.config_reloads.labels(result)
+
+    def count(self, result: ReloadResult) -> None:
+        """One more ended so."""
+        self.config_reloads.labels(result).inc()
 
 
 def exposition(registry: CollectorRegistry, environ: Mapping[str, str] = os.environ) -> bytes:

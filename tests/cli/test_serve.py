@@ -7,12 +7,15 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 import pytest
+
+from proxy.shipped import shipped
 
 pytestmark = pytest.mark.slow
 
@@ -33,7 +36,8 @@ class Served:
 
 
 @contextmanager
-def serve(folder: Path, *options: str) -> Iterator[Served]:
+def serve(folder: Path, *options: str, hang_up: bool = False) -> Iterator[Served]:
+    """`hang_up`: with a SIGHUP before anything is ready."""
     command = [sys.executable, "-m", "proxy", "serve", "--demo", "--port", "0", "--log", "json", *options]
     environ = {name: value for name, value in os.environ.items() if not name.startswith(("OPENAI", "PROMETHEUS"))}
     process = subprocess.Popen(command, cwd=folder, env=environ, stderr=subprocess.PIPE, text=True)
@@ -41,6 +45,8 @@ def serve(folder: Path, *options: str) -> Iterator[Served]:
         assert process.stderr is not None
         greeting = "".join(iter(process.stderr.readline, "\n"))
         urls = re.findall(r"http://127\.0\.0\.1:\d+", greeting)
+        if hang_up:
+            process.send_signal(signal.SIGHUP)
         client = httpx.Client(transport=httpx.HTTPTransport(retries=20))
         with client:
             client.get(urls[0] + "/readyz", timeout=30)
@@ -100,3 +106,60 @@ def test_a_taken_port_is_said_in_words(tmp_path: Path) -> None:
     assert second.returncode == 1
     assert f"Cannot listen on 127.0.0.1:{port}" in second.stderr
     assert "Traceback" not in second.stderr
+
+
+# SIGHUP: the file is read again, and no process is replaced.
+
+
+def reloads(served: Served, result: str) -> float:
+    text = httpx.get(served.url + "/metrics").text
+    found = re.search(rf'^pointsman_config_reloads_total{{result="{result}"}} (.*)$', text, re.MULTILINE)
+    assert found is not None, text
+    return float(found[1])
+
+
+def wait_for_reloads(served: Served, result: str, count: int) -> None:
+    deadline = time.monotonic() + 10
+    while (seen := reloads(served, result)) < count:
+        assert time.monotonic() < deadline, f"{result}: {seen:g}"
+
+
+def family(process: subprocess.Popen[str]) -> set[str]:
+    """The processes that serve, and the simulated upstreams'."""
+    return set(Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split())
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="there is no SIGHUP here")
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_hangup_reloads_every_worker_and_ends_none(tmp_path: Path, workers: int) -> None:
+    path = tmp_path / "routes.yaml"
+    path.write_bytes(shipped("routes.yaml").read_bytes())
+    with serve(tmp_path, "--workers", str(workers)) as served:
+        before = family(served.process)
+        served.process.send_signal(signal.SIGHUP)
+        wait_for_reloads(served, "unchanged", workers)  # the file is as it was: only the signal can have done this
+        path.write_text(path.read_text().replace("name: simple", "name: easy").replace("route: simple", "route: easy"))
+        served.process.send_signal(signal.SIGHUP)
+        wait_for_reloads(served, "ok", workers)
+        for _ in range(10):  # a connection each, so that both workers get some
+            answer = httpx.post(served.url + "/v1/chat/completions", json=HELLO, headers=QUICK, timeout=30)
+            assert answer.headers["x-pointsman-route"] == "easy"
+        assert family(served.process) == before
+        infos = re.findall(r'config_info{sha256="(\w+)"} 1.0', httpx.get(served.url + "/metrics").text)
+        assert len(infos) == 1
+        assert infos[0].startswith(httpx.get(served.url + "/readyz").json()["config"])
+        path.write_text("version: 1")
+        wait_for_reloads(served, "invalid", workers)  # seen without a signal
+        assert httpx.get(served.url + "/readyz").json()["reload"]["result"] == "invalid"
+        log = served.end(signal.SIGTERM)
+    assert log.count('"event":"config reloaded"') == workers
+    assert log.count('"event":"config reload failed"') == workers
+    assert '"problems":["routes.yaml:1:1 ' in log
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="there is no SIGHUP here")
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_hangup_before_anybody_listens_ends_nothing(tmp_path: Path, workers: int) -> None:
+    with serve(tmp_path, "--workers", str(workers), hang_up=True) as served:
+        served.process.send_signal(signal.SIGHUP)
+        wait_for_reloads(served, "unchanged", workers)

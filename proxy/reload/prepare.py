@@ -1,0 +1,115 @@
+"""From what a file says to what requests need: rules compiled, topics fitted, its own tests run."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from proxy.config import Config
+from proxy.embedding import DIMENSIONS, Vector, Vectors
+from proxy.routing.conditions import Signals
+from proxy.routing.facts import Facts, read_chat
+from proxy.routing.router import AUTO, Router
+from proxy.routing.topics import Topics, spoken
+
+
+class Vectorised:
+    """Embeds each text once, and those that the config before had not at all."""
+
+    def __init__(self, embed: Callable[[str], Vector], known: Mapping[str, Vector] | None = None) -> None:
+        """
+        Args:
+            embed: the vector of one text.
+            known: vectors by text.
+        """
+        self._embed = embed
+        self._known = known or {}
+        self.vectors: dict[str, Vector] = {}
+        """Of the texts asked for here."""
+
+    def embed(self, text: str) -> Vector:
+        """The vector of one text."""
+        found = self.vectors.get(text)
+        if found is None:
+            found = self._known.get(text)
+            found = self.vectors[text] = self._embed(text) if found is None else found
+        return found
+
+    def embed_all(self, texts: Iterable[str]) -> Vectors:
+        """The vectors of several texts; (0, 384) for none."""
+        rows = [self.embed(text) for text in texts]
+        return np.stack(rows) if rows else np.empty((0, DIMENSIONS), dtype=np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """All that one config makes without touching the network."""
+
+    config: Config
+    router: Router
+    topics: Topics | None
+    """None when routes.yaml has no topics."""
+    texts: Vectorised
+    """The vectors of its examples and tests."""
+    sha256: str
+
+    def signals(self, facts: Facts) -> Signals:
+        """What a text says, outside a server."""
+        text = facts.text(self.config.text)
+        if self.topics is None:
+            return Signals(missing="routes.yaml has no topics")
+        if not text:
+            return Signals(missing="the prompt is empty")
+        return Signals(topics=self.topics.scores(self.texts.embed(text)))
+
+    def wrong_tests(self) -> list[str]:
+        """A line for each of the file's tests that takes another route than it should."""
+        wrong: list[str] = []
+        for number, test in enumerate(self.config.tests):
+            facts = read_chat(prompt_body(test.prompt), {})
+            decision = self.router.decide(facts, self.signals(facts))
+            assert decision is not None, "final signals always lead to a decision"
+            if decision.route != test.route:
+                wrong.append(f"tests[{number}]: {test.prompt!r}: expected {test.route}, got {decision.route}")
+        return wrong
+
+
+def prepare(config: Config, embed: Callable[[str], Vector], known: Mapping[str, Vector] | None = None) -> Prepared:
+    """
+    Make a config ready to decide; takes seconds when it has many new examples.
+
+    Args:
+        config: what routes.yaml says.
+        embed: the vector of one text.
+        known: vectors of texts that need not be embedded again.
+    """
+    texts = Vectorised(embed, known)
+    return Prepared(config, Router(config), fit_topics(config, texts), texts, fingerprint(config))
+
+
+def fit_topics(config: Config, texts: Vectorised) -> Topics | None:
+    """The topics of a routes.yaml, fitted on its examples; None when it has none."""
+    if not config.topics:
+        return None
+    examples = {name: texts.embed_all(topic.examples) for name, topic in config.topics.items()}
+    names = texts.embed_all(spoken(name) for name in config.topics)
+    return Topics.fit(examples, names, {name: topic.threshold for name, topic in config.topics.items()})
+
+
+def prompt_body(prompt: str, model: str = AUTO) -> bytes:
+    """The chat request with this one user message."""
+    return msgspec.json.encode({"model": model, "messages": [{"role": "user", "content": prompt}]})
+
+
+def fingerprint(config: Config) -> str:
+    """A hash that is the same for the same meaning and tells nothing of a secret."""
+
+    def plain(value: Any) -> Any:
+        return str(value)
+
+    return hashlib.sha256(msgspec.json.encode(config, enc_hook=plain, order="sorted")).hexdigest()

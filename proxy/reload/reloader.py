@@ -1,0 +1,187 @@
+"""The reload itself: when to try, what must hold before the swap, and what is told of it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from proxy.config import Config, ConfigError
+from proxy.embedding import Vector
+from proxy.reload.prepare import Prepared, prepare
+from proxy.reload.source import ConfigSource
+from proxy.telemetry.metrics import ReloadMetrics, ReloadResult
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Reload:
+    """One try and how it ended."""
+
+    result: ReloadResult
+    time: str
+    """UTC, ISO 8601."""
+
+
+class TestsFailed(Exception):
+    """The new config routes some of its own tests elsewhere; one line for each."""
+
+    def __init__(self, wrong: list[str]) -> None:
+        super().__init__("\n".join(wrong))
+        self.wrong = wrong
+
+
+class Reloader:
+    """
+    Watches one file and puts its config into use whenever it is a better one: readable, right, its tests passing.
+
+    Looking, reading, embedding and fitting are done in one thread of its own, so that requests neither wait for
+    them nor find the embedder busy. The file is looked at rather than subscribed to: every file system can be
+    looked at, and the mounts that configuration comes from often tell of no change.
+    """
+
+    def __init__(
+        self,
+        source: ConfigSource,
+        prepared: Prepared,
+        *,
+        embed: Callable[[str], Vector],
+        swap: Callable[[Prepared], Awaitable[None]],
+        metrics: ReloadMetrics,
+        poll_s: float,
+    ) -> None:
+        """
+        Args:
+            source: the file.
+            prepared: what is in use at the start.
+            embed: the vector of one text.
+            swap: puts a config into use, or raises and leaves the old one; called only with one that may be used.
+            metrics: counts what happens.
+            poll_s: seconds between two looks at the file.
+        """
+        self.last: Reload | None = None
+        self._source = source
+        self._written = prepared.config
+        self._prepared = prepared
+        self._embed = embed
+        self._swap = swap
+        self._metrics = metrics
+        self._poll_s = poll_s
+        self._asked = asyncio.Event()
+
+    def ask(self) -> None:
+        """Reload now, whether the file seems to have changed or not."""
+        self._asked.set()
+
+    async def run(self) -> None:
+        """Watch until cancelled."""
+        loop = asyncio.get_running_loop()
+        thread = ThreadPoolExecutor(1, thread_name_prefix="reload")
+        try:
+            while True:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(self._poll_s):
+                        await self._asked.wait()
+                if self._asked.is_set() or await loop.run_in_executor(thread, self._source.has_changed):
+                    self._asked.clear()
+                    await self._reload(thread)
+        finally:
+            thread.shutdown(wait=False, cancel_futures=True)
+
+    async def _reload(self, thread: ThreadPoolExecutor) -> None:
+        began = time.perf_counter()
+        try:
+            found = await asyncio.get_running_loop().run_in_executor(thread, self._read)
+            if found is not None:
+                written, prepared = found
+                await self._swap(prepared)
+                warnings = _waiting_for_a_restart(self._prepared.config, written)
+                self._written, self._prepared = written, prepared
+        except ConfigError as error:
+            self._failed("invalid", problems=[str(problem) for problem in error.problems])
+        except TestsFailed as error:
+            self._failed("tests_failed", problems=error.wrong)
+        except Exception as error:
+            # The last good config serves on, whatever went wrong, and the next change is tried again.
+            logger.exception("unforeseen error in a reload")
+            self._failed("error", problems=[type(error).__name__])
+        else:
+            seconds = round(time.perf_counter() - began, 3)
+            if found is None:
+                self._ended("unchanged")
+                logger.info("config unchanged", extra=self._names(seconds))
+                return
+            self._ended("ok")
+            logger.info("config reloaded", extra=self._names(seconds) | _counts(self._written))
+            for key in warnings:
+                logger.warning("takes effect only after a restart", extra={"key": key})
+
+    def _read(self) -> tuple[Config, Prepared] | None:
+        """
+        In the thread: the config as written and as it can be used; None when it says what is in use already.
+
+        Raises:
+            ConfigError: it cannot be read or is not right.
+            TestsFailed: it does not pass its own tests.
+        """
+        written = self._source.load()
+        if _is_same(written, self._written):
+            return None
+        prepared = prepare(_usable_now(written, self._prepared.config), self._embed, self._prepared.texts.vectors)
+        if wrong := prepared.wrong_tests():
+            raise TestsFailed(wrong)
+        return written, prepared
+
+    def _failed(self, result: ReloadResult, *, problems: list[str]) -> None:
+        self._ended(result)
+        logger.error(
+            "config reload failed", extra={"path": str(self._source.path), "result": result, "problems": problems}
+        )
+
+    def _ended(self, result: ReloadResult) -> None:
+        self.last = Reload(result, time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
+        self._metrics.count(result)
+
+    def _names(self, seconds: float) -> dict[str, Any]:
+        return {"path": str(self._source.path), "sha256": self._prepared.sha256, "seconds": seconds}
+
+
+def _is_same(one: Config, other: Config) -> bool:
+    """Equal, secrets included, and in the same order where the order of names is seen."""
+    return (
+        one == other
+        and tuple(one.models) == tuple(other.models)
+        and tuple(one.topics) == tuple(other.topics)
+        and tuple(one.upstreams) == tuple(other.upstreams)
+    )
+
+
+def _usable_now(written: Config, used: Config) -> Config:
+    """The new config with what the process was started with where that cannot change."""
+    text = msgspec.structs.replace(written.text, max_tokens=used.text.max_tokens)
+    return msgspec.structs.replace(written, text=text, embedding=used.embedding)
+
+
+def _waiting_for_a_restart(used: Config, written: Config) -> list[str]:
+    """The keys whose new values the process does not use."""
+    keys = [
+        f"embedding.{name}"
+        for name in written.embedding.__struct_fields__
+        if getattr(written.embedding, name) != getattr(used.embedding, name)
+    ]
+    return keys + ["text.max_tokens"] * (written.text.max_tokens != used.text.max_tokens)
+
+
+def _counts(config: Config) -> dict[str, int]:
+    return {name: len(getattr(config, name)) for name in ("models", "topics", "routes", "tests")}
+
+
+__all__ = ["Reload", "Reloader", "TestsFailed"]

@@ -1,0 +1,54 @@
+"""The file that a config came from: read again, and asked whether it is still the same."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from proxy.config import Config, load_config
+
+_Mark = tuple[str, int, int, int, int] | None
+"""Where the path leads, device, inode, time of change in ns, size; None when nothing is there to be read."""
+
+
+class ConfigSource:
+    """A routes.yaml that may change."""
+
+    def __init__(
+        self, path: Path, environ: Mapping[str, str], *, overlay: Callable[[Config], Config] | None = None
+    ) -> None:
+        """
+        Args:
+            path: the file; also a symlink, or a file in a folder that is one, as in a Kubernetes ConfigMap.
+            environ: where `${NAME}` is looked up.
+            overlay: changes every config that is read, as `--demo` does.
+        """
+        self.path = path
+        self._environ = environ
+        self._overlay = overlay
+        self._loaded: _Mark = None
+
+    def load(self) -> Config:
+        """
+        The config that the file says now.
+
+        Raises:
+            ConfigError: it cannot be read or is not right.
+        """
+        self._loaded = self._mark()  # before the read: a change meanwhile is then seen as one
+        config = load_config(self.path, self._environ)
+        return self._overlay(config) if self._overlay else config
+
+    def has_changed(self) -> bool:
+        """Whether the file is another one, or none, since it was last loaded; right or wrong, it is tried once."""
+        return self._mark() != self._loaded
+
+    def _mark(self) -> _Mark:
+        try:
+            # A ConfigMap's files keep their names while the folder `..data` is pointed to another one.
+            real = os.path.realpath(self.path)
+            found = os.stat(real)  # noqa: PTH116 - of the very file that `real` names
+        except OSError:
+            return None
+        return real, found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size

@@ -1,0 +1,386 @@
+"""A routes.yaml that changes while Pointsman runs on it, seen from outside."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from proxy.app import ConfigSource, build_app
+from proxy.config import Config
+from proxy.embedding import MiniLM, Vector
+from tests.relay.wire import SSE, Exchange, RawUpstream, WordModel
+from tests.serving import serving
+
+FIRST = """
+version: 1
+upstreams: {one: {base_url: "$RAW/one/v1", api_key: sk-one}}
+models:
+  cheap: {target: {upstream: one, name: cheap-1}}
+  dear: {target: {upstream: one, name: dear-1}}
+default: cheap
+rewrite: []
+embedding: {deadline: 20s}
+topics:
+  code: {examples: [fix the bug in my code, write code for a loop]}
+  law: {examples: [draft a contract, is the clause valid]}
+routes:
+  - {name: code, when: {topic: code}, use: dear}
+tests:
+  - {prompt: fix the bug in my code, route: code}
+"""
+# The same requests go another way at every step: route, model, target.
+SECOND = FIRST.replace("cheap", "thrifty").replace("name: code", "name: coding").replace("route: code", "route: coding")
+SECOND = SECOND.replace("dear", "grand").replace("one", "two")
+CODE, OTHER = "fix the bug in my code", "nothing of that kind"
+WAYS = {
+    FIRST: {CODE: ("code", "dear", "one/dear-1"), OTHER: ("default", "cheap", "one/cheap-1")},
+    SECOND: {CODE: ("coding", "grand", "two/grand-1"), OTHER: ("default", "thrifty", "two/thrifty-1")},
+}
+BAD_YAML = "version: 1\nupstreams: {one: ["
+BAD_GATE = FIRST.replace("route: code}", "route: default}")
+
+
+class CountingModel(WordModel):
+    """Remembers what was embedded; fails on `poison`."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def embed(self, text: str) -> Vector:
+        if "poison" in text:
+            raise RuntimeError(text)
+        self.texts.append(text)
+        return super().embed(text)
+
+
+class House:
+    """Pointsman on a file, and its one upstream."""
+
+    def __init__(self, path: Path, raw: RawUpstream, model: CountingModel, http: httpx.Client) -> None:
+        self.path = path
+        self.raw = raw
+        self.model = model
+        self.http = http
+
+    def text(self, text: str) -> str:
+        return text.replace("$RAW", f"http://127.0.0.1:{self.raw.port}")
+
+    def write(self, text: str, path: Path | None = None) -> None:
+        """As an editor does: a new file in place of the old one."""
+        path = path or self.path
+        fresh = path.with_name(path.name + ".new")
+        fresh.write_text(self.text(text))
+        fresh.replace(path)
+
+    def reload(self, text: str, result: str = "ok") -> None:
+        """Write, and wait until that was tried."""
+        tried = self.tried(result)
+        self.write(text)
+        self.wait_until_tried(result, tried + 1)
+
+    def tried(self, result: str) -> int:
+        return self.reloads()[result]
+
+    def reloads(self) -> dict[str, int]:
+        series = 'pointsman_config_reloads_total{result="'
+        lines = [line for line in self.http.get("/metrics").text.splitlines() if line.startswith(series)]
+        return {line.split('"')[1]: int(float(line.rsplit(" ", 1)[1])) for line in lines}
+
+    def wait_until_tried(self, result: str, times: int) -> None:
+        deadline = time.monotonic() + 20
+        while self.tried(result) < times:
+            assert time.monotonic() < deadline, f"{result}: {self.reloads()}"
+
+    def post(self, text: str, model: str = "auto", **fields: object) -> httpx.Response:
+        body = {"model": model, "messages": [{"role": "user", "content": text}], **fields}
+        return self.http.post("/v1/chat/completions", json=body)
+
+    def runs_on(self, text: str) -> bool:
+        return {prompt: way(self.post(prompt)) for prompt in (CODE, OTHER)} == WAYS[text]
+
+    def ready(self) -> dict[str, Any]:
+        told: dict[str, Any] = self.http.get("/readyz").json()
+        return told
+
+    def wait_for_connections(self, count: int) -> None:
+        """How many the upstream has open; each is a thread there."""
+        deadline = time.monotonic() + 20
+        while (seen := sum(thread.is_alive() for thread in self.raw._threads[1:])) != count:
+            assert time.monotonic() < deadline, f"{seen} connections, not {count}"
+
+
+def way(answer: httpx.Response) -> tuple[str, str, str]:
+    route, model, target = (answer.headers[f"x-pointsman-{name}"] for name in ("route", "model", "target"))
+    return route, model, target
+
+
+@pytest.fixture
+def raw() -> Iterator[RawUpstream]:
+    raw = RawUpstream()
+    yield raw
+    raw.close()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "routes.yaml"
+
+
+@pytest.fixture
+def house(path: Path, raw: RawUpstream) -> Iterator[House]:
+    model = CountingModel()
+
+    def load(config: Config) -> MiniLM:
+        return model
+
+    if not path.exists():
+        path.write_text(FIRST.replace("$RAW", f"http://127.0.0.1:{raw.port}"))
+    source = ConfigSource(path, {})
+    with (
+        serving(build_app(source.load(), load_model=load, source=source, poll_s=0.02)) as served,
+        httpx.Client(base_url=served.url, timeout=10) as http,
+    ):
+        yield House(path, raw, model, http)
+
+
+def problems(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """Of the last reload that failed."""
+    record = [record for record in caplog.records if record.getMessage() == "config reload failed"][-1]
+    found: list[str] = record.__dict__["problems"]
+    return found
+
+
+def test_a_change_of_the_file_changes_what_is_decided(house: House, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    before = house.ready()
+    assert before["reload"] is None
+    assert house.reloads() == {"ok": 0, "invalid": 0, "tests_failed": 0, "error": 0, "unchanged": 0}
+    assert house.runs_on(FIRST)
+    house.reload(SECOND)
+    after = house.ready()
+    assert house.runs_on(SECOND)
+    assert after["config"] != before["config"]
+    assert after["reload"]["result"] == "ok"
+    assert time.strptime(after["reload"]["time"], "%Y-%m-%dT%H:%M:%SZ")
+    assert [entry["id"] for entry in house.http.get("/v1/models").json()["data"]] == ["auto", "thrifty", "grand"]
+    told = next(record.__dict__ for record in caplog.records if record.getMessage() == "config reloaded")
+    assert told["sha256"].startswith(after["config"])
+    assert (told["models"], told["topics"], told["routes"], told["tests"], told["seconds"] > 0) == (2, 2, 1, 1, True)
+
+
+def test_the_metrics_follow(house: House) -> None:
+    house.reload(SECOND.replace("topics:", "topics:\n  rain: {examples: [will it rain, rain and wind]}"))
+    text = house.http.get("/metrics").text
+    infos = [line for line in text.splitlines() if line.startswith("pointsman_config_info{")]
+    assert len(infos) == 1
+    assert house.ready()["config"] in infos[0]
+    for series in (
+        'pointsman_decisions_total{model="grand",reason="topic",route="coding"} 0.0',
+        'pointsman_topic_score_count{topic="rain"} 0.0',
+        'pointsman_attempts_total{outcome="ok",target="two/grand-1"} 0.0',
+    ):
+        assert series in text
+
+
+@pytest.mark.parametrize(
+    ("text", "result", "said"),
+    [
+        pytest.param(BAD_YAML, "invalid", "routes.yaml:2:", id="not-yaml"),
+        pytest.param("", "invalid", "routes.yaml", id="empty"),
+        pytest.param(FIRST.replace("use: dear", "use: deer"), "invalid", "did you mean 'dear'", id="no-such-model"),
+        pytest.param(BAD_GATE, "tests_failed", "expected default, got code", id="its-own-test-fails"),
+        pytest.param(FIRST.replace("draft a", "poison"), "error", "RuntimeError", id="not-to-be-embedded"),
+    ],
+)
+def test_a_bad_file_changes_nothing_and_says_why(
+    house: House, caplog: pytest.LogCaptureFixture, text: str, result: str, said: str
+) -> None:
+    sha = house.ready()["config"]
+    house.reload(text, result)
+    assert house.runs_on(FIRST)
+    told = house.ready()
+    assert (told["config"], told["reload"]["result"]) == (sha, result)
+    assert said in "\n".join(problems(caplog))
+    assert sum(house.reloads().values()) == 1, "tried once, not at every look"
+    house.reload(SECOND)
+    assert house.runs_on(SECOND)
+
+
+def test_every_problem_is_logged(house: House, caplog: pytest.LogCaptureFixture) -> None:
+    house.reload(FIRST.replace("use: dear", "use: deer").replace("default: cheap", "default: chip"), "invalid")
+    assert len(problems(caplog)) >= 2
+
+
+def test_half_a_file_is_followed_by_the_whole(house: House) -> None:
+    whole = house.text(SECOND)
+    with house.path.open("w") as file:
+        file.write(whole[: len(whole) // 2])
+        file.flush()
+        house.wait_until_tried("invalid", 1)
+        assert house.runs_on(FIRST)
+        file.write(whole[len(whole) // 2 :])
+    house.wait_until_tried("ok", 1)
+    assert house.runs_on(SECOND)
+
+
+def test_a_file_that_vanishes_and_comes_back(house: House) -> None:
+    house.path.unlink()
+    house.wait_until_tried("invalid", 1)
+    assert house.runs_on(FIRST)
+    house.reload(FIRST, "unchanged")
+    house.path.unlink()
+    house.wait_until_tried("invalid", 2)
+    house.reload(SECOND)
+    assert house.runs_on(SECOND)
+
+
+def test_a_folder_in_its_place(house: House) -> None:
+    house.path.unlink()
+    house.path.mkdir()
+    house.wait_until_tried("invalid", 1)
+    assert house.runs_on(FIRST)
+    house.path.rmdir()
+    house.reload(SECOND)
+    assert house.runs_on(SECOND)
+
+
+def test_a_touched_file_is_no_new_config(house: House) -> None:
+    sha = house.ready()["config"]
+    os.utime(house.path, (1, 1))
+    house.wait_until_tried("unchanged", 1)
+    assert house.ready()["config"] == sha
+
+
+class TestConfigMap:
+    """A folder as Kubernetes mounts it: `routes.yaml` -> `..data/routes.yaml`, `..data` -> `..2026_1`."""
+
+    @pytest.fixture
+    def path(self, tmp_path: Path, raw: RawUpstream) -> Path:
+        (tmp_path / "..2026_1").mkdir()
+        (tmp_path / "..2026_1" / "routes.yaml").write_text(FIRST.replace("$RAW", f"http://127.0.0.1:{raw.port}"))
+        (tmp_path / "..data").symlink_to("..2026_1")
+        (tmp_path / "routes.yaml").symlink_to("..data/routes.yaml")
+        return tmp_path / "routes.yaml"
+
+    def test_its_swap_is_seen(self, house: House) -> None:
+        folder = house.path.parent
+        (folder / "..2026_2").mkdir()
+        house.write(SECOND, folder / "..2026_2" / "routes.yaml")
+        (folder / "..data_tmp").symlink_to("..2026_2")
+        (folder / "..data_tmp").replace(folder / "..data")
+        house.wait_until_tried("ok", 1)
+        assert house.runs_on(SECOND)
+
+
+def test_only_new_examples_are_embedded(house: House) -> None:
+    before = len(house.model.texts)
+    house.reload(FIRST.replace("draft a contract", "draft a contract, read the small print"))
+    assert house.model.texts[before:] == ["read the small print"]
+    house.reload(FIRST)
+    assert len(house.model.texts) == before + 1
+
+
+def test_a_new_key_is_used_though_the_fingerprint_tells_nothing_of_it(house: House) -> None:
+    sha = house.ready()["config"]
+    house.reload(FIRST.replace("sk-one", "sk-new"))
+    assert house.runs_on(FIRST)
+    assert house.raw.last.values(b"authorization") == [b"Bearer sk-new"]
+    assert house.ready()["config"] == sha
+
+
+def test_what_needs_a_restart_is_named(house: House, caplog: pytest.LogCaptureFixture) -> None:
+    house.reload(SECOND.replace("deadline: 20s", "threads: 5, deadline: 9s") + "text: {max_tokens: 64}\n")
+    assert house.runs_on(SECOND)
+    named = [record.__dict__["key"] for record in caplog.records if record.levelno == logging.WARNING]
+    assert named == ["embedding.threads", "embedding.deadline", "text.max_tokens"]
+
+
+def test_a_stream_on_a_model_that_is_removed_ends_as_it_began(house: House) -> None:
+    events = [b"data: %d\n\n" % number for number in range(40)] + [b"data: [DONE]\n\n"]
+    gate = threading.Event()
+
+    def script(exchange: Exchange) -> None:
+        exchange.send(SSE + events[0])
+        assert gate.wait(10)
+        exchange.send(b"".join(events[1:]))
+        exchange.cut()
+
+    house.raw.script = script
+    body = {"model": "dear", "messages": [{"role": "user", "content": CODE}], "stream": True}
+    with house.http.stream("POST", "/v1/chat/completions", json=body) as answer:
+        pieces = answer.iter_raw()
+        got = next(pieces)
+        house.reload(SECOND)
+        house.reload(SECOND.replace("thrifty", "frugal"))
+        assert house.post(CODE, "dear").status_code == 404
+        gate.set()
+        got += b"".join(pieces)
+    assert got == b"".join(events)
+    assert way(answer) == ("pinned", "dear", "one/dear-1")
+    house.wait_for_connections(0)
+
+
+def test_the_app_can_end_while_an_old_config_is_in_use(house: House) -> None:
+    def script(exchange: Exchange) -> None:
+        exchange.send(SSE + b"data: 1\n\n")
+        exchange.wait_until_left(10)
+
+    house.raw.script = script
+    body = {"model": "dear", "messages": [], "stream": True}
+    with house.http.stream("POST", "/v1/chat/completions", json=body) as answer:
+        next(answer.iter_raw())
+        house.reload(SECOND)
+    house.wait_for_connections(0)
+
+
+def test_under_load_every_answer_is_of_one_config_and_none_is_lost(house: House) -> None:
+    clients, stop = 32, threading.Event()
+    possible = {prompt: {WAYS[text][prompt] for text in WAYS} for prompt in (CODE, OTHER)}
+
+    def ask(number: int) -> tuple[int, set[tuple[str, str, str]]]:
+        """One client; how many answers it got, and the ways they went."""
+        prompt, count, seen = (CODE, OTHER)[number % 2], 0, set()
+        with httpx.Client(base_url=house.http.base_url, timeout=20) as http:
+            while not stop.is_set():
+                messages = [{"role": "user", "content": prompt}]
+                answer = http.post("/v1/chat/completions", json={"model": "auto", "messages": messages})
+                assert answer.status_code == 200, answer.text
+                sent = json.loads(answer.content)
+                assert (sent["url"].split("/")[1] + "/" + sent["model"]) == answer.headers["x-pointsman-target"]
+                assert way(answer) in possible[prompt]
+                seen.add(way(answer))
+                count += 1
+        return count, seen
+
+    def script(exchange: Exchange) -> None:
+        model = json.loads(exchange.body)["model"]
+        exchange.answer(json.dumps({"url": exchange.line.split()[1].decode(), "model": model}).encode())
+
+    house.raw.script = script
+    with ThreadPoolExecutor(clients) as pool:
+        asked = [pool.submit(ask, number) for number in range(clients)]
+        try:
+            for step in range(20):
+                if step % 4 == 3:
+                    house.reload(*((BAD_YAML, "invalid"), (BAD_GATE, "tests_failed"))[step // 4 % 2])
+                else:
+                    house.reload((SECOND, FIRST)[(step - step // 4) % 2])
+        finally:
+            stop.set()
+        results = [future.result(30) for future in asked]
+    assert house.reloads() == {"ok": 15, "invalid": 3, "tests_failed": 2, "error": 0, "unchanged": 0}
+    assert sum(count for count, _ in results) > 100
+    for prompt in (0, 1):
+        assert len(set().union(*(seen for _, seen in results[prompt::2]))) == 2, "both configs were met"
+    house.reload(FIRST)
+    house.wait_for_connections(0)
