@@ -84,7 +84,7 @@ def build_app(
             async with AsyncExitStack() as stack:
                 upstreams = await stack.enter_async_context(open_upstreams(ready.config, make_transport))
                 _seed(recorder.metrics, ready, upstreams)
-                running = Running(ready.config, ready.router, ready.topics, embedder, upstreams, recorder, ready.sha256)
+                running = _running(ready, embedder, upstreams, recorder)
                 return Active(running, stack.pop_all().aclose)
 
         async def swap(ready: Prepared) -> None:
@@ -139,6 +139,12 @@ def build_app(
             active.leave()
 
     return app
+
+
+def _running(ready: Prepared, embedder: Embedder, upstreams: Upstreams, recorder: Recorder) -> Running:
+    return Running(
+        ready.config, ready.router, ready.topics, ready.complexity, embedder, upstreams, recorder, ready.sha256
+    )
 
 
 def _seed(metrics: Metrics, ready: Prepared, upstreams: Upstreams) -> None:

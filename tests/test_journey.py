@@ -160,6 +160,25 @@ def test_bad_input_is_a_clear_refusal_and_the_next_request_is_served(
     assert ask(client).status_code == 200
 
 
+def test_complexity_decides_where_no_topic_does(simulator: Simulator) -> None:
+    routes = ROUTES.replace("routes:", "routes:\n  - {{name: hard, when: {{complexity: {{min: 0.7}}}}, use: large}}")
+    own = "complexity: {{simple: [red, blue, green], complex: [one two, three four, five six]}}\n"
+    with serving(simulator) as upstream:
+        for text, references, prompt, route in (
+            (routes, "", "Design a consensus protocol for asymmetric partitions and prove that it is safe", "hard"),
+            (routes, "", "What is the capital of Peru?", "default"),
+            (routes, own, "seven eight", "hard"),
+            (routes, own, "yellow", "default"),
+        ):
+            config = parse_config((text + references).format(url=upstream.url), source="routes.yaml", environ={})
+            with serving(build_app(config)) as proxy, httpx.Client(base_url=proxy.url) as client:
+                answer = ask(client, prompt)
+                assert answer.headers["x-pointsman-route"] == route
+                assert answer.headers["x-pointsman-reason"] == {"hard": "complexity"}.get(route, "default")
+                series = 'pointsman_decisions_total{model="large",reason="complexity",route="hard"}'
+                assert metric(client, series) == (route == "hard")
+
+
 def test_what_only_the_upstream_can_judge_passes_through(client: httpx.Client, simulator: Simulator) -> None:
     messages: list[Any] = [{"role": "user", "content": [{"type": "hologram", "data": 1}]}, 7]
     simulator.log.clear()

@@ -78,7 +78,8 @@ def _show(console: Console, explained: dict[str, Any]) -> None:
         console.print()
         console.print(_topic_bars(explained))
     timings = "  ".join(f"{stage} {ms:.1f} ms" for stage, ms in explained["timings_ms"].items())
-    console.print(Text(f"\nabout {explained['tokens']:,} tokens  {timings}", "dim"))
+    reads = "" if explained["complexity"] is None else f"complexity {explained['complexity']:.2f}  "
+    console.print(Text(f"\nabout {explained['tokens']:,} tokens  {reads}{timings}", "dim"))
 
 
 def _topic_bars(explained: dict[str, Any]) -> Table:

@@ -48,6 +48,7 @@ def judge(config: Config, tree: Tree, report: Report) -> None:
     _upstreams(config, file)
     _models(config, file)
     _topics(config, file)
+    _references(config, file)
     _routes(config, file)
     _reach(config, file)
     _tests(config, file)
@@ -198,6 +199,23 @@ def _topics(config: Config, file: Judge) -> None:
                 file.say(path, f"{message}; the two could never be told apart")
 
 
+def _references(config: Config, file: Judge) -> None:
+    if config.complexity is None or config.complexity is BROKEN:
+        return
+    seen: dict[str, tuple[str, int]] = {}
+    for kind in ("simple", "complex"):
+        texts = getattr(config.complexity, kind)
+        for index, text in enumerate(() if texts is BROKEN else texts):
+            if text is BROKEN:
+                continue
+            path: Path = ("complexity", kind, index)
+            folded = " ".join(text.lower().split())
+            if not folded:
+                file.say(path, "nothing but white space")
+            elif (first := seen.setdefault(folded, (kind, index)))[0] != kind:
+                file.say(path, f"stands under {first[0]!r} too, on line {file.line(('complexity', *first))}")
+
+
 def _routes(config: Config, file: Judge) -> None:
     seen: dict[str, int] = {}
     for index, route in enumerate(config.routes):
@@ -254,6 +272,7 @@ def _when(path: Path, when: When, config: Config, file: Judge) -> None:
     _headers((*path, "header"), when.header, file)
     _range((*path, "tokens"), when.tokens, file)
     _range((*path, "turns"), when.turns, file)
+    _range((*path, "complexity"), when.complexity, file)
     _globs((*path, "user"), when.user, file)
     for key, globs in (when.metadata or {}).items():
         _globs((*path, "metadata", key), globs, file)

@@ -22,9 +22,11 @@ __all__ = [
     "Config",
     "Embedding",
     "Feature",
+    "Level",
     "Model",
     "Price",
     "Range",
+    "References",
     "Route",
     "RouteTest",
     "Server",
@@ -170,6 +172,13 @@ class Range(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max: float | None = None
 
 
+class Level(Range, frozen=True, forbid_unknown_fields=True):
+    """`min` and `max` of something from 0 to 1, both inclusive; at least one is given."""
+
+    min: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
+    max: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
+
+
 OneOrMore = str | tuple[str, ...]
 """One text, or a list of them of which one suffices."""
 
@@ -188,6 +197,8 @@ class When(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     topic: OneOrMore | None = None
     """One of these is the text's best topic and reaches its threshold."""
+    complexity: Level | None = None
+    """How hard the request reads, 0 to 1."""
     model: OneOrMore | None = None
     """Globs over the model name that the client asked for."""
     header: dict[str, OneOrMore] | None = None
@@ -224,6 +235,13 @@ class Block(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     status: Annotated[int, msgspec.Meta(ge=400, le=499)] = 403
     message: Annotated[str, msgspec.Meta(min_length=1)] = "This request is not allowed here."
+
+
+class References(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Texts that show what simple and complex mean; a few dozen of each do better than a few."""
+
+    simple: Annotated[tuple[Annotated[str, msgspec.Meta(min_length=1)], ...], msgspec.Meta(min_length=1)]
+    complex: Annotated[tuple[Annotated[str, msgspec.Meta(min_length=1)], ...], msgspec.Meta(min_length=1)]
 
 
 class Route(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -267,5 +285,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     embedding: Embedding = Embedding()
     server: Server = Server()
     topics: dict[Name, Topic] = {}
+    complexity: References | None = None
+    """What to measure complexity by, in place of the built-in references."""
     routes: tuple[Route, ...] = ()
     tests: tuple[RouteTest, ...] = ()

@@ -13,10 +13,11 @@ from proxy.config import Config
 from proxy.embedding import Embedder, EmbeddingFailed
 from proxy.embedding.minilm import head_and_tail
 from proxy.relay.upstreams import Upstreams
-from proxy.routing.conditions import Signals
+from proxy.routing.complexity import Complexity
 from proxy.routing.decision import Decision
 from proxy.routing.facts import Facts
 from proxy.routing.router import Router
+from proxy.routing.signals import Signals
 from proxy.routing.topics import Topics
 from proxy.telemetry.record import Record, Recorder
 
@@ -32,7 +33,8 @@ class Running:
     config: Config
     router: Router
     topics: Topics | None
-    """None when routes.yaml has no topics: then nothing is ever embedded."""
+    """None when routes.yaml has no topics."""
+    complexity: Complexity
     embedder: Embedder
     upstreams: Upstreams
     recorder: Recorder
@@ -65,8 +67,6 @@ class Running:
 
     async def signals(self, facts: Facts, record: Record) -> Signals:
         """What the text says; final, even where that is that there is none."""
-        if self.topics is None:
-            return Signals(missing="routes.yaml has no topics")
         text = facts.text(self.config.text)
         if not text:
             return Signals(missing="the request has no text by a user")
@@ -78,9 +78,11 @@ class Running:
             return Signals(missing=f"the text could not be looked at: the embedder is {failed.cause}", is_overload=True)
         finally:
             record.stages_s["embed"] = perf_counter() - began
-        found = self.topics.scores(vector)
-        record.topic, record.score = found.best, found.score
-        return Signals(topics=found)
+        signals = Signals.of(vector, self.topics, self.complexity)
+        if signals.topics is not None:
+            record.topic, record.score = signals.topics.best, signals.topics.score
+        record.complexity = signals.complexity
+        return signals
 
 
 def running(scope: Scope) -> Running:

@@ -12,9 +12,11 @@ import numpy as np
 
 from proxy.config import Config
 from proxy.embedding import DIMENSIONS, Vector, Vectors
-from proxy.routing.conditions import Signals
+from proxy.routing.complexity import Complexity
+from proxy.routing.complexity_references import built_in_complexity
 from proxy.routing.facts import Facts, read_chat
 from proxy.routing.router import AUTO, Router
+from proxy.routing.signals import Signals
 from proxy.routing.topics import Topics, spoken
 
 
@@ -54,6 +56,7 @@ class Prepared:
     router: Router
     topics: Topics | None
     """None when routes.yaml has no topics."""
+    complexity: Complexity
     texts: Vectorised
     """The vectors of its examples and tests."""
     sha256: str
@@ -61,11 +64,9 @@ class Prepared:
     def signals(self, facts: Facts) -> Signals:
         """What a text says, outside a server."""
         text = facts.text(self.config.text)
-        if self.topics is None:
-            return Signals(missing="routes.yaml has no topics")
         if not text:
             return Signals(missing="the prompt is empty")
-        return Signals(topics=self.topics.scores(self.texts.embed(text)))
+        return Signals.of(self.texts.embed(text), self.topics, self.complexity)
 
     def wrong_tests(self) -> list[str]:
         """A line for each of the file's tests that takes another route than it should."""
@@ -89,7 +90,9 @@ def prepare(config: Config, embed: Callable[[str], Vector], known: Mapping[str, 
         known: vectors of texts that need not be embedded again.
     """
     texts = Vectorised(embed, known)
-    return Prepared(config, Router(config), fit_topics(config, texts), texts, fingerprint(config))
+    return Prepared(
+        config, Router(config), fit_topics(config, texts), fit_complexity(config, texts), texts, fingerprint(config)
+    )
 
 
 def fit_topics(config: Config, texts: Vectorised) -> Topics | None:
@@ -99,6 +102,15 @@ def fit_topics(config: Config, texts: Vectorised) -> Topics | None:
     examples = {name: texts.embed_all(topic.examples) for name, topic in config.topics.items()}
     names = texts.embed_all(spoken(name) for name in config.topics)
     return Topics.fit(examples, names, {name: topic.threshold for name, topic in config.topics.items()})
+
+
+def fit_complexity(config: Config, texts: Vectorised) -> Complexity:
+    """The direction between the file's references; the built-in one when it has none."""
+    if config.complexity is None:
+        return built_in_complexity()
+    simple, hard = config.complexity.simple, config.complexity.complex
+    lengths = [len(text) for text in (*simple, *hard)]
+    return Complexity.fit(texts.embed_all(simple), texts.embed_all(hard), lengths)
 
 
 def prompt_body(prompt: str, model: str = AUTO) -> bytes:

@@ -5,29 +5,13 @@ from __future__ import annotations
 import fnmatch
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
-from proxy.config import Feature, Range, Regex, Text, When
+from proxy.config import Feature, Level, Range, Regex, Text, When
 from proxy.routing.facts import Facts
-from proxy.routing.topics import TopicScores
+from proxy.routing.signals import Signals
 
-
-@dataclass(frozen=True, slots=True)
-class Signals:
-    """What was computed of the text so far; a signal that nobody asked for is not there."""
-
-    topics: TopicScores | None = None
-    """None as long as the text was not embedded."""
-    missing: str | None = None
-    """In words: why `topics` will stay None. None when it has not been tried."""
-    is_overload: bool = False
-    """Whether the embedder is why."""
-
-    @property
-    def is_final(self) -> bool:
-        """Whether everything that can be known of the text is here."""
-        return self.topics is not None or self.missing is not None
+TextSignal = Literal["topic", "complexity"]
 
 
 class Condition(Protocol):
@@ -192,6 +176,29 @@ class TopicIs:
         return f"{best}, not {' or '.join(self._topics)}"
 
 
+class ComplexityBetween:
+    """How hard the request reads lies between two bounds, both inclusive."""
+
+    def __init__(self, limits: Level) -> None:
+        self._limits = limits
+
+    def holds(self, facts: Facts, signals: Signals) -> bool | None:  # noqa: ARG002
+        found, limits = signals.complexity, self._limits
+        if found is None:
+            return False if signals.is_final else None
+        return (limits.min is None or found >= limits.min) and (limits.max is None or found <= limits.max)
+
+    def why(self, facts: Facts, signals: Signals) -> str:  # noqa: ARG002
+        found, limits = signals.complexity, self._limits
+        if found is None:
+            return signals.missing or "the text was not looked at"
+        if limits.min is not None and found < limits.min:
+            return f"complexity {found:.2f}, below {limits.min:g}"
+        if limits.max is not None and found > limits.max:
+            return f"complexity {found:.2f}, above {limits.max:g}"
+        return f"complexity {found:.2f}, within the bounds"
+
+
 class All:
     """Every one of these holds; an empty one always does."""
 
@@ -281,6 +288,8 @@ def compile_when(when: When, which: Text) -> All:
         parts.append(TextMatches(when.text.matches, which))
     if when.topic is not None:
         parts.append(TopicIs(when.topic))
+    if when.complexity is not None:
+        parts.append(ComplexityBetween(when.complexity))
     parts += (compile_when(part, which) for part in when.all or ())
     if when.any is not None:
         parts.append(AnyOf(compile_when(part, which) for part in when.any))
@@ -289,10 +298,16 @@ def compile_when(when: When, which: Text) -> All:
     return All(parts)
 
 
-def asks_for_text(when: When) -> bool:
-    """Whether a condition looks at the text's vector, however deep it stands."""
-    nested = (*(when.all or ()), *(when.any or ()), *((when.not_,) if when.not_ else ()))
-    return when.topic is not None or any(map(asks_for_text, nested))
+def text_signals(when: When) -> frozenset[TextSignal]:
+    """The signals of the text's vector that its conditions look at, however deep they stand."""
+    found: set[TextSignal] = set()
+    if when.topic is not None:
+        found.add("topic")
+    if when.complexity is not None:
+        found.add("complexity")
+    for part in (*(when.all or ()), *(when.any or ()), *((when.not_,) if when.not_ else ())):
+        found |= text_signals(part)
+    return frozenset(found)
 
 
 def may_hold_without_text(when: When) -> bool:
@@ -300,10 +315,15 @@ def may_hold_without_text(when: When) -> bool:
     negated = when.not_
     return (
         when.topic is None
+        and when.complexity is None
         and all(map(may_hold_without_text, when.all or ()))
         and (when.any is None or any(map(may_hold_without_text, when.any)))
-        and (negated is None or negated != When(topic=negated.topic) or not asks_for_text(negated))
+        and (negated is None or not text_signals(negated) or _says_more_than_the_text(negated))
     )
+
+
+def _says_more_than_the_text(when: When) -> bool:
+    return when != When(topic=when.topic, complexity=when.complexity)
 
 
 def _header(name: str) -> Callable[[Facts], str | None]:

@@ -8,11 +8,12 @@ from typing import Literal, get_args
 from proxy.config import Block
 from proxy.routing.edits import Edits
 
-Reason = Literal["rule", "topic", "split", "pinned", "default", "overload"]
+Reason = Literal["rule", "topic", "complexity", "split", "pinned", "default", "overload"]
 """
 Why this model: a route whose conditions held without the text being embedded (`rule`), a route that a topic
-decided (`topic`), a route's share among several models (`split`), the client named it (`pinned`), no route
-applied (`default`), no route applied and the text could not be looked at (`overload`).
+decided (`topic`) or the text's complexity alone (`complexity`), a route's share among several models (`split`),
+the client named it (`pinned`), no route applied (`default`), no route applied and the text could not be looked at
+(`overload`).
 """
 REASONS: tuple[Reason, ...] = get_args(Reason)
 

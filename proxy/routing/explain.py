@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from proxy.config import Config
-from proxy.routing.conditions import Signals
 from proxy.routing.decision import Decision
 from proxy.routing.facts import Facts
 from proxy.routing.router import Router
+from proxy.routing.signals import Signals
 
 
 def explain(
@@ -30,6 +30,7 @@ def explain(
         if found is None
         else {"name": found.best, "score": round(found.score, 4), "threshold": round(found.threshold, 4)},
         "topics": [] if found is None else [{"name": name, "score": round(score, 4)} for name, score in found.ranked],
+        "complexity": None if signals.complexity is None else round(signals.complexity, 4),
         "note": signals.missing,
         "block": None
         if decision.block is None

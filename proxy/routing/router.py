@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from proxy.config import Block, Config, Model, Split, When
 from proxy.errors import NobodyCanServe, UnknownModel
 from proxy.routing.capability import why_excluded
-from proxy.routing.conditions import All, Signals, asks_for_text, compile_when, may_hold_without_text
+from proxy.routing.conditions import All, compile_when, may_hold_without_text, text_signals
 from proxy.routing.decision import (
     DEFAULT_ROUTE,
     NO_MODEL,
@@ -22,6 +22,7 @@ from proxy.routing.decision import (
 )
 from proxy.routing.edits import Edits, edits_of
 from proxy.routing.facts import Facts
+from proxy.routing.signals import Signals
 from proxy.routing.split import share
 
 AUTO = "auto"
@@ -37,7 +38,7 @@ class _Rule:
     name: str
     when: All
     reasons: tuple[Reason, ...]
-    """What can be the reason for taking it."""
+    """What can be the reason for taking it: first where its text decides, last where it need not be looked at."""
     use: str | Split | None
     block: Block | None
     fallbacks: tuple[str, ...] | None
@@ -90,7 +91,7 @@ class Router:
 
     def _apply(self, rule: _Rule, facts: Facts) -> Decision:
         # A route that may look at the text need not have: then it would have held without.
-        reason: Reason = "topic" if "topic" in rule.reasons and not rule.when.holds(facts, _UNKNOWN) else "rule"
+        reason = rule.reasons[-1] if rule.when.holds(facts, _UNKNOWN) else rule.reasons[0]
         if rule.block is not None:
             return Decision(rule.name, NO_MODEL, reason, block=rule.block)
         if isinstance(rule.use, Split):
@@ -143,7 +144,7 @@ class Router:
                 chain = self._chain(rule.use, rule.fallbacks)
                 found |= {(rule.name, name, reason) for name in chain for reason in rule.reasons}
         found |= {(DEFAULT_ROUTE, name, "default") for name in self._chain(self._default, None)}
-        if any("topic" in rule.reasons for rule in self._rules):
+        if any(rule.reasons != ("rule",) for rule in self._rules):
             found |= {(DEFAULT_ROUTE, name, "overload") for name in self._chain(self._default, None)}
         return found
 
@@ -170,6 +171,8 @@ class Router:
 
 
 def _reasons(when: When) -> tuple[Reason, ...]:
-    if not asks_for_text(when):
+    signals = text_signals(when)
+    if not signals:
         return ("rule",)
-    return ("topic", "rule") if may_hold_without_text(when) else ("topic",)
+    of_text: Reason = "topic" if "topic" in signals else "complexity"
+    return (of_text, "rule") if may_hold_without_text(when) else (of_text,)

@@ -27,6 +27,7 @@ class Record:
     reason: str = ""
     topic: str = ""
     score: float | None = None
+    complexity: float | None = None
     status: int = 0
     """0 when the client left before there was one."""
     outcome: str = ""
@@ -54,8 +55,9 @@ class Record:
         found["status"] = self.status
         if self.is_stream:
             found["stream"] = True
-        if self.score is not None:
-            found["score"] = round(self.score, 3)
+        for name in ("score", "complexity"):
+            if (number := getattr(self, name)) is not None:
+                found[name] = round(number, 3)
         for name, seconds in (("decision_ms", self.decision_s), ("first_token_ms", self.first_token_s)):
             if seconds is not None:
                 found[name] = round(seconds * 1e3, 3)

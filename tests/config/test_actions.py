@@ -84,6 +84,11 @@ def problems(text: str) -> list[str]:
             id="turns",
         ),
         pytest.param(
+            "use: small\n    when: {complexity: {min: 0.9, max: 2}}",
+            ["11:40 routes[0].when.complexity.max: 2 is outside 0 to 1"],
+            id="complexity",
+        ),
+        pytest.param(
             "use: small\n    set: {model: x}\n    drop: [messages, a]\n    default: {a: 1}",
             [
                 "11:11 routes[0].set.model: 'model' cannot be edited: the target's name is always put there",
@@ -160,3 +165,11 @@ routes:
     assert one.default == {"temperature": 0.2, "stop": None}
     assert one.set == {"reasoning_effort": "high", "metadata": {"a": [1, True, "no"]}}
     assert two.block == Block(403, "No.")
+
+
+def test_references_that_contradict_each_other() -> None:
+    text = add("complexity:\n  simple: [what is this, ' ']\n  complex: [prove it, What  is this]\n")
+    assert problems(text) == [
+        "9:26 complexity.simple[1]: nothing but white space",
+        "10:23 complexity.complex[1]: stands under 'simple' too, on line 9",
+    ]

@@ -47,7 +47,7 @@ def test_what_an_explanation_has(house: House) -> None:
     body = {"model": "auto", "messages": [{"role": "user", "content": "a bug in my code"}]}
     told = house.http.post("/v1/route", json=body).json()
     assert set(told) == {
-        "id", "route", "model", "reason", "topic", "topics", "note", "block", "tokens", "candidates", "rules",
+        "id", "route", "model", "reason", "topic", "topics", "complexity", "note", "block", "tokens", "candidates", "rules",
         "timings_ms",
     }  # fmt: skip
     assert told["topic"]["name"] == "code"

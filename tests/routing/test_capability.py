@@ -8,9 +8,9 @@ import pytest
 
 from proxy.config import parse_config
 from proxy.errors import NobodyCanServe
-from proxy.routing.conditions import Signals
 from proxy.routing.decision import Decision
 from proxy.routing.router import Router
+from proxy.routing.signals import Signals
 from proxy.routing.split import share
 from tests.routing.requests import facts, user
 

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from proxy.config import Feature, Range, Regex, Text, TextMatch, When
-from proxy.routing.conditions import All, ModelIs, Signals, TopicIs, asks_for_text, compile_when
+from proxy.config import Feature, Level, Range, Regex, Text, TextMatch, When
+from proxy.routing.conditions import All, ModelIs, TopicIs, compile_when, may_hold_without_text, text_signals
+from proxy.routing.signals import Signals
 from proxy.routing.topics import TopicScores
 from tests.routing.requests import facts, user
 
@@ -234,7 +235,7 @@ def test_all_any_not(when: When, before: bool | None, after: bool) -> None:
     assert condition.holds(facts(), NOTHING) is before
     assert condition.holds(facts(), about(0.9, 0.1)) is after
     assert condition.why(facts(), about(0.9, 0.1))
-    assert asks_for_text(when) is ("topic=" in repr(when) and "'code'" in repr(when))
+    assert (text_signals(when) != frozenset()) is ("topic=" in repr(when) and "'code'" in repr(when))
 
 
 def test_why_any_and_not_fail() -> None:
@@ -244,3 +245,37 @@ def test_why_any_and_not_fail() -> None:
         == "none of: model 'm' does not match a; user is absent"
     )
     assert only(When(not_=When(model="m"))).why(asked, NOTHING) == "but: model 'm' matches m"
+
+
+@pytest.mark.parametrize(
+    ("limits", "found", "holds", "why"),
+    [
+        pytest.param(Level(min=0.7), 0.7, True, "complexity 0.70, within the bounds", id="least-is-inclusive"),
+        pytest.param(Level(min=0.7), 0.69, False, "complexity 0.69, below 0.7", id="below"),
+        pytest.param(Level(min=0.2, max=0.5), 0.6, False, "complexity 0.60, above 0.5", id="above"),
+    ],
+)
+def test_complexity(limits: Level, found: float, holds: bool, why: str) -> None:
+    condition = only(When(complexity=limits))
+    assert condition.holds(facts(), NOTHING) is None
+    assert condition.holds(facts(), Signals(complexity=found)) is holds
+    assert condition.why(facts(), Signals(complexity=found)) == why
+    assert condition.holds(facts(), Signals(missing="the embedder is late")) is False
+    assert condition.why(facts(), Signals(missing="the embedder is late")) == "the embedder is late"
+
+
+@pytest.mark.parametrize(
+    ("when", "signals", "may_hold"),
+    [
+        pytest.param(YES, set(), True, id="none"),
+        pytest.param(LATER, {"topic"}, False, id="topic"),
+        pytest.param(When(any=(LATER, NO)), {"topic"}, True, id="or-something-else"),
+        pytest.param(When(all=(YES, When(complexity=Level(min=0.5)))), {"complexity"}, False, id="and"),
+        pytest.param(When(not_=LATER), {"topic"}, False, id="not"),
+        pytest.param(When(not_=When(topic="a", model="b")), {"topic"}, True, id="not-both"),
+        pytest.param(When(topic="a", not_=When(complexity=Level(min=0.5))), {"topic", "complexity"}, False, id="both"),
+    ],
+)
+def test_which_routes_look_at_the_text(when: When, signals: set[str], may_hold: bool) -> None:
+    assert text_signals(when) == signals
+    assert may_hold_without_text(when) is may_hold

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from proxy.errors import UnknownModel
-from proxy.routing.conditions import Signals
 from proxy.routing.decision import Decision
 from proxy.routing.facts import Facts
 from proxy.routing.router import Router
+from proxy.routing.signals import Signals
 from proxy.routing.topics import TopicScores
 from tests.routing.requests import TOPICS, config, facts, user
 
