@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from proxy.embedding import MiniLM, Vectors
+from proxy.embedding import MiniLM, Vectors, last_layer
 from proxy.routing.complexity import Complexity
 from proxy.routing.complexity_references import (
     FITTED,
@@ -99,7 +99,8 @@ def along(complexity: Complexity) -> Scorer:
 
 def variants(references: References) -> dict[str, Scorer]:
     """What else was tried, by its name; none of them sees the texts that are scored."""
-    simple, complex_ = references.simple.astype(np.float64), references.complex.astype(np.float64)
+    both = references.complex.mean(axis=0) - references.simple.mean(axis=0)
+    simple, complex_ = (last_layer(rows.astype(np.float64)) for rows in (references.simple, references.complex))
     vectors = np.concatenate([simple, complex_])
     labels = np.repeat([0, 1], [len(simple), len(complex_)])
     weights = fit_probe(vectors, labels, 2).weights
@@ -107,13 +108,14 @@ def variants(references: References) -> dict[str, Scorer]:
     means = complex_.mean(axis=0) - simple.mean(axis=0)
 
     def nearest(texts: Vectors) -> Floats:
-        best = [np.sort(texts @ rows.T, axis=1)[:, -10:].mean(axis=1) for rows in (simple, complex_)]
+        best = [np.sort(last_layer(texts) @ rows.T, axis=1)[:, -10:].mean(axis=1) for rows in (simple, complex_)]
         return np.asarray(best[1] - best[0])
 
     return {
         "length left in": along(Complexity.fit(references.simple, references.complex)),
-        "difference of the means": lambda texts: np.asarray(texts @ means),
-        "logistic regression": lambda texts: np.asarray(texts @ logistic),
+        "difference of the means": lambda texts: np.asarray(last_layer(texts) @ means),
+        "difference of the means, third layer too": lambda texts: np.asarray(texts @ both),
+        "logistic regression": lambda texts: np.asarray(last_layer(texts) @ logistic),
         "ten nearest references": nearest,
     }
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from export import HERE, layer_inputs, serialise
+from export import HERE, layer_inputs, serialise, with_early_layer
 from graph import Encoder, Floats, encoder_graph
 from numpy.typing import NDArray
 from onnx import TensorProto
@@ -39,7 +39,8 @@ def main() -> None:
     source = published_folder()
     encoder, tokenizer = read_encoder(source), read_tokenizer(source)
     texts = read_texts(arguments.texts)
-    models = candidates(encoder, layer_inputs(encoder, tokenizer, read_texts(HERE / "calibration.txt")))
+    inputs = layer_inputs(encoder, tokenizer, read_texts(HERE / "calibration.txt"))
+    models = candidates(with_early_layer(encoder, inputs), inputs)
     sessions = {name: open_session(model) for name, model in models.items()}
     vectors = {name: embed(session, tokenizer, texts) for name, session in sessions.items()}
     times = {tokens: race(sessions, tokens, arguments.rounds) for tokens in LENGTHS}

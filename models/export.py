@@ -12,7 +12,7 @@ import hashlib
 import json
 import platform
 import shutil
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ import onnx
 import onnxruntime
 import quantise
 import tokenizers
-from graph import Encoder, Floats, encoder_graph, tap
+from graph import EARLY_LAYERS, EARLY_WEIGHT, Encoder, Floats, encoder_graph, tap
 from published import PACKAGE, published_folder, published_version, read_encoder, read_tokenizer
 from quantise import Inputs, Recipe, int8_encoder
 from running import embed, feed, open_session, read_texts, token_ids
@@ -48,6 +48,7 @@ def main() -> None:
     encoder, tokenizer = read_encoder(source), read_tokenizer(source)
     print("running the calibration texts in float32")
     inputs = layer_inputs(encoder, tokenizer, read_texts(HERE / "calibration.txt"))
+    encoder = with_early_layer(encoder, inputs)
     print("quantising")
     recipe = Recipe()
     model = serialise(encoder_graph(int8_encoder(encoder, inputs, recipe)))
@@ -82,6 +83,13 @@ def layer_inputs(encoder: Encoder, tokenizer: Tokenizer, texts: list[str]) -> li
     return inputs
 
 
+def with_early_layer(encoder: Encoder, inputs: list[Inputs]) -> Encoder:
+    """The network that also shows its third layer, centred on the calibration texts."""
+    means = [x.mean(axis=0) for x in inputs[EARLY_LAYERS]["attention"]]
+    centre: Floats = np.stack(means).mean(axis=0)
+    return replace(encoder, early_centre=centre)
+
+
 def serialise(model: onnx.ModelProto) -> bytes:
     data: bytes = model.SerializeToString(deterministic=True)
     return data
@@ -114,6 +122,7 @@ def provenance(source: Path, folder: Path, recipe: Recipe, cosine: Floats) -> di
             **asdict(recipe),
             "levels": quantise.LEVELS,
             "damping": quantise.DAMPING,
+            "early": {"layers": EARLY_LAYERS, "weight": EARLY_WEIGHT},
             "calibration_sha256": sha256(HERE / "calibration.txt"),
         },
         "cosine_to_float32": {

@@ -20,6 +20,9 @@ Floats = NDArray[np.float32]
 INPUTS = ("input_ids", "attention_mask")
 HEADS = 12
 EPSILON = 1e-12  # of every LayerNorm; layer_norm_eps in the published config.json
+EARLY_LAYERS = 3  # of the six; what a text's words are still shows after these
+# Against 1 for the last layer. Measured on few-shot intent data with .4, .6, .8 and 1: see README.md.
+EARLY_WEIGHT = 0.6
 MICROSOFT = "com.microsoft"  # ONNX Runtime's own operators; part of the plain CPU package
 
 
@@ -77,6 +80,11 @@ class Encoder:
     positions: Floats  # the vector of token type 0 is added in: there is no other type here
     norm: Norm
     layers: tuple[Layer, ...]
+    early_centre: Floats | None = None
+    """
+    (channels,): the mean over texts of what comes out of the third layer, averaged over a text's tokens. None: the
+    graph gives the last layer alone, as published.
+    """
 
 
 class _Nodes:
@@ -127,10 +135,16 @@ def encoder_graph(encoder: Encoder, *, taps: tuple[str, ...] = (), stock: bool =
         bent = g.add("Gelu", f"{name}.gelu", raised, domain=MICROSOFT)
         lowered = _multiply(g, f"{name}.down", bent, layer.down)
         x = _add_and_norm(g, f"layer{i + 1}", lowered, middle, layer.down_norm, stock)
-    _pool(g, x)
+    last = _pooled(g, "last", x)
+    if encoder.early_centre is None:
+        g.add("Identity", "embedding", last)
+        width = encoder.positions.shape[1]
+    else:
+        _both(g, last, _pooled(g, "early", f"layer{EARLY_LAYERS}", encoder.early_centre))
+        width = 2 * encoder.positions.shape[1]
 
     ids = [helper.make_tensor_value_info(n, TensorProto.INT64, ["batch", "tokens"]) for n in INPUTS]
-    out = [helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["batch", encoder.positions.shape[1]])]
+    out = [helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["batch", width])]
     out += [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in taps]
     return helper.make_model(
         helper.make_graph(g.nodes, "all-MiniLM-L6-v2", ids, out, g.constants),
@@ -215,9 +229,28 @@ def _level(g: _Nodes, name: str, x: str, matrix: Int8Matrix) -> str:
     return g.add("Mul", f"{name}.levelled", x, factor)
 
 
-def _pool(g: _Nodes, x: str) -> None:
-    """Sum over the mask at length 1. Dividing the sum by its count first would change nothing."""
-    g.add("Cast", "mask.float", "attention_mask", to=TensorProto.FLOAT)
-    axis = g.constant("pool.axis", np.array([1]))
-    g.add("MatMul", "pool.sum", g.add("Unsqueeze", "mask.row", "mask.float", axis), x)
-    g.add("LpNormalization", "embedding", g.add("Squeeze", "pool.flat", "pool.sum", axis), axis=-1, p=2)
+def _pooled(g: _Nodes, name: str, x: str, centre: Floats | None = None) -> str:
+    """
+    The mean over the tokens that the mask shows, less `centre`, at length 1: (batch, channels).
+
+    Without a centre the sum does: dividing it by its count first would change nothing.
+    """
+    if name == "last":
+        g.add("Cast", "mask.float", "attention_mask", to=TensorProto.FLOAT)
+        g.constant("pool.axis", np.array([1]))
+        g.add("Unsqueeze", "mask.row", "mask.float", "pool.axis")
+    g.add("MatMul", f"{name}.sum", "mask.row", x)
+    flat = g.add("Squeeze", f"{name}.flat", f"{name}.sum", "pool.axis")
+    if centre is not None:
+        count = g.add("ReduceSum", f"{name}.count", "mask.float", "pool.axis", keepdims=1)
+        mean = g.add("Div", f"{name}.mean", flat, count)
+        flat = g.add("Sub", f"{name}.centred", mean, g.constant(f"{name}.centre", centre))
+    return g.add("LpNormalization", f"{name}.unit", flat, axis=-1, p=2)
+
+
+def _both(g: _Nodes, last: str, early: str) -> None:
+    """One vector of length 1: the last layer's and, lighter, the early one's behind it."""
+    length = (1 + EARLY_WEIGHT**2) ** 0.5
+    for part, weight in ((last, 1.0), (early, EARLY_WEIGHT)):
+        g.add("Mul", f"{part}.weighed", part, g.constant(f"{part}.weight", np.array([weight / length], np.float32)))
+    g.add("Concat", "embedding", f"{last}.weighed", f"{early}.weighed", axis=-1)

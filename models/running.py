@@ -35,7 +35,7 @@ def token_ids(tokenizer: Tokenizer, text: str) -> list[int]:
 
 
 def embed(session: Any, tokenizer: Tokenizer, texts: list[str]) -> Floats:
-    """(texts, 384), every row of length 1."""
+    """(texts, 768), every row of length 1."""
     return np.concatenate([session.run(["embedding"], feed(token_ids(tokenizer, text)))[0] for text in texts])
 
 

@@ -145,7 +145,7 @@ class Embedding(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     deadline: Duration = Duration(0.25)
     """How long a request waits for its vector before it is decided without."""
     cache: Annotated[int, msgspec.Meta(ge=0, le=10_000_000)] = 10_000
-    """Texts whose vectors are kept, the least recently used leaving first; 1.5 KiB each and the text."""
+    """Texts whose vectors are kept, the least recently used leaving first; 3 KiB each and the text."""
 
 
 class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -4,19 +4,45 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-DIMENSIONS = 384
+_LAST_LAYER = 384
+DIMENSIONS = 2 * _LAST_LAYER
+"""
+384 from the last layer, which are sentence-transformers' embedding, and behind them, at a lesser weight, 384 from the
+third, which shows more of how a text is worded: models/README.md has what that gains.
+"""
 
 Vector = NDArray[np.float32]
-"""(384,), of length 1."""
+"""(768,), of length 1."""
 
 Vectors = NDArray[np.float32]
-"""(texts, 384), every row of length 1, so a dot product is a cosine."""
+"""(texts, 768), every row of length 1, so a dot product is a cosine."""
+
+
+_Float = TypeVar("_Float", bound=np.floating[Any])
+
+
+def last_layer(vectors: NDArray[_Float]) -> NDArray[_Float]:
+    """
+    The embedding that the network was trained to give, without what its third layer adds.
+
+    Args:
+        vectors: (..., 768).
+
+    Returns:
+        (..., 384), of length 1 along the last axis.
+    """
+    own = vectors[..., :_LAST_LAYER]
+    lengths = np.maximum(np.linalg.norm(own, axis=-1, keepdims=True), 1e-9)
+    result: NDArray[_Float] = own / lengths
+    return result
+
 
 # More characters than a token of English, German or code has on average, so that a piece of this many
 # characters per token nearly always holds enough tokens; text beyond it is never tokenised.
@@ -89,6 +115,6 @@ class MiniLM:
         return self.run(self.token_ids(text))
 
     def embed_all(self, texts: Iterable[str]) -> Vectors:
-        """The vectors of several texts, each in a run of its own; (0, 384) for none."""
+        """The vectors of several texts, each in a run of its own; (0, 768) for none."""
         rows = [self.embed(text) for text in texts]
         return np.stack(rows) if rows else np.empty((0, DIMENSIONS), dtype=np.float32)

@@ -43,7 +43,7 @@ class Vectorised:
         return found
 
     def embed_all(self, texts: Iterable[str]) -> Vectors:
-        """The vectors of several texts; (0, 384) for none."""
+        """The vectors of several texts; (0, 768) for none."""
         rows = [self.embed(text) for text in texts]
         return np.stack(rows) if rows else np.empty((0, DIMENSIONS), dtype=np.float32)
 

@@ -2,11 +2,12 @@
 How hard a request is, 0 to 1, from its embedding alone.
 
 A direction between the embeddings of simple and of complex reference texts; a text's place along it is its
-complexity. What it measures is how demanding a request reads: how much knowledge, how many steps, how many
-conditions its wording asks for, as a person would judge it at a glance. It does not measure whether a certain model
-fails: expert work that models do well scores high. Hard questions in few plain words score low ("Prove that every
-bounded entire function is constant" gets 0.5), and so may edits of long texts. The embedding model knows English:
-in other languages scores crowd around 0.5, and a question about cooking in German can get 0.7.
+complexity. Of a vector only the last layer is looked at: with the third beside it, exam questions fall below length.
+What it measures is how demanding a request reads: how much knowledge, how many steps, how many conditions its wording
+asks for, as a person would judge it at a glance. It does not measure whether a certain model fails: expert work that
+models do well scores high. Hard questions in few plain words score low ("Prove that every bounded entire function is
+constant" gets 0.5), and so may edits of long texts. The embedding model knows English: in other languages scores
+crowd around 0.5, and a question about cooking in German can get 0.7.
 
 Measured by `python -m bench.complexity` on sets that nothing was fitted on, as the area under the ROC curve of complex
 against simple (0.5 is chance); in brackets the text's length alone. Chat requests labelled by a judge model: .79 (.56).
@@ -25,7 +26,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from proxy.embedding import Vector, Vectors
+from proxy.embedding import Vector, Vectors, last_layer
 
 Floats = NDArray[np.float64]
 
@@ -50,7 +51,8 @@ class Complexity:
     def __init__(self, direction: Floats, offset: float) -> None:
         """
         Args:
-            direction: (dimensions,), in log-odds: its product with a vector, plus `offset`, has the score as logistic.
+            direction: (384,), in log-odds: its product with a vector's last layer, plus `offset`, has the score as
+                logistic.
             offset: in log-odds.
         """
         self.direction = direction.astype(np.float32)
@@ -69,8 +71,8 @@ class Complexity:
         at by a direction that was fitted without it.
 
         Args:
-            simple: (texts, dimensions), rows of length 1; at least one. Their number may differ from `complex`'s.
-            complex: (texts, dimensions), likewise.
+            simple: (texts, 768), rows of length 1; at least one. Their number may differ from `complex`'s.
+            complex: (texts, 768), likewise.
             lengths: of each text, in characters, `simple`'s first. With them, part of what length explains of
                 the difference is left out of the direction, the more the more references there are to tell it from.
 
@@ -79,7 +81,7 @@ class Complexity:
         """
         if not len(simple) or not len(complex):
             raise ValueError("complexity needs at least one simple and one complex text")
-        vectors = np.concatenate([simple, complex]).astype(np.float64)
+        vectors = last_layer(np.concatenate([simple, complex]).astype(np.float64))
         is_complex = np.arange(len(vectors)) >= len(simple)
         log_lengths = np.zeros(len(vectors)) if lengths is None else np.log(np.maximum(lengths, _LEAST_LENGTH))
         axis = _axis(vectors, is_complex, log_lengths)
@@ -90,7 +92,7 @@ class Complexity:
 
     def score(self, vector: Vector) -> float:
         """One text's complexity, 0 to 1."""
-        log_odds = float(self.direction @ vector) + self.offset
+        log_odds = float(self.direction @ last_layer(vector)) + self.offset
         return 1.0 / (1.0 + math.exp(min(max(-log_odds, -50.0), 50.0)))
 
 

@@ -64,9 +64,9 @@ def find(examples: Mapping[str, Vectors], names: Vectors) -> Findings:
     Look at every example with a probe fitted without it.
 
     Args:
-        examples: by topic, (examples, 384); at least one each. A topic's only example is looked at as well: its
+        examples: by topic, (examples, 768); at least one each. A topic's only example is looked at as well: its
             name then stands alone for the topic.
-        names: (topics, 384), the vectors of `spoken(name)` in the same order.
+        names: (topics, 768), the vectors of `spoken(name)` in the same order.
     """
     topics = tuple(examples)
     vectors, labels = with_names(examples, names)

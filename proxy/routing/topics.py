@@ -92,8 +92,8 @@ class Topics:
         Fit the topics.
 
         Args:
-            examples: by topic, (examples, 384); at least one topic, and at least one example each.
-            names: (topics, 384), the vectors of `spoken(name)` in the same order.
+            examples: by topic, (examples, 768); at least one topic, and at least one example each.
+            names: (topics, 768), the vectors of `spoken(name)` in the same order.
             thresholds: by topic, where the file gives one.
         """
         vectors, labels = with_names(examples, names)

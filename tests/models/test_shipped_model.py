@@ -80,7 +80,7 @@ def test_inputs_and_outputs(session: Any) -> None:
         ("attention_mask", "tensor(int64)", ["batch", "tokens"]),
     ]
     assert [(o.name, o.type, o.shape) for o in session.get_outputs()] == [
-        ("embedding", "tensor(float)", ["batch", 384])
+        ("embedding", "tensor(float)", ["batch", 768])
     ]
 
 
@@ -102,7 +102,7 @@ def test_vectors_are_of_length_one(session: Any, tokenizer: Tokenizer, texts: li
 def test_vectors_are_those_of_the_published_network(session: Any, tokenizer: Tokenizer, texts: list[str]) -> None:
     """As near to float32 as provenance.json says."""
     exact = np.load(Path(__file__).with_name("reference.npy")).astype(np.float32)
-    assert exact.shape == (len(texts), 384)
+    assert exact.shape == (len(texts), 768)
     cosine = np.sum(exact * embed(session, tokenizer, texts), axis=1)
     assert cosine.mean() >= PROVENANCE["cosine_to_float32"]["mean"] - HAIR
     assert cosine.min() >= PROVENANCE["cosine_to_float32"]["least"] - 4 * HAIR

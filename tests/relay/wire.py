@@ -15,7 +15,7 @@ import numpy as np
 
 from proxy.app import ModelLoader, build_app
 from proxy.config import Config, parse_config
-from proxy.embedding import MiniLM, Vector
+from proxy.embedding import DIMENSIONS, MiniLM, Vector
 from proxy.simulator import Simulator, build_simulator
 from tests.serving import serving
 
@@ -133,9 +133,9 @@ class WordModel(MiniLM):
         """There is nothing to load."""
 
     def embed(self, text: str) -> Vector:
-        vector = np.full(384, 0.01, dtype=np.float32)
+        vector = np.full(DIMENSIONS, 0.01, dtype=np.float32)
         for word in text.lower().split():
-            vector[zlib.crc32(word.encode()) % 384] += 1
+            vector[zlib.crc32(word.encode()) % DIMENSIONS] += 1
         return (vector / np.linalg.norm(vector)).astype(np.float32)
 
 
