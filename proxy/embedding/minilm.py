@@ -11,6 +11,8 @@ import onnxruntime
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
+from proxy.embedding.courtesy import without_courtesy
+
 _LAST_LAYER = 384
 DIMENSIONS = 2 * _LAST_LAYER
 """
@@ -95,8 +97,9 @@ class MiniLM:
         self._max_tokens = max_tokens
 
     def token_ids(self, text: str) -> list[int]:
-        """The ids that are embedded, special tokens included; at most `max_tokens`."""
-        ids: list[int] = self._tokenizer.encode(head_and_tail(text, self._max_tokens)).ids
+        """The ids that are embedded, special tokens included; at most `max_tokens`. Courtesies are left out."""
+        shown = without_courtesy(head_and_tail(text, self._max_tokens))
+        ids: list[int] = self._tokenizer.encode(shown).ids
         surplus = len(ids) - self._max_tokens
         if surplus > 0:
             middle = (self._max_tokens + 1) // 2

@@ -86,14 +86,14 @@ def test_references_that_do_not_differ_say_nothing() -> None:
 def test_what_only_length_tells_apart_weighs_less_when_lengths_are_given() -> None:
     """The first axis is length; the second is what makes a text complex."""
     draw = np.random.default_rng(0)
-    kinds = np.repeat([-1.0, 1.0], 200)
-    log_lengths = 5 + kinds + draw.normal(size=400)
-    points = draw.normal(size=(400, 16)) * 0.3
+    kinds = np.repeat([-1.0, 1.0], 600)  # the more there are, the more of it is left out
+    log_lengths = 5 + kinds + draw.normal(size=1200)
+    points = draw.normal(size=(1200, 16)) * 0.3
     points[:, 0] += log_lengths - 5
     points[:, 1] += kinds
     rows, lengths = unit(points), [int(length) for length in np.exp(log_lengths) + 40]
-    blind = Complexity.fit(rows[:200], rows[200:])
-    told = Complexity.fit(rows[:200], rows[200:], lengths)
+    blind = Complexity.fit(rows[:600], rows[600:])
+    told = Complexity.fit(rows[:600], rows[600:], lengths)
     assert abs(told.direction[0] / told.direction[1]) < 0.8 * abs(blind.direction[0] / blind.direction[1])
 
 
