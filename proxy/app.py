@@ -18,6 +18,7 @@ from proxy.config import Config
 from proxy.embedding import Embedder, MiniLM
 from proxy.embedding.pool import FAIL_OPEN_CAUSES
 from proxy.endpoints.chat import ChatCompletions
+from proxy.endpoints.conversations import Conversations
 from proxy.endpoints.current import Active, Current
 from proxy.endpoints.models import GetModel, ListModels
 from proxy.endpoints.operating import Health, PrometheusMetrics
@@ -69,6 +70,7 @@ def build_app(
         model = load_model(config)
         prepared = prepare(config, model.embed)
         recorder = Recorder(Metrics())
+        conversations = Conversations()  # outlives every configuration: their upstreams stay warm
         embedder = Embedder(
             model.embed,
             threads=config.embedding.threads,
@@ -84,7 +86,17 @@ def build_app(
             async with AsyncExitStack() as stack:
                 upstreams = await stack.enter_async_context(open_upstreams(ready.config, make_transport))
                 _seed(recorder.metrics, ready, upstreams)
-                running = _running(ready, embedder, upstreams, recorder)
+                running = Running(
+                    config=ready.config,
+                    router=ready.router,
+                    topics=ready.topics,
+                    complexity=ready.complexity,
+                    embedder=embedder,
+                    upstreams=upstreams,
+                    recorder=recorder,
+                    conversations=conversations,
+                    sha256=ready.sha256,
+                )
                 return Active(running, stack.pop_all().aclose)
 
         async def swap(ready: Prepared) -> None:
@@ -139,12 +151,6 @@ def build_app(
             active.leave()
 
     return app
-
-
-def _running(ready: Prepared, embedder: Embedder, upstreams: Upstreams, recorder: Recorder) -> Running:
-    return Running(
-        ready.config, ready.router, ready.topics, ready.complexity, embedder, upstreams, recorder, ready.sha256
-    )
 
 
 def _seed(metrics: Metrics, ready: Prepared, upstreams: Upstreams) -> None:

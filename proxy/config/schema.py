@@ -20,6 +20,7 @@ __all__ = [
     "Block",
     "Capability",
     "Config",
+    "Conversation",
     "Embedding",
     "Feature",
     "Level",
@@ -133,6 +134,18 @@ class Text(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Tags whose content is left out: what a coding tool puts between `<system-reminder>` and `</system-reminder>` into
     a user's message is not what the user asks.
     """
+
+
+class Conversation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """When a conversation may go on with another model."""
+
+    switch: Literal["never", "upgrade", "always"] = "upgrade"
+    """
+    `upgrade`: only to a stronger one, which is a dearer one, or a later one in `models` if any has no price. In the
+    middle of tool calls none of these switches.
+    """
+    keep: Duration = Duration(1800.0)
+    """How long a silent conversation is remembered."""
 
 
 class Embedding(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -282,6 +295,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rewrite: tuple[str, ...] = ("*",)
     """Globs over requested names that are routed; any other name must be a model above. `auto` always is."""
     text: Text = Text()
+    conversation: Conversation = Conversation()
     embedding: Embedding = Embedding()
     server: Server = Server()
     topics: dict[Name, Topic] = {}

@@ -1,4 +1,4 @@
-"""GET /healthz, /readyz and /metrics: for whoever runs this."""
+"""GET /healthz and /metrics: for whoever runs this."""
 
 from __future__ import annotations
 
@@ -15,19 +15,6 @@ class Health:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
         """Always 200."""
         await send_json(send, {"status": "ok"})
-
-
-class Ready:
-    """
-    Models and configuration are loaded, so requests may come.
-
-    The server opens its port only after that, so whoever gets an answer gets this one.
-    """
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
-        """200 once the app's lifespan has begun."""
-        held = running(scope)
-        await send_json(send, {"status": "ready", "models": len(held.config.models), "routes": len(held.config.routes)})
 
 
 class PrometheusMetrics:

@@ -38,7 +38,7 @@ class ExplainRoute:
         facts = read_chat(body, header_map(scope["headers"]))
         decision_id = new_id()
         record = Record(id=decision_id, request_id=decision_id, path=scope["path"])
-        decision, signals = await held.decide(facts, record)
+        decision, signals = await held.decide(facts, record, remember=False)
         if not signals.is_final and signals_wanted == "all":
             signals = await held.signals(facts, record)
         began = perf_counter()

@@ -12,8 +12,11 @@ from starlette.types import Scope
 from proxy.config import Config
 from proxy.embedding import Embedder, EmbeddingFailed
 from proxy.embedding.minilm import head_and_tail
+from proxy.endpoints.conversations import Conversations
+from proxy.errors import NobodyCanServe
 from proxy.relay.upstreams import Upstreams
 from proxy.routing.complexity import Complexity
+from proxy.routing.conversation import Held
 from proxy.routing.decision import Decision
 from proxy.routing.facts import Facts
 from proxy.routing.router import Router
@@ -38,32 +41,78 @@ class Running:
     embedder: Embedder
     upstreams: Upstreams
     recorder: Recorder
+    conversations: Conversations
     sha256: str
     """Of the file's meaning; see `fingerprint`."""
 
-    async def decide(self, facts: Facts, record: Record) -> tuple[Decision, Signals]:
+    async def decide(self, facts: Facts, record: Record, *, remember: bool = True) -> tuple[Decision, Signals]:
         """
         The decision for a request, and the signals that led to it.
 
         Embeds the text only if a rule asks for it. An embedder that is late, full or broken leaves the decision
         to the rules that need no text, and never fails a request.
 
+        Args:
+            facts: of the request.
+            record: gets what was decided, and how long that took.
+            remember: whether the conversation's next turn is to know of it.
+
         Raises:
             UnknownModel: the client asked for a model that is not served here.
+            NobodyCanServe: no model that the route allows can serve the request.
         """
         began = perf_counter()
         signals = Signals()
-        decision = self.router.decide(facts, signals)
+        decision, kept = self._decide(facts, signals)
         decided_s = perf_counter() - began
         if decision is None:
             signals = await self.signals(facts, record)
             began = perf_counter()
-            decision = self.router.decide(facts, signals)
+            decision, kept = self._decide(facts, signals)
             decided_s += perf_counter() - began
             assert decision is not None, "final signals always lead to a decision"
-        record.stages_s["decide"] = decided_s
+        began = perf_counter()
+        if kept is not None and self._goes_on(kept, decision, signals):
+            decision = kept
+        if remember and not decision.is_firm:
+            self.conversations.keep(facts, Held(decision.route, decision.model))
+        record.stages_s["decide"] = decided_s + perf_counter() - began
         record.route, record.model, record.reason = decision.route, decision.model, decision.reason
         return decision, signals
+
+    def _decide(self, facts: Facts, signals: Signals) -> tuple[Decision | None, Decision | None]:
+        """
+        What the rules say, None if they need the text; and, where it may have a say, the decision to go on where the
+        conversation is.
+        """
+        try:
+            decision = self.router.decide(facts, signals)
+        except NobodyCanServe:
+            kept = self._kept(facts)
+            if kept is None:
+                raise
+            return kept, None
+        if decision is not None and decision.is_firm:
+            return decision, None
+        kept = self._kept(facts)
+        if kept is not None and (self.config.conversation.switch == "never" or facts.is_in_tool_loop):
+            return kept, None
+        return decision, kept
+
+    def _kept(self, facts: Facts) -> Decision | None:
+        """The decision to go on where the conversation is, if it is anywhere and can."""
+        held = self.conversations.find(facts, self.config.conversation.keep)
+        return None if held is None else self.router.resume(held, facts)
+
+    def _goes_on(self, kept: Decision, decision: Decision, signals: Signals) -> bool:
+        """Whether the conversation goes on with its own model rather than with what this turn would get by itself."""
+        if kept.model == decision.model:
+            return False
+        if signals.is_overload:  # nothing is known of this turn, and something of those before
+            return True
+        return self.config.conversation.switch == "upgrade" and not self.router.is_stronger(
+            decision.model, than=kept.model
+        )
 
     async def signals(self, facts: Facts, record: Record) -> Signals:
         """What the text says; final, even where that is that there is none."""

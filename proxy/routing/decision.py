@@ -8,12 +8,12 @@ from typing import Literal, get_args
 from proxy.config import Block
 from proxy.routing.edits import Edits
 
-Reason = Literal["rule", "topic", "complexity", "split", "pinned", "default", "overload"]
+Reason = Literal["rule", "topic", "complexity", "split", "conversation", "pinned", "default", "overload"]
 """
 Why this model: a route whose conditions held without the text being embedded (`rule`), a route that a topic
 decided (`topic`) or the text's complexity alone (`complexity`), a route's share among several models (`split`),
-the client named it (`pinned`), no route applied (`default`), no route applied and the text could not be looked at
-(`overload`).
+the conversation is on this model and keeps it (`conversation`), the client named it (`pinned`), no route applied
+(`default`), no route applied and the text could not be looked at (`overload`).
 """
 REASONS: tuple[Reason, ...] = get_args(Reason)
 
@@ -46,6 +46,8 @@ class Decision:
     """What is changed in the body, in this order."""
     excluded: tuple[Exclusion, ...] = ()
     """The models before this one that cannot serve the request."""
+    is_firm: bool = False
+    """Whether it stands whatever model the conversation is on."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ _PARTS: dict[str, Feature] = {
     "file": "files",
     "input_file": "files",
 }
+_TOOL_ROLES = ("tool", "function")
 # What the tokens of one image cost is the provider's secret; this is a middle of the published tables.
 _TOKENS_PER_IMAGE = 800
 _TOKENS_PER_MESSAGE = 4
@@ -149,6 +150,19 @@ class Facts:
         """The body's `user`."""
         value = _value(self._head.user)
         return value if isinstance(value, str) else None
+
+    @property
+    def is_in_tool_loop(self) -> bool:
+        """Whether the model asked for a tool and now gets what it gave."""
+        messages = self._messages
+        return bool(messages) and messages[-1].role in _TOOL_ROLES
+
+    @property
+    def starts_conversation(self) -> bool:
+        """Whether nobody has answered yet; never of a conversation that the client names by header."""
+        if self.headers.get(CONVERSATION_HEADER):
+            return False
+        return not any(message.role == "assistant" or message.role in _TOOL_ROLES for message in self._messages)
 
     @cached_property
     def conversation(self) -> str:

@@ -11,6 +11,7 @@ from proxy.config import Block, Config, Model, Split, When
 from proxy.errors import NobodyCanServe, UnknownModel
 from proxy.routing.capability import why_excluded
 from proxy.routing.conditions import All, compile_when, may_hold_without_text, text_signals
+from proxy.routing.conversation import Held, is_firm, ranks
 from proxy.routing.decision import (
     DEFAULT_ROUTE,
     NO_MODEL,
@@ -43,6 +44,8 @@ class _Rule:
     block: Block | None
     fallbacks: tuple[str, ...] | None
     edits: tuple[Edits, ...]
+    is_firm: bool
+    """Whether it stands against a conversation's model where its text need not be looked at."""
 
 
 class Router:
@@ -62,9 +65,13 @@ class Router:
                 route.block,
                 route.fallbacks,
                 edits_of(route),
+                is_firm(route.when),
             )
             for route in config.routes
         )
+        self._route_edits = {rule.name: rule.edits for rule in self._rules if rule.block is None}
+        self._route_edits[DEFAULT_ROUTE] = ()
+        self._ranks = ranks(config)
 
     def decide(self, facts: Facts, signals: Signals) -> Decision | None:
         """
@@ -79,7 +86,7 @@ class Router:
             NobodyCanServe: neither the model of the route nor any of its fallbacks can serve the request.
         """
         if (pinned := self._pinned(facts)) is not None:
-            return Decision(PINNED_ROUTE, pinned, "pinned", edits=self._model_edits[pinned])
+            return Decision(PINNED_ROUTE, pinned, "pinned", edits=self._model_edits[pinned], is_firm=True)
         for rule in self._rules:
             held = rule.when.holds(facts, signals)
             if held is None:
@@ -89,27 +96,41 @@ class Router:
         reason: Reason = "overload" if signals.is_overload else "default"
         return self._first_able(DEFAULT_ROUTE, self._default, None, reason, (), facts)
 
+    def resume(self, held: Held, facts: Facts) -> Decision | None:
+        """The decision to go on where a conversation is; None if that is gone from the file or cannot serve this."""
+        edits, model = self._route_edits.get(held.route), self._models.get(held.model)
+        if edits is None or model is None or why_excluded(model, facts) is not None:
+            return None
+        return Decision(held.route, held.model, "conversation", edits=edits + self._model_edits[held.model])
+
+    def is_stronger(self, model: str, than: str) -> bool:
+        """Whether to go from one model to the other is an upgrade."""
+        return self._ranks[model] > self._ranks[than]
+
     def _apply(self, rule: _Rule, facts: Facts) -> Decision:
         # A route that may look at the text need not have: then it would have held without.
-        reason = rule.reasons[-1] if rule.when.holds(facts, _UNKNOWN) else rule.reasons[0]
+        needs_no_text = rule.when.holds(facts, _UNKNOWN) is True
+        reason = rule.reasons[-1] if needs_no_text else rule.reasons[0]
         if rule.block is not None:
-            return Decision(rule.name, NO_MODEL, reason, block=rule.block)
+            return Decision(rule.name, NO_MODEL, reason, block=rule.block, is_firm=True)
+        firm = rule.is_firm and needs_no_text
         if isinstance(rule.use, Split):
             model = share(rule.use.split, f"{rule.name}\0{facts.conversation}")
-            return self._first_able(rule.name, model, rule.fallbacks, "split", rule.edits, facts)
+            return self._first_able(rule.name, model, rule.fallbacks, "split", rule.edits, facts, firm)
         assert rule.use is not None, "a valid config has either a model or a block"
-        return self._first_able(rule.name, rule.use, rule.fallbacks, reason, rule.edits, facts)
+        return self._first_able(rule.name, rule.use, rule.fallbacks, reason, rule.edits, facts, firm)
 
     def _first_able(
         self, route: str, model: str, fallbacks: Iterable[str] | None, reason: Reason, edits: tuple[Edits, ...],
-        facts: Facts,
+        facts: Facts, firm: bool = False,
     ) -> Decision:  # fmt: skip
         """The model, or the first of its fallbacks that can serve the request."""
         excluded: list[Exclusion] = []
         for name in (model, *(self._models[model].fallbacks if fallbacks is None else fallbacks)):
             why = why_excluded(self._models[name], facts)
             if why is None:
-                return Decision(route, name, reason, edits=edits + self._model_edits[name], excluded=tuple(excluded))
+                edits += self._model_edits[name]
+                return Decision(route, name, reason, edits=edits, excluded=tuple(excluded), is_firm=firm)
             excluded.append(Exclusion(name, why))
         each = "; ".join(f"{exclusion.model}: {exclusion.why}" for exclusion in excluded)
         raise NobodyCanServe(f"No model of route {route!r} can serve this request. {each}.")
@@ -144,6 +165,9 @@ class Router:
                 chain = self._chain(rule.use, rule.fallbacks)
                 found |= {(rule.name, name, reason) for name in chain for reason in rule.reasons}
         found |= {(DEFAULT_ROUTE, name, "default") for name in self._chain(self._default, None)}
+        never_kept = {rule.name for rule in self._rules if rule.is_firm and rule.reasons == ("rule",)}
+        kept = self._route_edits.keys() - never_kept
+        found |= {(route, model, "conversation") for route, model, _ in found if route in kept}
         if any(rule.reasons != ("rule",) for rule in self._rules):
             found |= {(DEFAULT_ROUTE, name, "overload") for name in self._chain(self._default, None)}
         return found

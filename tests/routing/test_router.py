@@ -39,24 +39,30 @@ LONG = user("x" * 800)
         pytest.param(facts(), NONE_YET, None, id="a-topic-that-matters"),
         pytest.param(facts(headers={"x-p": "high"}), NONE_YET, None, id="a-topic-before-the-rule-matters"),
         pytest.param(facts(), CODE, Decision("code", "large", "topic"), id="topic"),
-        pytest.param(facts(headers={"x-p": "high"}), LAW, Decision("urgent", "large", "rule"), id="later-rule"),
-        pytest.param(facts(headers={"x-p": "high"}), FULL, Decision("urgent", "large", "rule"), id="overload-rule"),
+        pytest.param(
+            facts(headers={"x-p": "high"}), LAW, Decision("urgent", "large", "rule", is_firm=True), id="later-rule"
+        ),
+        pytest.param(
+            facts(headers={"x-p": "high"}), FULL, Decision("urgent", "large", "rule", is_firm=True), id="overload-rule"
+        ),
         pytest.param(facts(), LAW, Decision("default", "small", "default"), id="every-condition-must-hold"),
         pytest.param(facts(model="gpt-4o"), LAW, Decision("both", "gpt-own", "topic"), id="all-conditions-hold"),
         pytest.param(facts(), NEITHER, Decision("default", "small", "default"), id="below-threshold"),
         pytest.param(facts(), NO_TEXT, Decision("default", "small", "default"), id="no-text"),
         pytest.param(facts(), FULL, Decision("default", "small", "overload"), id="overload"),
-        pytest.param(facts(model="large"), NONE_YET, Decision("pinned", "large", "pinned"), id="pinned-by-name"),
+        pytest.param(
+            facts(model="large"), NONE_YET, Decision("pinned", "large", "pinned", is_firm=True), id="pinned-by-name"
+        ),
         pytest.param(
             facts(LONG, headers={"x-pointsman-model": "gpt-own"}),
             NONE_YET,
-            Decision("pinned", "gpt-own", "pinned"),
+            Decision("pinned", "gpt-own", "pinned", is_firm=True),
             id="pinned-by-header",
         ),
         pytest.param(
             facts(model="nobody", headers={"x-pointsman-model": "large"}),
             NONE_YET,
-            Decision("pinned", "large", "pinned"),
+            Decision("pinned", "large", "pinned", is_firm=True),
             id="header-before-name",
         ),
     ],
@@ -119,5 +125,9 @@ def test_decisions_are_all_that_can_come_out() -> None:
         ("pinned", "gpt-own", "pinned"),
         ("default", "small", "default"),
         ("default", "small", "overload"),
+        ("long", "large", "conversation"),
+        ("code", "large", "conversation"),
+        ("both", "gpt-own", "conversation"),
+        ("default", "small", "conversation"),
     }
     assert ("default", "small", "overload") not in Router(config()).decisions()

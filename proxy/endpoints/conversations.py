@@ -1,0 +1,60 @@
+"""Which model each conversation is on: a bounded map that forgets."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from hashlib import blake2b
+from time import monotonic
+
+from proxy.routing.conversation import Held
+from proxy.routing.facts import Facts
+
+MOST = 50_000
+"""Conversations that are remembered, the one that was silent longest leaving first; about 300 bytes each."""
+
+
+class Conversations:
+    """
+    Lives as long as the process, across reloads, and in it alone: another worker decides for itself.
+
+    Only hashes of what names a conversation are kept, never its words.
+    """
+
+    def __init__(self, *, most: int = MOST, clock: Callable[[], float] = monotonic) -> None:
+        """
+        Args:
+            most: how many are remembered.
+            clock: seconds from any beginning.
+        """
+        self._most = most
+        self._clock = clock
+        self._held: OrderedDict[bytes, tuple[Held, float]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def find(self, facts: Facts, keep_s: float) -> Held | None:
+        """
+        Where the conversation of this request is; None when it begins, or was silent for longer than `keep_s`.
+
+        What is known by its first words alone begins with its first turn: two strangers may both say "hi".
+        """
+        if facts.starts_conversation:
+            return None
+        found = self._held.get(key_of(facts))
+        return found[0] if found is not None and self._clock() - found[1] <= keep_s else None
+
+    def keep(self, facts: Facts, held: Held) -> None:
+        """The conversation of this request is there now."""
+        key = key_of(facts)
+        self._held[key] = (held, self._clock())
+        self._held.move_to_end(key)
+        if len(self._held) > self._most:
+            self._held.popitem(last=False)
+
+
+def key_of(facts: Facts) -> bytes:
+    """One caller's conversation, hashed; another caller who names it alike has one of their own."""
+    named = f"{facts.headers.get('authorization', '')}\0{facts.user or ''}\0{facts.conversation}"
+    return blake2b(named.encode("utf-8", "surrogatepass"), digest_size=16).digest()

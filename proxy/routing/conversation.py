@@ -1,0 +1,39 @@
+"""
+When a conversation keeps its model, although this turn by itself would go to another.
+
+A provider keeps the beginning of a conversation warm in its prompt cache, and a model that takes over in the middle
+of a chain of tool calls has not seen what led there. So a turn that only its text or its size would move goes on where
+the conversation is. What the client or the operator insists on always wins: a model by name, a refusal, and a rule on
+the caller, a header, or what the request brings.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from proxy.config import Config, When
+
+
+class Held(NamedTuple):
+    """Where a conversation is."""
+
+    route: str
+    model: str
+
+
+def is_firm(when: When) -> bool:
+    """Whether it looks at anything but the request's text as a whole and its size, however deep that stands."""
+    parts = (*(when.all or ()), *(when.any or ()), *((when.not_,) if when.not_ else ()))
+    asked = (when.model, when.header, when.text, when.has, when.metadata, when.user)
+    return any(one is not None for one in asked) or any(map(is_firm, parts))
+
+
+def ranks(config: Config) -> dict[str, float]:
+    """
+    How strong each model is taken to be, for `switch: upgrade`.
+
+    By price, input and output together, if every model has one; else by their order in routes.yaml, later is stronger.
+    """
+    prices = {name: model.price for name, model in config.models.items()}
+    known = {name: price.input + price.output for name, price in prices.items() if price is not None}
+    return known if len(known) == len(prices) else {name: float(place) for place, name in enumerate(prices)}

@@ -1,0 +1,213 @@
+"""Which model a conversation goes on with, seen from outside; and the map that remembers it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+import pytest
+
+from proxy.endpoints.conversations import Conversations, key_of
+from proxy.routing.conversation import Held, ranks
+from tests.relay.wire import House
+from tests.relay.wire import house as open_house
+from tests.routing.requests import config, facts, user
+
+ROUTES = """
+version: 1
+upstreams: {one: {base_url: "${SIM}/one/v1"}}
+models:
+  cheap: {target: {upstream: one, name: gpt-4o-mini}, price: {input: 1, output: 1}, context: 400, fallbacks: [middle]}
+  middle: {target: {upstream: one, name: gpt-4o}, price: {input: 2, output: 2}}
+  dear: {target: {upstream: one, name: o3-mini}, price: {input: 5, output: 5}, context: 4000, set: {seed: 5}}
+default: cheap
+conversation: {switch: SWITCH}
+embedding: {deadline: 20s}
+topics:
+  code:
+    examples: [fix the bug in my code, write code for a loop, my code has a bug, the loop in the code is a bug]
+  weather:
+    examples: [will rain come today, is sun or rain ahead, rain and sun and wind, the wind today brings rain]
+routes:
+  - {name: secret, when: {text: {contains: password}}, block: {status: 403}}
+  - {name: inside, when: {header: {x-class: secret}}, use: middle}
+  - {name: long, when: {tokens: {min: 300}}, use: dear}
+  - {name: code, when: {topic: code}, use: dear}
+"""
+CODE, RAIN, LONG = "fix the bug in my code", "will rain come today", "will rain come today " * 60
+CALL = {"role": "assistant", "content": None, "tool_calls": [{"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}]}  # fmt: skip
+RESULT = {"role": "tool", "tool_call_id": "1", "content": CODE}
+
+
+@pytest.fixture(scope="module", params=["never", "upgrade", "always"])
+def kept(request: pytest.FixtureRequest) -> Iterator[tuple[str, House]]:
+    with open_house(ROUTES.replace("SWITCH", request.param)) as house:
+        yield request.param, house
+
+
+@pytest.fixture(scope="module")
+def upgrade() -> Iterator[House]:
+    with open_house(ROUTES.replace("SWITCH", "upgrade")) as house:
+        yield house
+
+
+def dialogue(*said: str | dict[str, Any]) -> list[dict[str, Any]]:
+    """Texts are the user's, with an answer after each but the last; messages of other kinds stand as they are."""
+    messages: list[dict[str, Any]] = []
+    for one in said:
+        if isinstance(one, str):
+            if messages and messages[-1]["role"] == "user":
+                messages.append({"role": "assistant", "content": "well"})
+            messages.append({"role": "user", "content": one})
+        else:
+            messages.append(one)
+    return messages
+
+
+def turn(house: House, *said: str | dict[str, Any], headers: dict[str, str] | None = None, **fields: Any) -> str:
+    """The model that answers this turn, with why."""
+    body = {"model": "auto", "messages": dialogue(*said), **fields}
+    answer = house.http.post("/v1/chat/completions", json=body, headers=headers)
+    assert answer.status_code == 200, answer.text
+    return f"{answer.headers['x-pointsman-model']} {answer.headers['x-pointsman-reason']}"
+
+
+# For each kind of `switch`, the second turn after a first that went to the model named.
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [
+        pytest.param(CODE, RAIN, {"never": "dear conversation", "upgrade": "dear conversation", "always": "cheap default"}, id="to-a-weaker-one"),
+        pytest.param(RAIN, CODE, {"never": "cheap conversation", "upgrade": "dear topic", "always": "dear topic"}, id="to-a-stronger-one"),
+        pytest.param(CODE, CODE + " please", {"never": "dear conversation", "upgrade": "dear topic", "always": "dear topic"}, id="to-the-same"),
+        pytest.param(RAIN, LONG, {"never": "cheap conversation", "upgrade": "dear rule", "always": "dear rule"}, id="by-its-size"),
+    ],
+)  # fmt: skip
+def test_the_second_turn(kept: tuple[str, House], first: str, second: str, expected: dict[str, str]) -> None:
+    switch, house = kept
+    opening = f"{first} for {switch} and {second[:9]}"
+    turn(house, opening)
+    assert turn(house, opening, second) == expected[switch]
+
+
+def test_a_tool_loop_never_switches(kept: tuple[str, House]) -> None:
+    """Neither by what the tool gave nor by its size; the user's next word may."""
+    switch, house = kept
+    opening = f"{RAIN} {switch}"
+    assert turn(house, opening) == "cheap default"
+    assert turn(house, opening, CALL, RESULT) == "cheap conversation"
+    assert turn(house, opening, CALL, RESULT, CALL, {**RESULT, "content": LONG}) == "cheap conversation"
+    assert turn(house, opening, CALL, RESULT, CODE) == {"never": "cheap conversation"}.get(switch, "dear topic")
+
+
+def test_what_the_operator_or_the_client_insists_on_wins(kept: tuple[str, House]) -> None:
+    switch, house = kept
+    opening = f"{CODE} insists {switch}"
+    assert turn(house, opening) == "dear topic"
+    assert turn(house, opening, RAIN, headers={"x-class": "secret"}) == "middle rule"
+    assert turn(house, opening, CALL, RESULT, headers={"x-class": "secret"}) == "middle rule"
+    assert turn(house, opening, RAIN, headers={"x-pointsman-model": "cheap"}) == "cheap pinned"
+    refused = house.http.post(
+        "/v1/chat/completions", json={"model": "auto", "messages": dialogue(opening, "my password")}
+    )
+    assert refused.status_code == 403
+    # None of these moved the conversation.
+    assert turn(house, opening, CALL, RESULT) == "dear conversation"
+
+
+def test_a_model_that_cannot_serve_the_turn_is_left(kept: tuple[str, House]) -> None:
+    switch, house = kept
+    opening = f"{CODE} at length {switch}"
+    turn(house, opening)
+    assert turn(house, opening, RAIN, max_tokens=5000) == "middle default"
+
+
+def test_where_only_the_conversations_model_can_serve_it_does(upgrade: House) -> None:
+    """The rules send this turn to `dear`, which has no fallback and is too small for it."""
+    opening = f"{RAIN} whatever comes"
+    turn(upgrade, opening, headers={"x-pointsman-conversation": "big"}, max_tokens=3000)
+    body = {"model": "auto", "messages": dialogue(CODE), "max_tokens": 9000}
+    assert upgrade.http.post("/v1/chat/completions", json=body).status_code == 400
+    assert turn(upgrade, CODE, headers={"x-pointsman-conversation": "big"}, max_tokens=9000) == "middle conversation"
+
+
+def test_strangers_who_begin_alike_share_nothing(upgrade: House) -> None:
+    opening = f"{CODE} said by two"
+    assert turn(upgrade, opening, headers={"authorization": "Bearer a"}) == "dear topic"
+    assert turn(upgrade, opening, RAIN, headers={"authorization": "Bearer b"}) == "cheap default"
+    assert turn(upgrade, opening, RAIN, headers={"authorization": "Bearer a"}) == "dear conversation"
+
+
+def test_a_first_turn_begins_anew(upgrade: House) -> None:
+    """Without a name of its own, a conversation is known by its first words, which a second one may have too."""
+    opening, named = f"{CODE} twice", {"headers": {"x-pointsman-conversation": "c-1"}}
+    assert turn(upgrade, opening) == "dear topic"
+    assert turn(upgrade, f"{CODE} or not", **named) == "dear topic"
+    assert turn(upgrade, RAIN) == "cheap default"
+    assert turn(upgrade, RAIN, **named) == "dear conversation"
+
+
+def test_the_prompt_cache_key_names_a_conversation_whose_history_was_cut(upgrade: House) -> None:
+    assert turn(upgrade, CODE, prompt_cache_key="k-1") == "dear topic"
+    assert turn(upgrade, "a summary of what was said", RAIN, prompt_cache_key="k-1") == "dear conversation"
+    assert turn(upgrade, "a summary of what was said", RAIN, prompt_cache_key="k-2") == "cheap default"
+
+
+def test_the_kept_models_edits_are_made_and_it_is_counted(upgrade: House) -> None:
+    opening = f"{CODE} with edits"
+    turn(upgrade, opening)
+    series = 'pointsman_decisions_total{model="dear",reason="conversation",route="code"}'
+    before = upgrade.metric(series)
+    upgrade.simulator.log.clear()
+    turn(upgrade, opening, RAIN)
+    [entry] = upgrade.simulator.log.entries()
+    assert b'"seed":5' in entry.body.replace(b" ", b"")
+    upgrade.wait_for_metric(series, before + 1)
+
+
+def test_an_explanation_sees_the_conversation_and_leaves_it_alone(upgrade: House) -> None:
+    opening = f"{RAIN} explained"
+    turn(upgrade, opening)
+    asked = {"model": "auto", "messages": dialogue(opening, CODE)}
+    told = upgrade.http.post("/v1/route", json=asked).json()
+    assert (told["model"], told["reason"]) == ("dear", "topic")
+    assert turn(upgrade, opening, CALL, RESULT) == "cheap conversation"
+    asked = {"model": "auto", "messages": dialogue(opening, CALL, RESULT)}
+    told = upgrade.http.post("/v1/route", json=asked).json()
+    assert (told["route"], told["model"], told["reason"]) == ("default", "cheap", "conversation")
+
+
+def turn_facts(name: str) -> Any:
+    return facts(user("hi"), headers={"x-pointsman-conversation": name})
+
+
+def test_the_map_forgets_what_was_silent_for_long() -> None:
+    now = 0.0
+    kept = Conversations(clock=lambda: now)
+    kept.keep(turn_facts("a"), Held("code", "large"))
+    now = 60.0
+    assert kept.find(turn_facts("a"), keep_s=60) == Held("code", "large")
+    now = 60.5
+    assert kept.find(turn_facts("a"), keep_s=60) is None
+    assert kept.find(turn_facts("a"), keep_s=61) == Held("code", "large")
+
+
+def test_the_map_is_bounded_and_lets_go_of_the_longest_silent() -> None:
+    kept = Conversations(most=2)
+    for name in ("a", "b", "a", "c"):
+        kept.keep(turn_facts(name), Held("r", name))
+    assert len(kept) == 2
+    assert [kept.find(turn_facts(name), 60) is not None for name in "abc"] == [True, False, True]
+
+
+def test_keys_hold_no_words_and_no_keys() -> None:
+    key = key_of(facts(user("my secret plan"), headers={"authorization": "Bearer sk-1"}))
+    assert len(key) == 16
+    assert b"secret" not in key
+
+
+def test_strength_is_the_price_or_else_the_order() -> None:
+    assert ranks(config()) == {"small": 0, "large": 1, "gpt-own": 2}  # two of them have no price
+    priced = config().models["small"]
+    both = msgspec.structs.replace(config(), models={"a": priced, "b": priced})
+    assert ranks(both) == {"a": pytest.approx(0.75), "b": pytest.approx(0.75)}
