@@ -2,5 +2,17 @@
 
 from proxy.embedding.minilm import DIMENSIONS, MiniLM, Vector, Vectors, last_layer
 from proxy.embedding.pool import Embedder, EmbeddingFailed, FailOpenCause
+from proxy.embedding.vector_cache import CacheUnusable, VectorCache
 
-__all__ = ["DIMENSIONS", "Embedder", "EmbeddingFailed", "FailOpenCause", "MiniLM", "Vector", "Vectors", "last_layer"]
+__all__ = [
+    "DIMENSIONS",
+    "CacheUnusable",
+    "Embedder",
+    "EmbeddingFailed",
+    "FailOpenCause",
+    "MiniLM",
+    "Vector",
+    "VectorCache",
+    "Vectors",
+    "last_layer",
+]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 import onnxruntime
+import tokenizers
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
@@ -50,6 +52,8 @@ def last_layer(vectors: NDArray[_Float]) -> NDArray[_Float]:
 # characters per token nearly always holds enough tokens; text beyond it is never tokenised.
 _CHARACTERS_PER_TOKEN = 8
 
+_FILES = ("model.onnx", "tokenizer.json")
+
 
 def head_and_tail(text: str, max_tokens: int) -> str:
     """
@@ -79,7 +83,7 @@ class MiniLM:
         Raises:
             FileNotFoundError: one of the two files is missing.
         """
-        for name in ("model.onnx", "tokenizer.json"):
+        for name in _FILES:
             if not (folder / name).is_file():
                 raise FileNotFoundError(f"{folder / name}: no such file; the embedding model is incomplete")
         options = onnxruntime.SessionOptions()
@@ -95,6 +99,19 @@ class MiniLM:
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
         self._max_tokens = max_tokens
+        self._folder = folder
+
+    def fingerprint(self) -> bytes:
+        """A hash that is the same only where the same text has the same vector, to the last bit."""
+        versions = (onnxruntime.__version__, tokenizers.__version__)
+        digest = hashlib.sha256(repr((self._max_tokens, *versions)).encode())
+        # This folder's code too, since it says what is done to a text before the model. A new comment then costs one
+        # slow start, where a number that somebody has to raise would one day let old vectors pass for new ones.
+        for path in (*(self._folder / name for name in _FILES), *sorted(Path(__file__).parent.glob("*.py"))):
+            digest.update(hashlib.sha256(path.read_bytes()).digest())
+        # And one vector: two processors may round the last bit differently.
+        digest.update(self.embed("How far is it from here to the station?").tobytes())
+        return digest.digest()
 
     def token_ids(self, text: str) -> list[int]:
         """The ids that are embedded, special tokens included; at most `max_tokens`. Courtesies are left out."""
