@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 from starlette.applications import Starlette
@@ -15,7 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from proxy import __version__
 from proxy.config import Config
-from proxy.embedding import Embedder, MiniLM
+from proxy.embedding import BulkEmbedder, Embedder, MiniLM, VectorCache
 from proxy.embedding.pool import FAIL_OPEN_CAUSES
 from proxy.endpoints.chat import ChatCompletions
 from proxy.endpoints.conversations import Conversations
@@ -28,7 +29,8 @@ from proxy.endpoints.running import Running
 from proxy.errors import ProxyError, UnknownPath, WrongMethod
 from proxy.relay.relay import OUTCOMES
 from proxy.relay.upstreams import TransportFactory, Upstreams, aiohttp_transports, open_upstreams
-from proxy.reload.prepare import Prepared, fingerprint, prepare
+from proxy.reload.loading import LoadingLog, load
+from proxy.reload.prepare import Prepared, fingerprint
 from proxy.reload.reloader import Reloader
 from proxy.reload.source import ConfigSource
 from proxy.reload.watching import watching
@@ -53,6 +55,7 @@ def build_app(
     load_model: ModelLoader = load_minilm,
     source: ConfigSource | None = None,
     poll_s: float = POLL_S,
+    cache_dir: Path | None = None,
 ) -> ASGIApp:
     """
     An ASGI app for one routes.yaml; may be called as often as wanted in one process.
@@ -63,12 +66,15 @@ def build_app(
         load_model: loads the embedding model.
         source: the file that `config` was loaded from, to be watched; None when it never changes.
         poll_s: seconds between two looks at that file.
+        cache_dir: a folder that keeps the vectors of examples for the next start; None keeps none.
     """
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[dict[str, Any]]:  # noqa: ARG001
         model = load_model(config)
-        prepared = prepare(config, model.embed)
+        cache = None if cache_dir is None else VectorCache(cache_dir, model.fingerprint())
+        bulk = BulkEmbedder(model.embed, cache=cache, observer=LoadingLog())
+        prepared = load(config, model.embed, bulk)
         recorder = Recorder(Metrics())
         conversations = Conversations()  # outlives every configuration: their upstreams stay warm
         embedder = Embedder(
@@ -111,7 +117,9 @@ def build_app(
                 reloader: Reloader | None = None
                 if source is not None:
                     reloads = ReloadMetrics(recorder.metrics.registry)
-                    reloader = Reloader(source, prepared, embed=model.embed, swap=swap, metrics=reloads, poll_s=poll_s)
+                    reloader = Reloader(
+                        source, prepared, embed=model.embed, bulk=bulk, swap=swap, metrics=reloads, poll_s=poll_s
+                    )
                     await stack.enter_async_context(watching(reloader))
                 yield {"current": current, "reloads": reloader}
         finally:

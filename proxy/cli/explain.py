@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from proxy.cli.options import config_option, load_or_exit
+from proxy.cli.options import cache_dir_option, config_option, load_or_exit
 from proxy.cli.prompt import PromptRouter
 from proxy.errors import ProxyError
 from proxy.routing.router import AUTO
@@ -23,15 +23,18 @@ _BAR = 24
 @click.command()
 @click.argument("prompt")
 @config_option
+@cache_dir_option
 @click.option("--model", default=AUTO, show_default=True, help="The model name that the client asks for.")
 @click.option("--header", "-H", "headers", multiple=True, metavar="NAME:VALUE", help="A request header; repeatable.")
 @click.option("--json", "as_json", is_flag=True, help="What POST /v1/route answers, for scripts.")
-def explain(prompt: str, config_path: Path, model: str, headers: tuple[str, ...], as_json: bool) -> None:
+def explain(
+    prompt: str, config_path: Path, cache_dir: Path | None, model: str, headers: tuple[str, ...], as_json: bool
+) -> None:
     """Show which route PROMPT takes and why; '-' reads it from standard input. Nothing is sent."""
     config = load_or_exit(config_path)
     text = sys.stdin.read() if prompt == "-" else prompt
     try:
-        explained = PromptRouter(config).explain(text, model=model, headers=_parse_headers(headers))
+        explained = PromptRouter(config, cache_dir).explain(text, model=model, headers=_parse_headers(headers))
     except ProxyError as error:
         raise click.ClickException(str(error)) from None
     if as_json:

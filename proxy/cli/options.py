@@ -26,6 +26,25 @@ config_option = click.option(
 )
 
 
+def _folder(context: click.Context, parameter: click.Parameter, value: str | None) -> Path | None:
+    """With `~` as a shell has it, which expands none that comes from the environment; None when nothing is said."""
+    try:
+        return Path(value).expanduser() if value else None
+    except RuntimeError:
+        problem = f"{value!r}: nobody's home is known here; name the folder in full."
+        raise click.BadParameter(problem, context, parameter) from None
+
+
+cache_dir_option = click.option(
+    "--cache-dir",
+    metavar="FOLDER",
+    callback=_folder,
+    envvar="POINTSMAN_CACHE_DIR",
+    show_envvar=True,
+    help="Keep the vectors of examples here, so that the next start need not embed them.",
+)
+
+
 def load_or_exit(path: Path) -> Config:
     """The file's config; else every error on standard error, and exit code 2."""
     try:

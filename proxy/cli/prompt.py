@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 from proxy.app import load_minilm
+from proxy.cli.progress import loading_bar
 from proxy.config import Config
-from proxy.reload.prepare import prepare, prompt_body
+from proxy.embedding import BulkEmbedder, VectorCache
+from proxy.reload.prepare import prepare, prompt_body, texts_of
 from proxy.routing.explain import explain
 from proxy.routing.facts import read_chat
 from proxy.routing.router import AUTO
@@ -17,8 +20,19 @@ from proxy.routing.router import AUTO
 class PromptRouter:
     """Decides single prompts with the code that the server decides with."""
 
-    def __init__(self, config: Config) -> None:
-        self._prepared = prepare(config, load_minilm(config).embed)
+    def __init__(self, config: Config, cache_dir: Path | None = None, *, tests: bool = False) -> None:
+        """
+        Args:
+            config: what routes.yaml says.
+            cache_dir: a folder that keeps the vectors of examples; None keeps none.
+            tests: whether the prompts of its tests will be asked for.
+        """
+        model = load_minilm(config)
+        cache = None if cache_dir is None else VectorCache(cache_dir, model.fingerprint())
+        with loading_bar() as bar:
+            bulk = BulkEmbedder(model.embed, cache=cache, observer=bar)
+            found = bulk.vectors(texts_of(config, tests=tests), threads=config.embedding.threads)
+        self._prepared = prepare(config, model.embed, found.vectors)
 
     def explain(self, prompt: str, *, model: str = AUTO, headers: Mapping[str, str] | None = None) -> dict[str, Any]:
         """

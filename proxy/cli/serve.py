@@ -18,7 +18,7 @@ import msgspec
 import uvicorn
 from starlette.types import ASGIApp
 
-from proxy.cli.options import config_option, load_or_exit
+from proxy.cli.options import cache_dir_option, config_option, load_or_exit
 from proxy.cli.workers import Workers, outlive_hangups
 from proxy.config import Config, ConfigError, Secret
 from proxy.config.values import Url
@@ -28,6 +28,7 @@ from proxy.telemetry.log import LogFormat, configure_logging
 
 @click.command()
 @config_option
+@cache_dir_option
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="0 takes a free one.")
 @click.option("--workers", type=click.IntRange(1, 256), default=1, show_default=True, help="Processes.")
@@ -41,7 +42,14 @@ from proxy.telemetry.log import LogFormat, configure_logging
     help="warning leaves out the line for each request.",
 )  # fmt: skip
 def serve(
-    config_path: Path, host: str, port: int, workers: int, demo: bool, log_format: LogFormat, log_level: str
+    config_path: Path,
+    cache_dir: Path | None,
+    host: str,
+    port: int,
+    workers: int,
+    demo: bool,
+    log_format: LogFormat,
+    log_level: str,
 ) -> None:
     """
     Run the proxy. With --demo and no routes.yaml in sight, the starter file is used.
@@ -62,7 +70,7 @@ def serve(
             )
         server_config = uvicorn.Config(
             # The workers are new processes, which read the file themselves: a config with secrets is not pickled.
-            partial(worker_app, config_path, simulator, log_format, log_level),
+            partial(worker_app, config_path, simulator, log_format, log_level, cache_dir),
             factory=True,
             host=host,
             port=port,
@@ -89,7 +97,9 @@ def serve(
             uvicorn.Server(server_config).run(sockets=[listener])
 
 
-def worker_app(config_path: Path, simulator: str | None, log_format: LogFormat, log_level: str) -> ASGIApp:
+def worker_app(
+    config_path: Path, simulator: str | None, log_format: LogFormat, log_level: str, cache_dir: Path | None
+) -> ASGIApp:
     """
     The app, made in the process that runs it.
 
@@ -98,6 +108,7 @@ def worker_app(config_path: Path, simulator: str | None, log_format: LogFormat, 
         simulator: where the simulated upstreams listen; None for the real ones.
         log_format: as on the command line.
         log_level: as on the command line.
+        cache_dir: as on the command line.
     """
     # Imported here so that prometheus_client first sees the environment of the process that counts.
     from proxy.app import ConfigSource, build_app
@@ -109,7 +120,7 @@ def worker_app(config_path: Path, simulator: str | None, log_format: LogFormat, 
         config = source.load()
     except ConfigError as error:
         raise SystemExit(str(error)) from None
-    app = build_app(config, source=source)
+    app = build_app(config, source=source, cache_dir=cache_dir)
     _tame_the_collector()
     return app
 

@@ -80,6 +80,26 @@ class Prepared:
         return wrong
 
 
+def texts_of(config: Config, *, tests: bool = False) -> list[str]:
+    """
+    The texts that `prepare` embeds.
+
+    Args:
+        config: what routes.yaml says.
+        tests: also those that `wrong_tests` embeds.
+    """
+    references = config.complexity
+    texts = [
+        *(example for topic in config.topics.values() for example in topic.examples),
+        *(spoken(name) for name in config.topics),
+        *((*references.simple, *references.complex) if references else ()),
+    ]
+    if tests:
+        prompts = (read_chat(prompt_body(test.prompt), {}).text(config.text) for test in config.tests)
+        texts += [prompt for prompt in prompts if prompt]
+    return texts
+
+
 def prepare(config: Config, embed: Callable[[str], Vector], known: Mapping[str, Vector] | None = None) -> Prepared:
     """
     Make a config ready to decide; takes seconds when it has many new examples.

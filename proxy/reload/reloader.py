@@ -14,8 +14,8 @@ from typing import Any
 import msgspec
 
 from proxy.config import Config, ConfigError
-from proxy.embedding import Vector
-from proxy.reload.prepare import Prepared, prepare
+from proxy.embedding import Bulk, BulkEmbedder, Vector
+from proxy.reload.prepare import Prepared, prepare, texts_of
 from proxy.reload.source import ConfigSource
 from proxy.telemetry.metrics import ReloadMetrics, ReloadResult
 
@@ -54,6 +54,7 @@ class Reloader:
         prepared: Prepared,
         *,
         embed: Callable[[str], Vector],
+        bulk: BulkEmbedder,
         swap: Callable[[Prepared], Awaitable[None]],
         metrics: ReloadMetrics,
         poll_s: float,
@@ -63,6 +64,7 @@ class Reloader:
             source: the file.
             prepared: what is in use at the start.
             embed: the vector of one text.
+            bulk: the vectors of many.
             swap: puts a config into use, or raises and leaves the old one; called only with one that may be used.
             metrics: counts what happens.
             poll_s: seconds between two looks at the file.
@@ -72,6 +74,7 @@ class Reloader:
         self._written = prepared.config
         self._prepared = prepared
         self._embed = embed
+        self._bulk = bulk
         self._swap = swap
         self._metrics = metrics
         self._poll_s = poll_s
@@ -101,7 +104,7 @@ class Reloader:
         try:
             found = await asyncio.get_running_loop().run_in_executor(thread, self._read)
             if found is not None:
-                written, prepared = found
+                written, prepared, bulk = found
                 await self._swap(prepared)
                 warnings = _waiting_for_a_restart(self._prepared.config, written)
                 self._written, self._prepared = written, prepared
@@ -120,13 +123,14 @@ class Reloader:
                 logger.info("config unchanged", extra=self._names(seconds))
                 return
             self._ended("ok")
-            logger.info("config reloaded", extra=self._names(seconds) | _counts(self._written))
+            came = {"from_cache": bulk.from_cache, "embedded": bulk.embedded}
+            logger.info("config reloaded", extra=self._names(seconds) | _counts(self._written) | came)
             for key in warnings:
                 logger.warning("takes effect only after a restart", extra={"key": key})
 
-    def _read(self) -> tuple[Config, Prepared] | None:
+    def _read(self) -> tuple[Config, Prepared, Bulk] | None:
         """
-        In the thread: the config as written and as it can be used; None when it says what is in use already.
+        In the thread: the config as written, as it can be used, and its vectors; None when it says what is in use.
 
         Raises:
             ConfigError: it cannot be read or is not right.
@@ -135,10 +139,13 @@ class Reloader:
         written = self._source.load()
         if _is_same(written, self._written):
             return None
-        prepared = prepare(_usable_now(written, self._prepared.config), self._embed, self._prepared.texts.vectors)
+        usable = _usable_now(written, self._prepared.config)
+        # One thread, where a start takes all that it may have: requests need the others.
+        bulk = self._bulk.vectors(texts_of(usable, tests=True), threads=1, known=self._prepared.texts.vectors)
+        prepared = prepare(usable, self._embed, bulk.vectors)
         if wrong := prepared.wrong_tests():
             raise TestsFailed(wrong)
-        return written, prepared
+        return written, prepared, bulk
 
     def _failed(self, result: ReloadResult, *, problems: list[str]) -> None:
         self._ended(result)

@@ -15,7 +15,8 @@ from tests.routing.requests import BASE, TOPICS
 
 def pointsman(*arguments: str, input_text: str | None = None, environ: dict[str, str] | None = None) -> Result:
     """One command, with no setting of the machine's own."""
-    return CliRunner().invoke(main, arguments, input=input_text, env={"POINTSMAN_CONFIG": None, **(environ or {})})
+    clean = {"POINTSMAN_CONFIG": None, "POINTSMAN_CACHE_DIR": None}
+    return CliRunner().invoke(main, arguments, input=input_text, env={**clean, **(environ or {})})
 
 
 @pytest.fixture
@@ -143,6 +144,62 @@ def test_the_file_may_be_named_by_the_environment(tmp_path: Path) -> None:
     path = written(tmp_path, BASE)
     named = pointsman("check", environ={"POINTSMAN_CONFIG": str(path)})
     assert (named.exit_code, str(path) in named.stdout) == (0, True)
+
+
+def test_check_and_explain_share_the_folder_of_vectors(starter: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(starter.parent)
+    file = starter.parent / "kept" / "pointsman-vectors.bin"
+    checked = pointsman("check", "--cache-dir", "kept")
+    assert (checked.exit_code, checked.stderr) == (0, "")
+    before = (file.stat().st_ino, file.stat().st_mtime_ns)
+    for command in (["check"], ["explain", "--json", "hello there"]):
+        again = pointsman(*command, environ={"POINTSMAN_CACHE_DIR": "kept"})
+        assert (again.exit_code, again.stderr) == (0, "")
+        assert (file.stat().st_ino, file.stat().st_mtime_ns) == before, (
+            "nothing was embedded, so nothing is written; a prompt is not kept"
+        )
+    told, without = json.loads(again.stdout), json.loads(pointsman("explain", "--json", "hello there").stdout)
+    assert told.pop("timings_ms").keys() == without.pop("timings_ms").keys()
+    assert told == without
+
+
+def test_check_fills_the_folder_of_vectors_also_without_tests(tmp_path: Path) -> None:
+    checked = pointsman("check", "-c", str(written(tmp_path, BASE + TOPICS)), "--cache-dir", str(tmp_path / "kept"))
+    assert (checked.exit_code, checked.stderr) == (0, "")
+    assert (tmp_path / "kept" / "pointsman-vectors.bin").is_file()
+
+
+@pytest.mark.parametrize(
+    ("folder", "at"),
+    [
+        pytest.param("~/kept", "home/kept", id="home"),
+        pytest.param("kept", "kept", id="relative"),
+        pytest.param("", None, id="empty-is-none"),
+    ],
+)
+def test_where_vectors_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, starter: Path, folder: str, at: str | None
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "home").mkdir()
+    told = pointsman("explain", "hi", environ={"POINTSMAN_CACHE_DIR": folder, "HOME": str(tmp_path / "home")})
+    assert (told.exit_code, told.stderr) == (0, "")
+    found = [str(path.parent.relative_to(tmp_path)) for path in tmp_path.rglob("*.bin")]
+    assert found == ([] if at is None else [at])
+
+
+def test_nobodys_home_is_no_folder(starter: Path) -> None:
+    told = pointsman("check", "-c", str(starter), environ={"POINTSMAN_CACHE_DIR": "~nobody-of-that-name/kept"})
+    assert told.exit_code == 2
+    assert "'~nobody-of-that-name/kept': nobody's home is known here" in told.stderr
+
+
+def test_a_folder_that_cannot_be_used_is_said_and_changes_nothing(starter: Path) -> None:
+    checked = pointsman("check", "--json", "-c", str(starter), "--cache-dir", str(starter))
+    assert (checked.exit_code, json.loads(checked.stdout)["failed"]) == (0, 0)
+    assert checked.stderr == (
+        f"warning: vector cache unusable: {starter}/pointsman-vectors.bin cannot be read: Not a directory\n"
+    )
 
 
 def test_explain_shows_the_way_and_why(starter: Path) -> None:

@@ -39,7 +39,9 @@ class Served:
 def serve(folder: Path, *options: str, hang_up: bool = False) -> Iterator[Served]:
     """`hang_up`: with a SIGHUP before anything is ready."""
     command = [sys.executable, "-m", "proxy", "serve", "--demo", "--port", "0", "--log", "json", *options]
-    environ = {name: value for name, value in os.environ.items() if not name.startswith(("OPENAI", "PROMETHEUS"))}
+    environ = {
+        name: value for name, value in os.environ.items() if not name.startswith(("OPENAI", "PROMETHEUS", "POINTSMAN"))
+    }
     process = subprocess.Popen(command, cwd=folder, env=environ, stderr=subprocess.PIPE, text=True)
     try:
         assert process.stderr is not None
@@ -163,3 +165,20 @@ def test_a_hangup_before_anybody_listens_ends_nothing(tmp_path: Path, workers: i
     with serve(tmp_path, "--workers", str(workers), hang_up=True) as served:
         served.process.send_signal(signal.SIGHUP)
         wait_for_reloads(served, "unchanged", workers)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="there is no SIGHUP here")
+def test_workers_fill_and_read_one_folder_of_vectors(tmp_path: Path) -> None:
+    came: list[tuple[int, int]] = []
+    for _ in range(2):
+        with serve(tmp_path, "--workers", "2", "--cache-dir", "kept") as served:
+            served.process.send_signal(signal.SIGHUP)
+            wait_for_reloads(served, "unchanged", 2)  # so both have started
+            log = served.end(signal.SIGTERM)
+        assert '"level":"warning"' not in log
+        lines = re.findall(r'"event":"examples embedded","from_cache":(\d+),"embedded":(\d+)', log)
+        came += [(int(cached), int(embedded)) for cached, embedded in lines]
+    texts = sum(came[0])
+    assert (0, texts) in came[:2]
+    assert came[2:] == [(texts, 0)] * 2
+    assert (tmp_path / "kept" / "pointsman-vectors.bin").is_file()

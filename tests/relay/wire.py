@@ -132,6 +132,9 @@ class WordModel(MiniLM):
     def __init__(self) -> None:
         """There is nothing to load."""
 
+    def fingerprint(self) -> bytes:
+        return b"words"
+
     def embed(self, text: str) -> Vector:
         vector = np.full(DIMENSIONS, 0.01, dtype=np.float32)
         for word in text.lower().split():

@@ -1,0 +1,39 @@
+"""What a command shows while it embeds a file's texts: on standard error, which no script reads as the answer."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+
+class LoadingBar:
+    """A bar where something has to be embedded, and a line for what the operator can mend."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._bar = progress.add_task("embedding examples", visible=False)
+
+    def embedding(self, done: int, texts: int) -> None:
+        """So many of the texts that have to be embedded are."""
+        self._progress.update(self._bar, completed=done, total=texts, visible=True)
+
+    def cache_unusable(self, problem: str) -> None:
+        """The vectors on disk cannot be used."""
+        click.echo(f"warning: vector cache unusable: {problem}", err=True)
+
+
+@contextmanager
+def loading_bar() -> Iterator[LoadingBar]:
+    """A bar that is gone at the end of the block; only a terminal shows it."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not sys.stderr.isatty()) as progress:
+        yield LoadingBar(progress)
+
+
+__all__ = ["LoadingBar", "loading_bar"]

@@ -1,0 +1,65 @@
+"""The start: a config's texts embedded, its topics fitted, and what the log says of it meanwhile."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+
+from proxy.config import Config
+from proxy.embedding import BulkEmbedder, Vector
+from proxy.reload.prepare import Prepared, prepare, texts_of
+
+logger = logging.getLogger(__name__)
+
+_EVERY_S = 5.0
+
+
+class LoadingLog:
+    """A line every few seconds, so that a long start is no silent one; a quick one leaves none."""
+
+    def __init__(self, every_s: float = _EVERY_S) -> None:
+        """
+        Args:
+            every_s: seconds between two lines.
+        """
+        self._every_s = every_s
+        self._told = 0.0
+
+    def embedding(self, done: int, texts: int) -> None:
+        """So many of the texts that have to be embedded are."""
+        now = time.monotonic()
+        if done == 0:
+            self._told = now
+        elif done < texts and now - self._told >= self._every_s:
+            self._told = now
+            logger.info("embedding examples", extra={"done": done, "texts": texts})
+
+    def cache_unusable(self, problem: str) -> None:
+        """The vectors on disk cannot be used."""
+        logger.warning("vector cache unusable", extra={"problem": problem})
+
+
+def load(config: Config, embed: Callable[[str], Vector], bulk: BulkEmbedder) -> Prepared:
+    """
+    Make the config of a start ready to decide; with thousands of examples it takes a minute.
+
+    Args:
+        config: what routes.yaml says.
+        embed: the vector of one text.
+        bulk: the vectors of many.
+    """
+    began = time.perf_counter()
+    found = bulk.vectors(texts_of(config), threads=config.embedding.threads)
+    embedded = time.perf_counter()
+    if found.vectors:
+        told = {"from_cache": found.from_cache, "embedded": found.embedded, "seconds": round(embedded - began, 3)}
+        logger.info("examples embedded", extra=told)
+    prepared = prepare(config, embed, found.vectors)
+    if prepared.topics is not None:
+        seconds = round(time.perf_counter() - embedded, 3)
+        logger.info("topics fitted", extra={"topics": len(config.topics), "seconds": seconds})
+    return prepared
+
+
+__all__ = ["LoadingLog", "load"]
