@@ -22,6 +22,7 @@ from proxy.endpoints.chat import ChatCompletions
 from proxy.endpoints.conversations import Conversations
 from proxy.endpoints.current import Active, Current
 from proxy.endpoints.models import GetModel, ListModels
+from proxy.endpoints.one_call import OneCall
 from proxy.endpoints.operating import Health, PrometheusMetrics
 from proxy.endpoints.ready import Ready
 from proxy.endpoints.route import ExplainRoute
@@ -133,6 +134,7 @@ def build_app(
             Route("/v1/models", ListModels(), methods=["GET"]),
             Route("/v1/models/{name:path}", GetModel(), methods=["GET"]),
             Route("/v1/route", ExplainRoute(), methods=["POST"]),
+            Route("/route", OneCall(chat), methods=["POST"]),
             Route("/healthz", Health(), methods=["GET"]),
             Route("/readyz", Ready(), methods=["GET"]),
             Route("/metrics", PrometheusMetrics(), methods=["GET"]),
