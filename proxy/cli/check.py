@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from proxy.cli import topic_advice
 from proxy.cli.advice import advice
 from proxy.cli.options import cache_dir_option, config_option, load_or_exit
 from proxy.cli.prompt import PromptRouter
@@ -23,18 +24,26 @@ from proxy.config import Config
 @config_option
 @cache_dir_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON object, for scripts.")
-def check(config_path: Path, cache_dir: Path | None, as_json: bool) -> None:
+@click.option("--thorough", is_flag=True, help="Look for overlapping topics in a file of very many examples too.")
+def check(config_path: Path, cache_dir: Path | None, as_json: bool, thorough: bool) -> None:
     """
     Validate routes.yaml, run its tests, and say what could be better.
 
     Exit code 0: right. 1: a test took another route. 2: the file has errors.
     """
     config = load_or_exit(config_path)
-    results = _run_tests(config, cache_dir)
+    skips = topic_advice.is_long(config) and not thorough
+    # A folder for vectors is filled even where nothing is to be looked at: an image is built with one.
+    has_work = bool(config.tests) or cache_dir is not None or (len(config.topics) > 1 and not skips)
+    router = PromptRouter(config, cache_dir, tests=True) if has_work else None
+    results = [] if router is None else _run_tests(config, router)
     failed = [result for result in results if result["route"] != result["expected"]]
-    advised = advice(config)
+    findings = None if skips else topic_advice.look(router.prepared if router else None)
+    found = [topic_advice.too_long(config)] if findings is None else topic_advice.lines(findings, config.topics)
+    advised = [*advice(config), *found]
     if as_json:
         told = {"valid": True, "tests": results, "failed": len(failed), "advice": advised}
+        told |= topic_advice.as_json(findings, config.topics)
         click.echo(json.dumps(told, ensure_ascii=False))
     else:
         counts = f"{len(config.models)} models, {len(config.topics)} topics, {len(config.routes)} routes"
@@ -66,11 +75,7 @@ def _show_confusion(results: list[dict[str, Any]]) -> None:
     Console().print(table)
 
 
-def _run_tests(config: Config, cache_dir: Path | None) -> list[dict[str, Any]]:
-    # A folder for vectors is filled even so: an image is built with one.
-    if not config.tests and cache_dir is None:
-        return []
-    router = PromptRouter(config, cache_dir, tests=True)
+def _run_tests(config: Config, router: PromptRouter) -> list[dict[str, Any]]:
     results: list[dict[str, Any]] = []
     for test in config.tests:
         outcome = router.explain(test.prompt)

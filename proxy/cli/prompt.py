@@ -32,7 +32,7 @@ class PromptRouter:
         with loading_bar() as bar:
             bulk = BulkEmbedder(model.embed, cache=cache, observer=bar)
             found = bulk.vectors(texts_of(config, tests=tests), threads=config.embedding.threads)
-        self._prepared = prepare(config, model.embed, found.vectors)
+        self.prepared = prepare(config, model.embed, found.vectors)
 
     def explain(self, prompt: str, *, model: str = AUTO, headers: Mapping[str, str] | None = None) -> dict[str, Any]:
         """
@@ -41,7 +41,7 @@ class PromptRouter:
         Raises:
             UnknownModel: the requested model is not served.
         """
-        prepared = self._prepared
+        prepared = self.prepared
         facts = read_chat(prompt_body(prompt, model), headers or {})
         began = perf_counter()
         signals = prepared.signals(facts)

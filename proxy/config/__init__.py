@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from proxy.config.json_schema import json_schema
 from proxy.config.loading import load_config, parse_config
-from proxy.config.problems import ConfigError, Problem
+from proxy.config.problems import ConfigError, Problem, did_you_mean, quote, show_path
 from proxy.config.schema import (
     Block,
     Capability,
@@ -60,7 +60,10 @@ __all__ = [
     "Upstream",
     "Url",
     "When",
+    "did_you_mean",
     "json_schema",
     "load_config",
     "parse_config",
+    "quote",
+    "show_path",
 ]

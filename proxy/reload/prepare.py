@@ -119,9 +119,14 @@ def fit_topics(config: Config, texts: Vectorised) -> Topics | None:
     """The topics of a routes.yaml, fitted on its examples; None when it has none."""
     if not config.topics:
         return None
-    examples = {name: texts.embed_all(topic.examples) for name, topic in config.topics.items()}
-    names = texts.embed_all(spoken(name) for name in config.topics)
+    examples, names = topic_vectors(config, texts)
     return Topics.fit(examples, names, {name: topic.threshold for name, topic in config.topics.items()})
+
+
+def topic_vectors(config: Config, texts: Vectorised) -> tuple[dict[str, Vectors], Vectors]:
+    """The vectors of each topic's examples, and of all topics' names."""
+    examples = {name: texts.embed_all(topic.examples) for name, topic in config.topics.items()}
+    return examples, texts.embed_all(spoken(name) for name in config.topics)
 
 
 def fit_complexity(config: Config, texts: Vectorised) -> Complexity:
