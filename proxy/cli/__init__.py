@@ -1,4 +1,4 @@
-"""The command line: `pointsman serve | init | check | explain | schema`, one file for each command."""
+"""The command line: `pointsman serve | init | check | explain | tune | schema`, one file for each command."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from proxy.cli.explain import explain
 from proxy.cli.init import init
 from proxy.cli.schema import schema
 from proxy.cli.serve import serve
+from proxy.cli.tune import tune_thresholds
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -18,5 +19,5 @@ def main() -> None:
     """Pointsman: each request goes to the model that fits it."""
 
 
-for command in (serve, init, check, explain, schema):
+for command in (serve, init, check, explain, tune_thresholds, schema):
     main.add_command(command)

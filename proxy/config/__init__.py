@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from proxy.config.editing import CannotEdit, edit_thresholds, with_thresholds
 from proxy.config.json_schema import json_schema
 from proxy.config.loading import load_config, parse_config
-from proxy.config.problems import ConfigError, Problem, did_you_mean, quote, show_path
+from proxy.config.problems import ConfigError, Problem, choices, did_you_mean, quote, show_path
 from proxy.config.schema import (
     Block,
     Capability,
@@ -33,6 +34,7 @@ from proxy.config.values import Duration, Regex, Secret, Url
 
 __all__ = [
     "Block",
+    "CannotEdit",
     "Capability",
     "Config",
     "ConfigError",
@@ -60,10 +62,13 @@ __all__ = [
     "Upstream",
     "Url",
     "When",
+    "choices",
     "did_you_mean",
+    "edit_thresholds",
     "json_schema",
     "load_config",
     "parse_config",
     "quote",
     "show_path",
+    "with_thresholds",
 ]

@@ -44,6 +44,15 @@ class Lines:
         line = bisect_right(self._starts, index)
         return Place(line, index - self._starts[line - 1] + 1)
 
+    def index(self, place: Place) -> int:
+        """Where in the text a place is."""
+        return self._starts[place.line - 1] + place.column - 1
+
+    @property
+    def ends_with_crlf(self) -> bool:
+        """Whether the first line ends as Windows ends lines."""
+        return self._text[: self._ends[0]].endswith("\r\n")
+
     def inside(self, line: int, column: int) -> Place:
         """The place nearest to one counted from 0; parsers put the end of the file on a line after the last."""
         if line > self._last:

@@ -250,6 +250,6 @@ def test_explain_refuses_what_is_no_header(starter: Path, header: str) -> None:
 
 def test_each_command_says_what_it_does() -> None:
     overview = pointsman("--help").stdout
-    for command in ("init", "check", "explain", "serve"):
+    for command in ("init", "check", "explain", "tune", "serve"):
         assert command in overview
         assert pointsman(command, "--help").exit_code == 0
