@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 
 from proxy.config.problems import quote
+from proxy.config.source import MAX_BYTES
 from proxy.config.tree import Scalar
 
 __all__ = ["Unresolved", "substitute"]
@@ -35,30 +36,37 @@ def substitute(scalar: Scalar, environ: Mapping[str, str]) -> Scalar:
     """
     if "${" not in scalar.text or scalar.written is not None:
         return scalar
-    messages: list[str] = []
+    messages: dict[str | None, str] = {}  # by the variable that each is about
+    length = 0
 
     def fill(match: re.Match[str]) -> str:
+        nonlocal length
         if match[0] == "$${":
             return "${"
         name, default = match[1], match[2]
+        if name in messages:
+            return ""
         if name is None:
-            messages.append("'${' begins no variable: write ${NAME}, ${NAME:-default}, or $${ for the two characters")
+            messages[name] = "'${' begins no variable: write ${NAME}, ${NAME:-default}, or $${ for the two characters"
             return ""
         value = environ.get(name)
         if default is not None:
             value = value or default
         if value is None:
             shown = quote(name)[1:-1]
-            messages.append(
+            messages[name] = (
                 f"the variable {shown} is not set; set it, give a default with ${{{shown}:-...}}, "
                 f"or write $${{{shown}}} for the text itself"
             )
             return ""
+        length += len(value)
         if _SURROGATE.search(value):
-            messages.append(f"the variable {quote(name)[1:-1]} is not UTF-8")
+            messages[name] = f"the variable {quote(name)[1:-1]} is not UTF-8"
+        elif length > MAX_BYTES:
+            messages[name] = f"the variable {quote(name)[1:-1]} makes this text longer than 8 MB"
         return value
 
     text = _VARIABLE.sub(fill, scalar.text)
     if messages:
-        raise Unresolved(list(dict.fromkeys(messages)))
+        raise Unresolved(list(messages.values()))
     return Scalar(scalar.place, text, plain=True, written=scalar.text)

@@ -9,7 +9,7 @@ import msgspec
 
 from proxy.config.annotations import reader_for
 from proxy.config.meaning import judge
-from proxy.config.problems import Report
+from proxy.config.problems import ConfigError, Report, TooMany
 from proxy.config.schema import Config, When
 from proxy.config.source import decode, read_bytes
 from proxy.config.tree import read_tree
@@ -41,6 +41,15 @@ def parse_config(text: str | bytes, *, source: str, environ: Mapping[str, str]) 
         ConfigError: every problem that the text has. Nothing else is raised, whatever the text.
     """
     report = Report(source)
+    try:
+        return _parse(text, report, environ)
+    except TooMany:
+        pass
+    # Out of the `except`: what was being read when it was raised may be a secret.
+    raise ConfigError(report.problems)
+
+
+def _parse(text: str | bytes, report: Report, environ: Mapping[str, str]) -> Config:
     tree = read_tree(decode(text, report), report)
     config = Reading(report, environ).read(reader_for(Config), tree.root, ())
     assert config is not BROKEN  # the root is a mapping, and from a mapping a struct is always made

@@ -9,7 +9,21 @@ from typing import NamedTuple
 
 import msgspec
 
-__all__ = ["ConfigError", "Path", "Place", "Problem", "Report", "choices", "did_you_mean", "quote", "show_path"]
+__all__ = [
+    "ConfigError",
+    "Path",
+    "Place",
+    "Problem",
+    "Report",
+    "TooMany",
+    "choices",
+    "did_you_mean",
+    "quote",
+    "show_path",
+]
+
+MAX_PROBLEMS = 1000
+"""Nobody reads more of them; a file of 8 MB, such as a log under a wrong name, can have millions."""
 
 Path = tuple[str | int, ...]
 """The way from the top of the file to a value: keys, and positions in lists counted from 0."""
@@ -48,20 +62,22 @@ class ConfigError(Exception):
     """
     The file cannot be used.
 
-    `problems` has every mistake once, ordered by place; `str()` gives them one a line. No value that came from
-    the environment, and no secret written in the file, is in any of them.
+    `problems` has every mistake once, ordered by place, or the first thousand that were found; `str()` gives them
+    one a line. No value that came from the environment, and no secret written in the file, is in any of them.
     """
 
     def __init__(self, problems: Iterable[Problem]) -> None:
-        # A mistake behind an anchor is met once for each alias; it is mended once, so it is said once.
-        once = {(p.source, p.line, p.column, p.message): p for p in reversed(tuple(problems))}
         self.problems: tuple[Problem, ...] = tuple(
-            sorted(once.values(), key=lambda p: (p.source, p.line, p.column, p.path, p.message))
+            sorted(problems, key=lambda p: (p.source, p.line, p.column, p.path, p.message))
         )
         super().__init__(self.problems)
 
     def __str__(self) -> str:
         return "\n".join(map(str, self.problems))
+
+
+class TooMany(Exception):
+    """The report is full: to look for more mistakes would only take time."""
 
 
 class Report:
@@ -70,10 +86,25 @@ class Report:
     def __init__(self, source: str) -> None:
         self._source = source
         self._unsound: set[Path] = set()
+        self._said: set[tuple[Place, str]] = set()
         self.problems: list[Problem] = []
 
     def add(self, place: Place, path: Path, message: str) -> None:
+        """
+        Take up a mistake.
+
+        Raises:
+            TooMany: there are `MAX_PROBLEMS` already; `problems` then says so itself.
+        """
         self._unsound.update(path[:length] for length in range(len(path) + 1))
+        # A mistake behind an anchor is met once for each alias; it is mended once, so it is said once.
+        if (place, message) in self._said:
+            return
+        if len(self._said) == MAX_PROBLEMS:
+            told = f"more than {MAX_PROBLEMS:,} problems; the {MAX_PROBLEMS:,} found first follow"
+            self.problems.append(Problem(self._source, 1, 1, "", told))
+            raise TooMany
+        self._said.add((place, message))
         self.problems.append(Problem(self._source, place.line, place.column, show_path(path), message))
 
     def unsound(self) -> frozenset[Path]:

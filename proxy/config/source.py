@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import re
 from bisect import bisect_right
+from array import array
 from itertools import islice
 from pathlib import Path
 
@@ -34,8 +35,9 @@ class Lines:
 
     def __init__(self, text: str) -> None:
         self._text = text
-        self._starts = [0, *(end.end() for end in _LINE_END.finditer(text))]
-        self._ends = [*self._starts[1:], len(text)]
+        # An array: a file of nothing but line breaks has millions.
+        self._starts = array("L", [0])
+        self._starts.extend(end.end() for end in _LINE_END.finditer(text))
         # Behind the final line break there is no line.
         self._last = len(self._starts) - (2 if len(self._starts) > 1 and self._starts[-1] == len(text) else 1)
 
@@ -57,13 +59,16 @@ class Lines:
         """The place nearest to one counted from 0; parsers put the end of the file on a line after the last."""
         if line > self._last:
             return Place(self._last + 1, len(self[self._last]) + 1)
-        if self._starts[line] + column >= self._ends[line]:
+        if self._starts[line] + column >= self._end(line):
             column = len(self[line])
         return Place(line + 1, column + 1)
 
     def __getitem__(self, line: int) -> str:
         """The line, counted from 0, without its end."""
-        return self._text[self._starts[line] : self._ends[line]].rstrip("\r\n")
+        return self._text[self._starts[line] : self._end(line)].rstrip("\r\n")
+
+    def _end(self, line: int) -> int:
+        return self._starts[line + 1] if line + 1 < len(self._starts) else len(self._text)
 
 
 def read_bytes(path: Path) -> bytes:

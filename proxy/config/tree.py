@@ -22,8 +22,14 @@ __all__ = ["Entry", "Mapping", "Node", "Scalar", "Sequence", "Spoiled", "Tree", 
 MAX_DEPTH = 64
 """Levels of nesting; the format itself needs about ten."""
 
+MAX_VALUES = 200_000
+"""Keys, values and lists in a file, which takes two seconds to read; 10,000 examples are a twentieth of it."""
+
 MAX_ALIASED = 100_000
 """Values that aliases may repeat, all together: the bound against a file of ten lines that means a billion."""
+
+_CHARACTERS_A_VALUE = 256
+"""A long text counts as so many values: to repeat a megabyte is work too."""
 
 _LOADER: type = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml: 28 times faster on 10,000 examples
 
@@ -189,6 +195,7 @@ class _Builder:
         self._anchors: dict[str, Node] = {}
         self._aliased = 0
         self._documents = 0
+        self._values = 0
         self.place = Place(1, 1)
         """Of the last thing read."""
 
@@ -236,6 +243,7 @@ class _Builder:
             node = self._unknown_tag(place, str(tag))
         if event.anchor:
             self._anchors[event.anchor] = node
+        node.size += len(event.value) // _CHARACTERS_A_VALUE
         self._put(node)
 
     def _begin(self, event: yaml.CollectionStartEvent) -> None:
@@ -285,6 +293,9 @@ class _Builder:
     def _put(self, node: Node) -> None:
         if not self._stack:
             self.root = node
+        self._values += 1
+        if self._values > MAX_VALUES:
+            raise _Hopeless(self.place, f"more than {MAX_VALUES:,} keys and values; is this the right file?")
             return
         parent = self._stack[-1]
         parent.size += node.size

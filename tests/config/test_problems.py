@@ -3,7 +3,19 @@
 import msgspec
 import pytest
 
-from proxy.config.problems import ConfigError, Path, Place, Problem, Report, choices, did_you_mean, quote, show_path
+from proxy.config.problems import (
+    MAX_PROBLEMS,
+    ConfigError,
+    Path,
+    Place,
+    Problem,
+    Report,
+    TooMany,
+    choices,
+    did_you_mean,
+    quote,
+    show_path,
+)
 
 
 def test_a_line_has_the_place_the_path_and_the_way_out() -> None:
@@ -14,12 +26,31 @@ def test_a_line_has_the_place_the_path_and_the_way_out() -> None:
     assert msgspec.json.decode(msgspec.json.encode(problem), type=Problem) == problem
 
 
-def test_an_error_is_ordered_by_place_and_says_nothing_twice() -> None:
+def test_an_error_is_ordered_by_place() -> None:
     one, two, three = (Problem("x", line, 1, "", "m") for line in (2, 10, 1))
-    again = Problem("x", 2, 1, "other.path", "m")
-    error = ConfigError([one, two, three, again])
+    error = ConfigError([one, two, three])
     assert error.problems == (three, one, two)
     assert str(error) == "x:1:1 m\nx:2:1 m\nx:10:1 m"
+
+
+def test_a_report_says_nothing_twice_and_knows_all_that_is_unsound() -> None:
+    report = Report("x")
+    report.add(Place(2, 1), ("a",), "m")
+    report.add(Place(2, 1), ("b",), "m")
+    assert [problem.path for problem in report.problems] == ["a"]
+    assert report.unsound() == {(), ("a",), ("b",)}
+
+
+def test_a_report_is_full_at_a_thousand_and_says_so_first() -> None:
+    report = Report("x")
+    for line in range(MAX_PROBLEMS):
+        report.add(Place(line + 1, 2), (), "m")
+        report.add(Place(line + 1, 2), (), "m")
+    with pytest.raises(TooMany):
+        report.add(Place(1, 2), (), "another")
+    first, *others = ConfigError(report.problems).problems
+    assert str(first) == "x:1:1 more than 1,000 problems; the 1,000 found first follow"
+    assert len(others) == MAX_PROBLEMS
 
 
 def test_a_report_knows_what_is_unsound() -> None:
