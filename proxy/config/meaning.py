@@ -12,7 +12,7 @@ import re
 from collections.abc import Collection, Iterable
 
 from proxy.config.problems import Path, Report, choices, did_you_mean, quote
-from proxy.config.reach import canonical, covers, is_everything
+from proxy.config.reach import canonical, first_covers, is_everything
 from proxy.config.schema import Config, Model, Range, Route, Split, TextMatch, When
 from proxy.config.tree import Scalar, Tree
 from proxy.config.typed import BROKEN
@@ -342,21 +342,18 @@ def _reach(config: Config, file: Judge) -> None:
     """Routes that no request can reach, because an earlier one takes all that they would."""
     # A route that could not be read in full may be meant to take less than it seems to, or something else.
     readable = [index for index, _ in enumerate(config.routes) if file.is_readable(("routes", index))]
-    whens = {index: canonical(config.routes[index].when) for index in readable}
-    for position, index in enumerate(readable):
-        for earlier in readable[:position]:
-            if not covers(whens[earlier], whens[index]):
-                continue
-            name = file.variable(("routes", earlier, "name")) or quote(config.routes[earlier].name)
-            by = f"routes[{earlier}] {name} on line {file.line(('routes', earlier))}"
-            if is_everything(whens[earlier]):
-                reason = "has no conditions and takes every request; move it to the end"
-            elif whens[earlier] == whens[index]:
-                reason = "has the same conditions"
-            else:
-                reason = "takes every request that this one would; move this one before it"
-            file.say(("routes", index), f"never reached: {by} {reason}")
-            break
+    whens = [canonical(config.routes[index].when) for index in readable]
+    for covered, wide in first_covers(whens).items():
+        index, earlier = readable[covered], readable[wide]
+        name = file.variable(("routes", earlier, "name")) or quote(config.routes[earlier].name)
+        by = f"routes[{earlier}] {name} on line {file.line(('routes', earlier))}"
+        if is_everything(whens[wide]):
+            reason = "has no conditions and takes every request; move it to the end"
+        elif whens[wide] == whens[covered]:
+            reason = "has the same conditions"
+        else:
+            reason = "takes every request that this one would; move this one before it"
+        file.say(("routes", index), f"never reached: {by} {reason}")
 
 
 def _tests(config: Config, file: Judge) -> None:

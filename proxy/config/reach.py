@@ -2,31 +2,96 @@
 
 from __future__ import annotations
 
+import fnmatch
 import math
-from collections.abc import Mapping
-from fnmatch import fnmatchcase
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import NamedTuple
+
+import msgspec
 
 from proxy.config.schema import Range, When
 
-__all__ = ["Conditions", "canonical", "covers", "is_everything"]
+__all__ = ["Conditions", "canonical", "covers", "first_covers", "is_everything"]
 
 Conditions = Mapping[str, object]
 """The conditions that are given, by key, in a form where equal means equal: lists are sets, one is a set of one."""
+
+_Mark = tuple[str, ...]
+
+_COMPARED = 1000
+"""Routes of one mark that a later one is compared with; more share one only where nearly all of a file look alike."""
+
+_A_PATTERN = "[*]"  # no plain text has it, for it is a pattern itself
+
+
+class Bounds(NamedTuple):
+    low: float
+    high: float
+
+
+class Choices(frozenset[str]):
+    """Texts of which one must be the request's."""
+
+    @cached_property
+    def patterns(self) -> frozenset[str]:
+        """Those that stand for more than themselves."""
+        return frozenset()
+
+    def covers(self, narrow: Choices) -> bool:
+        """Whether every request that has one of `narrow` has one of these."""
+        return narrow <= self
+
+
+class Globs(Choices):
+    """Globs of which one must match."""
+
+    @cached_property
+    def patterns(self) -> frozenset[str]:
+        """Those that stand for more than themselves."""
+        return frozenset(glob for glob in self if "*" in glob or "?" in glob or "[" in glob)
+
+    def covers(self, narrow: Choices) -> bool:
+        """Whether whatever one of `narrow` matches is matched here too; of two patterns only equality is known."""
+        if "*" in self:
+            return True
+        return all(glob in self or (glob not in narrow.patterns and self._matches(glob)) for glob in narrow)
+
+    def _matches(self, text: str) -> bool:
+        return bool(self.patterns) and self._compiled.match(text) is not None
+
+    @cached_property
+    def _compiled(self) -> re.Pattern[str]:
+        # Once for all comparisons: fnmatch remembers a few hundred patterns only.
+        return re.compile("|".join(map(fnmatch.translate, self.patterns)))
 
 
 def canonical(when: When) -> Conditions:
     """What `when` demands, without the ways of writing it."""
     given = {name: getattr(when, name) for name in when.__struct_fields__}
-    given = {name: value for name, value in given.items() if value is not None}
-    for name in ("topic", "model", "user", "has"):
-        if name in given:
-            given[name] = _set(given[name])
-    for name in ("header", "metadata"):
-        if name in given:
-            # Letter case means nothing in a header's name, and something in a key.
-            fold = str.lower if name == "header" else str
-            given[name] = {fold(key): _set(globs) for key, globs in given[name].items()}
-    return given
+    return {name: _canonical(name, value) for name, value in given.items() if value is not None}
+
+
+def _canonical(name: str, value: object) -> object:
+    if isinstance(value, Range):
+        low, high = value.min, value.max
+        return Bounds(-math.inf if low is None else low, math.inf if high is None else high)
+    if name == "has" and isinstance(value, tuple):
+        return frozenset(value)
+    if name == "topic" and isinstance(value, str | tuple):
+        return Choices(_each(value))
+    if name in ("model", "user") and isinstance(value, str | tuple):
+        return Globs(_each(value))
+    if isinstance(value, dict):
+        # Letter case means nothing in a header's name, and something in a key.
+        fold = str.lower if name == "header" else str
+        return {fold(key): Globs(_each(globs)) for key, globs in value.items()}
+    return value
+
+
+def _each(value: str | tuple[str, ...]) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else value
 
 
 def is_everything(conditions: Conditions) -> bool:
@@ -41,48 +106,92 @@ def covers(wide: Conditions, narrow: Conditions) -> bool:
     False where that cannot be told: of two globs only the plain cases are compared, and of a kind of condition
     that is not known here only equality.
     """
-    for name, value in wide.items():  # a loop, not all(...): every pair of routes comes here
+    for name, value in wide.items():  # a loop, not all(...): every pair of like routes comes here
         if name not in narrow:
             return False
         other = narrow[name]
-        if value != other and not _covers_one(name, value, other):
+        if value != other and not _covers_one(value, other):
             return False
     return True
 
 
-def _covers_one(name: str, wide: object, narrow: object) -> bool:
-    if isinstance(wide, Range) and isinstance(narrow, Range):
-        return _low(wide) <= _low(narrow) and _high(narrow) <= _high(wide)
-    if name == "topic" and isinstance(wide, frozenset) and isinstance(narrow, frozenset):
-        return narrow <= wide
-    if name == "has" and isinstance(wide, frozenset) and isinstance(narrow, frozenset):
-        return wide <= narrow
-    if name in ("model", "user") and isinstance(wide, frozenset) and isinstance(narrow, frozenset):
-        return _globs_cover(wide, narrow)
-    if name in ("header", "metadata") and isinstance(wide, dict) and isinstance(narrow, dict):
-        return all(each in narrow and _globs_cover(globs, narrow[each]) for each, globs in wide.items())
+def _covers_one(wide: object, narrow: object) -> bool:
+    if isinstance(wide, Bounds) and isinstance(narrow, Bounds):
+        return wide.low <= narrow.low and narrow.high <= wide.high
+    if isinstance(wide, Choices) and isinstance(narrow, Choices):
+        return wide.covers(narrow)
+    if isinstance(wide, frozenset) and isinstance(narrow, frozenset):
+        return wide <= narrow  # what a request must have, all of it
+    if isinstance(wide, dict) and isinstance(narrow, dict):
+        return all(each in narrow and globs.covers(narrow[each]) for each, globs in wide.items())
     return False
 
 
-def _globs_cover(wide: frozenset[str], narrow: frozenset[str]) -> bool:
-    return all(any(_glob_covers(each, glob) for each in wide) for glob in narrow - wide)
+def first_covers(routes: Sequence[Conditions]) -> dict[int, int]:
+    """
+    For each route that an earlier one leaves nothing for, the first of those; both by position.
+
+    To compare every pair would take minutes with some thousand routes. So a route is known by a mark that whatever
+    it covers must have as well, and compared only with the routes whose mark that is.
+    """
+    found: dict[int, int] = {}
+    by_mark: dict[_Mark, list[int]] = {}
+    for position, route in enumerate(routes):
+        candidates = sorted({earlier for mark in _all_marks(route) for earlier in by_mark.get(mark, ())})
+        first = next((earlier for earlier in candidates if covers(routes[earlier], route)), None)
+        if first is not None:
+            found[position] = first  # and whatever this one would cover, that one covers too
+            continue
+        for mark in _own_marks(route):
+            known = by_mark.setdefault(mark, [])
+            if len(known) < _COMPARED:
+                known.append(position)
+    return found
 
 
-def _glob_covers(wide: str, narrow: str) -> bool:
-    return wide == "*" or (_is_pattern(wide) and not _is_pattern(narrow) and fnmatchcase(narrow, wide))
+def _own_marks(conditions: Conditions) -> list[_Mark]:
+    """Every route that these conditions cover has one of these among all its marks."""
+    rarest, marks = 9, [()]  # type: tuple[int, list[_Mark]]
+    for name, value in _flat(conditions):
+        if not isinstance(value, frozenset | Bounds):
+            rank, own = 0, [(*name, _exact(value))]
+        elif isinstance(value, Choices) and "*" not in value.patterns:
+            # What is covered is known by one of its own globs: by a pattern, which then must stand here as well,
+            # or by a plain text, which may also be matched by a pattern here.
+            rank, own = (1, [(*name, _A_PATTERN)]) if value.patterns else (0, [])
+            own += [(*name, glob) for glob in value]
+        elif isinstance(value, frozenset) and not isinstance(value, Choices):
+            rank, own = 2, [(*name, min(value, default=""))]
+        else:
+            rank, own = 3, [name]
+        if rank < rarest:
+            rarest, marks = rank, own
+    return marks
 
 
-def _is_pattern(glob: str) -> bool:
-    return "*" in glob or "?" in glob or "[" in glob
+def _all_marks(conditions: Conditions) -> Iterator[_Mark]:
+    yield ()
+    for name, value in _flat(conditions):
+        yield name
+        if not isinstance(value, frozenset | Bounds):
+            yield (*name, _exact(value))
+        elif isinstance(value, Choices):
+            yield (*name, min(value.patterns or value, default=""))
+            if not value.patterns:
+                yield (*name, _A_PATTERN)
+        elif isinstance(value, frozenset):
+            yield from ((*name, each) for each in value)
 
 
-def _set(value: str | tuple[str, ...]) -> frozenset[str]:
-    return frozenset([value] if isinstance(value, str) else value)
+def _flat(conditions: Conditions) -> Iterable[tuple[_Mark, object]]:
+    """Each condition with its name, headers and metadata one by one."""
+    for name, value in conditions.items():
+        if isinstance(value, dict):
+            yield from (((name, key), globs) for key, globs in value.items())
+        else:
+            yield (name,), value
 
 
-def _low(limits: Range) -> float:
-    return -math.inf if limits.min is None else limits.min
-
-
-def _high(limits: Range) -> float:
-    return math.inf if limits.max is None else limits.max
+def _exact(value: object) -> str:
+    """The same for equal values."""
+    return msgspec.json.encode(value, enc_hook=str, order="sorted").decode()

@@ -4,8 +4,10 @@ from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from proxy.config.reach import canonical, covers
+from proxy.config.reach import Conditions, canonical, covers, first_covers
 from proxy.config.schema import When
 
 
@@ -36,6 +38,13 @@ def when(**conditions: Any) -> dict[str, object]:
         pytest.param({"header": {"x": "a*"}}, {"header": {"X": "ab", "y": "c"}}, True, id="one-more-header"),
         pytest.param({"header": {"x": "a"}}, {"header": {"y": "a"}}, False, id="another-header"),
         pytest.param({"header": {"x": "a"}}, {"header": {"x": ["a", "b"]}}, False, id="more-values"),
+        pytest.param({"topic": "*"}, {"topic": "a"}, False, id="a-topic-is-no-glob"),
+        pytest.param({"metadata": {"K": "a"}}, {"metadata": {"k": "a"}}, False, id="letter-case-of-a-key"),
+        pytest.param({"user": ["a?", "b"]}, {"user": ["ab", "b"]}, True, id="plain-texts-and-a-pattern"),
+        pytest.param({"has": ["tools"]}, {"has": ["stream", "tools"]}, True, id="more-features"),
+        pytest.param({"has": ["tools", "stream"]}, {"has": ["tools"]}, False, id="fewer-features"),
+        pytest.param({"complexity": {"min": 0.5}}, {"complexity": {"min": 0.7, "max": 0.8}}, True, id="complexity"),
+        pytest.param({"any": [{"user": "a"}]}, {"any": [{"user": "a"}]}, True, id="nested-equal"),
     ],
 )
 def test_covers(wide: dict[str, Any], narrow: dict[str, Any], covered: bool) -> None:
@@ -45,3 +54,30 @@ def test_covers(wide: dict[str, Any], narrow: dict[str, Any], covered: bool) -> 
 def test_of_an_unknown_kind_only_equality_is_known() -> None:
     assert covers({"all": (1, 2)}, {"all": (1, 2), "topic": frozenset("a")})
     assert not covers({"all": (1, 2)}, {"all": (1, 2, 3)})
+
+
+GLOBS = st.lists(st.sampled_from(["*", "a", "b", "ab", "a*", "?", "[ab]", "b*"]), min_size=1, max_size=3)
+RANGES = st.fixed_dictionaries({}, optional={"min": st.integers(0, 3), "max": st.integers(0, 3)})
+SIMPLE = {
+    "topic": st.lists(st.sampled_from("abc"), min_size=1, max_size=3),
+    "model": GLOBS,
+    "user": GLOBS,
+    "header": st.dictionaries(st.sampled_from(["x", "X", "y"]), GLOBS, max_size=2),
+    "metadata": st.dictionaries(st.sampled_from("xy"), GLOBS, max_size=2),
+    "has": st.lists(st.sampled_from(["tools", "stream"]), min_size=1, max_size=2),
+    "tokens": RANGES,
+    "text": st.fixed_dictionaries({"contains": st.sampled_from("ab")}),
+}
+PARTS = st.lists(st.fixed_dictionaries({}, optional=SIMPLE), min_size=1, max_size=2)
+WHENS = st.fixed_dictionaries({}, optional={**SIMPLE, "any": PARTS, "not": st.fixed_dictionaries({"user": GLOBS})})
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(WHENS, max_size=12))
+def test_the_marks_find_what_comparing_every_pair_finds(whens: list[dict[str, Any]]) -> None:
+    routes: list[Conditions] = [when(**each) for each in whens]
+    pairs = {
+        position: next((earlier for earlier in range(position) if covers(routes[earlier], routes[position])), None)
+        for position in range(len(routes))
+    }
+    assert first_covers(routes) == {position: earlier for position, earlier in pairs.items() if earlier is not None}
