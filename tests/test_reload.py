@@ -7,7 +7,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,11 @@ import pytest
 from proxy.app import ConfigSource, build_app
 from proxy.config import Config
 from proxy.embedding import MiniLM, Vector
+from tests.config.not_files import impatient, not_files
 from tests.relay.wire import SSE, Exchange, RawUpstream, WordModel
 from tests.serving import serving
+
+__all__ = ["impatient"]
 
 FIRST = """
 version: 1
@@ -244,12 +247,13 @@ def test_a_file_that_vanishes_and_comes_back(house: House) -> None:
     assert house.runs_on(SECOND)
 
 
-def test_a_folder_in_its_place(house: House) -> None:
+@not_files
+def test_what_is_no_file_in_its_place(house: House, make: Callable[[Path], None], message: str) -> None:
     house.path.unlink()
-    house.path.mkdir()
+    make(house.path)
     house.wait_until_tried("invalid", 1)
     assert house.runs_on(FIRST)
-    house.path.rmdir()
+    house.path.rmdir() if house.path.is_dir() else house.path.unlink(missing_ok=True)
     house.reload(SECOND)
     assert house.runs_on(SECOND)
 

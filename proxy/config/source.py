@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import codecs
+import os
 import re
-from bisect import bisect_right
+import select
+import stat
+import time
 from array import array
+from bisect import bisect_right
 from itertools import islice
 from pathlib import Path
 
-from proxy.config.problems import ConfigError, Place, Problem, Report
+from proxy.config.problems import ConfigError, Place, Problem, Report, quote
 
 __all__ = ["MAX_BYTES", "Lines", "decode", "read_bytes"]
 
 MAX_BYTES = 8 * 1024 * 1024
 """A file of rules and examples is far smaller; a larger one is a wrong path, such as a model or a log."""
+
+PIPE_PATIENCE_S = 10.0
+"""How long a pipe, as in `check -c <(...)`, may take to bring the whole file."""
 
 _LINE_END = re.compile(r"\r\n|\r|\n")
 
@@ -22,6 +29,13 @@ _LINE_END = re.compile(r"\r\n|\r|\n")
 # editors show none, so that every place after one would be off.
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff\ud800-\udfff]")
 
+# By their first four bytes, when there is no mark: YAML 1.2, section 5.2, for a file that begins in ASCII.
+_ZEROS: dict[tuple[bool, ...], str] = {
+    (False, True, True, True): "UTF-32",
+    (True, True, True, False): "UTF-32",
+    (False, True, False, True): "UTF-16",
+    (True, False, True, False): "UTF-16",
+}
 _WIDE = {
     codecs.BOM_UTF32_LE: "UTF-32",  # before UTF-16, whose mark it begins with
     codecs.BOM_UTF32_BE: "UTF-32",
@@ -79,12 +93,18 @@ def read_bytes(path: Path) -> bytes:
         ConfigError: there is no such file, or it cannot be read.
     """
     try:
-        with path.open("rb") as file:
-            return file.read(MAX_BYTES + 1)
+        kind = path.stat().st_mode
+        if stat.S_ISREG(kind):
+            with path.open("rb") as file:
+                return file.read(MAX_BYTES + 1)
+        content = _from_pipe(path) if stat.S_ISFIFO(kind) else None
+        if content:
+            return content
+        message = _no_file(path, kind, content)
     except FileNotFoundError:
         message = "no such file; `pointsman init` writes a starter"
-    except IsADirectoryError:
-        message = f"is a directory; name the file in it, such as {path / 'routes.yaml'}"
+        if path.is_symlink():
+            message = f"is a link to {quote(str(path.readlink()))}, where there is no file"
     except PermissionError:
         message = "may not be read by this user; check its permissions"
     except OSError as error:
@@ -92,6 +112,34 @@ def read_bytes(path: Path) -> bytes:
     except ValueError:  # a NUL in the path
         message = "is not a path"
     raise ConfigError([Problem(str(path), 0, 0, "", message)])
+
+
+def _no_file(path: Path, kind: int, content: bytes | None) -> str:
+    if stat.S_ISDIR(kind):
+        return f"is a directory; name the file in it, such as {path / 'routes.yaml'}"
+    if content == b"":
+        return "is a pipe that brought nothing, perhaps because it has been read already; name a file"
+    if stat.S_ISFIFO(kind):
+        return f"is a pipe that brought no whole file within {PIPE_PATIENCE_S:g} s; name a file"
+    return f"is a {'socket' if stat.S_ISSOCK(kind) else 'device'}; name a file"
+
+
+def _from_pipe(path: Path) -> bytes | None:
+    """What is written into a pipe until its writers close it; None when that takes too long."""
+    until = time.monotonic() + PIPE_PATIENCE_S
+    content = b""
+    # Opened like a file, a pipe into which nobody writes is waited for without end.
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb", buffering=0) as pipe:
+        ready = select.poll()
+        ready.register(pipe, select.POLLIN)
+        while len(content) <= MAX_BYTES:
+            if not ready.poll(max(0.0, until - time.monotonic()) * 1000):
+                return None
+            piece = pipe.read(1 << 16)
+            if piece == b"":
+                break
+            content += piece or b""
+    return content
 
 
 def decode(content: str | bytes, report: Report) -> str:
@@ -127,10 +175,11 @@ def decode(content: str | bytes, report: Report) -> str:
 
 
 def _from_utf8(content: bytes, report: Report) -> str:
-    for mark, encoding in _WIDE.items():
-        if content.startswith(mark):
-            report.add(Place(1, 1), (), f"{encoding}; save the file as UTF-8")
-            report.unless_empty()
+    wide = next((encoding for mark, encoding in _WIDE.items() if content.startswith(mark)), None)
+    wide = wide or _ZEROS.get(tuple(byte == 0 for byte in content[:4]))
+    if wide:
+        report.add(Place(1, 1), (), f"{wide}; save the file as UTF-8")
+        report.unless_empty()
     content = content.removeprefix(codecs.BOM_UTF8)
     try:
         return content.decode()

@@ -157,18 +157,12 @@ def test_a_missing_file_says_how_to_get_one(tmp_path: Path) -> None:
     assert (problem.line, problem.column, problem.path) == (0, 0, "")
 
 
-def test_a_directory_is_no_file(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError) as error:
-        load_config(tmp_path, {})
-    assert str(error.value) == f"{tmp_path}: is a directory; name the file in it, such as {tmp_path / 'routes.yaml'}"
-
-
 class _Refused(type(Path())):  # type: ignore[misc]
     """A path whose file gives the error it holds; the tests may run as root, whom no permission stops."""
 
     error: Exception
 
-    def open(self, *_: object, **__: object) -> object:
+    def stat(self, *_: object, **__: object) -> object:
         raise self.error
 
 

@@ -1,0 +1,119 @@
+"""Bad files through the command line: what is no file, what is huge, what is odd and right."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.cli.test_commands import pointsman
+from tests.config.files import BASE
+from tests.config.not_files import impatient, not_files
+
+__all__ = ["impatient"]
+
+
+@not_files
+@pytest.mark.parametrize("command", [["check"], ["check", "--json"], ["explain", "hi"], ["serve"]], ids=" ".join)
+def test_what_is_no_file(tmp_path: Path, make: Callable[[Path], None], message: str, command: list[str]) -> None:
+    path = tmp_path / "routes.yaml"
+    make(path)
+    told = pointsman(*command, "-c", str(path))
+    assert (told.exit_code, told.stdout) == (2, "")
+    assert told.stderr == f"{path}: {message.format(path=path)}\n1 problem found.\n"
+
+
+def test_a_pipe_is_read_to_its_end(tmp_path: Path) -> None:
+    """As `check -c <(...)` makes one."""
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    writer = threading.Thread(target=path.write_text, args=(BASE + "#" * 100_000,))
+    writer.start()
+    checked = pointsman("check", "-c", str(path))
+    writer.join()
+    assert (checked.exit_code, checked.stderr) == (0, "")
+
+
+def test_a_pipe_that_was_read_already() -> None:
+    """As `serve -c <(...)` finds it when it reads the file again."""
+    reader, writer = os.pipe()
+    os.close(writer)
+    told = pointsman("check", "-c", f"/proc/self/fd/{reader}")
+    os.close(reader)
+    assert told.exit_code == 2
+    assert "a pipe that brought nothing, perhaps because it has been read already; name a file" in told.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        pytest.param(BASE + "#" * 10_000_000, "larger than 8 MB; is this the right file?", id="ten-megabytes"),
+        pytest.param(BASE + "routes:\n" + "- {a: b}\n" * 900_000, "more than 200,000 keys and values", id="values"),
+        pytest.param(BASE + "a: 1\n" * 1_600_000, "more than 1,000 problems", id="problems"),
+    ],
+)
+def test_a_huge_file_is_told_in_seconds_and_little_memory(tmp_path: Path, text: str, message: str) -> None:
+    """Measured: 1 to 3 s and 90 to 145 MB, of which 83 MB is the program itself; before, two minutes and 2.5 GB."""
+    path = tmp_path / "routes.yaml"
+    path.write_text(text)
+    command = [sys.executable, "-m", "proxy", "check", "-c", str(path)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    told = process.stderr.read()
+    _, status, used = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    process.stderr.close()
+    assert process.returncode == 2
+    assert message in told.splitlines()[0]
+    assert "Traceback" not in told
+    assert used.ru_utime < 20
+    assert used.ru_maxrss < 300 * 1024
+
+
+TOPIC = "routes: [{name: r, use: large, when: {topic: a}}]\n"
+
+
+@pytest.mark.parametrize(
+    ("topics", "prompt", "route"),
+    [
+        pytest.param("a: {examples: [reset my password]}", "reset my password", "r", id="one-topic-of-one-example"),
+        pytest.param("a: {examples: [hello, hello, Hello, hello]}", "hello", "r", id="examples-all-the-same"),
+        pytest.param("a: {examples: [hello, hello]}", "Prove Fermat's last theorem", "default", id="the-same-and-else"),
+        pytest.param(
+            "a: {examples: [a red car, a red car]}, b: {examples: [some cold soup, Some cold  soup]}",
+            "a red car",
+            "r",
+            id="two-topics-of-the-same-examples",
+        ),
+        pytest.param("a: {examples: ['\N{ROCKET}', '\N{GRINNING FACE}']}", "\N{ROCKET}", "r", id="emoji"),
+        pytest.param('a: {examples: ["\\e[31mred alert\\0"]}', "red alert", "r", id="control-characters"),
+        pytest.param(f"a: {{examples: [{'spam ' * 200_000}]}}", "spam " * 1000, "r", id="a-megabyte"),
+        pytest.param("1: {examples: [x]}, a: {examples: [reset my password]}", "reset my password", "r", id="numbers"),
+    ],
+)
+def test_odd_topics_route_as_their_examples_say(tmp_path: Path, topics: str, prompt: str, route: str) -> None:
+    path = tmp_path / "routes.yaml"
+    path.write_text(BASE + f"topics: {{{topics}}}\n" + TOPIC, encoding="utf-8")
+    told = pointsman("explain", "--json", "-c", str(path), prompt)
+    assert (told.exit_code, told.stderr) == (0, "")
+    explained = json.loads(told.stdout)
+    assert explained["route"] == route
+    assert all(0 <= topic["score"] <= 1 for topic in explained["topics"])
+
+
+def test_a_thousand_routes(tmp_path: Path) -> None:
+    path = tmp_path / "routes.yaml"
+    routes = "".join(f"  - {{name: r{n}, use: small, when: {{header: {{x-team: t{n}}}}}}}\n" for n in range(1000))
+    path.write_text(BASE + "routes:\n" + routes)
+    checked = pointsman("check", "-c", str(path))
+    assert (checked.exit_code, checked.stderr) == (0, "")
+    assert "1000 routes" in checked.stdout
+    told = pointsman("explain", "--json", "-c", str(path), "-H", "x-team: t999", "hi")
+    assert json.loads(told.stdout)["route"] == "r999"
