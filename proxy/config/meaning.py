@@ -16,6 +16,7 @@ from proxy.config.reach import canonical, first_covers, is_everything
 from proxy.config.schema import Config, Model, Range, Route, Split, TextMatch, When
 from proxy.config.tree import Scalar, Tree
 from proxy.config.typed import BROKEN
+from proxy.config.texts import folded, nothing_in
 
 __all__ = ["AUTO", "DEFAULT", "judge"]
 
@@ -187,10 +188,8 @@ def _topics(config: Config, file: Judge) -> None:
             if example is BROKEN:
                 continue
             path: Path = ("topics", name, "examples", index)
-            # The embedder's tokenizer folds letter case and white space, so these are one text to it.
-            text = " ".join(example.lower().split())
-            if not text:
-                file.say(path, "nothing but white space")
+            if not (text := folded(example)):
+                file.say(path, nothing_in(example))
                 continue
             other, first = seen.setdefault(text, (name, index))
             if other != name:
@@ -209,10 +208,9 @@ def _references(config: Config, file: Judge) -> None:
             if text is BROKEN:
                 continue
             path: Path = ("complexity", kind, index)
-            folded = " ".join(text.lower().split())
-            if not folded:
-                file.say(path, "nothing but white space")
-            elif (first := seen.setdefault(folded, (kind, index)))[0] != kind:
+            if not folded(text):
+                file.say(path, nothing_in(text))
+            elif (first := seen.setdefault(folded(text), (kind, index)))[0] != kind:
                 file.say(path, f"stands under {first[0]!r} too, on line {file.line(('complexity', *first))}")
 
 
@@ -366,3 +364,5 @@ def _tests(config: Config, file: Judge) -> None:
     showable = [name for name in names if name not in hidden]
     for index, test in enumerate(config.tests):
         file.name(("tests", index, "route"), test.route, names, "route", showable)
+        if test.prompt is not BROKEN and not folded(test.prompt):
+            file.say(("tests", index, "prompt"), nothing_in(test.prompt))
