@@ -11,12 +11,14 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable
 
+import msgspec
+
 from proxy.config.problems import Path, Report, choices, did_you_mean, quote
-from proxy.config.reach import canonical, first_covers, is_everything
+from proxy.config.reach import canonical, covers, first_covers, is_everything
 from proxy.config.schema import Config, Model, Range, Route, Split, TextMatch, When
+from proxy.config.texts import folded, nothing_in
 from proxy.config.tree import Scalar, Tree
 from proxy.config.typed import BROKEN
-from proxy.config.texts import folded, nothing_in
 
 __all__ = ["AUTO", "DEFAULT", "judge"]
 
@@ -129,7 +131,7 @@ def _models(config: Config, file: Judge) -> None:
             continue
         if model.target is None and model.targets is None:
             file.say(path, "needs 'target', or 'targets' for several")
-        elif model.target is not None and model.targets is not None:
+        elif None not in (model.target, model.targets) and BROKEN not in (model.target, model.targets):
             file.say_of_key((*path, "targets"), "cannot stand beside 'target'; put all of them under 'targets'")
         _targets(path, model, config, file)
         _fallbacks((*path, "fallbacks"), model.fallbacks, name, config, file)
@@ -161,6 +163,8 @@ def _edits(path: Path, edited: Model | Route, file: Judge) -> None:
             for name in (key, keys[key]) if kind == "rename" else (key,):
                 if name in _NOT_EDITED:
                     say(where, f"{quote(name)} cannot be edited: {_NOT_EDITED[name]}")
+            if kind == "rename" and keys[key] == key:
+                say(where, "renamed to itself; leave it out")
             other = taken.setdefault(key, kind)
             if other != kind and (other, kind) != ("rename", "default"):
                 say(where, f"stands under {quote(other)} too; one of the two would have no effect")
@@ -238,8 +242,13 @@ def _action(path: Path, route: Route, config: Config, file: Judge) -> None:
     use = route.use
     if use is None and route.block is None:
         file.say(path, "needs 'use' with a model, or 'block' for a refusal")
-    elif use is not None and route.block is not None:
+    elif None not in (use, route.block) and BROKEN not in (use, route.block):
         file.say_of_key((*path, "block"), "cannot stand beside 'use'")
+    elif route.block is not None and route.block is not BROKEN:
+        for name in ("fallbacks", "rename", "drop", "default", "set"):
+            value = getattr(route, name)
+            if value is not BROKEN and value not in (None, {}, ()):
+                file.say_of_key((*path, name), "has no effect beside 'block', which sends nothing; leave it out")
     if isinstance(use, str):
         file.name((*path, "use"), use, config.models, "model")
     elif isinstance(use, Split) and use.split is not BROKEN:
@@ -263,6 +272,7 @@ def _when(path: Path, when: When, config: Config, file: Judge) -> None:
             _part((*path, name, index), part, config, file)
     if when.not_ is not None:
         _part((*path, "not"), when.not_, config, file)
+        _not((*path, "not"), when, file)
     for where, name in _each((*path, "topic"), when.topic):
         file.name(where, name, config.topics, "topic")
     _globs((*path, "topic"), when.topic, file, "topic")
@@ -274,7 +284,7 @@ def _when(path: Path, when: When, config: Config, file: Judge) -> None:
     _globs((*path, "user"), when.user, file)
     for key, globs in (when.metadata or {}).items():
         _globs((*path, "metadata", key), globs, file)
-    if when.metadata == {}:
+    if when.metadata == {} and file.is_readable((*path, "metadata")):
         file.say((*path, "metadata"), "names no key; write one, or leave it out")
     if when.text is not None and when.text is not BROKEN:
         if when.text == TextMatch():
@@ -286,6 +296,14 @@ def _part(path: Path, part: When, config: Config, file: Judge) -> None:
     if part == When():
         file.say(path, "has no conditions, so it always holds; leave it out")
     _when(path, part, config, file)
+
+
+def _not(path: Path, when: When, file: Judge) -> None:
+    others = msgspec.structs.replace(when, not_=None)
+    if when.not_ in (None, When()) or not file.is_readable(path[:-1]):
+        return
+    if covers(canonical(when.not_), canonical(others)):
+        file.say(path, "never holds: a request that meets the conditions beside it meets this one too")
 
 
 def _each(path: Path, value: str | tuple[str, ...] | None) -> Iterable[tuple[Path, str]]:
@@ -314,7 +332,7 @@ def _glob(path: Path, glob: str, file: Judge, kind: str = "glob") -> None:
 def _headers(path: Path, headers: dict[str, str | tuple[str, ...]] | None, file: Judge) -> None:
     if headers is None or headers is BROKEN:
         return
-    if not headers:
+    if not headers and file.is_readable(path):
         file.say(path, "names no header; write one, or leave the key out")
     seen: dict[str, str] = {}
     for name, globs in headers.items():
@@ -363,6 +381,6 @@ def _tests(config: Config, file: Judge) -> None:
     hidden = {route.name for index, route in enumerate(config.routes) if file.variable(("routes", index, "name"))}
     showable = [name for name in names if name not in hidden]
     for index, test in enumerate(config.tests):
-        file.name(("tests", index, "route"), test.route, names, "route", showable)
         if test.prompt is not BROKEN and not folded(test.prompt):
             file.say(("tests", index, "prompt"), nothing_in(test.prompt))
+        file.name(("tests", index, "route"), test.route, names, "route", showable)

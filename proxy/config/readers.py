@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from proxy.config.problems import Path, choices, did_you_mean, quote
-from proxy.config.scalars import Unfit, to_bool, to_float, to_int
+from proxy.config.scalars import Unfit, bare, looks_like_float, looks_like_int, to_bool, to_float, to_int
 from proxy.config.tree import Mapping, Node, Scalar, Sequence, Spoiled
 from proxy.config.typed import BROKEN, Reader, Reading, describe
 
@@ -26,6 +26,8 @@ __all__ = [
 ]
 
 NO_LIMITS = msgspec.Meta()
+
+_NOT_IN_JSON = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 
 
 class ScalarReader(Reader):
@@ -80,7 +82,7 @@ def _whole(pattern: str) -> re.Pattern[str]:
 def _beyond(limits: msgspec.Meta, value: Any, node: Scalar | None) -> str | None:
     """What is wrong with a value's size or length, in words."""
     if isinstance(value, (int, float)):
-        shown = node.text if node is not None and node.written is None else str(node)
+        shown = "" if node is None else bare(node)
         low, high = limits.ge, limits.le
         if (low is not None and value < low) or (high is not None and value > high):
             if low is not None and high is not None:
@@ -188,6 +190,8 @@ class MapReader(Reader):
             key = self._key.read(entry.key, (*path, name), reading)
             # A name that is not allowed is still known to those who refer to it: one mistake, one message.
             values[name if key is BROKEN else key] = reading.read(self._value, entry.value, (*path, name))
+        if not node.is_whole:
+            return BROKEN  # or what refers to a name that was to be merged in would seem to be wrong too
         complaint = _beyond(self._limits, values, None)
         return reading.fail(node.place, path, complaint) if complaint else values
 
@@ -208,11 +212,19 @@ class AnyReader(Reader):
         assert isinstance(node, Scalar)
         if node.is_null:
             return None
-        for parse in (to_int, to_float, to_bool):
-            try:
-                return parse(node)
-            except Unfit:
-                continue
+        if node.plain and _NOT_IN_JSON.fullmatch(node.text):
+            return reading.fail(node.place, path, f"JSON has no {bare(node)}; put it in quotes for the text")
+        parse = to_int if looks_like_int(node) else to_float if looks_like_float(node) else _to_bool_or_text
+        try:
+            return parse(node)
+        except Unfit as error:
+            return reading.fail(node.place, path, str(error))
+
+
+def _to_bool_or_text(node: Scalar) -> bool | str:
+    try:
+        return to_bool(node)
+    except Unfit:
         return node.text
 
 

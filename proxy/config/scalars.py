@@ -7,17 +7,22 @@ hides what came from the environment) and ends, where there is one, with the way
 
 from __future__ import annotations
 
+import ipaddress
 import math
 import re
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
+import idna
+
+from proxy.config.problems import quote
 from proxy.config.tree import Scalar
 from proxy.config.values import Duration, Regex, Secret, Url
 
 __all__ = [
     "CUSTOM",
     "Unfit",
+    "bare",
     "looks_like_float",
     "looks_like_int",
     "to_bool",
@@ -35,6 +40,18 @@ _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _LONGEST_DURATION_S = 366 * 24 * 3600.0
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
 _NOT_IN_URL = re.compile(r"[\x00-\x20\x7f-\xa0\\<>\"{}|^`]")
+_LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
+_LONGEST_HOST = 253
+_LONGEST_HINT = 40
+
+# By what RE2 complains of.
+_REGEX_ADVICE = (
+    (re.compile(r"operator: \(\?<?[=!]"), "RE2 has no look-around; use two conditions, under 'all' and 'not'"),
+    (re.compile(r"sequence: \\[1-9k]|operator: \(\?P$"), "RE2 has no back-references"),
+    (re.compile(r"operator: ([*+?]\+$|\(\?>)"), "RE2 never backtracks, so it has no possessive and atomic groups"),
+    (re.compile(r"repetition size"), "RE2 repeats at most 1,000 times, nested repetitions multiplied"),
+    (re.compile(r"too large"), "write fewer repetitions or alternatives"),
+)
 
 _BOOL_WORDS = {"yes": "true", "on": "true", "y": "true", "no": "false", "off": "false", "n": "false"}
 
@@ -61,10 +78,10 @@ def looks_like_float(scalar: Scalar) -> bool:
 def to_int(scalar: Scalar) -> int:
     if not looks_like_int(scalar):
         if looks_like_float(scalar):
-            raise Unfit(f"expected a whole number, found {_bare(scalar)}")
+            raise Unfit(f"expected a whole number, found {bare(scalar)}")
         raise Unfit(f"expected a whole number, found {scalar}{_number_hint(scalar)}")
     if len(scalar.text) > 20:  # beyond 64 bits; and Python refuses to read more than 4,300 digits
-        raise Unfit(f"{_bare(scalar)} is too large")
+        raise Unfit(f"{bare(scalar)} is too large")
     return int(scalar.text)
 
 
@@ -73,7 +90,7 @@ def to_float(scalar: Scalar) -> float:
         raise Unfit(f"expected a number, found {scalar}{_number_hint(scalar)}")
     value = float(scalar.text)
     if math.isinf(value):
-        raise Unfit(f"{_bare(scalar)} is too large")
+        raise Unfit(f"{bare(scalar)} is too large")
     return value
 
 
@@ -90,15 +107,15 @@ def to_bool(scalar: Scalar) -> bool:
     raise Unfit(f"expected true or false, found {scalar}{hint}")
 
 
-def _bare(scalar: Scalar) -> str:
+def bare(scalar: Scalar) -> str:
     """A number as it is written, without quotes."""
     return str(scalar) if scalar.written is not None else str(scalar)[1:-1]
 
 
 def _number_hint(scalar: Scalar) -> str:
-    if scalar.written is not None:
-        return ""
     text = scalar.text
+    if scalar.written is not None or len(text) > _LONGEST_HINT:
+        return ""
     if _FLOAT.fullmatch(text):
         return "; leave the quotes out"
     if _FLOAT.fullmatch(text.replace("_", "").replace(",", "")):
@@ -113,15 +130,16 @@ def _to_duration(scalar: Scalar) -> Duration:
     if match is None:
         hint = ""
         if scalar.written is None and _DURATION.fullmatch(scalar.text.removeprefix("-")):
-            raise Unfit(f"{_bare(scalar)} is not above zero")
-        if scalar.written is None and _FLOAT.fullmatch(scalar.text) and not scalar.text.startswith(("-", "+")):
+            raise Unfit(f"{bare(scalar)} is not above zero")
+        is_short = scalar.written is None and len(scalar.text) <= _LONGEST_HINT
+        if is_short and _FLOAT.fullmatch(scalar.text) and not scalar.text.startswith(("-", "+")):
             hint = f"; write {scalar.text}s for seconds or {scalar.text}ms for milliseconds"
         raise Unfit(f"expected a duration such as 250ms, 3s, 10m or 1h, found {scalar}{hint}")
     seconds = float(match[1]) * _UNITS[match[2]]
     if seconds <= 0:
-        raise Unfit(f"{_bare(scalar)} is not above zero")
+        raise Unfit(f"{bare(scalar)} is not above zero")
     if seconds > _LONGEST_DURATION_S:
-        raise Unfit(f"{_bare(scalar)} is more than a year")
+        raise Unfit(f"{bare(scalar)} is more than a year")
     return Duration(seconds)
 
 
@@ -139,7 +157,31 @@ def _to_url(scalar: Scalar) -> Url:
         raise Unfit("a base URL ends with its path; remove everything from the '?' or '#' on")
     if parts.scheme not in ("http", "https") or not parts.hostname or port == 0 or _NOT_IN_URL.search(text):
         raise Unfit(f"expected an http or https URL such as https://api.openai.com/v1, found {scalar}")
+    if not _is_host(parts.hostname):
+        raise Unfit(f"expected a URL with the name or the address of a host, found {scalar}")
     return Url(text.rstrip("/"))
+
+
+def _is_host(host: str) -> bool:
+    """Whether it can be looked up at all: with another one every request would fail, or even the start."""
+    if ":" in host:
+        return _is_address(ipaddress.IPv6Address, host)
+    try:
+        name = host if host.isascii() else idna.encode(host).decode("ascii")
+    except idna.IDNAError:
+        return False
+    labels = name.removesuffix(".").split(".")
+    if labels[-1].isdecimal():
+        return _is_address(ipaddress.IPv4Address, host)
+    return len(name) <= _LONGEST_HOST and all(map(_LABEL.fullmatch, labels))
+
+
+def _is_address(kind: Callable[[str], object], host: str) -> bool:
+    try:
+        kind(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _to_secret(scalar: Scalar) -> Secret:
@@ -153,12 +195,17 @@ def _to_secret(scalar: Scalar) -> Secret:
 
 
 def _to_regex(scalar: Scalar) -> Regex:
+    if not scalar.text:
+        raise Unfit("an empty regular expression is found in every text; leave it out")
     try:
         return Regex(scalar.text)
     except ValueError as error:
-        # RE2's words quote the expression, which may come from the environment.
-        why = str(error) if scalar.written is None else "its value is not one"
-        raise Unfit(f"not a regular expression of RE2: {why}") from None
+        said = str(error)
+    advice = next((f"; {advice}" for pattern, advice in _REGEX_ADVICE if pattern.search(said)), "")
+    what, colon, where = said.partition(": ")
+    # RE2's words quote the expression, which may come from the environment.
+    why = f"{what}{colon}{quote(where) if where else ''}" if scalar.written is None else "its value is not one"
+    raise Unfit(f"not a regular expression of RE2: {why}{advice}")
 
 
 CUSTOM: dict[type, tuple[str, Callable[[Scalar], object]]] = {

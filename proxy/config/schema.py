@@ -41,8 +41,15 @@ __all__ = [
     "When",
 ]
 
-Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$", max_length=128)]
-"""A name that rules, headers and metric labels use: letters, digits and . _ : / - after the first character."""
+Name = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$",
+        max_length=128,
+        description="a name; those begin with a letter or digit and go on with letters, digits and . _ : / -",
+    ),
+]
+"""A name that rules, headers and metric labels use."""
 
 
 Capability = Literal["tools", "vision", "audio", "files", "json_schema"]
@@ -52,7 +59,21 @@ Feature = Literal["tools", "images", "audio", "files", "json_schema", "stream"]
 """What a request may bring or ask for besides text."""
 
 
-Tag = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z][A-Za-z0-9._-]*$", max_length=64)]
+Tag = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^[A-Za-z][A-Za-z0-9._-]*$",
+        max_length=64,
+        description="a tag's name; those begin with a letter and go on with letters, digits and . _ -",
+    ),
+]
+
+
+Key = Annotated[str, msgspec.Meta(min_length=1)]
+"""Of a request's body."""
+
+
+Dollars = Annotated[float, msgspec.Meta(ge=0, le=1_000_000)]
 
 
 class Timeouts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -83,16 +104,16 @@ class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     upstream: str
     name: Annotated[str, msgspec.Meta(min_length=1)]
-    weight: Annotated[float, msgspec.Meta(gt=0)] = 1.0
+    weight: Annotated[float, msgspec.Meta(gt=0, le=1_000_000)] = 1.0
     """Its share of the model's requests, against the other targets' weights."""
 
 
 class Price(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """USD per million tokens."""
 
-    input: Annotated[float, msgspec.Meta(ge=0)]
-    output: Annotated[float, msgspec.Meta(ge=0)]
-    cached_input: Annotated[float, msgspec.Meta(ge=0)] | None = None
+    input: Dollars
+    output: Dollars
+    cached_input: Dollars | None = None
     """What a token read from the provider's prompt cache costs; `input` when absent."""
 
 
@@ -108,9 +129,9 @@ class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What it can do besides text; everything when None."""
     fallbacks: tuple[str, ...] = ()
     """Models to try, in this order, when this one cannot serve a request."""
-    rename: dict[str, str] = {}
+    rename: dict[str, Key] = {}
     """As on a route; a model's edits come after its route's."""
-    drop: tuple[str, ...] = ()
+    drop: tuple[Key, ...] = ()
     default: dict[str, Any] = {}
     set: dict[str, Any] = {}
 
@@ -181,8 +202,8 @@ class Topic(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Range(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`min` and `max`, both inclusive; at least one is given."""
 
-    min: float | None = None
-    max: float | None = None
+    min: Annotated[float, msgspec.Meta(ge=0)] | None = None
+    max: Annotated[float, msgspec.Meta(ge=0)] | None = None
 
 
 class Level(Range, frozen=True, forbid_unknown_fields=True):
@@ -239,7 +260,7 @@ class When(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Split(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Several models that share a route's requests."""
 
-    split: Annotated[dict[str, Annotated[float, msgspec.Meta(ge=0)]], msgspec.Meta(min_length=1)]
+    split: Annotated[dict[str, Annotated[float, msgspec.Meta(ge=0, le=1_000_000)]], msgspec.Meta(min_length=1)]
     """Weights by model. A conversation keeps its model, and every replica gives it the same one."""
 
 
@@ -266,9 +287,9 @@ class Route(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     when: When = When()
     fallbacks: tuple[str, ...] | None = None
     """Models to try, in this order, when the first cannot serve the request; the model's own when None."""
-    rename: dict[str, str] = {}
+    rename: dict[str, Key] = {}
     """Keys of the body and their new names; a key whose new name is there already is left alone."""
-    drop: tuple[str, ...] = ()
+    drop: tuple[Key, ...] = ()
     """Keys that are taken out."""
     default: dict[str, Any] = {}
     """Keys that are put in where they are absent."""

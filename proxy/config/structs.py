@@ -60,8 +60,8 @@ class StructReader(Reader):
         for key, field in self.fields.items():
             if field.name in values:
                 continue
-            if key in meant:
-                # Written, but misspelt: neither missing nor the default.
+            if key in meant or not node.is_whole:
+                # Written, but misspelt or where it cannot be found: neither missing nor the default.
                 values[field.name] = BROKEN
             elif field.is_required:
                 values[field.name] = reading.fail(node.place, path, f"the key {quote(key)} is missing")

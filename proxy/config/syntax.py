@@ -19,6 +19,7 @@ _ADVICE = (
     ("could not find expected ':'", "expected a ':' after this key"),
     ("sequence entries are not allowed", "a list cannot begin here; put each '-' on a line of its own"),
     ("found unknown escape character", r"an unknown escape in double quotes; write \\ for a backslash"),
+    ("invalid Unicode character escape", "an escape that means no whole character; write the character itself"),
     ("found undefined tag handle", "an unknown YAML tag; put the text in quotes"),
     ("<document start>", "nothing may stand after the end of the document"),
     ("found duplicate anchor", "this anchor exists already"),

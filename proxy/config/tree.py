@@ -78,6 +78,8 @@ class Mapping:
     place: Place
     entries: dict[str, Entry] = field(default_factory=dict)
     size: int = 0  # 0 while it is being read: an alias to it would be inside it
+    is_whole: bool = True
+    """Not when something that was to be merged into it is missing: nobody knows which keys it would have."""
 
 
 @dataclass(slots=True)
@@ -193,9 +195,9 @@ class _Builder:
         self._lines, self._report = lines, report
         self._stack: list[_Open] = []
         self._anchors: dict[str, Node] = {}
+        self._values = 0
         self._aliased = 0
         self._documents = 0
-        self._values = 0
         self.place = Place(1, 1)
         """Of the last thing read."""
 
@@ -241,9 +243,9 @@ class _Builder:
             node = Scalar(place, event.value, plain=tag is not None or not event.style)
         else:
             node = self._unknown_tag(place, str(tag))
+        node.size += len(event.value) // _CHARACTERS_A_VALUE
         if event.anchor:
             self._anchors[event.anchor] = node
-        node.size += len(event.value) // _CHARACTERS_A_VALUE
         self._put(node)
 
     def _begin(self, event: yaml.CollectionStartEvent) -> None:
@@ -291,11 +293,11 @@ class _Builder:
         return Spoiled(place)
 
     def _put(self, node: Node) -> None:
-        if not self._stack:
-            self.root = node
         self._values += 1
         if self._values > MAX_VALUES:
             raise _Hopeless(self.place, f"more than {MAX_VALUES:,} keys and values; is this the right file?")
+        if not self._stack:
+            self.root = node
             return
         parent = self._stack[-1]
         parent.size += node.size
@@ -313,7 +315,9 @@ class _Builder:
         if isinstance(node, Scalar) and node.text and not node.is_null:
             return node
         if not isinstance(node, Spoiled):
-            what = "is empty" if isinstance(node, Scalar) else "must be a name, not a list or mapping"
+            what = "must be a name, not a list or mapping"
+            if isinstance(node, Scalar):
+                what = f"is {node.text}; put it in quotes for the word" if node.text else "is empty"
             self._report.add(node.place, self.path(), f"this key {what}")
         return None
 
@@ -336,5 +340,8 @@ class _Builder:
             if isinstance(each, Mapping):
                 for name, entry in each.entries.items():
                     node.entries.setdefault(name, entry)
-            elif not isinstance(each, Spoiled):
+                node.is_whole &= each.is_whole
+                continue
+            node.is_whole = False
+            if not isinstance(each, Spoiled):
                 self._report.add(each.place, self.path(), "'<<' takes a mapping or a list of mappings")

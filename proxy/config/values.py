@@ -30,7 +30,7 @@ class Regex(str):
         try:
             regex._found_in = re2.compile(pattern, options).search
         except re2.error as error:
-            raise ValueError(str(error)) from None
+            raise ValueError(error.args[0].decode(errors="replace")) from None
         return regex
 
     def found_in(self, text: str) -> bool:

@@ -42,7 +42,9 @@ def problems(text: str) -> list[str]:
             id="split-nothing",
         ),
         pytest.param(
-            "use: {split: {small: -1}}", ["10:26 routes[0].use.split.small: -1 is below 0"], id="split-negative"
+            "use: {split: {small: -1}}",
+            ["10:26 routes[0].use.split.small: -1 is outside 0 to 1000000"],
+            id="split-negative",
         ),
         pytest.param(
             "use: small\n    fallbacks: [small, large, large, larg]",
@@ -103,15 +105,9 @@ def test_a_mistake_is_told_at_its_place(text: str, lines: list[str]) -> None:
     assert problems(route(text)) == lines
 
 
-@pytest.mark.parametrize(
-    "pattern",
-    ["'(a'", "'a(?=b)'", r"'(\w)\1'", '"${RE}"'],
-    ids=["unbalanced", "look-ahead", "back-reference", "environment"],
-)
-def test_what_re2_does_not_take_is_told_and_a_secret_is_not(pattern: str) -> None:
-    (line,) = problems(route(f"use: small\n    when: {{text: {{matches: {pattern}}}}}"))
-    assert line.startswith("11:28 routes[0].when.text.matches: not a regular expression of RE2: ")
-    assert "hunter2" not in line
+def test_a_secret_that_is_no_regular_expression_is_not_told() -> None:
+    (line,) = problems(route('use: small\n    when: {text: {matches: "${RE}"}}'))
+    assert line == "11:28 routes[0].when.text.matches: not a regular expression of RE2: its value is not one"
 
 
 def test_a_route_that_an_earlier_one_covers_is_never_reached() -> None:

@@ -97,7 +97,7 @@ routes:
   - {name: "${SPACED}", use: small}
 """),
             [
-                "9:12 routes[0].name: ${SPACED} does not match ^[A-Za-z0-9][A-Za-z0-9._:/-]*$",
+                "9:12 routes[0].name: ${SPACED} is not a name; those begin with a letter or digit and go on with letters, digits and . _ : / -",
             ],
             id="in-a-name",
         ),
@@ -118,7 +118,7 @@ routes:
         pytest.param(
             put("  large:", "  ${SECRET}:"),
             [
-                "6:3 models['${SECRET}']: '${SECRET}' does not match ^[A-Za-z0-9][A-Za-z0-9._:/-]*$",
+                "6:3 models['${SECRET}']: '${SECRET}' is not a name; those begin with a letter or digit and go on with letters, digits and . _ : / -",
             ],
             id="in-a-key",
         ),

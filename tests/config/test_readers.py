@@ -232,7 +232,7 @@ topics: {a: {examples: [x], threshold: 1.2}}
         pytest.param(
             put("gpt-4o-mini}}", "gpt-4o-mini}, price: {input: -1, output: free}}"),
             [
-                "5:73 models.small.price.input: -1 is below 0",
+                "5:73 models.small.price.input: -1 is outside 0 to 1000000",
                 "5:85 models.small.price.output: expected a number, found 'free'",
             ],
             id="negative-price",
@@ -359,7 +359,7 @@ topics: {a: {examples: [x], threshold: 1.2}}
         pytest.param(
             put("  large:", "  very large:"),
             [
-                "6:3 models['very large']: 'very large' does not match ^[A-Za-z0-9][A-Za-z0-9._:/-]*$",
+                "6:3 models['very large']: 'very large' is not a name; those begin with a letter or digit and go on with letters, digits and . _ : / -",
             ],
             id="name-with-space",
         ),
@@ -376,7 +376,7 @@ routes:
   - {name: -a, use: small}
 """),
             [
-                "9:12 routes[0].name: '-a' does not match ^[A-Za-z0-9][A-Za-z0-9._:/-]*$",
+                "9:12 routes[0].name: '-a' is not a name; those begin with a letter or digit and go on with letters, digits and . _ : / -",
             ],
             id="route-name",
         ),

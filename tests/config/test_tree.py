@@ -82,7 +82,7 @@ text: {turns: 2}
         pytest.param(
             add("~: b\n"),
             [
-                "8:1 this key is empty",
+                "8:1 this key is ~; put it in quotes for the word",
             ],
             id="null-key",
         ),
