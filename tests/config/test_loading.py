@@ -2,22 +2,38 @@
 
 import re
 import time
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Iterator, Mapping
+from typing import Any
 
+import msgspec
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from proxy.config import Config, ConfigError, Duration, Range, Secret, Url, parse_config
+from proxy.config import (
+    Block,
+    Config,
+    ConfigError,
+    Duration,
+    Range,
+    References,
+    Secret,
+    Split,
+    Url,
+    When,
+    load_config,
+    parse_config,
+    schema,
+)
+from proxy.shipped import shipped
 from tests.config.files import BASE
 
 FULL = """\
 # A file with everything in it.
 version: 1
-rewrite: ["*"]
+rewrite: ["*", "gpt-[34]*"]
 default: ${DEFAULT:-small}
-text: {turns: 2, max_tokens: 64}
-embedding: {threads: 1, queue: 0, deadline: 250ms, cache: 0}
+text: {turns: 2, max_tokens: 64, ignore: [system-reminder, note]}
+embedding: {threads: 1, queue: 0, deadline: 200ms, cache: 0}
 server: {max_body: 1048576, body_timeout: 30s}
 topics:
   code:
@@ -29,13 +45,24 @@ topics:
         lines
     threshold: 0.5
   smalltalk: {examples: [hi there, no, 42, 'it''s late']}
+complexity:
+  simple: [What is the capital of France?]
+  complex: ["Prove it, step by step"]
 models:
   small: &small
     target: {upstream: openai, name: gpt-4o-mini}
     price: {input: 0.15, cached_input: 0.075, output: 0.60}
+    context: 128000
+    supports: [tools, vision, json_schema]
+    fallbacks: [large, coder]
   large:
     <<: *small
     target: {upstream: openai, name: "${LARGE}"}
+    fallbacks: []
+    rename: {max_tokens: max_completion_tokens}
+    drop: [temperature, top_p]
+    default: {seed: 7}
+    set: {reasoning_effort: high, metadata: {tier: [1, true, null, ~, "x"]}}
   coder:
     targets:
       - {upstream: gpu-a, name: qwen, weight: 2}
@@ -44,16 +71,35 @@ routes:
   - name: restricted
     when: {header: {X-Data-Class: restricted, x-team: [a, "b*"]}}
     use: coder
+    fallbacks: []
   - name: ${ROUTE}
     when: {topic: code, tokens: {max: 8000}}
     use: coder
   - {name: long, use: large, when: {tokens: {min: 8000}, model: ["gpt-*", auto]}}
+  - name: secrets
+    when: {text: {contains: [password, api key], matches: '(?i)sk-[a-z0-9]{8,}'}}
+    block: {status: 451, message: "Keys do not belong in prompts."}
+  - name: hard
+    when:
+      any: [{complexity: {min: 0.7, max: 1}}, {turns: {min: 10, max: 99}}]
+      all:
+        - not: {has: [tools, images]}
+        - user: [vip-*, ceo]
+        - metadata: {tier: gold, "team name": [a, "b?"]}
+    use: large
+    rename: {max_tokens: max_completion_tokens}
+    drop: [logprobs]
+    default: {temperature: 0.2}
+    set: {seed: 18446744073709551615}
+  - name: trial
+    when: {topic: [smalltalk]}
+    use: {split: {small: 90, coder: 10}}
   - {name: rest, use: small}
 tests:
   - {prompt: Fix this loop, route: restricted}
   - {prompt: hi, route: default}
 upstreams:
-  gpu-a: {base_url: "http://vllm-a:8000/v1/", timeouts: {connect: 3s, first_token: 30s, idle: 1.5s, total: 10m}}
+  gpu-a: {base_url: "http://vllm-a:8000/v1/", timeouts: {connect: 2s, first_token: 30s, idle: 1.5s, total: 9m}}
   openai:
     base_url: https://api.openai.com/v1
     api_key: ${KEY}
@@ -66,21 +112,33 @@ def test_everything_is_read() -> None:
     assert config.version == 1
     assert config.default == "small"
     assert (config.text.turns, config.text.max_tokens) == (2, 64)
-    assert config.embedding.deadline == Duration(0.25)
+    assert config.embedding.deadline == Duration(0.2)
     assert config.topics["code"].examples[2] == "Several\nlines\n"
     assert config.topics["smalltalk"].examples == ("hi there", "no", "42", "it's late")
     assert config.topics["smalltalk"].threshold is None
     gpu, openai = config.upstreams["gpu-a"], config.upstreams["openai"]
     assert gpu.base_url == "http://vllm-a:8000/v1"
     assert type(gpu.base_url) is Url
-    assert (gpu.timeouts.connect, gpu.timeouts.idle, gpu.timeouts.total) == (3.0, 1.5, 600.0)
+    assert (gpu.timeouts.connect, gpu.timeouts.idle, gpu.timeouts.total) == (2.0, 1.5, 540.0)
     assert gpu.api_key == Secret("")
     assert openai.api_key == Secret(ENVIRON["KEY"])
     assert openai.timeouts.idle == 60.0
     assert config.models["large"].price == config.models["small"].price
     assert config.models["large"].all_targets[0].name == "gpt-4o"
     assert [target.weight for target in config.models["coder"].all_targets] == [2.0, 1.0]
-    restricted, day, long, rest = config.routes
+    assert config.text.ignore == ("system-reminder", "note")
+    assert config.complexity == References(("What is the capital of France?",), ("Prove it, step by step",))
+    large = config.models["large"]
+    assert (large.context, large.supports, large.fallbacks) == (128_000, ("tools", "vision", "json_schema"), ())
+    assert (large.rename, large.drop) == ({"max_tokens": "max_completion_tokens"}, ("temperature", "top_p"))
+    assert large.set == {"reasoning_effort": "high", "metadata": {"tier": [1, True, None, None, "x"]}}
+    restricted, day, long, secrets, hard, trial, rest = config.routes
+    assert secrets.block == Block(451, "Keys do not belong in prompts.")
+    assert hard.when.all is not None
+    assert hard.when.all[0] == When(not_=When(has=("tools", "images")))
+    assert hard.when.all[2].metadata == {"tier": "gold", "team name": ("a", "b?")}
+    assert (hard.default, hard.set) == ({"temperature": 0.2}, {"seed": 2**64 - 1})
+    assert trial.use == Split({"small": 90.0, "coder": 10.0})
     assert restricted.when.header == {"x-data-class": "restricted", "x-team": ("a", "b*")}
     assert (day.name, day.when.topic, day.when.tokens) == ("route-of-the-day", "code", Range(max=8000.0))
     assert long.when.model == ("gpt-*", "auto")
@@ -102,9 +160,28 @@ def test_json_is_yaml() -> None:
     assert config.models["small"].all_targets[0].name == "b/é"
 
 
+def values(value: Any) -> Iterator[msgspec.Struct]:
+    """Every struct in a config."""
+    if isinstance(value, msgspec.Struct):
+        yield value
+        value = [getattr(value, name) for name in value.__struct_fields__]
+    for each in value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ():
+        yield from values(each)
+
+
+def test_the_full_file_has_every_key() -> None:
+    """A key that joins the format must join the file, which is what the tests below break."""
+    found = list(values(parse_config(FULL, source="x", environ=ENVIRON)))
+    kinds = [kind for kind in vars(schema).values() if isinstance(kind, type) and issubclass(kind, msgspec.Struct)]
+    for kind in kinds:
+        for field in msgspec.structs.fields(kind):
+            default = field.default_factory() if callable(field.default_factory) else field.default
+            given = [getattr(value, field.name) for value in found if type(value) is kind]
+            assert any(each != default for each in given), f"{kind.__name__}.{field.encode_name}"
+
+
 def test_the_starter_file_is_valid() -> None:
-    starter = Path(__file__).parents[2] / "routes.yaml"
-    assert parse_config(starter.read_bytes(), source="routes.yaml", environ={}).routes
+    assert load_config(shipped("routes.yaml"), {}).routes
 
 
 def test_two_readings_share_nothing() -> None:
@@ -181,15 +258,55 @@ PIECES += [
 ]
 
 
+STARTER = shipped("routes.yaml").read_text(encoding="utf-8")
+WORD = re.compile(r"[^\s\[\]{},:\"']+")
+
+
+ODD = [
+    "",
+    "~",
+    "null",
+    "[]",
+    "{}",
+    "''",
+    ".nan",
+    "-.inf",
+    "1e999",
+    "-1",
+    "0",
+    "9" * 30,
+    "2026-01-01",
+    "yes",
+    "*",
+    "[*]",
+]
+ODD += [
+    "{a: b}",
+    "[a, a]",
+    '"\\u200b"',
+    '"\\0"',
+    "!!int x",
+    "!x {}",
+    "&a",
+    "*a",
+    "*small",
+    "(?=a)",
+    "(a+)+$",
+    "${NONE}",
+    "\t",
+]
+
+
 @st.composite
 def broken(draw: st.DrawFn) -> str:
-    """The full file after a few slips of the hand: lines dropped, doubled, moved, indented; characters changed."""
-    lines = FULL.split("\n")
+    """A whole file after a few slips of the hand: lines dropped, doubled, moved, indented; words and characters."""
+    text = draw(st.sampled_from([FULL, FULL, STARTER]))
+    lines, words = text.split("\n"), sorted(set(WORD.findall(text)))
     for _ in range(draw(st.integers(1, 4))):
         at = draw(st.integers(0, len(lines) - 1))
         line = lines[at]
         column = draw(st.integers(0, len(line)))
-        match draw(st.integers(0, 7)):
+        match draw(st.integers(0, 9)):
             case 0:
                 lines[at : at + 1] = []
             case 1:
@@ -204,6 +321,11 @@ def broken(draw: st.DrawFn) -> str:
                 lines[at] = line[:column] + draw(st.sampled_from(PIECES)) + line[column:]
             case 6:
                 lines[at] = line[:column] + line[column + draw(st.integers(1, 8)) :]
+            case 7 | 8 if found := list(WORD.finditer(line)):
+                # Another word of the file in the place of one: a name of another kind, a key where a value stands.
+                word = draw(st.sampled_from(found))
+                other = draw(st.one_of(st.sampled_from(words), st.sampled_from(ODD)))
+                lines[at] = line[: word.start()] + other + line[word.end() :]
             case _:
                 lines[at : at + 2] = ["".join(lines[at : at + 2])]
         lines = "\n".join(lines).split("\n") or [""]
