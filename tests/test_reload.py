@@ -28,8 +28,8 @@ FIRST = """
 version: 1
 upstreams: {one: {base_url: "$RAW/one/v1", api_key: sk-one}}
 models:
-  cheap: {target: {upstream: one, name: cheap-1}}
-  dear: {target: {upstream: one, name: dear-1}}
+  cheap: {target: {upstream: one, name: cheap-1}, default: {metadata: {of: one}}}
+  dear: {target: {upstream: one, name: dear-1}, default: {metadata: {of: one}}}
 default: cheap
 rewrite: []
 embedding: {deadline: 20s}
@@ -37,11 +37,11 @@ topics:
   code: {examples: [fix the bug in my code, write code for a loop]}
   law: {examples: [draft a contract, is the clause valid]}
 routes:
-  - {name: code, when: {topic: code}, use: dear}
+  - {name: code, when: {topic: code}, use: dear, set: {tier: one}}
 tests:
   - {prompt: fix the bug in my code, route: code}
 """
-# The same requests go another way at every step: route, model, target.
+# The same requests go another way at every step: route, model, target, key, edits.
 SECOND = FIRST.replace("cheap", "thrifty").replace("name: code", "name: coding").replace("route: code", "route: coding")
 SECOND = SECOND.replace("dear", "grand").replace("one", "two")
 CODE, OTHER = "fix the bug in my code", "nothing of that kind"
@@ -347,28 +347,33 @@ def test_the_app_can_end_while_an_old_config_is_in_use(house: House) -> None:
     house.wait_for_connections(0)
 
 
+@pytest.mark.slow
 def test_under_load_every_answer_is_of_one_config_and_none_is_lost(house: House) -> None:
     clients, stop = 32, threading.Event()
-    possible = {prompt: {WAYS[text][prompt] for text in WAYS} for prompt in (CODE, OTHER)}
+    files = {"one": FIRST, "two": SECOND}
 
-    def ask(number: int) -> tuple[int, set[tuple[str, str, str]]]:
-        """One client; how many answers it got, and the ways they went."""
+    def ask(number: int) -> tuple[int, set[str]]:
+        """One client; how many answers it got, and from which files."""
         prompt, count, seen = (CODE, OTHER)[number % 2], 0, set()
         with httpx.Client(base_url=house.http.base_url, timeout=20) as http:
             while not stop.is_set():
                 messages = [{"role": "user", "content": prompt}]
                 answer = http.post("/v1/chat/completions", json={"model": "auto", "messages": messages})
                 assert answer.status_code == 200, answer.text
-                sent = json.loads(answer.content)
-                assert (sent["url"].split("/")[1] + "/" + sent["model"]) == answer.headers["x-pointsman-target"]
-                assert way(answer) in possible[prompt]
-                seen.add(way(answer))
+                url, key, sent = json.loads(answer.content)
+                of = url.split("/")[1]
+                assert way(answer) == WAYS[files[of]][prompt]
+                assert answer.headers["x-pointsman-target"] == f"{of}/{sent['model']}"
+                assert (key, sent["metadata"]) == (f"Bearer sk-{of}", {"of": of})
+                assert sent.get("tier") == (of if prompt == CODE else None)
+                seen.add(of)
                 count += 1
         return count, seen
 
     def script(exchange: Exchange) -> None:
-        model = json.loads(exchange.body)["model"]
-        exchange.answer(json.dumps({"url": exchange.line.split()[1].decode(), "model": model}).encode())
+        (key,) = exchange.values(b"authorization")
+        told = [exchange.line.split()[1].decode(), key.decode(), json.loads(exchange.body)]
+        exchange.answer(json.dumps(told).encode())
 
     house.raw.script = script
     with ThreadPoolExecutor(clients) as pool:
