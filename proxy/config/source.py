@@ -67,7 +67,7 @@ class Lines:
     @property
     def ends_with_crlf(self) -> bool:
         """Whether the first line ends as Windows ends lines."""
-        return self._text[: self._ends[0]].endswith("\r\n")
+        return self._text[: self._end(0)].endswith("\r\n")
 
     def inside(self, line: int, column: int) -> Place:
         """The place nearest to one counted from 0; parsers put the end of the file on a line after the last."""

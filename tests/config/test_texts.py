@@ -58,4 +58,5 @@ OLD = st.characters(max_codepoint=0x20B5, exclude_categories=["Cs", "Cn", "Co"])
 @settings(max_examples=300, deadline=None)
 @given(st.text(OLD.filter(lambda sign: not 0x0500 <= ord(sign) < 0x2000), max_size=20))
 def test_the_tokenizer_reads_a_folded_text_as_the_text_itself(model: MiniLM, text: str) -> None:
-    assert model.token_ids(folded(text)) == model.token_ids(text)
+    between = f"x {text} x"  # marks and courtesies at either end are left out before the tokenizer
+    assert model.token_ids(folded(between)) == model.token_ids(between)
