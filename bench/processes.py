@@ -57,10 +57,10 @@ def free_port() -> int:
 
 @contextmanager
 def running(
-    command: Sequence[str | Path], core: int, log: Path, *, env: Mapping[str, str] | None = None
+    command: Sequence[str | Path], core: int | None, log: Path, *, env: Mapping[str, str] | None = None
 ) -> Iterator[int]:
     """
-    Run a command pinned to a core for as long as the block lasts; gives its process id.
+    Run a command, pinned to a core unless that is None, for as long as the block lasts; gives its process id.
 
     `taskset` and `setpriv` replace themselves with the command, so the id is the command's own. Should this
     process die without a word (SIGKILL), the kernel sends the child SIGTERM. A session of its own makes the
@@ -68,7 +68,7 @@ def running(
     """
     with log.open("wb") as output:
         process = subprocess.Popen(
-            ["setpriv", "--pdeathsig", "TERM", "taskset", "-c", str(core), *command],
+            ["setpriv", "--pdeathsig", "TERM", *(() if core is None else ("taskset", "-c", str(core))), *command],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,

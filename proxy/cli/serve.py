@@ -17,6 +17,7 @@ import click
 import msgspec
 import uvicorn
 from starlette.types import ASGIApp
+from threadpoolctl import threadpool_limits
 
 from proxy.cli.options import cache_dir_option, config_option, load_or_exit
 from proxy.cli.workers import Workers, outlive_hangups
@@ -122,6 +123,7 @@ def worker_app(
         raise SystemExit(str(error)) from None
     app = build_app(config, source=source, cache_dir=cache_dir)
     _tame_the_collector()
+    _tame_numpy()
     return app
 
 
@@ -135,6 +137,16 @@ def _tame_the_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
+
+
+def _tame_numpy() -> None:
+    """
+    One thread for numpy's products.
+
+    A decision multiplies for a tenth of a millisecond. Shared out over cores that embed other requests' texts, the
+    same product waits for them: measured on two busy cores with 1,500 examples, 15 ms instead of 0.8.
+    """
+    threadpool_limits(limits=1, user_api="blas")
 
 
 def on_simulator(config: Config, url: str) -> Config:

@@ -29,6 +29,8 @@ _LOST_SHARE = 0.025
 _UNSEEN = 3.0
 # Two thousand held-out examples fix a mean, a spread and the lowest 2.5%; with more, further folds only cost time.
 _ENOUGH = 2000
+# Examples that are all the same have no spread, and the same text again must not fail by its last bit.
+_HAIR = 1e-3
 _ROWS_AT_ONCE = 256
 # With few examples, or examples that are all alike, their spread says little; these are a tenth to a third of
 # what ordinary topics show, and keep a small spread from turning every other text away.
@@ -101,7 +103,7 @@ def calibrate(seen: HeldOut) -> Calibration:
     centre = both.mean(axis=0)
     spread = np.maximum(both.std(axis=0), _LEAST_SPREAD)
     sums = ((both - centre) / spread).sum(axis=1)
-    least = float(np.quantile(sums, _LOST_SHARE)) - _UNSEEN / len(sums) * float(sums.std())
+    least = float(np.quantile(sums, _LOST_SHARE)) - _UNSEEN / len(sums) * float(sums.std()) - _HAIR
     (odds, near), (odds_spread, near_spread) = centre.tolist(), spread.tolist()
     return Calibration((odds, near), (odds_spread, near_spread), least)
 

@@ -97,13 +97,25 @@ def test_a_run_with_a_wrong_answer_or_a_lost_reload_fails() -> None:
 def echoing() -> Iterator[int]:
     """The bench's upstream, in a thread; its port."""
     loop, listener = asyncio.new_event_loop(), socket.create_server(("127.0.0.1", 0))
-    server = loop.run_until_complete(loop.create_server(Echoing, sock=listener))
+    connections: list[Echoing] = []
+
+    def connected() -> Echoing:
+        connections.append(Echoing())
+        return connections[-1]
+
+    async def close() -> None:
+        server.close()
+        for connection in connections:
+            connection.transport.abort()
+        await asyncio.sleep(0)  # a transport is closed in the turn of the loop after its abort
+
+    server = loop.run_until_complete(loop.create_server(connected, sock=listener))
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
     try:
         yield listener.getsockname()[1]
     finally:
-        loop.call_soon_threadsafe(server.close)
+        asyncio.run_coroutine_threadsafe(close(), loop).result(10)
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()
