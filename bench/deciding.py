@@ -2,15 +2,16 @@
 `python -m bench.deciding`: what a decision costs beside the embedding, with every signal and many rules.
 
 A file of 100 topics with 15 examples each and 50 rules, each on several conditions, is decided for one new request
-after the other. No rule but the last holds, so all are asked, and all signals are computed. Before each decision the
-embedding model runs on the text, untimed: that is what leaves the processor's caches as a server finds them.
+after the other. No rule but the last holds, so all are asked, and all signals are computed. It is measured twice, in
+turns: right after a run of the embedding model on the same core, untimed, which leaves nothing in the processor's
+caches (cold), and without one (warm). A server lies between: its model runs in a thread of its own.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import islice
 from time import perf_counter
 from typing import Any
@@ -26,11 +27,15 @@ from bench.client import percentile
 from bench.prompts import texts
 from proxy.app import load_minilm
 from proxy.config import parse_config
+from proxy.embedding import Vector
 from proxy.reload.prepare import Prepared, prepare
 from proxy.routing.facts import read_chat
 from proxy.routing.signals import Signals
 
 HEADERS = {"content-type": "application/json", "x-team": "search", "authorization": "Bearer nobody"}
+Taken = dict[str, list[float]]
+IN_A_TURN = 50
+SETTLING = 5
 STAGES = ("read", "rules without the text", "signals", "rules with the text", "all")
 
 
@@ -65,12 +70,14 @@ def _when(n: int, topics: int) -> dict[str, Any]:
     return kinds[n % len(kinds)]
 
 
-def decide(prepared: Prepared, prompts: Sequence[str]) -> dict[str, list[float]]:
+def decide(prepared: Prepared, embed: Callable[[str], Vector], prompts: Sequence[str], cold: bool) -> Taken:
     """Seconds by stage, one for each prompt."""
-    taken: dict[str, list[float]] = {stage: [] for stage in STAGES}
-    for prompt in prompts:
+    taken = _nothing()
+    vectors = [embed(prompt) for prompt in prompts]
+    for prompt, vector in zip(prompts, vectors, strict=True):
         body = msgspec.json.encode({"model": "auto", "user": "u", "messages": [{"role": "user", "content": prompt}]})
-        vector = prepared.texts.embed(prompt)
+        if cold:
+            embed(prompt)
         times = [perf_counter()]
         facts = read_chat(body, HEADERS)
         times.append(perf_counter())
@@ -97,20 +104,33 @@ def decide(prepared: Prepared, prompts: Sequence[str]) -> dict[str, list[float]]
 def main(topics: int, examples: int, rules: int, requests: int, as_json: bool) -> None:
     threadpool_limits(limits=1, user_api="blas")  # as `pointsman serve` does
     config = parse_config(routes_file(topics, examples, rules), source="routes.yaml", environ=os.environ)
-    prepared = prepare(config, load_minilm(config).embed)
+    embed = load_minilm(config).embed
+    prepared = prepare(config, embed)
     prompts = list(islice(texts(1), requests))
-    decide(prepared, prompts[: requests // 10])  # the first ones load code
-    taken = decide(prepared, prompts[requests // 10 :])
-    found = {stage: {f"p{p}": percentile(times, p) * 1000 for p in (50, 90, 99)} for stage, times in taken.items()}
+    taken = {"cold": _nothing(), "warm": _nothing()}
+    for start in range(0, requests, IN_A_TURN):
+        for name, times in taken.items():
+            now = decide(prepared, embed, prompts[start : start + IN_A_TURN], cold=name == "cold")
+            for stage in STAGES:
+                # The first of each turn finds the caches as the other kind left them.
+                times[stage] += now[stage][SETTLING:]
+    found = {
+        name: {stage: {f"p{p}": percentile(each, p) * 1000 for p in (50, 90, 99)} for stage, each in times.items()}
+        for name, times in taken.items()
+    }
     if as_json:
         click.echo(json.dumps(found))
         return
     table = Table(title=f"{topics} topics of {examples} examples, {rules} rules; milliseconds")
-    for heading in ("", "p50", "p90", "p99"):
+    for heading in ("", "cold p50", "p90", "p99", "warm p50", "p90", "p99"):
         table.add_column(heading, justify="right" if heading else "left")
-    for stage, figures in found.items():
-        table.add_row(stage, *(f"{figure:.3f}" for figure in figures.values()))
+    for stage in STAGES:
+        table.add_row(stage, *(f"{figure:.3f}" for kind in found.values() for figure in kind[stage].values()))
     Console().print(table)
+
+
+def _nothing() -> Taken:
+    return {stage: [] for stage in STAGES}
 
 
 if __name__ == "__main__":

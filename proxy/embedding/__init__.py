@@ -1,12 +1,13 @@
 """Text to unit vectors, inside the process: all-MiniLM-L6-v2 on ONNX Runtime."""
 
 from proxy.embedding.bulk import Bulk, BulkEmbedder, BulkObserver
-from proxy.embedding.minilm import DIMENSIONS, MiniLM, Vector, Vectors, last_layer
+from proxy.embedding.minilm import DIMENSIONS, LAST_LAYER, MiniLM, Vector, Vectors, last_layer
 from proxy.embedding.pool import Embedder, EmbeddingFailed, FailOpenCause
 from proxy.embedding.vector_cache import CacheUnusable, VectorCache
 
 __all__ = [
     "DIMENSIONS",
+    "LAST_LAYER",
     "Bulk",
     "BulkEmbedder",
     "BulkObserver",

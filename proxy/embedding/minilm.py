@@ -15,8 +15,9 @@ from tokenizers import Tokenizer
 
 from proxy.embedding.courtesy import without_courtesy
 
-_LAST_LAYER = 384
-DIMENSIONS = 2 * _LAST_LAYER
+LAST_LAYER = 384
+"""So many of a vector's numbers are the last layer's, the embedding; they come first."""
+DIMENSIONS = 2 * LAST_LAYER
 """
 384 from the last layer, which are sentence-transformers' embedding, and behind them, at a lesser weight, 384 from the
 third, which shows more of how a text is worded: models/README.md has what that gains.
@@ -42,7 +43,7 @@ def last_layer(vectors: NDArray[_Float]) -> NDArray[_Float]:
     Returns:
         (..., 384), of length 1 along the last axis.
     """
-    own = vectors[..., :_LAST_LAYER]
+    own = vectors[..., :LAST_LAYER]
     lengths = np.maximum(np.linalg.norm(own, axis=-1, keepdims=True), 1e-9)
     result: NDArray[_Float] = own / lengths
     return result

@@ -64,19 +64,15 @@ class Running:
         began = perf_counter()
         signals = Signals()
         decision, kept = self._decide(facts, signals)
-        decided_s = perf_counter() - began
         if decision is None:
             signals = await self.signals(facts, record)
-            began = perf_counter()
             decision, kept = self._decide(facts, signals)
-            decided_s += perf_counter() - began
             assert decision is not None, "final signals always lead to a decision"
-        began = perf_counter()
         if kept is not None and self._goes_on(kept, decision, signals):
             decision = kept
         if remember and not decision.is_firm:
             self.conversations.keep(facts, Held(decision.route, decision.model))
-        record.stages_s["decide"] = decided_s + perf_counter() - began
+        record.stages_s["decide"] = perf_counter() - began - record.stages_s.get("embed", 0.0)
         record.route, record.model, record.reason = decision.route, decision.model, decision.reason
         return decision, signals
 

@@ -27,12 +27,17 @@ class Condition(Protocol):
 class _Globs:
     """Patterns with `*`, `?` and `[...]` over a short text; upper and lower case differ."""
 
+    __slots__ = ("match", "patterns")
+
+    match: Callable[[str], object]
+    """Something true if one of them fits."""
+
     def __init__(self, patterns: str | Iterable[str]) -> None:
         self.patterns = _several(patterns)
-        self._match = re.compile("|".join(fnmatch.translate(pattern) for pattern in self.patterns)).match
-
-    def match(self, text: str) -> bool:
-        return self._match(text) is not None
+        if any(sign in pattern for pattern in self.patterns for sign in "*?["):
+            self.match = re.compile("|".join(fnmatch.translate(pattern) for pattern in self.patterns)).match
+        else:
+            self.match = frozenset(self.patterns).__contains__
 
     def __str__(self) -> str:
         return " or ".join(self.patterns)
@@ -41,11 +46,13 @@ class _Globs:
 class ModelIs:
     """The name that the client asked for matches."""
 
+    __slots__ = ("_globs",)
+
     def __init__(self, patterns: str | Iterable[str]) -> None:
         self._globs = _Globs(patterns)
 
     def holds(self, facts: Facts, signals: Signals) -> bool:  # noqa: ARG002
-        return self._globs.match(facts.model)
+        return bool(self._globs.match(facts.model))
 
     def why(self, facts: Facts, signals: Signals) -> str:
         verb = "matches" if self.holds(facts, signals) else "does not match"
@@ -54,6 +61,8 @@ class ModelIs:
 
 class ValueIs:
     """A header, a key of the metadata or the user is there and matches."""
+
+    __slots__ = ("_globs", "_value", "_what")
 
     def __init__(self, what: str, patterns: str | Iterable[str], value: Callable[[Facts], str | None]) -> None:
         """
@@ -68,7 +77,7 @@ class ValueIs:
 
     def holds(self, facts: Facts, signals: Signals) -> bool:  # noqa: ARG002
         value = self._value(facts)
-        return value is not None and self._globs.match(value)
+        return value is not None and bool(self._globs.match(value))
 
     def why(self, facts: Facts, signals: Signals) -> str:
         if self._value(facts) is None:
@@ -79,6 +88,8 @@ class ValueIs:
 
 class NumberBetween:
     """A number of the request lies between two bounds, both inclusive."""
+
+    __slots__ = ("_limits", "_value", "_what")
 
     def __init__(self, limits: Range, what: str, value: Callable[[Facts], int]) -> None:
         """
@@ -108,6 +119,8 @@ class NumberBetween:
 class Has:
     """The request brings or asks for all of these."""
 
+    __slots__ = ("_features",)
+
     def __init__(self, features: Iterable[Feature]) -> None:
         self._features = tuple(features)
 
@@ -124,13 +137,15 @@ class Has:
 class TextContains:
     """One of these stands in the text to route on, in any letter case."""
 
+    __slots__ = ("_folded", "_which", "_words")
+
     def __init__(self, words: str | Iterable[str], which: Text) -> None:
         self._words = _several(words)
         self._folded = tuple(word.casefold() for word in self._words)
         self._which = which
 
     def holds(self, facts: Facts, signals: Signals) -> bool:  # noqa: ARG002
-        text = facts.text(self._which).casefold()
+        text = facts.folded_text(self._which)
         return any(word in text for word in self._folded)
 
     def why(self, facts: Facts, signals: Signals) -> str:
@@ -140,6 +155,8 @@ class TextContains:
 
 class TextMatches:
     """A regular expression is found in the text to route on."""
+
+    __slots__ = ("_regex", "_which")
 
     def __init__(self, regex: Regex, which: Text) -> None:
         self._regex = regex
@@ -154,6 +171,8 @@ class TextMatches:
 
 class TopicIs:
     """One of these topics is the text's best and reaches its threshold."""
+
+    __slots__ = ("_topics",)
 
     def __init__(self, topics: str | Iterable[str]) -> None:
         self._topics = _several(topics)
@@ -179,6 +198,8 @@ class TopicIs:
 class ComplexityBetween:
     """How hard the request reads lies between two bounds, both inclusive."""
 
+    __slots__ = ("_limits",)
+
     def __init__(self, limits: Level) -> None:
         self._limits = limits
 
@@ -202,12 +223,14 @@ class ComplexityBetween:
 class All:
     """Every one of these holds; an empty one always does."""
 
+    __slots__ = ("_parts",)
+
     def __init__(self, parts: Iterable[Condition]) -> None:
-        self.parts = tuple(parts)
+        self._parts = tuple(parts)
 
     def holds(self, facts: Facts, signals: Signals) -> bool | None:
         result: bool | None = True
-        for part in self.parts:
+        for part in self._parts:
             held = part.holds(facts, signals)
             if held is False:
                 return False
@@ -216,21 +239,23 @@ class All:
         return result
 
     def why(self, facts: Facts, signals: Signals) -> str:
-        failing = next((part for part in self.parts if part.holds(facts, signals) is False), None)
+        failing = next((part for part in self._parts if part.holds(facts, signals) is False), None)
         if failing is not None:
             return failing.why(facts, signals)
-        return "; ".join(part.why(facts, signals) for part in self.parts) or "it applies to every request"
+        return "; ".join(part.why(facts, signals) for part in self._parts) or "it applies to every request"
 
 
 class AnyOf:
     """At least one of these holds."""
 
+    __slots__ = ("_parts",)
+
     def __init__(self, parts: Iterable[Condition]) -> None:
-        self.parts = tuple(parts)
+        self._parts = tuple(parts)
 
     def holds(self, facts: Facts, signals: Signals) -> bool | None:
         result: bool | None = False
-        for part in self.parts:
+        for part in self._parts:
             held = part.holds(facts, signals)
             if held is True:
                 return True
@@ -239,14 +264,16 @@ class AnyOf:
         return result
 
     def why(self, facts: Facts, signals: Signals) -> str:
-        holding = next((part for part in self.parts if part.holds(facts, signals) is True), None)
+        holding = next((part for part in self._parts if part.holds(facts, signals) is True), None)
         if holding is not None:
             return holding.why(facts, signals)
-        return "none of: " + "; ".join(part.why(facts, signals) for part in self.parts)
+        return "none of: " + "; ".join(part.why(facts, signals) for part in self._parts)
 
 
 class Not:
     """This does not hold."""
+
+    __slots__ = ("_part",)
 
     def __init__(self, part: Condition) -> None:
         self._part = part
@@ -259,9 +286,9 @@ class Not:
         return f"{'not' if self.holds(facts, signals) else 'but'}: {self._part.why(facts, signals)}"
 
 
-def compile_when(when: When, which: Text) -> All:
+def compile_when(when: When, which: Text) -> Condition:
     """
-    The conditions that a route's `when` states.
+    The conditions that a route's `when` states, as one.
 
     Args:
         when: as the file says.
@@ -282,20 +309,21 @@ def compile_when(when: When, which: Text) -> All:
         parts.append(NumberBetween(when.tokens, "about {} tokens", lambda facts: facts.tokens))
     if when.turns is not None:
         parts.append(NumberBetween(when.turns, "{} turns", lambda facts: facts.turns))
-    if when.text is not None and when.text.contains is not None:
-        parts.append(TextContains(when.text.contains, which))
-    if when.text is not None and when.text.matches is not None:
-        parts.append(TextMatches(when.text.matches, which))
     if when.topic is not None:
         parts.append(TopicIs(when.topic))
     if when.complexity is not None:
         parts.append(ComplexityBetween(when.complexity))
+    # Behind all that cost the same for every request: a text may be long.
+    if when.text is not None and when.text.contains is not None:
+        parts.append(TextContains(when.text.contains, which))
+    if when.text is not None and when.text.matches is not None:
+        parts.append(TextMatches(when.text.matches, which))
     parts += (compile_when(part, which) for part in when.all or ())
     if when.any is not None:
         parts.append(AnyOf(compile_when(part, which) for part in when.any))
     if when.not_ is not None:
         parts.append(Not(compile_when(when.not_, which)))
-    return All(parts)
+    return parts[0] if len(parts) == 1 else All(parts)
 
 
 def text_signals(when: When) -> frozenset[TextSignal]:

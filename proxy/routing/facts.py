@@ -84,6 +84,7 @@ class Facts:
         self.is_stream = bytes(head.stream) == b"true"
         self._head = head
         self._text: tuple[Text, str] | None = None
+        self._folded: tuple[str, str] | None = None
 
     @cached_property
     def _messages(self) -> Sequence[_Message]:
@@ -200,6 +201,13 @@ class Facts:
                     break
         self._text = (which, "\n".join(reversed(found)))
         return self._text[1]
+
+    def folded_text(self, which: Text) -> str:
+        """The text to route on, with the differences between upper and lower case taken out."""
+        text = self.text(which)
+        if self._folded is None or self._folded[0] is not text:
+            self._folded = (text, text.casefold())
+        return self._folded[1]
 
 
 def read_chat(body: bytes, headers: Mapping[str, str]) -> Facts:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from proxy.config import Block, Config, Model, Split, When
 from proxy.errors import NobodyCanServe, UnknownModel
 from proxy.routing.capability import why_excluded
-from proxy.routing.conditions import All, compile_when, may_hold_without_text, text_signals
+from proxy.routing.conditions import Condition, compile_when, may_hold_without_text, text_signals
 from proxy.routing.conversation import Held, is_firm, ranks
 from proxy.routing.decision import (
     DEFAULT_ROUTE,
@@ -37,7 +37,7 @@ _UNKNOWN = Signals()
 @dataclass(frozen=True, slots=True)
 class _Rule:
     name: str
-    when: All
+    when: Condition
     reasons: tuple[Reason, ...]
     """What can be the reason for taking it: first where its text decides, last where it need not be looked at."""
     use: str | Split | None

@@ -11,14 +11,22 @@ reach, or a little lower where there are few.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from proxy.routing.probe import Floats, Ints, fit_probe
 
 MOST_LOG_ODDS = 12.0
+LIKELIEST = 5
+"""
+Of so many topics, the likeliest, the examples are looked at: at least `_NEAREST`, as each has its name at least.
+
+Measured on few-shot intent data: with 5 as much passes and falls through as with all, within half a point; with 1, 1.5
+points less is found of what is out of CLINC150's scope.
+"""
 _FOLDS = 5
 _NEAREST = 3
 # The examples of one file are more alike than what comes later: on CLINC150 with all its examples, of the validation
@@ -46,7 +54,7 @@ class HeldOut:
     log_odds: Floats
     """(examples, topics)."""
     similarity: Floats
-    """(examples,): the mean to the three nearest of those the probe was fitted on."""
+    """(examples,): the mean to the three nearest of those the probe was fitted on, of the likeliest topics."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +92,9 @@ def held_out(vectors: Floats, labels: Ints, shown: int, classes: int, enough: in
     for fold in range(folds.max() + 1):
         out = folds == fold
         probe = fit_probe(vectors[~out], labels[~out], classes)
-        # A few rows at a time: with 1,000 topics of 20 examples all at once would be half a gigabyte.
-        chunks = np.array_split(vectors[out], 1 + int(out.sum()) // _ROWS_AT_ONCE)
-        similarity = np.concatenate([nearest_mean(chunk @ vectors[~out].T) for chunk in chunks])
-        seen.append(HeldOut(np.flatnonzero(out), log_odds_of(probe.logits(vectors[out])), similarity))
+        logits = probe.logits(vectors[out])
+        similarity = _similarity(vectors[out], logits, vectors[~out], labels[~out])
+        seen.append(HeldOut(np.flatnonzero(out), log_odds_of(logits), similarity))
         if sum(len(part.rows) for part in seen) >= enough:
             break
     return HeldOut(
@@ -95,6 +102,21 @@ def held_out(vectors: Floats, labels: Ints, shown: int, classes: int, enough: in
         np.concatenate([part.log_odds for part in seen]),
         np.concatenate([part.similarity for part in seen]),
     )
+
+
+def _similarity(vectors: Floats, logits: Floats, examples: Floats, labels: Ints) -> Floats:
+    """(rows, dimensions) and (rows, topics) to (rows,): the mean to the nearest examples of the likeliest topics."""
+    found: list[Floats] = []
+    # A few rows at a time: with 1,000 topics of 20 examples all at once would be half a gigabyte.
+    for start in range(0, len(vectors), _ROWS_AT_ONCE):
+        part = slice(start, start + _ROWS_AT_ONCE)
+        similarities = vectors[part] @ examples.T
+        if logits.shape[1] > LIKELIEST:
+            is_likely = np.zeros(logits[part].shape, dtype=bool)
+            np.put_along_axis(is_likely, logits[part].argpartition(-LIKELIEST, axis=1)[:, -LIKELIEST:], True, axis=1)
+            similarities[~is_likely[:, labels]] = -1.0
+        found.append(nearest_mean(similarities))
+    return np.concatenate(found)
 
 
 def calibrate(seen: HeldOut) -> Calibration:
@@ -117,7 +139,16 @@ def log_odds_of(logits: Floats) -> Floats:
     return result
 
 
-def nearest_mean(similarities: Any) -> Any:
-    """(..., examples) to (...,): the mean of the three largest, or of as many as there are."""
-    count = min(_NEAREST, similarities.shape[-1])
-    return np.partition(similarities, similarities.shape[-1] - count, axis=-1)[..., -count:].mean(axis=-1)
+def nearest_mean(similarities: Floats) -> Floats:
+    """(rows, examples) to (rows,): the mean of the three largest, or of as many as there are."""
+    count = min(_NEAREST, similarities.shape[1])
+    result: Floats = np.partition(similarities, -count, axis=1)[:, -count:].mean(axis=1)
+    return result
+
+
+def nearest_mean_of(similarities: Sequence[NDArray[np.float32]]) -> float:
+    """The same for one text, by the shortest way: by the other this alone takes a tenth of a decision."""
+    together = np.concatenate(similarities)
+    count = min(_NEAREST, len(together))
+    together.partition(-count)
+    return float(sum(together[-count:].tolist())) / count

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from proxy.config import Feature, Level, Range, Regex, Text, TextMatch, When
-from proxy.routing.conditions import All, ModelIs, TopicIs, compile_when, may_hold_without_text, text_signals
+from proxy.routing.conditions import Condition, ModelIs, TopicIs, compile_when, may_hold_without_text, text_signals
 from proxy.routing.signals import Signals
 from proxy.routing.topics import TopicScores
 from tests.routing.requests import facts, user
@@ -16,7 +16,7 @@ from tests.routing.requests import facts, user
 NOTHING = Signals()
 
 
-def only(when: When) -> All:
+def only(when: When) -> Condition:
     return compile_when(when, Text())
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from proxy.embedding import MiniLM, Vectors
+from proxy.routing.topic_calibration import LIKELIEST
 from proxy.routing.topic_findings import Findings, find
 from proxy.routing.topics import FITTED_THRESHOLD, Topics, TopicScores, spoken
 from proxy.shipped import shipped
@@ -57,6 +58,28 @@ def test_a_text_of_no_topic_falls_through(model: MiniLM, topics: Topics, text: s
     found = scores(model, topics, text)
     assert not found.passes
     assert found.threshold == FITTED_THRESHOLD
+
+
+MANY = {
+    **EXAMPLES,
+    "cooking": ["How long do I boil an egg?", "A recipe for lentil soup", "What goes with roast lamb?"],
+    "travel": ["Book a flight to Lisbon", "Find me a hotel near the beach", "Do I need a visa for Japan?"],
+    "money": ["What is my account balance?", "Transfer ten dollars to Ana", "Is there a fee for paying abroad?"],
+    "health": ["My knee hurts when I run", "How much sleep does a child need?", "Is this rash an allergy?"],
+}
+
+
+def test_among_more_topics_than_are_looked_at_closely_nothing_changes(model: MiniLM) -> None:
+    """The nearest examples of the likeliest topics stand for those of all."""
+    topics = fit(model, MANY)
+    assert len(MANY) > LIKELIEST
+    for name, texts in MANY.items():
+        found = scores(model, topics, texts[0])
+        assert (found.best, found.passes) == (name, True)
+        assert found.ranked[0] == (name, found.score)
+        assert {topic for topic, _ in found.ranked} == MANY.keys()
+    assert not scores(model, topics, "Who was the first emperor of Rome?").passes
+    assert scores(model, topics, "Which herbs suit a stew?").best == "cooking"
 
 
 def test_the_same_vector_gets_the_same_scores(model: MiniLM) -> None:
