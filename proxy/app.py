@@ -30,11 +30,13 @@ from proxy.endpoints.running import Running
 from proxy.errors import ProxyError, UnknownPath, WrongMethod
 from proxy.relay.relay import OUTCOMES
 from proxy.relay.upstreams import TransportFactory, Upstreams, aiohttp_transports, open_upstreams
+from proxy.reload.fitting import TopicFitter
 from proxy.reload.loading import LoadingLog, load
 from proxy.reload.prepare import Prepared, fingerprint
 from proxy.reload.reloader import Reloader
 from proxy.reload.source import ConfigSource
 from proxy.reload.watching import watching
+from proxy.routing.kept_fits import KeptFits
 from proxy.shipped import shipped
 from proxy.telemetry.metrics import Metrics, ReloadMetrics
 from proxy.telemetry.record import Recorder
@@ -75,7 +77,8 @@ def build_app(
         model = load_model(config)
         cache = None if cache_dir is None else VectorCache(cache_dir, model.fingerprint())
         bulk = BulkEmbedder(model.embed, cache=cache, observer=LoadingLog())
-        prepared = load(config, model.embed, bulk)
+        fitter = TopicFitter(None if cache_dir is None else KeptFits(cache_dir), bulk.troubles)
+        prepared = load(config, model.embed, bulk, fitter)
         recorder = Recorder(Metrics())
         conversations = Conversations()  # outlives every configuration: their upstreams stay warm
         embedder = Embedder(
@@ -119,8 +122,9 @@ def build_app(
                 if source is not None:
                     reloads = ReloadMetrics(recorder.metrics.registry)
                     reloader = Reloader(
-                        source, prepared, embed=model.embed, bulk=bulk, swap=swap, metrics=reloads, poll_s=poll_s
-                    )
+                        source, prepared, embed=model.embed, bulk=bulk, fitter=fitter, swap=swap, metrics=reloads,
+                        poll_s=poll_s,
+                    )  # fmt: skip
                     await stack.enter_async_context(watching(reloader))
                 yield {"current": current, "reloads": reloader}
         finally:

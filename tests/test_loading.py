@@ -117,6 +117,7 @@ def test_the_second_start_embeds_nothing_and_decides_to_the_last_digit_alike(
         assert {route for route, _, _ in second.decisions()} == {"code", "default"}
     told = [(line["from_cache"], line["embedded"]) for line in logged(caplog, "examples embedded")]
     assert told == [(0, 8), (0, 8), (8, 0)]
+    assert [line["from"] for line in logged(caplog, "topics fitted")] == ["examples", "examples", "disk"]
     assert not [record for record in caplog.records if record.levelno > logging.INFO]
 
 
@@ -162,6 +163,22 @@ def test_a_reload_fills_the_folder_too_and_reads_it(tmp_path: Path, caplog: pyte
             assert not again.reloads("error")
         assert again.embedded() == set(), "not the examples, not those of before, not the tests' prompts"
     assert logged(caplog, "config reloaded")[1]["from_cache"] == 3
+    assert [line["fit_from"] for line in logged(caplog, "config reloaded")] == ["examples", "disk"]
+
+
+def test_a_reload_that_changes_no_example_fits_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "routes.yaml"
+    path.write_text(ROUTES)
+    with start(None, path=path) as started:
+        before = started.decisions()
+        for count, text in enumerate((ROUTES.replace("use: dear", "use: cheap"), ROUTES), start=1):
+            fresh = path.with_suffix(".new")
+            fresh.write_text(text)
+            fresh.replace(path)
+            while started.reloads("ok") < count:
+                assert not started.reloads("error")
+        assert started.decisions() == before
+    assert [line["fit_from"] for line in logged(caplog, "config reloaded")] == ["memory", "memory"]
 
 
 @pytest.mark.parametrize("trouble", ["a file where the folder should be", "a file of another program"])
@@ -177,7 +194,7 @@ def test_a_folder_that_cannot_be_used_is_one_warning(
         assert started.embedded() == EXAMPLES
         assert started.decisions() == without.decisions()
     (warning,) = [record for record in caplog.records if record.levelno > logging.INFO]
-    assert warning.getMessage() == "vector cache unusable"
+    assert warning.getMessage() == "cache unusable"
     assert str(tmp_path / "cache" / "pointsman-vectors.bin") in warning.__dict__["problem"]
 
 

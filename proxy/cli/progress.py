@@ -23,8 +23,8 @@ class LoadingBar:
         self._progress.update(self._bar, completed=done, total=texts, visible=True)
 
     def cache_unusable(self, problem: str) -> None:
-        """The vectors on disk cannot be used."""
-        click.echo(f"warning: vector cache unusable: {problem}", err=True)
+        """What is kept on disk cannot be used."""
+        click.echo(f"warning: cache unusable: {problem}", err=True)
 
 
 @contextmanager

@@ -11,9 +11,11 @@ from proxy.app import load_minilm
 from proxy.cli.progress import loading_bar
 from proxy.config import Config
 from proxy.embedding import BulkEmbedder, VectorCache
+from proxy.reload.fitting import TopicFitter
 from proxy.reload.prepare import prepare, prompt_body, texts_of
 from proxy.routing.explain import explain
 from proxy.routing.facts import read_chat
+from proxy.routing.kept_fits import KeptFits
 from proxy.routing.router import AUTO
 
 
@@ -32,7 +34,8 @@ class PromptRouter:
         with loading_bar() as bar:
             bulk = BulkEmbedder(model.embed, cache=cache, observer=bar)
             found = bulk.vectors(texts_of(config, tests=tests), threads=config.embedding.threads)
-        self.prepared = prepare(config, model.embed, found.vectors)
+            fitter = TopicFitter(None if cache_dir is None else KeptFits(cache_dir), bulk.troubles)
+            self.prepared = prepare(config, model.embed, found.vectors, fitter)
 
     def explain(self, prompt: str, *, model: str = AUTO, headers: Mapping[str, str] | None = None) -> dict[str, Any]:
         """

@@ -3,7 +3,7 @@
 from proxy.embedding.bulk import Bulk, BulkEmbedder, BulkObserver
 from proxy.embedding.minilm import DIMENSIONS, LAST_LAYER, MiniLM, Vector, Vectors, last_layer
 from proxy.embedding.pool import Embedder, EmbeddingFailed, FailOpenCause
-from proxy.embedding.vector_cache import CacheUnusable, VectorCache
+from proxy.embedding.vector_cache import VectorCache
 
 __all__ = [
     "DIMENSIONS",
@@ -11,7 +11,6 @@ __all__ = [
     "Bulk",
     "BulkEmbedder",
     "BulkObserver",
-    "CacheUnusable",
     "Embedder",
     "EmbeddingFailed",
     "FailOpenCause",

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from proxy.embedding.minilm import Vector
-from proxy.embedding.vector_cache import CacheUnusable, VectorCache
+from proxy.embedding.vector_cache import VectorCache
+from proxy.kept import CacheUnusable, ToldOnce
 
 _AT_ONCE = 128
 # A save takes 0.5 s with 20,000 texts; oftener would cost more than workers that start together save by it.
@@ -58,7 +59,8 @@ class BulkEmbedder:
         self._cache = cache
         self._observer = observer
         self._save_every_s = save_every_s
-        self._has_told = False
+        self.troubles = ToldOnce(observer.cache_unusable)
+        """With the folder, which others may keep things in as well."""
 
     def vectors(self, texts: Iterable[str], *, threads: int, known: Mapping[str, Vector] | None = None) -> Bulk:
         """
@@ -109,7 +111,7 @@ class BulkEmbedder:
         try:
             return self._cache.read(wanted)
         except CacheUnusable as error:
-            self._tell(error)
+            self.troubles.trouble(error)
             return {}
 
     def _write(self, vectors: Mapping[str, Vector]) -> None:
@@ -118,14 +120,9 @@ class BulkEmbedder:
         try:
             self._cache.write(vectors)
         except CacheUnusable as error:
-            self._tell(error)
+            self.troubles.trouble(error)
         else:
-            self._has_told = False
-
-    def _tell(self, error: CacheUnusable) -> None:
-        if not self._has_told:
-            self._has_told = True
-            self._observer.cache_unusable(str(error))
+            self.troubles.gone()
 
 
 __all__ = ["Bulk", "BulkEmbedder", "BulkObserver"]

@@ -5,9 +5,13 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from typing import Any
+
+from threadpoolctl import threadpool_limits
 
 from proxy.config import Config
 from proxy.embedding import BulkEmbedder, Vector
+from proxy.reload.fitting import TopicFitter
 from proxy.reload.prepare import Prepared, prepare, texts_of
 
 logger = logging.getLogger(__name__)
@@ -36,11 +40,11 @@ class LoadingLog:
             logger.info("embedding examples", extra={"done": done, "texts": texts})
 
     def cache_unusable(self, problem: str) -> None:
-        """The vectors on disk cannot be used."""
-        logger.warning("vector cache unusable", extra={"problem": problem})
+        """What is kept on disk cannot be used."""
+        logger.warning("cache unusable", extra={"problem": problem})
 
 
-def load(config: Config, embed: Callable[[str], Vector], bulk: BulkEmbedder) -> Prepared:
+def load(config: Config, embed: Callable[[str], Vector], bulk: BulkEmbedder, fitter: TopicFitter) -> Prepared:
     """
     Make the config of a start ready to decide; with thousands of examples it takes a minute.
 
@@ -48,17 +52,25 @@ def load(config: Config, embed: Callable[[str], Vector], bulk: BulkEmbedder) -> 
         config: what routes.yaml says.
         embed: the vector of one text.
         bulk: the vectors of many.
+        fitter: fits the topics.
     """
     began = time.perf_counter()
     found = bulk.vectors(texts_of(config), threads=config.embedding.threads)
     embedded = time.perf_counter()
     if found.vectors:
-        told = {"from_cache": found.from_cache, "embedded": found.embedded, "seconds": round(embedded - began, 3)}
+        told: dict[str, Any] = {
+            "from_cache": found.from_cache,
+            "embedded": found.embedded,
+            "seconds": round(embedded - began, 3),
+        }
         logger.info("examples embedded", extra=told)
-    prepared = prepare(config, embed, found.vectors)
+    # As many threads as for the texts: no request waits yet. Those to come are decided on one.
+    with threadpool_limits(limits=config.embedding.threads, user_api="blas"):
+        prepared = prepare(config, embed, found.vectors, fitter)
     if prepared.topics is not None:
         seconds = round(time.perf_counter() - embedded, 3)
-        logger.info("topics fitted", extra={"topics": len(config.topics), "seconds": seconds})
+        told = {"topics": len(config.topics), "from": prepared.fit_from, "seconds": seconds}
+        logger.info("topics fitted", extra=told)
     return prepared
 
 

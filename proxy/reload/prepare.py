@@ -12,6 +12,7 @@ import numpy as np
 
 from proxy.config import Config
 from proxy.embedding import DIMENSIONS, Vector, Vectors
+from proxy.reload.fitting import FitFrom, TopicFitter
 from proxy.routing.complexity import Complexity
 from proxy.routing.complexity_references import built_in_complexity
 from proxy.routing.facts import Facts, read_chat
@@ -60,6 +61,8 @@ class Prepared:
     texts: Vectorised
     """The vectors of its examples and tests."""
     sha256: str
+    fit_from: FitFrom | None
+    """Where the topics' fit came from."""
 
     def signals(self, facts: Facts) -> Signals:
         """What a text says, outside a server."""
@@ -100,7 +103,12 @@ def texts_of(config: Config, *, tests: bool = False) -> list[str]:
     return texts
 
 
-def prepare(config: Config, embed: Callable[[str], Vector], known: Mapping[str, Vector] | None = None) -> Prepared:
+def prepare(
+    config: Config,
+    embed: Callable[[str], Vector],
+    known: Mapping[str, Vector] | None = None,
+    fitter: TopicFitter | None = None,
+) -> Prepared:
     """
     Make a config ready to decide; takes seconds when it has many new examples.
 
@@ -108,19 +116,19 @@ def prepare(config: Config, embed: Callable[[str], Vector], known: Mapping[str, 
         config: what routes.yaml says.
         embed: the vector of one text.
         known: vectors of texts that need not be embedded again.
+        fitter: may know topics that need not be fitted again.
     """
     texts = Vectorised(embed, known)
-    return Prepared(
-        config, Router(config), fit_topics(config, texts), fit_complexity(config, texts), texts, fingerprint(config)
-    )
+    topics, fit_from = fit_topics(config, texts, fitter or TopicFitter()) if config.topics else (None, None)
+    complexity = fit_complexity(config, texts)
+    return Prepared(config, Router(config), topics, complexity, texts, fingerprint(config), fit_from)
 
 
-def fit_topics(config: Config, texts: Vectorised) -> Topics | None:
-    """The topics of a routes.yaml, fitted on its examples; None when it has none."""
-    if not config.topics:
-        return None
+def fit_topics(config: Config, texts: Vectorised, fitter: TopicFitter) -> tuple[Topics, FitFrom]:
+    """The topics of a routes.yaml that has some, fitted on its examples, and where the fit came from."""
     examples, names = topic_vectors(config, texts)
-    return Topics.fit(examples, names, {name: topic.threshold for name, topic in config.topics.items()})
+    fit, came = fitter.fit(examples, names)
+    return Topics(examples, names, fit, {name: topic.threshold for name, topic in config.topics.items()}), came
 
 
 def topic_vectors(config: Config, texts: Vectorised) -> tuple[dict[str, Vectors], Vectors]:

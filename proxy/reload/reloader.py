@@ -15,6 +15,7 @@ import msgspec
 
 from proxy.config import Config, ConfigError
 from proxy.embedding import Bulk, BulkEmbedder, Vector
+from proxy.reload.fitting import TopicFitter
 from proxy.reload.prepare import Prepared, prepare, texts_of
 from proxy.reload.source import ConfigSource
 from proxy.telemetry.metrics import ReloadMetrics, ReloadResult
@@ -55,6 +56,7 @@ class Reloader:
         *,
         embed: Callable[[str], Vector],
         bulk: BulkEmbedder,
+        fitter: TopicFitter,
         swap: Callable[[Prepared], Awaitable[None]],
         metrics: ReloadMetrics,
         poll_s: float,
@@ -65,6 +67,7 @@ class Reloader:
             prepared: what is in use at the start.
             embed: the vector of one text.
             bulk: the vectors of many.
+            fitter: fits the topics.
             swap: puts a config into use, or raises and leaves the old one; called only with one that may be used.
             metrics: counts what happens.
             poll_s: seconds between two looks at the file.
@@ -75,6 +78,7 @@ class Reloader:
         self._prepared = prepared
         self._embed = embed
         self._bulk = bulk
+        self._fitter = fitter
         self._swap = swap
         self._metrics = metrics
         self._poll_s = poll_s
@@ -123,7 +127,7 @@ class Reloader:
                 logger.info("config unchanged", extra=self._names(seconds))
                 return
             self._ended("ok")
-            came = {"from_cache": bulk.from_cache, "embedded": bulk.embedded}
+            came = {"from_cache": bulk.from_cache, "embedded": bulk.embedded, "fit_from": prepared.fit_from}
             logger.info("config reloaded", extra=self._names(seconds) | _counts(self._written) | came)
             for key in warnings:
                 logger.warning("takes effect only after a restart", extra={"key": key})
@@ -142,7 +146,7 @@ class Reloader:
         usable = _usable_now(written, self._prepared.config)
         # One thread, where a start takes all that it may have: requests need the others.
         bulk = self._bulk.vectors(texts_of(usable, tests=True), threads=1, known=self._prepared.texts.vectors)
-        prepared = prepare(usable, self._embed, bulk.vectors)
+        prepared = prepare(usable, self._embed, bulk.vectors, self._fitter)
         if wrong := prepared.wrong_tests():
             raise TestsFailed(wrong)
         return written, prepared, bulk

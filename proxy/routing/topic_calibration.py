@@ -67,6 +67,22 @@ class Calibration:
     least: float
     """The sum of both, standardised, that a score of 0.5 is."""
 
+    @property
+    def numbers(self) -> tuple[float, ...]:
+        """All of it, in one row, for a file."""
+        return (*self.centre, *self.spread, self.least)
+
+    @classmethod
+    def of(cls, numbers: Sequence[float]) -> Calibration:
+        """
+        From such a row.
+
+        Raises:
+            ValueError: there are not five numbers.
+        """
+        odds, near, odds_spread, near_spread, least = numbers
+        return cls((odds, near), (odds_spread, near_spread), least)
+
     def score(self, log_odds: float, similarity: float) -> float:
         """One topic's log-odds and a similarity to its score, 0 to 1."""
         sum_ = (log_odds - self.centre[0]) / self.spread[0] + (similarity - self.centre[1]) / self.spread[1]

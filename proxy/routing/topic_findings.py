@@ -15,7 +15,7 @@ import numpy as np
 
 from proxy.embedding import Vectors
 from proxy.routing.topic_calibration import held_out
-from proxy.routing.topics import with_names
+from proxy.routing.topic_fit import with_names
 
 # A single stray example says nothing of its topic; two, and a fifth of all, do.
 _LEAST_STRAYS = 2

@@ -23,16 +23,9 @@ from functools import cached_property
 import numpy as np
 
 from proxy.embedding import Vector, Vectors
-from proxy.routing.probe import Floats, Ints, Probe, fit_probe
-from proxy.routing.topic_calibration import (
-    LIKELIEST,
-    MOST_LOG_ODDS,
-    Calibration,
-    calibrate,
-    held_out,
-    log_odds_of,
-    nearest_mean_of,
-)
+from proxy.routing.probe import Floats
+from proxy.routing.topic_calibration import LIKELIEST, MOST_LOG_ODDS, log_odds_of, nearest_mean_of
+from proxy.routing.topic_fit import TopicFit, fit_topics
 
 FITTED_THRESHOLD = 0.5
 
@@ -77,42 +70,32 @@ class Topics:
 
     def __init__(
         self,
-        names: Sequence[str],
-        probe: Probe,
-        examples: Vectors,
-        labels: Ints,
-        calibration: Calibration,
-        thresholds: Sequence[float],
+        examples: Mapping[str, Vectors],
+        names: Vectors,
+        fit: TopicFit,
+        thresholds: Mapping[str, float | None] | None = None,
     ) -> None:
-        self.names = tuple(names)
-        self._weights = np.ascontiguousarray(probe.weights.T, dtype=np.float32)
-        self._bias = (probe.bias - probe.centre @ probe.weights).astype(np.float32)
-        rows = examples[np.argsort(labels, kind="stable")].astype(np.float32)
-        bounds = np.searchsorted(np.sort(labels), np.arange(1, len(self.names)))
+        """
+        Args:
+            examples: by topic, (examples, 768); at least one topic, and at least one example each.
+            names: (topics, 768), the vectors of `spoken(name)` in the same order.
+            fit: what `fit_topics` makes of these.
+            thresholds: by topic, where the file gives one.
+        """
+        self.names = tuple(examples)
+        self._weights, self._bias, self._calibration = fit.weights, fit.bias, fit.calibration
         # A decision comes right after a run of the embedding model, when nothing is in the processor's caches, and
         # then each number read counts. So a topic's examples stand together, and only a few topics' are read.
-        self._examples = np.split(rows, bounds)
-        self._calibration = calibration
-        self._thresholds = tuple(thresholds)
+        self._examples = [np.vstack([rows, name]) for rows, name in zip(examples.values(), names, strict=True)]
+        given = thresholds or {}
+        self._thresholds = [FITTED_THRESHOLD if (own := given.get(name)) is None else own for name in examples]
 
     @classmethod
     def fit(
         cls, examples: Mapping[str, Vectors], names: Vectors, thresholds: Mapping[str, float | None] | None = None
     ) -> Topics:
-        """
-        Fit the topics.
-
-        Args:
-            examples: by topic, (examples, 768); at least one topic, and at least one example each.
-            names: (topics, 768), the vectors of `spoken(name)` in the same order.
-            thresholds: by topic, where the file gives one.
-        """
-        vectors, labels = with_names(examples, names)
-        probe = fit_probe(vectors, labels, len(names))
-        calibration = calibrate(held_out(vectors, labels, len(vectors) - len(names), len(names)))
-        given = thresholds or {}
-        fitted = [FITTED_THRESHOLD if (own := given.get(name)) is None else own for name in examples]
-        return cls(tuple(examples), probe, vectors.astype(np.float32), labels, calibration, fitted)
+        """Fit the topics; the arguments are those of the class."""
+        return cls(examples, names, fit_topics(examples, names), thresholds)
 
     def scores(self, vector: Vector) -> TopicScores:
         """Every topic's score for one text."""
@@ -139,13 +122,6 @@ class Topics:
         values = np.minimum([self._calibration.score(*pair) for pair in pairs], score)
         values[best] = score
         return values
-
-
-def with_names(examples: Mapping[str, Vectors], names: Vectors) -> tuple[Floats, Ints]:
-    """All examples, then all names, and each row's topic: a name is one more example of its topic."""
-    vectors = np.concatenate([*examples.values(), names]).astype(np.float64)
-    labels = np.repeat(np.arange(len(names)), [len(rows) for rows in examples.values()])
-    return vectors, np.concatenate([labels, np.arange(len(names))])
 
 
 def spoken(name: str) -> str:

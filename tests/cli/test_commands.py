@@ -184,8 +184,8 @@ def test_where_vectors_are_kept(
     (tmp_path / "home").mkdir()
     told = pointsman("explain", "hi", environ={"POINTSMAN_CACHE_DIR": folder, "HOME": str(tmp_path / "home")})
     assert (told.exit_code, told.stderr) == (0, "")
-    found = [str(path.parent.relative_to(tmp_path)) for path in tmp_path.rglob("*.bin")]
-    assert found == ([] if at is None else [at])
+    found = {str(path.parent.relative_to(tmp_path)) for path in tmp_path.rglob("*.bin")}
+    assert found == (set() if at is None else {at})
 
 
 def test_nobodys_home_is_no_folder(starter: Path) -> None:
@@ -198,7 +198,7 @@ def test_a_folder_that_cannot_be_used_is_said_and_changes_nothing(starter: Path)
     checked = pointsman("check", "--json", "-c", str(starter), "--cache-dir", str(starter))
     assert (checked.exit_code, json.loads(checked.stdout)["failed"]) == (0, 0)
     assert checked.stderr == (
-        f"warning: vector cache unusable: {starter}/pointsman-vectors.bin cannot be read: Not a directory\n"
+        f"warning: cache unusable: {starter}/pointsman-vectors.bin cannot be read: Not a directory\n"
     )
 
 

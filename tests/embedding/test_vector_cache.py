@@ -18,7 +18,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.embedding import DIMENSIONS, CacheUnusable, MiniLM, Vector, VectorCache
+from proxy.embedding import DIMENSIONS, MiniLM, Vector, VectorCache
+from proxy.kept import CacheUnusable
 from proxy.shipped import shipped
 
 HERE = Path(__file__).parents[2]
@@ -248,7 +249,8 @@ def in_namespace(script: str) -> str:
 PRELUDE = """
 import subprocess, sys
 from pathlib import Path
-from proxy.embedding import CacheUnusable, VectorCache
+from proxy.embedding import VectorCache
+from proxy.kept import CacheUnusable
 from tests.embedding.test_vector_cache import bits, names, vectors
 
 def mount(folder, *options):
