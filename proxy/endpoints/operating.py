@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from starlette.types import Receive, Scope, Send
 
 from proxy.endpoints.answers import send_body, send_json
@@ -22,5 +24,6 @@ class PrometheusMetrics:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
         """Prometheus' text format."""
-        text = exposition(running(scope).recorder.metrics.registry)
+        # In a thread: with a thousand topics it is 3 MB and takes 0.4 s, in which requests go on.
+        text = await asyncio.to_thread(exposition, running(scope).recorder.metrics.registry)
         await send_body(send, text, content_type=CONTENT_TYPE.encode("ascii"))
