@@ -32,7 +32,11 @@ PINNED = "pinned"
 """What decisions and metrics call the route of a request whose client named its model."""
 
 _RESERVED = {DEFAULT: "for what no route takes", PINNED: "for requests that name their model"}
-_NOT_EDITED = {"model": "the target's name is always put there", "messages": "what the client says is never changed"}
+_NOT_EDITED = {
+    "model": "the target's name is always put there",
+    "messages": "what the client says is never changed",
+    "stream": "the client reads the answer in the form that it asked for",
+}
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
 _ENDPOINTS = ("/chat/completions", "/completions")

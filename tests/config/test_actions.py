@@ -91,11 +91,12 @@ def problems(text: str) -> list[str]:
             id="complexity",
         ),
         pytest.param(
-            "use: small\n    set: {model: x}\n    drop: [messages, a]\n    default: {a: 1}",
+            "use: small\n    set: {model: x}\n    drop: [messages, a]\n    default: {a: 1, stream: true}",
             [
                 "11:11 routes[0].set.model: 'model' cannot be edited: the target's name is always put there",
                 "12:12 routes[0].drop[0]: 'messages' cannot be edited: what the client says is never changed",
                 "13:15 routes[0].default.a: stands under 'drop' too; one of the two would have no effect",
+                "13:21 routes[0].default.stream: 'stream' cannot be edited: the client reads the answer in the form that it asked for",
             ],
             id="edits",
         ),
