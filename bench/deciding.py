@@ -4,7 +4,7 @@
 A file of 100 topics with 15 examples each and 50 rules, each on several conditions, is decided for one new request
 after the other. No rule but the last holds, so all are asked, and all signals are computed. It is measured twice, in
 turns: right after a run of the embedding model on the same core, untimed, which leaves nothing in the processor's
-caches (cold), and without one (warm). A server lies between: its model runs in a thread of its own.
+caches (cold), and without one (warm). A server that has little to do finds them cold as well.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ import msgspec
 import yaml
 from rich.console import Console
 from rich.table import Table
-from threadpoolctl import threadpool_limits
 
 from bench.client import percentile
 from bench.prompts import texts
 from proxy.app import load_minilm
+from proxy.cli.serve import tame_the_process
 from proxy.config import parse_config
 from proxy.embedding import Vector
 from proxy.reload.prepare import Prepared, prepare
@@ -70,7 +70,7 @@ def _when(n: int, topics: int) -> dict[str, Any]:
     return kinds[n % len(kinds)]
 
 
-def decide(prepared: Prepared, embed: Callable[[str], Vector], prompts: Sequence[str], cold: bool) -> Taken:
+def decide(prepared: Prepared, embed: Callable[[str], Vector], prompts: Sequence[str], *, cold: bool) -> Taken:
     """Seconds by stage, one for each prompt."""
     taken = _nothing()
     vectors = [embed(prompt) for prompt in prompts]
@@ -102,7 +102,6 @@ def decide(prepared: Prepared, embed: Callable[[str], Vector], prompts: Sequence
 @click.option("--requests", type=click.IntRange(min=10), default=1000, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object, in milliseconds.")
 def main(topics: int, examples: int, rules: int, requests: int, as_json: bool) -> None:
-    threadpool_limits(limits=1, user_api="blas")  # as `pointsman serve` does
     config = parse_config(routes_file(topics, examples, rules), source="routes.yaml", environ=os.environ)
     embed = load_minilm(config).embed
     prepared = prepare(config, embed)
@@ -134,4 +133,5 @@ def _nothing() -> Taken:
 
 
 if __name__ == "__main__":
+    tame_the_process()  # not in `main`, which a test may call in a process that does other things as well
     main()

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from proxy import __version__
 from proxy.config import Config
-from proxy.embedding import BulkEmbedder, Embedder, MiniLM, VectorCache
+from proxy.embedding import Embedder, MiniLM
 from proxy.embedding.pool import FAIL_OPEN_CAUSES
 from proxy.endpoints.chat import ChatCompletions
 from proxy.endpoints.conversations import Conversations
@@ -30,13 +30,11 @@ from proxy.endpoints.running import Running
 from proxy.errors import ProxyError, UnknownPath, WrongMethod
 from proxy.relay.relay import OUTCOMES
 from proxy.relay.upstreams import TransportFactory, Upstreams, aiohttp_transports, open_upstreams
-from proxy.reload.fitting import TopicFitter
-from proxy.reload.loading import LoadingLog, load
+from proxy.reload.loading import LoadingLog, load, loaders
 from proxy.reload.prepare import Prepared, fingerprint
 from proxy.reload.reloader import Reloader
 from proxy.reload.source import ConfigSource
 from proxy.reload.watching import watching
-from proxy.routing.kept_fits import KeptFits
 from proxy.shipped import shipped
 from proxy.telemetry.metrics import Metrics, ReloadMetrics
 from proxy.telemetry.record import Recorder
@@ -69,15 +67,13 @@ def build_app(
         load_model: loads the embedding model.
         source: the file that `config` was loaded from, to be watched; None when it never changes.
         poll_s: seconds between two looks at that file.
-        cache_dir: a folder that keeps the vectors of examples for the next start; None keeps none.
+        cache_dir: a folder that keeps what is made of examples for the next start; None keeps nothing.
     """
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[dict[str, Any]]:  # noqa: ARG001
         model = load_model(config)
-        cache = None if cache_dir is None else VectorCache(cache_dir, model.fingerprint())
-        bulk = BulkEmbedder(model.embed, cache=cache, observer=LoadingLog())
-        fitter = TopicFitter(None if cache_dir is None else KeptFits(cache_dir), bulk.troubles)
+        bulk, fitter = loaders(model, cache_dir, LoadingLog())
         prepared = load(config, model.embed, bulk, fitter)
         recorder = Recorder(Metrics())
         conversations = Conversations()  # outlives every configuration: their upstreams stay warm

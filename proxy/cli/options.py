@@ -41,7 +41,7 @@ cache_dir_option = click.option(
     callback=_folder,
     envvar="POINTSMAN_CACHE_DIR",
     show_envvar=True,
-    help="Keep the vectors of examples here, so that the next start need not embed them.",
+    help="Keep here what is made of examples, so that the next start need not make it again.",
 )
 
 

@@ -10,12 +10,10 @@ from typing import Any
 from proxy.app import load_minilm
 from proxy.cli.progress import loading_bar
 from proxy.config import Config
-from proxy.embedding import BulkEmbedder, VectorCache
-from proxy.reload.fitting import TopicFitter
+from proxy.reload.loading import loaders
 from proxy.reload.prepare import prepare, prompt_body, texts_of
 from proxy.routing.explain import explain
 from proxy.routing.facts import read_chat
-from proxy.routing.kept_fits import KeptFits
 from proxy.routing.router import AUTO
 
 
@@ -26,16 +24,14 @@ class PromptRouter:
         """
         Args:
             config: what routes.yaml says.
-            cache_dir: a folder that keeps the vectors of examples; None keeps none.
+            cache_dir: a folder that keeps what is made of examples; None keeps nothing.
             tests: whether the prompts of its tests will be asked for.
         """
         model = load_minilm(config)
-        cache = None if cache_dir is None else VectorCache(cache_dir, model.fingerprint())
         with loading_bar() as bar:
-            bulk = BulkEmbedder(model.embed, cache=cache, observer=bar)
+            bulk, self.fitter = loaders(model, cache_dir, bar)
             found = bulk.vectors(texts_of(config, tests=tests), threads=config.embedding.threads)
-            fitter = TopicFitter(None if cache_dir is None else KeptFits(cache_dir), bulk.troubles)
-            self.prepared = prepare(config, model.embed, found.vectors, fitter)
+            self.prepared = prepare(config, model.embed, found.vectors, self.fitter)
 
     def explain(self, prompt: str, *, model: str = AUTO, headers: Mapping[str, str] | None = None) -> dict[str, Any]:
         """

@@ -122,9 +122,14 @@ def worker_app(
     except ConfigError as error:
         raise SystemExit(str(error)) from None
     app = build_app(config, source=source, cache_dir=cache_dir)
+    tame_the_process()
+    return app
+
+
+def tame_the_process() -> None:
+    """Make Python and numpy fit for short requests, at the cost of what else a process may do."""
     _tame_the_collector()
     _tame_numpy()
-    return app
 
 
 def _tame_the_collector() -> None:

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from proxy.cli.labelled import read_labelled, same
-from proxy.cli.options import config_option, exit_with, load_or_exit
+from proxy.cli.options import cache_dir_option, config_option, exit_with, load_or_exit
 from proxy.cli.prompt import PromptRouter
 from proxy.config import CannotEdit, Config, ConfigError, edit_thresholds, parse_config, with_thresholds
 from proxy.reload.prepare import Prepared, prepare, prompt_body
@@ -44,9 +44,10 @@ class _Outcome:
 @click.command("tune")
 @click.argument("labelled", type=click.Path(path_type=Path))
 @config_option
+@cache_dir_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON object, for scripts.")
 @click.option("--write", is_flag=True, help="Put the proposed thresholds into routes.yaml; all else in it stays.")
-def tune_thresholds(labelled: Path, config_path: Path, as_json: bool, write: bool) -> None:
+def tune_thresholds(labelled: Path, config_path: Path, cache_dir: Path | None, as_json: bool, write: bool) -> None:
     """
     Propose thresholds for topics from LABELLED, and say whether they are better.
 
@@ -71,13 +72,14 @@ def tune_thresholds(labelled: Path, config_path: Path, as_json: bool, write: boo
         raise click.ClickException(
             f"{labelled}: each of its texts is an example of {config_path}, which says nothing of others; add some."
         )
-    prepared = PromptRouter(config).prepared
+    router = PromptRouter(config, cache_dir)
+    prepared = router.prepared
     present = {
         name: FITTED_THRESHOLD if topic.threshold is None else topic.threshold for name, topic in config.topics.items()
     }
     tuning = tune([_scored(prepared, one.text, one.topic) for one in kept], present)
     proposed = _proposed(tuning, present)
-    outcome = _Outcome(tuning, present, proposed, _broken_tests(prepared, proposed), left_out)
+    outcome = _Outcome(tuning, present, proposed, _broken_tests(router, proposed), left_out)
     unwritten = _write(config_path, config, outcome) if write and proposed else None
     written = write and bool(proposed) and unwritten is None
     if as_json:
@@ -103,11 +105,12 @@ def _proposed(tuning: Tuning, present: Mapping[str, float]) -> dict[str, float]:
     return {name: value for name, value in tuning.thresholds.items() if value != present[name]}
 
 
-def _broken_tests(prepared: Prepared, proposed: Mapping[str, float]) -> list[str]:
+def _broken_tests(router: PromptRouter, proposed: Mapping[str, float]) -> list[str]:
     """A line for each of the file's tests that would fail with these thresholds and does not now."""
+    prepared = router.prepared
     if not prepared.config.tests or not proposed:
         return []
-    changed = prepare(with_thresholds(prepared.config, proposed), prepared.texts.embed)
+    changed = prepare(with_thresholds(prepared.config, proposed), prepared.texts.embed, fitter=router.fitter)
     now = set(prepared.wrong_tests())
     return [line for line in changed.wrong_tests() if line not in now]
 

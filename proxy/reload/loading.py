@@ -5,14 +5,16 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from threadpoolctl import threadpool_limits
 
 from proxy.config import Config
-from proxy.embedding import BulkEmbedder, Vector
+from proxy.embedding import BulkEmbedder, BulkObserver, MiniLM, Vector, VectorCache
 from proxy.reload.fitting import TopicFitter
 from proxy.reload.prepare import Prepared, prepare, texts_of
+from proxy.routing.kept_fits import KeptFits
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +44,22 @@ class LoadingLog:
     def cache_unusable(self, problem: str) -> None:
         """What is kept on disk cannot be used."""
         logger.warning("cache unusable", extra={"problem": problem})
+
+
+def loaders(model: MiniLM, cache_dir: Path | None, observer: BulkObserver) -> tuple[BulkEmbedder, TopicFitter]:
+    """
+    What embeds a file's texts, and what fits its topics.
+
+    Args:
+        model: the embedding model.
+        cache_dir: a folder that keeps what both make, for the next start; None keeps nothing.
+        observer: is told of progress, and of trouble with that folder.
+    """
+    vectors = fits = None
+    if cache_dir is not None:
+        vectors, fits = VectorCache(cache_dir, model.fingerprint()), KeptFits(cache_dir)
+    bulk = BulkEmbedder(model.embed, cache=vectors, observer=observer)
+    return bulk, TopicFitter(fits, bulk.troubles)
 
 
 def load(config: Config, embed: Callable[[str], Vector], bulk: BulkEmbedder, fitter: TopicFitter) -> Prepared:
@@ -74,4 +92,4 @@ def load(config: Config, embed: Callable[[str], Vector], bulk: BulkEmbedder, fit
     return prepared
 
 
-__all__ = ["LoadingLog", "load"]
+__all__ = ["LoadingLog", "load", "loaders"]

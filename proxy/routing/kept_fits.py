@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from proxy.embedding import DIMENSIONS, Vectors
-from proxy.kept import CacheUnusable, KeptFile
+from proxy.kept import KeptFile
 from proxy.routing.topic_calibration import Calibration
 from proxy.routing.topic_fit import TopicFit
 
@@ -90,4 +90,4 @@ class KeptFits:
         return KeptFile(self._folder / f"{_PREFIX}{key[:32]}.bin", _MAGIC, otherwise="the next start fits again")
 
 
-__all__ = ["CacheUnusable", "KeptFits", "fit_key"]
+__all__ = ["KeptFits", "fit_key"]

@@ -107,9 +107,9 @@ def held_out(vectors: Floats, labels: Ints, shown: int, classes: int, enough: in
     seen: list[HeldOut] = []
     for fold in range(folds.max() + 1):
         out = folds == fold
-        probe = fit_probe(vectors[~out], labels[~out], classes)
-        logits = probe.logits(vectors[out])
-        similarity = _similarity(vectors[out], logits, vectors[~out], labels[~out])
+        held, fitted, fitted_labels = vectors[out], vectors[~out], labels[~out]
+        logits = fit_probe(fitted, fitted_labels, classes).logits(held)
+        similarity = _similarity(held, logits, fitted, fitted_labels)
         seen.append(HeldOut(np.flatnonzero(out), log_odds_of(logits), similarity))
         if sum(len(part.rows) for part in seen) >= enough:
             break

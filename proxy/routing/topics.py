@@ -102,11 +102,9 @@ class Topics:
         logits = self._weights @ vector
         logits += self._bias
         best = int(logits.argmax())
-        if len(self.names) > LIKELIEST:
-            likeliest = logits.argpartition(-LIKELIEST)[-LIKELIEST:].tolist()
-            similarity = nearest_mean_of([self._examples[index] @ vector for index in likeliest])
-        else:
-            similarity = nearest_mean_of([rows @ vector for rows in self._examples])
+        count = min(LIKELIEST, len(self.names))
+        likeliest = logits.argpartition(-count)[-count:].tolist()
+        similarity = nearest_mean_of([self._examples[index] @ vector for index in likeliest])
         others = np.exp(logits - logits[best])
         others[best] = 0.0
         log_odds = min(max(-math.log(max(float(others.sum()), 1e-12)), -MOST_LOG_ODDS), MOST_LOG_ODDS)

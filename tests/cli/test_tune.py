@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from proxy.cli import main
+from proxy.routing.topic_fit import TopicFit, fit_topics
 from tests.routing.requests import BASE
 
 FILE = BASE + (
@@ -70,6 +71,24 @@ def test_with_the_proposed_thresholds_nothing_more_is_proposed(tmp_path: Path) -
     assert "Leave the thresholds as they are: " in told.stdout
     assert "threshold: " not in told.stdout
     assert json.loads(tune(tmp_path, ROWS, "--json", file=tuned).stdout)["proposed"] == {}
+
+
+def test_topics_are_fitted_once_and_kept_where_a_folder_is_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other thresholds need no other fit, nor does another run."""
+    fits: list[int] = []
+
+    def counted(examples: Any, names: Any) -> TopicFit:
+        fits.append(len(names))
+        return fit_topics(examples, names)
+
+    monkeypatch.setattr("proxy.reload.fitting.fit_topics", counted)
+    first, again = (tune(tmp_path, ROWS, "--cache-dir", str(tmp_path / "kept")) for _ in range(2))
+    assert (first.exit_code, first.stderr) == (again.exit_code, again.stderr) == (0, "")
+    assert "Then these tests of the file fail" in first.stdout
+    assert first.stdout == again.stdout
+    assert fits == [2]
 
 
 def test_the_files_own_examples_are_left_out(tmp_path: Path) -> None:
