@@ -20,7 +20,8 @@ models:
   large: {{target: {{upstream: model, name: gpt-4o}}, price: {{input: 2.50, output: 10.00}}}}
 rewrite: ["*"]
 default: small
-embedding: {{queue: 4096, deadline: 20s, cache: {cache}}}
+embedding: {{queue: 4096, deadline: 20s, cache: {texts}}}
+conversation: {{cache: {conversations}}}
 topics:
   code:
     examples:
@@ -48,6 +49,6 @@ routes:
 """
 
 
-def routes(upstream: int, *, cache: int = 10_000) -> str:
-    """routes.yaml for an upstream on that port; `cache` is how many texts' vectors are kept, 10,000 as shipped."""
-    return ROUTES.format(upstream=upstream, cache=cache)
+def routes(upstream: int, *, texts: int = 10_000, conversations: int = 50_000) -> str:
+    """routes.yaml for an upstream on that port, with the texts and conversations that are remembered, as shipped."""
+    return ROUTES.format(upstream=upstream, texts=texts, conversations=conversations)

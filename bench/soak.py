@@ -35,9 +35,10 @@ from bench.verify import answers
 
 __all__ = ["Outcome", "judge", "main"]
 
-# Smaller than the new texts of the first tenth of a run: full by the first sample, so that a cache that is
-# meant to fill is not taken for a leak.
-CACHE = 500
+# Smaller than what is new in the first tenth of a run: full by the first sample, so that a cache that is meant to
+# fill is not taken for a leak.
+TEXTS = 500
+CONVERSATIONS = 500
 FLAT_MB = 10.0
 """Growth between the first tenth of the requests and the last that still counts as flat."""
 
@@ -194,7 +195,7 @@ def main(count: int, connections: int, streams: int) -> None:
         upstream, port = free_port(), free_port()
         serve = [sys.executable, "-m", "bench.upstream", "--port", str(upstream)]
         upstream_pid = stack.enter_context(running(serve, cores.load, folder / "upstream.log"))
-        (folder / "routes.yaml").write_text(routes(upstream, cache=CACHE))
+        (folder / "routes.yaml").write_text(routes(upstream, texts=TEXTS, conversations=CONVERSATIONS))
         program = Path(sys.executable).parent / "pointsman"
         serve = [str(program), "serve", "--config", str(folder / "routes.yaml"), "--log-level", "warning"]
         pid = stack.enter_context(running([*serve, "--port", str(port)], cores.proxy, folder / "log"))

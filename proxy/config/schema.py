@@ -167,6 +167,8 @@ class Conversation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
     keep: Duration = Duration(1800.0)
     """How long a silent conversation is remembered."""
+    cache: Annotated[int, msgspec.Meta(ge=0, le=10_000_000)] = 50_000
+    """Conversations that a worker remembers, those that were silent longest leaving first; some 400 bytes each."""
 
 
 class Embedding(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -10,9 +10,6 @@ from time import monotonic
 from proxy.routing.conversation import Held
 from proxy.routing.facts import Facts
 
-MOST = 50_000
-"""Conversations that are remembered, the one that was silent longest leaving first; about 300 bytes each."""
-
 
 class Conversations:
     """
@@ -21,13 +18,11 @@ class Conversations:
     Only hashes of what names a conversation are kept, never its words.
     """
 
-    def __init__(self, *, most: int = MOST, clock: Callable[[], float] = monotonic) -> None:
+    def __init__(self, *, clock: Callable[[], float] = monotonic) -> None:
         """
         Args:
-            most: how many are remembered.
             clock: seconds from any beginning.
         """
-        self._most = most
         self._clock = clock
         self._held: OrderedDict[bytes, tuple[Held, float]] = OrderedDict()
 
@@ -45,12 +40,19 @@ class Conversations:
         found = self._held.get(key_of(facts))
         return found[0] if found is not None and self._clock() - found[1] <= keep_s else None
 
-    def keep(self, facts: Facts, held: Held) -> None:
-        """The conversation of this request is there now."""
+    def keep(self, facts: Facts, held: Held, *, most: int) -> None:
+        """
+        The conversation of this request is there now.
+
+        Args:
+            facts: of the request.
+            held: where.
+            most: how many are remembered, those that were silent longest leaving first.
+        """
         key = key_of(facts)
         self._held[key] = (held, self._clock())
         self._held.move_to_end(key)
-        if len(self._held) > self._most:
+        while len(self._held) > most:  # by more than one where a reload has lowered it
             self._held.popitem(last=False)
 
 

@@ -71,7 +71,8 @@ class Running:
         if kept is not None and self._goes_on(kept, decision, signals):
             decision = kept
         if remember and not decision.is_firm:
-            self.conversations.keep(facts, Held(decision.route, decision.model))
+            held = Held(decision.route, decision.model)
+            self.conversations.keep(facts, held, most=self.config.conversation.cache)
         record.stages_s["decide"] = perf_counter() - began - record.stages_s.get("embed", 0.0)
         record.route, record.model, record.reason = decision.route, decision.model, decision.reason
         return decision, signals

@@ -33,7 +33,7 @@ version: 1
 rewrite: ["*", "gpt-[34]*"]
 default: ${DEFAULT:-small}
 text: {turns: 2, max_tokens: 64, ignore: [system-reminder, note]}
-conversation: {switch: never, keep: 10m}
+conversation: {switch: never, keep: 10m, cache: 1000}
 embedding: {threads: 1, queue: 0, deadline: 200ms, cache: 0}
 server: {max_body: 1048576, body_timeout: 30s}
 topics:

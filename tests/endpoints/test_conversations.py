@@ -184,7 +184,7 @@ def turn_facts(name: str) -> Any:
 def test_the_map_forgets_what_was_silent_for_long() -> None:
     now = 0.0
     kept = Conversations(clock=lambda: now)
-    kept.keep(turn_facts("a"), Held("code", "large"))
+    kept.keep(turn_facts("a"), Held("code", "large"), most=9)
     now = 60.0
     assert kept.find(turn_facts("a"), keep_s=60) == Held("code", "large")
     now = 60.5
@@ -193,11 +193,13 @@ def test_the_map_forgets_what_was_silent_for_long() -> None:
 
 
 def test_the_map_is_bounded_and_lets_go_of_the_longest_silent() -> None:
-    kept = Conversations(most=2)
+    kept = Conversations()
     for name in ("a", "b", "a", "c"):
-        kept.keep(turn_facts(name), Held("r", name))
+        kept.keep(turn_facts(name), Held("r", name), most=2)
     assert len(kept) == 2
     assert [kept.find(turn_facts(name), 60) is not None for name in "abc"] == [True, False, True]
+    kept.keep(turn_facts("d"), Held("r", "d"), most=0)
+    assert len(kept) == 0, "a reload may have lowered the bound"
 
 
 def test_keys_hold_no_words_and_no_keys() -> None:
