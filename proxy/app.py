@@ -27,9 +27,11 @@ from proxy.endpoints.operating import Health, PrometheusMetrics
 from proxy.endpoints.ready import Ready
 from proxy.endpoints.route import ExplainRoute
 from proxy.endpoints.running import Running
+from proxy.endpoints.targets import ListTargets
 from proxy.errors import ProxyError, UnknownPath, WrongMethod
-from proxy.relay.relay import OUTCOMES
-from proxy.relay.upstreams import TransportFactory, Upstreams, aiohttp_transports, open_upstreams
+from proxy.relay.attempts import CAUSES
+from proxy.relay.reply import OUTCOMES
+from proxy.relay.upstreams import Fleet, TransportFactory, Upstreams, aiohttp_transports, open_upstreams
 from proxy.reload.loading import LoadingLog, load, loaders
 from proxy.reload.prepare import Prepared, fingerprint
 from proxy.reload.reloader import Reloader
@@ -76,6 +78,7 @@ def build_app(
         bulk, fitter = loaders(model, cache_dir, LoadingLog())
         prepared = load(config, model.embed, bulk, fitter)
         recorder = Recorder(Metrics())
+        fleet = Fleet(tell=recorder.target_state)
         conversations = Conversations()  # outlives every configuration: their upstreams stay warm
         embedder = Embedder(
             model.embed,
@@ -90,7 +93,7 @@ def build_app(
 
         async def activate(ready: Prepared) -> Active:
             async with AsyncExitStack() as stack:
-                upstreams = await stack.enter_async_context(open_upstreams(ready.config, make_transport))
+                upstreams = await stack.enter_async_context(open_upstreams(ready.config, make_transport, fleet))
                 _seed(recorder.metrics, ready, upstreams)
                 running = Running(
                     config=ready.config,
@@ -133,6 +136,7 @@ def build_app(
             Route("/v1/chat/completions", chat, methods=["POST"]),
             Route("/v1/models", ListModels(), methods=["GET"]),
             Route("/v1/models/{name:path}", GetModel(), methods=["GET"]),
+            Route("/v1/targets", ListTargets(), methods=["GET"]),
             Route("/v1/route", ExplainRoute(), methods=["POST"]),
             Route("/route", OneCall(chat), methods=["POST"]),
             Route("/healthz", Health(), methods=["GET"]),
@@ -171,6 +175,8 @@ def _seed(metrics: Metrics, ready: Prepared, upstreams: Upstreams) -> None:
         models=ready.config.models,
         targets=[target.label for target in upstreams.all_targets()],
         topics=ready.config.topics,
+        fallbacks=ready.router.all_fallbacks(),
+        fallback_causes=CAUSES,
         outcomes=OUTCOMES,
         fail_open_causes=FAIL_OPEN_CAUSES,
     )

@@ -11,6 +11,7 @@ ProxyError
 ├── BodyTimeout           408  send the body faster
 ├── BodyTooLarge          413  send a smaller body
 ├── UpstreamUnavailable   502  try again; an operator should look
+├── Overloaded            503  try again after the seconds in `retry-after`
 └── UpstreamTimeout       504  try again, or ask for less
 
 One subclass for each thing a client can do next. Anything else that goes wrong is a bare 500 and a logged
@@ -115,3 +116,10 @@ class UpstreamTimeout(ProxyError):
     """An upstream was too slow; the client may try again or ask for less."""
 
     status, type, code = 504, "upstream_error", "upstream_timeout"
+
+
+class Overloaded(ProxyError):
+    """There is more to do than may be done at once; the client should try again a moment later."""
+
+    status, type, code = 503, "overloaded_error", "overloaded"
+    headers = ((b"retry-after", b"1"),)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import re
 import threading
 from collections import Counter
@@ -14,9 +13,8 @@ import httpx
 import pytest
 
 from proxy.app import build_app, fingerprint
-from proxy.config import Config, Timeouts
+from proxy.config import Config
 from proxy.embedding import MiniLM, Vector
-from proxy.relay.upstreams import Target, Upstreams
 from tests.relay.wire import House, WordModel, config_of
 from tests.relay.wire import house as open_house
 from tests.serving import serving
@@ -293,20 +291,3 @@ def test_each_target_of_a_model_gets_its_share(house: House) -> None:
     )  # fmt: skip
     for target in seen:
         assert house.metric(f'pointsman_attempts_total{{outcome="ok",target="{target}"}}') >= seen[target]
-
-
-def test_the_share_follows_the_weight() -> None:
-    def target(name: str, weight: float) -> Target:
-        return Target(
-            upstream="u", name=name, weight=weight, url="http://u/v1", key="", timeouts=Timeouts(),
-            transport=httpx.MockTransport(lambda request: httpx.Response(200)),
-        )  # fmt: skip
-
-    upstreams = Upstreams(
-        {"m": [target("a", 6), target("b", 3), target("c", 1)], "n": [target("d", 0.1)]},
-        random_source=random.Random(1),
-    )
-    picks = Counter(upstreams.pick("m").name for _ in range(3000))
-    for name, share in (("a", 0.6), ("b", 0.3), ("c", 0.1)):
-        assert picks[name] / 3000 == pytest.approx(share, abs=0.03)
-    assert {upstreams.pick("n").name for _ in range(5)} == {"d"}

@@ -89,6 +89,20 @@ class Timeouts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The whole answer."""
 
 
+class ModelTimeouts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How long the targets of one model may take, in seconds, where it is not what their upstreams say."""
+
+    connect: Duration | None = None
+    first_token: Duration | None = None
+    idle: Duration | None = None
+    total: Duration | None = None
+
+    def over(self, upstream: Timeouts) -> Timeouts:
+        """These, and the upstream's where there is none."""
+        own = {name: value for name in self.__struct_fields__ if (value := getattr(self, name)) is not None}
+        return msgspec.structs.replace(upstream, **own)
+
+
 class Upstream(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """An OpenAI-compatible server."""
 
@@ -97,6 +111,8 @@ class Upstream(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     api_key: Secret = Secret("")
     """Sent as `Authorization: Bearer`; when empty the client's own Authorization is passed on."""
     timeouts: Timeouts = Timeouts()
+    max_in_flight: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] | None = None
+    """Requests under way at each of its models, for each worker; further ones go elsewhere, or are answered 503."""
 
 
 class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -128,7 +144,8 @@ class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     supports: tuple[Capability, ...] | None = None
     """What it can do besides text; everything when None."""
     fallbacks: tuple[str, ...] = ()
-    """Models to try, in this order, when this one cannot serve a request."""
+    """Models to try, in this order, when this one cannot serve a request or fails."""
+    timeouts: ModelTimeouts = ModelTimeouts()
     rename: dict[str, Key] = {}
     """As on a route; a model's edits come after its route's."""
     drop: tuple[Key, ...] = ()
@@ -191,6 +208,18 @@ class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Bytes of a request's body; a larger one is answered 413."""
     body_timeout: Duration = Duration(60.0)
     """How long the body may take to arrive; a slower one is answered 408."""
+    max_in_flight: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 1000
+    """Requests that a worker answers at the same time; a further one is answered 503 at once."""
+
+
+class Retry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How often a request is tried, the first time included, and how many of all may be."""
+
+    attempts: Annotated[int, msgspec.Meta(ge=1, le=10)] = 3
+    share: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.2
+    """Further attempts for each recent request, so that an outage is not multiplied."""
+    free: Annotated[float, msgspec.Meta(ge=0, le=1_000_000)] = 10.0
+    """Further attempts that are allowed in any ten seconds besides, so that a quiet server may retry at all."""
 
 
 class Topic(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -288,7 +317,7 @@ class Route(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     block: Block | None = None
     when: When = When()
     fallbacks: tuple[str, ...] | None = None
-    """Models to try, in this order, when the first cannot serve the request; the model's own when None."""
+    """Models to try, in this order, when the first cannot serve the request or fails; the model's own when None."""
     rename: dict[str, Key] = {}
     """Keys of the body and their new names; a key whose new name is there already is left alone."""
     drop: tuple[Key, ...] = ()
@@ -321,6 +350,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     conversation: Conversation = Conversation()
     embedding: Embedding = Embedding()
     server: Server = Server()
+    retry: Retry = Retry()
     topics: dict[Name, Topic] = {}
     complexity: References | None = None
     """What to measure complexity by, in place of the built-in references."""

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import logging
 import traceback
+from collections.abc import Iterator
 from time import perf_counter
 
 from starlette.types import Receive, Scope, Send
 
 from proxy.endpoints.answers import send_error
 from proxy.endpoints.running import Running, new_id, running
-from proxy.errors import Blocked, ProxyError
+from proxy.errors import Blocked, Overloaded, ProxyError
+from proxy.relay.answer import Answer
+from proxy.relay.attempts import Attempts, Offer, Trail
 from proxy.relay.body import ClientLeft, read_body, replace_model
 from proxy.relay.edits import edit_body
 from proxy.relay.guard import DeadlinePassed, Guard
 from proxy.relay.headers import Headers
-from proxy.relay.relay import Answer, UpstreamCut, deadline_error, open_reply, outcome_of
+from proxy.relay.reply import Outcome, Reply, UpstreamCut, deadline_error, outcome_of
 from proxy.relay.upstreams import Target
 from proxy.relay.usage import Usage
-from proxy.routing.facts import header_map, read_chat
+from proxy.routing.decision import Decision
+from proxy.routing.edits import Edits
+from proxy.routing.facts import Facts, header_map, read_chat
 from proxy.telemetry.record import Record
 
 logger = logging.getLogger(__name__)
@@ -27,16 +32,33 @@ logger = logging.getLogger(__name__)
 class ChatCompletions:
     """The endpoint, as a plain ASGI app: the path of a request has no layer that it does not need."""
 
+    def __init__(self) -> None:
+        self._in_flight = 0
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; whatever happens, exactly one record is left."""
-        exchange = _Exchange(running(scope), scope, receive, send)
-        in_flight = exchange.running.recorder.metrics.in_flight
+        held = running(scope)
+        if self._in_flight >= held.config.server.max_in_flight:
+            await self._turn_away(held, send)
+            return
+        exchange = _Exchange(held, scope, receive, send)
+        in_flight = held.recorder.metrics.in_flight
         in_flight.inc()
+        self._in_flight += 1
         try:
             await exchange.run()
         finally:
+            self._in_flight -= 1
             in_flight.dec()
             exchange.finish()
+
+    async def _turn_away(self, held: Running, send: Send) -> None:
+        """Answer at once, before the body is read: a queue would only make everybody late."""
+        held.recorder.overload()
+        most = held.config.server.max_in_flight
+        error = Overloaded(f"This server answers {most:,} requests at a time, and has as many. Try again soon.")
+        # The body is left unread, so the connection cannot be used again.
+        await send_error(send, error, [(b"x-pointsman-id", new_id().encode("ascii")), (b"connection", b"close")])
 
 
 class _Exchange:
@@ -53,7 +75,7 @@ class _Exchange:
         self._record = Record(
             id=decision_id, request_id=self._headers.get("x-request-id", decision_id), path=scope["path"]
         )
-        self._target: Target | None = None
+        self._trail = Trail()
         self._answer: Answer | None = None
 
     async def run(self) -> None:
@@ -62,18 +84,14 @@ class _Exchange:
             await self._decide_and_relay()
         except ClientLeft:
             record.phase = self._phase()
-            if record.phase and self._target is not None:
-                record.outcome = "client_left"
+            if record.phase and self._trail.target is not None:
+                self._trail.outcome = "client_left"
         except DeadlinePassed as passed:
-            assert self._target is not None, "deadlines are set once there is a target"
-            record.outcome = passed.deadline
-            await self._fail(deadline_error(self._target, passed))
+            await self._late(passed)
         except UpstreamCut as error:
-            record.outcome = "cut"
+            self._broken("cut")
             await self._fail(error)
         except ProxyError as error:
-            if self._target is not None:
-                record.outcome = "connect" if error.code == "connect_timeout" else "unreachable"
             await self._fail(error)
         except Exception as error:
             # Where it came from, but not its text, which may quote a prompt or a key.
@@ -95,28 +113,52 @@ class _Exchange:
             if decision.block is not None:
                 record.decision_s = perf_counter() - began
                 raise Blocked(decision.block.message, status=decision.block.status)
-            self._target = target = held.upstreams.pick(decision.model)
-            record.target = target.label
             record.decision_s = perf_counter() - began
-            for edits in decision.edits:
-                body = edit_body(body, edits)
-            await self._relay(guard, target, replace_model(body, target.name))
+            offers = self._offers(body, decision, facts)
+            attempts = Attempts(held.upstreams, guard, self._scope["headers"], self._trail)
+            sent = perf_counter()
+            await self._relay(await attempts.open(offers), sent)
 
-    async def _relay(self, guard: Guard, target: Target, body: bytes) -> None:
+    def _offers(self, body: bytes, decision: Decision, facts: Facts) -> Iterator[Offer]:
+        """The model that was decided on, then those that may stand in for it."""
+        yield self._offer(body, decision.model, decision.edits)
+        for model, edits in self.running.router.fallbacks(decision, facts):
+            yield self._offer(body, model, edits)
+
+    def _offer(self, body: bytes, model: str, all_edits: tuple[Edits, ...]) -> Offer:
+        def body_for(target: Target) -> bytes:
+            edited = body
+            for edits in all_edits:
+                edited = edit_body(edited, edits)
+            return replace_model(edited, target.name)
+
+        return Offer(model, self.running.config.models[model].context, body_for)
+
+    async def _relay(self, reply: Reply, sent: float) -> None:
         record = self._record
-        sent = perf_counter()
-        reply = await open_reply(target, body, self._scope["headers"], guard)
         try:
-            record.outcome = outcome_of(reply.status)
-            if record.outcome == "ok":
+            self._trail.outcome = outcome_of(reply)
+            if self._trail.outcome == "ok":
                 record.first_token_s = perf_counter() - sent
             record.status = reply.status
+            record.model = self._trail.model
             self._answer = Answer(reply, self._send)
             if "x-request-id" in self._headers:  # the caller's own name for this request goes before the upstream's
                 reply.headers = [(name, value) for name, value in reply.headers if name != b"x-request-id"]
             await self._answer.copy(self._own_headers(reply.headers))
         finally:
             await reply.close()  # frees the connection before it first awaits, so a cancellation cannot prevent it
+
+    async def _late(self, passed: DeadlinePassed) -> None:
+        """A deadline ended all: that of an answer that has begun, or the one for all attempts."""
+        assert self._trail.target is not None, "deadlines are set once there is a target"
+        self._broken(passed.deadline)
+        await self._fail(deadline_error(self._trail.target, passed))
+
+    def _broken(self, outcome: Outcome) -> None:
+        assert self._trail.target is not None
+        self._trail.outcome = outcome
+        self._trail.target.health.failed(outcome)
 
     async def _fail(self, error: ProxyError) -> None:
         """Tell the client, in the way that is still open."""
@@ -131,7 +173,7 @@ class _Exchange:
         """Where the client left; empty when it had its whole answer by then."""
         if self._answer is not None:
             return "" if self._answer.is_done else "answer"
-        if self._target is not None:
+        if self._trail.target is not None:
             return "upstream"
         return "decision" if self._record.stages_s else "body"
 
@@ -144,10 +186,10 @@ class _Exchange:
                 (b"x-pointsman-model", record.model.encode("ascii")),
                 (b"x-pointsman-reason", record.reason.encode("ascii")),
             ]
-        if self._target is not None:
+        if (target := self._trail.target) is not None:
             headers += [
-                (b"x-pointsman-target", self._target.header_label),
-                (b"x-pointsman-attempts", b"1"),
+                (b"x-pointsman-target", target.header_label),
+                (b"x-pointsman-attempts", b"%d" % self._trail.count),
             ]
         if record.score is not None:
             headers.append((b"x-pointsman-score", b"%.3f" % record.score))
@@ -161,6 +203,12 @@ class _Exchange:
         """Leave the record."""
         record = self._record
         record.seconds = perf_counter() - self._began
+        if (target := self._trail.target) is not None:
+            record.target = target.label
+            record.model = self._trail.model
+            record.outcome = self._trail.outcome or ""
+            record.attempts_before = self._trail.ended
+            record.fallbacks = self._trail.fallbacks
         if self._answer is not None and (usage := self._answer.usage()) is not None:
             record.tokens = {
                 "prompt": usage.prompt,

@@ -74,7 +74,8 @@ class Running:
             held = Held(decision.route, decision.model)
             self.conversations.keep(facts, held, most=self.config.conversation.cache)
         record.stages_s["decide"] = perf_counter() - began - record.stages_s.get("embed", 0.0)
-        record.route, record.model, record.reason = decision.route, decision.model, decision.reason
+        record.route, record.reason = decision.route, decision.reason
+        record.model = record.decided = decision.model
         return decision, signals
 
     def _decide(self, facts: Facts, signals: Signals) -> tuple[Decision | None, Decision | None]:

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 # WHATWG HTML, section 9.2.6: a line ends with CRLF, LF or CR, and an event ends with an empty line.
 _EVENT_END = re.compile(rb"\r\n\r\n|\n\n|\r\r|\r\n\n|\n\r\n")
 _LONGEST_END = 4
 # An event larger than this is passed on in pieces; holding more of one back would only cost memory.
 _MOST_HELD = 256 * 1024
+MOST_HELD = 1024 * 1024
+"""Bytes of an answer that are held while it is not known whether it is one; none that a model writes is larger."""
+
+_END_OF_LINE = re.compile(rb"\r\n|\n|\r")
+_BOM = b"\xef\xbb\xbf"
 
 
 class WholeEvents:
@@ -37,6 +43,43 @@ class WholeEvents:
         """What is held back still, for a stream that ended cleanly without a last empty line."""
         held, self._held = self._held, b""
         return held
+
+
+class EventReader:
+    """Reads whole events out of a stream that arrives in pieces, by WHATWG HTML, section 9.2.6."""
+
+    def __init__(self) -> None:
+        self._held = b""
+        self._has_begun = False
+
+    def feed(self, chunk: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """The name and the data of each event that is whole now; both are empty for one of comments alone."""
+        seen = max(0, len(self._held) - _LONGEST_END)
+        data = self._held + chunk
+        if not self._has_begun and len(data) >= len(_BOM):
+            self._has_begun = True
+            data = data.removeprefix(_BOM)
+            seen = 0
+        start = 0
+        events = [(match.start(), match.end()) for match in _EVENT_END.finditer(data, seen)]
+        # After a CR that ends what is here, an LF may come that belongs to it.
+        if events and data.endswith(b"\r") and events[-1][1] == len(data):
+            events.pop()
+        self._held = data[events[-1][1] :] if events else data
+        for end, after in events:
+            yield _fields(data[start:end])
+            start = after
+
+
+def _fields(event: bytes) -> tuple[bytes, bytes]:
+    name, data = b"", []
+    for line in _END_OF_LINE.split(event):
+        field, _, value = line.partition(b":")
+        if field == b"data":
+            data.append(value.removeprefix(b" "))
+        elif field == b"event":
+            name = value.removeprefix(b" ")
+    return name, b"\n".join(data)
 
 
 def _last_event_end(data: bytes, seen: int) -> int:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Literal, Self, get_args
 
@@ -62,6 +64,30 @@ class Guard:
         if self._timer is None or self._until < self._timer.when():
             self._arm()
 
+    @contextmanager
+    def attempt(self) -> Iterator[None]:
+        """
+        A part of the block that a deadline of its own may end, the block going on.
+
+        Raises:
+            DeadlinePassed: one passed, other than the total; that one and the client's leaving end the whole block.
+        """
+        try:
+            yield
+        except asyncio.CancelledError:
+            passed = self._cause
+            if not isinstance(passed, DeadlinePassed) or passed.deadline == "total":
+                raise
+            assert self._task is not None
+            if self._task.uncancel() > 0:
+                raise
+            self._cause = None
+            raise passed from None
+
+    def pause(self) -> None:
+        """Nothing is awaited of an upstream: only the total deadline stands."""
+        self.expire_in(math.inf, "total")
+
     def release(self) -> None:
         """
         Let the block end by itself from here on, whatever the client does.
@@ -111,6 +137,7 @@ class Guard:
         self._timer = self._loop.call_at(self._until, self._look)
 
     def _look(self) -> None:
+        self._timer = None  # uvloop's is nothing once it has fired
         if self._loop.time() < self._until:
             self._arm()
         else:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import random
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
+from typing import Literal
 from urllib.parse import quote
 
 import aiohttp
@@ -14,6 +16,7 @@ import httpx
 from proxy.config import Config, Timeouts
 from proxy.config import Target as TargetConfig
 from proxy.relay.headers import Headers
+from proxy.relay.health import Health, RetryBudget, State
 from proxy.relay.transport import AiohttpTransport
 
 TransportFactory = Callable[[str], httpx.AsyncBaseTransport]
@@ -22,6 +25,8 @@ TransportFactory = Callable[[str], httpx.AsyncBaseTransport]
 # aiohttp would add these where a client sent none, and an upstream should see what the client said.
 _NOT_ADDED = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
 _KEEPALIVE_S = 60.0
+# Less to do by less than this is chance; then the weights alone decide.
+_CLEARLY_LESS = 1.25
 
 
 class Target:
@@ -29,7 +34,7 @@ class Target:
 
     def __init__(
         self, *, upstream: str, name: str, weight: float, url: str, key: str, timeouts: Timeouts,
-        transport: httpx.AsyncBaseTransport,
+        transport: httpx.AsyncBaseTransport, health: Health, load: Load,
     ) -> None:  # fmt: skip
         self.label = f"{upstream}/{name}"
         """How metrics, the log and the header `x-pointsman-target` call it."""
@@ -40,62 +45,184 @@ class Target:
         self.weight = weight
         self.timeouts = timeouts
         self.transport = transport
+        self.health = health
+        self._upstream_load = load
+        self.has_own_key = bool(key)
         self.chat_url = httpx.URL(f"{url}/chat/completions")
         self.own_headers: Headers = [(b"accept-encoding", b"identity")]
         """Sent in place of the client's: the credentials, if this upstream has its own."""
         if key:
             self.own_headers.append((b"authorization", b"Bearer " + key.encode("utf-8")))
 
+    @property
+    def is_full(self) -> bool:
+        """Whether its upstream has all the requests that it may have."""
+        return self._upstream_load.is_full
+
+    def begin(self) -> bool:
+        """A request goes there; whether it is the one that is let through to see how the target does."""
+        self._upstream_load.in_flight += 1
+        return self.health.began()
+
+    def end(self, *, is_probe: bool) -> None:
+        """It is over, however; `is_probe` as `begin` said."""
+        self._upstream_load.in_flight -= 1
+        self.health.ended(is_probe=is_probe)
+
     def __repr__(self) -> str:
         return f"Target({self.label!r})"
+
+
+class Load:
+    """What one upstream has to do, at all of its models together."""
+
+    def __init__(self) -> None:
+        self.in_flight = 0
+        self.most: int | None = None
+        """Requests that it may have under way; None for any number."""
+
+    @property
+    def is_full(self) -> bool:
+        """Whether it has so many."""
+        return self.most is not None and self.in_flight >= self.most
+
+
+class Fleet:
+    """What is known of upstreams and targets. Lives as long as the process, across reloads, and in it alone."""
+
+    def __init__(
+        self,
+        *,
+        tell: Callable[[str, State], None] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        random_source: random.Random | None = None,
+    ) -> None:
+        """
+        Args:
+            tell: is told the label of a target and its state when that changes.
+            clock: seconds from any beginning.
+            random_source: spreads requests and the ends of rests; a seeded one makes a test repeatable.
+        """
+        self._tell = tell or _tell_nobody
+        self.clock = clock
+        self.random = random_source or random.Random()  # noqa: S311 - balance, not secrecy
+        self.budget = RetryBudget(clock)
+        self._healths: dict[str, Health] = {}
+        self._loads: dict[str, Load] = {}
+
+    def load(self, upstream: str) -> Load:
+        """What the upstream of this name has to do."""
+        return self._loads.setdefault(upstream, Load())
+
+    def health(self, label: str) -> Health:
+        """How the target of this label does."""
+        found = self._healths.get(label)
+        if found is None:
+            found = self._healths[label] = Health(label, clock=self.clock, random_source=self.random, tell=self._tell)
+        return found
+
+
+def _tell_nobody(_label: str, _state: State) -> None:
+    pass
 
 
 class Upstreams:
     """The targets of each model, over connections that are opened once and kept."""
 
-    def __init__(self, targets: Mapping[str, Sequence[Target]], *, random_source: random.Random | None = None) -> None:
+    def __init__(self, targets: Mapping[str, Sequence[Target]], fleet: Fleet, *, attempts: int = 3) -> None:
         """
         Args:
             targets: by model name, at least one each.
-            random_source: spreads requests over several targets; a seeded one makes a test repeatable.
+            fleet: what is known of them.
+            attempts: how often a request is tried.
         """
+        self.attempts = attempts
         self._targets = {model: tuple(of_model) for model, of_model in targets.items()}
-        self._weights = {model: [target.weight for target in of_model] for model, of_model in targets.items()}
-        self._random = random_source or random.Random()  # noqa: S311 - balance, not secrecy
+        self._random = fleet.random
+        self.budget = fleet.budget
 
     def all_targets(self) -> list[Target]:
         """Every target once."""
         return list({target.label: target for of_model in self._targets.values() for target in of_model}.values())
 
-    def pick(self, model: str) -> Target:
-        """A target of this model, at random by weight."""
+    def targets(self, model: str) -> tuple[Target, ...]:
+        """The targets of this model, in the order of routes.yaml."""
+        return self._targets[model]
+
+    def pick(self, model: str, tried: Collection[str] = ()) -> Target | None:
+        """
+        A target of this model that a request may go to; None when none is left.
+
+        Of two random ones, by weight, the one with less to do (Mitzenmacher, The power of two choices, 2001). Both may
+        be the same, so that a slow one is asked now and then and can show that it has recovered.
+
+        Args:
+            model: its name.
+            tried: labels that are left out.
+        """
         targets = self._targets[model]
-        return targets[0] if len(targets) == 1 else self._random.choices(targets, self._weights[model])[0]
+        if len(targets) == 1:
+            target = targets[0]
+            return target if target.label not in tried and target.health.is_available and not target.is_full else None
+        able = [
+            target
+            for target in targets
+            if target.label not in tried and target.health.is_available and not target.is_full
+        ]
+        if len(able) <= 1:
+            return able[0] if able else None
+        weights = [target.weight * target.health.share() for target in able]
+        one, other = self._random.choices(able, weights, k=2)
+        return other if _load(other, one) * _CLEARLY_LESS < _load(one, other) else one
+
+    def soonest(self, model: str) -> Target | None:
+        """Of targets that all rest, the one that ends first; None when all have as many requests as they may have."""
+        able = [target for target in self._targets[model] if not target.is_full]
+        return min(able, key=lambda target: target.health.rest_s) if able else None
+
+    def why_not(self, model: str) -> Literal["resting", "full"]:
+        """Why no target of this model can be picked."""
+        return "full" if all(target.is_full for target in self._targets[model]) else "resting"
+
+
+def _load(target: Target, beside: Target) -> float:
+    """What one more request would meet; a target of which nothing is known is taken to be as fast as the other."""
+    return target.health.load(beside.health.latency_s or 1.0)
 
 
 @asynccontextmanager
-async def open_upstreams(config: Config, transport: TransportFactory | None = None) -> AsyncIterator[Upstreams]:
+async def open_upstreams(
+    config: Config, transport: TransportFactory | None = None, fleet: Fleet | None = None
+) -> AsyncIterator[Upstreams]:
     """
     Targets with transports that are closed on the way out.
 
     Args:
         config: what routes.yaml says.
         transport: makes each upstream's transport; connections over aiohttp when None.
+        fleet: what is known of targets; a new one when None.
     """
+    fleet = fleet or Fleet()
     async with contextlib.AsyncExitStack() as stack:
         make = transport or aiohttp_transports()
         transports: dict[str, httpx.AsyncBaseTransport] = {}
-        for name in config.upstreams:
+        for name, upstream in config.upstreams.items():
+            fleet.load(name).most = upstream.max_in_flight
             transports[name] = make(name)
             stack.push_async_callback(transports[name].aclose)
         targets = {
-            model: [_target(config, target, transports[target.upstream]) for target in of_model.all_targets]
+            model: [
+                _target(config, model, target, transports[target.upstream], fleet) for target in of_model.all_targets
+            ]
             for model, of_model in config.models.items()
         }
-        yield Upstreams(targets)
+        fleet.budget.share, fleet.budget.free = config.retry.share, config.retry.free
+        yield Upstreams(targets, fleet, attempts=config.retry.attempts)
 
 
-def _target(config: Config, target: TargetConfig, transport: httpx.AsyncBaseTransport) -> Target:
+def _target(
+    config: Config, model: str, target: TargetConfig, transport: httpx.AsyncBaseTransport, fleet: Fleet
+) -> Target:
     upstream = config.upstreams[target.upstream]
     return Target(
         upstream=target.upstream,
@@ -103,8 +230,10 @@ def _target(config: Config, target: TargetConfig, transport: httpx.AsyncBaseTran
         weight=target.weight,
         url=upstream.base_url,
         key=upstream.api_key.reveal(),
-        timeouts=upstream.timeouts,
+        timeouts=config.models[model].timeouts.over(upstream.timeouts),
         transport=transport,
+        health=fleet.health(f"{target.upstream}/{target.name}"),
+        load=fleet.load(target.upstream),
     )
 
 

@@ -46,6 +46,8 @@ class Decision:
     """What is changed in the body, in this order."""
     excluded: tuple[Exclusion, ...] = ()
     """The models before this one that cannot serve the request."""
+    fallbacks: tuple[str, ...] = ()
+    """The models to try, in this order, when this one fails; `Router.fallbacks` says which of them can serve."""
     is_firm: bool = False
     """Whether it stands whatever model the conversation is on."""
 

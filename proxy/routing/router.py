@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import combinations
 
 from proxy.config import Block, Config, Model, Split, When
 from proxy.errors import NobodyCanServe, UnknownModel
@@ -71,6 +72,7 @@ class Router:
         )
         self._route_edits = {rule.name: rule.edits for rule in self._rules if rule.block is None}
         self._route_edits[DEFAULT_ROUTE] = ()
+        self._route_fallbacks = {rule.name: rule.fallbacks for rule in self._rules}
         self._ranks = ranks(config)
 
     def decide(self, facts: Facts, signals: Signals) -> Decision | None:
@@ -86,7 +88,10 @@ class Router:
             NobodyCanServe: neither the model of the route nor any of its fallbacks can serve the request.
         """
         if (pinned := self._pinned(facts)) is not None:
-            return Decision(PINNED_ROUTE, pinned, "pinned", edits=self._model_edits[pinned], is_firm=True)
+            # A name may stand for another where it fails, as its model says; the header insists.
+            fallbacks = () if PIN_HEADER in facts.headers else self._models[pinned].fallbacks
+            edits = self._model_edits[pinned]
+            return Decision(PINNED_ROUTE, pinned, "pinned", edits=edits, fallbacks=fallbacks, is_firm=True)
         for rule in self._rules:
             held = rule.when.holds(facts, signals)
             if held is None:
@@ -101,7 +106,23 @@ class Router:
         edits, model = self._route_edits.get(held.route), self._models.get(held.model)
         if edits is None or model is None or why_excluded(model, facts) is not None:
             return None
-        return Decision(held.route, held.model, "conversation", edits=edits + self._model_edits[held.model])
+        fallbacks = self._route_fallbacks.get(held.route)
+        return Decision(
+            held.route,
+            held.model,
+            "conversation",
+            edits=edits + self._model_edits[held.model],
+            fallbacks=tuple(
+                name for name in (model.fallbacks if fallbacks is None else fallbacks) if name != held.model
+            ),
+        )
+
+    def fallbacks(self, decision: Decision, facts: Facts) -> Iterator[tuple[str, tuple[Edits, ...]]]:
+        """The models that may stand in for the one decided on and can serve this request, with what each edits."""
+        edits = self._route_edits.get(decision.route, ())
+        for name in decision.fallbacks:
+            if why_excluded(self._models[name], facts) is None:
+                yield name, edits + self._model_edits[name]
 
     def is_stronger(self, model: str, than: str) -> bool:
         """Whether to go from one model to the other is an upgrade."""
@@ -126,11 +147,20 @@ class Router:
     ) -> Decision:  # fmt: skip
         """The model, or the first of its fallbacks that can serve the request."""
         excluded: list[Exclusion] = []
-        for name in (model, *(self._models[model].fallbacks if fallbacks is None else fallbacks)):
+        chain = (model, *(self._models[model].fallbacks if fallbacks is None else fallbacks))
+        for place, name in enumerate(chain, start=1):
             why = why_excluded(self._models[name], facts)
             if why is None:
                 edits += self._model_edits[name]
-                return Decision(route, name, reason, edits=edits, excluded=tuple(excluded), is_firm=firm)
+                return Decision(
+                    route,
+                    name,
+                    reason,
+                    edits=edits,
+                    excluded=tuple(excluded),
+                    fallbacks=chain[place:],
+                    is_firm=firm,
+                )
             excluded.append(Exclusion(name, why))
         each = "; ".join(f"{exclusion.model}: {exclusion.why}" for exclusion in excluded)
         raise NobodyCanServe(f"No model of route {route!r} can serve this request. {each}.")
@@ -171,6 +201,15 @@ class Router:
         if any(rule.reasons != ("rule",) for rule in self._rules):
             found |= {(DEFAULT_ROUTE, name, "overload") for name in self._chain(self._default, None)}
         return found
+
+    def all_fallbacks(self) -> set[tuple[str, str]]:
+        """Every pair of a model and one that may come after it when it fails, for metrics that are there at zero."""
+        chains = [(name, *model.fallbacks) for name, model in self._models.items()]
+        for rule in self._rules:
+            if rule.fallbacks is not None and rule.use is not None:
+                uses = rule.use.split if isinstance(rule.use, Split) else (rule.use,)
+                chains += [(use, *rule.fallbacks) for use in uses]
+        return {pair for chain in chains for pair in combinations(chain, 2) if pair[0] != pair[1]}
 
     def _chain(self, model: str, fallbacks: tuple[str, ...] | None) -> list[str]:
         """The models that may serve in place of this one, itself first, as far as routes.yaml lets any be excluded."""

@@ -31,6 +31,8 @@ _REQUEST_BUCKETS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 12
 _SCORE_BUCKETS = tuple(round(0.1 * step, 1) for step in range(1, 11))
 
 STAGES = ("read", "embed", "decide")
+TARGET_STATES = ("closed", "half_open", "open")
+"""In the order of the values of `pointsman_target_state`."""
 TOKEN_KINDS = ("prompt", "cached", "completion", "reasoning")
 DISCONNECT_PHASES = ("body", "decision", "upstream", "answer")
 
@@ -77,6 +79,18 @@ class Metrics:
         self.tokens = counter("tokens", "Tokens as upstreams counted them.", "model", "kind")
         self.cost = counter("cost_usd", "What the tokens cost at the prices in routes.yaml, in USD.", "model")
         self.attempts = counter("attempts", "Tries of a target, by how they ended.", "target", "outcome")
+        self.fallbacks = counter(
+            "fallbacks",
+            "Requests that went on to another model, by why the one before did not do.",
+            "from",
+            "to",
+            "cause",
+        )
+        self.target_state = gauge(
+            "target_state", "0 for a target that gets requests, 1 for one on trial, 2 for one that rests.", "livemax",
+            "target",
+        )  # fmt: skip
+        self.overloads = counter("overloads", "Requests turned away because there were too many.")
         self.client_disconnects = counter(
             "client_disconnects", "Clients that left before their answer was complete.", "phase"
         )
@@ -107,6 +121,8 @@ class Metrics:
         models: Iterable[str],
         targets: Iterable[str],
         topics: Iterable[str],
+        fallbacks: Iterable[tuple[str, str]],
+        fallback_causes: Iterable[str],
         outcomes: Iterable[str],
         fail_open_causes: Iterable[str],
     ) -> None:
@@ -124,8 +140,13 @@ class Metrics:
                 self.tokens.labels(model, kind)
         outcome_names = tuple(outcomes)
         for target in targets:
+            self.target_state.labels(target)
             for outcome in outcome_names:
                 self.attempts.labels(target, outcome)
+        causes = tuple(fallback_causes)
+        for before, after in fallbacks:
+            for cause in causes:
+                self.fallbacks.labels(before, after, cause)
         for topic in topics:
             self.topic_score.labels(topic)
         for stage in STAGES:

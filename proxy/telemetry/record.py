@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from proxy.telemetry.metrics import UNROUTED, Metrics
+from proxy.telemetry.metrics import TARGET_STATES, UNROUTED, Metrics
 
 logger = logging.getLogger("pointsman.request")
 
@@ -30,8 +31,14 @@ class Record:
     complexity: float | None = None
     status: int = 0
     """0 when the client left before there was one."""
+    decided: str = UNROUTED
+    """The model that was decided on; `model` is the one that was tried last."""
     outcome: str = ""
-    """How the attempt ended; empty when there was none."""
+    """How the last attempt ended; empty when there was none."""
+    attempts_before: Sequence[tuple[str, str]] = ()
+    """The attempts before that: the target, and how it ended."""
+    fallbacks: Sequence[tuple[str, str, str]] = ()
+    """From which model to which, and why."""
     fail_open: str = ""
     phase: str = ""
     """Where the client left; empty when it stayed."""
@@ -53,6 +60,10 @@ class Record:
             if (value := getattr(self, name)) and value != UNROUTED:
                 found[name] = value
         found["status"] = self.status
+        if self.attempts_before:
+            found["attempts"] = [{"target": target, "outcome": outcome} for target, outcome in self.attempts_before]
+        if self.fallbacks:
+            found["decided"] = self.decided
         if self.is_stream:
             found["stream"] = True
         for name in ("score", "complexity"):
@@ -88,7 +99,7 @@ class Recorder:
         metrics = self.metrics
         route, model = record.route, record.model
         if record.reason:
-            self._child(metrics.decisions, route, model, record.reason).inc()
+            self._child(metrics.decisions, route, record.decided, record.reason).inc()
         if record.decision_s is not None:
             metrics.decision_seconds.observe(record.decision_s)
             for stage, seconds in record.stages_s.items():
@@ -102,6 +113,10 @@ class Recorder:
             self._child(metrics.request_seconds, route, model).observe(record.seconds)
         if record.phase:
             self._child(metrics.client_disconnects, record.phase).inc()
+        for target, outcome in record.attempts_before:
+            self._child(metrics.attempts, target, outcome).inc()
+        for fallback in record.fallbacks:
+            self._child(metrics.fallbacks, *fallback).inc()
         if record.outcome:
             self._child(metrics.attempts, record.target, record.outcome).inc()
         if record.first_token_s is not None:
@@ -113,6 +128,14 @@ class Recorder:
             self._child(metrics.cost, model).inc(record.cost_usd)
         if logger.isEnabledFor(logging.INFO):
             logger.info("request", extra={"fields": record.fields()})
+
+    def target_state(self, target: str, state: str) -> None:
+        """A target gets requests, is on trial, or rests."""
+        self._child(self.metrics.target_state, target).set(TARGET_STATES.index(state))
+
+    def overload(self) -> None:
+        """A request was turned away because there were too many."""
+        self.metrics.overloads.inc()
 
     def embed_cache(self, *, hit: bool) -> None:
         """A text was looked up in the embedder's cache."""

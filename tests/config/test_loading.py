@@ -35,7 +35,7 @@ default: ${DEFAULT:-small}
 text: {turns: 2, max_tokens: 64, ignore: [system-reminder, note]}
 conversation: {switch: never, keep: 10m, cache: 1000}
 embedding: {threads: 1, queue: 0, deadline: 200ms, cache: 0}
-server: {max_body: 1048576, body_timeout: 30s}
+server: {max_body: 1048576, body_timeout: 30s, max_in_flight: 200}
 topics:
   code:
     examples: &examples
@@ -46,6 +46,7 @@ topics:
         lines
     threshold: 0.5
   smalltalk: {examples: [hi there, no, 42, 'it''s late']}
+retry: {attempts: 4, share: 0.1, free: 5}
 complexity:
   simple: [What is the capital of France?]
   complex: ["Prove it, step by step"]
@@ -56,6 +57,7 @@ models:
     context: 128000
     supports: [tools, vision, json_schema]
     fallbacks: [large, coder]
+    timeouts: {connect: 1s, first_token: 5s, idle: 2s, total: 1m}
   large:
     <<: *small
     target: {upstream: openai, name: "${LARGE}"}
@@ -100,7 +102,7 @@ tests:
   - {prompt: Fix this loop, route: restricted}
   - {prompt: hi, route: default}
 upstreams:
-  gpu-a: {base_url: "http://vllm-a:8000/v1/", timeouts: {connect: 2s, first_token: 30s, idle: 1.5s, total: 9m}}
+  gpu-a: {base_url: "http://vllm-a:8000/v1/", timeouts: {connect: 2s, first_token: 30s, idle: 1.5s, total: 9m}, max_in_flight: 64}
   openai:
     base_url: https://api.openai.com/v1
     api_key: ${KEY}

@@ -325,7 +325,7 @@ topics:
         pytest.param(
             put("{target: {upstream: openai, name: gpt-4o-mini}}", "[]"),
             [
-                "5:10 models.small: expected a mapping with 'target', 'targets', 'price', 'context', 'supports', 'fallbacks', 'rename', 'drop', 'default' or 'set', found a list",
+                "5:10 models.small: expected a mapping with 'target', 'targets', 'price', 'context', 'supports', 'fallbacks', 'timeouts', 'rename', 'drop', 'default' or 'set', found a list",
             ],
             id="broken-model-is-still-known",
         ),

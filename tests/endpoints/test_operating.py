@@ -9,7 +9,7 @@ import pytest
 from proxy import __version__
 from proxy.app import fingerprint
 from proxy.embedding.pool import FAIL_OPEN_CAUSES
-from proxy.relay.relay import OUTCOMES
+from proxy.relay.reply import OUTCOMES
 from proxy.routing.router import Router
 from proxy.telemetry.metrics import DISCONNECT_PHASES, STAGES, TOKEN_KINDS
 from tests.relay.wire import House, config_of
@@ -84,6 +84,8 @@ def test_every_known_series_is_there_at_zero_from_the_start(fresh: House) -> Non
           for name in ("first_token_seconds_count", "first_token_seconds_sum", "cost_usd_total")),
         *(f'tokens_total{{kind="{kind}",model="{model}"}}' for model in config.models for kind in TOKEN_KINDS),
         *(f'attempts_total{{outcome="{outcome}",target="{target}"}}' for target in targets for outcome in OUTCOMES),
+        *(f'target_state{{target="{target}"}}' for target in targets),
+        "overloads_total",
         *(f'topic_score_{part}{{topic="{topic}"}}' for topic in ("code", "law") for part in ("count", "sum")),
         *(f'decision_stage_seconds_{part}{{stage="{stage}"}}' for stage in STAGES for part in ("count", "sum")),
         *(f'client_disconnects_total{{phase="{phase}"}}' for phase in DISCONNECT_PHASES),

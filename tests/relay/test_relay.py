@@ -31,7 +31,6 @@ CHUNKED = b"transfer-encoding: chunked\r\n"
         pytest.param(b"content-length: %d\r\n" % len(BODY), BODY, BODY, id="length"),
         pytest.param(CHUNKED, _chunked([BODY[:9], BODY[9:]]), BODY, id="chunked"),
         pytest.param(b"connection: close\r\n", BODY, BODY, id="until-close"),
-        pytest.param(b"content-length: 0\r\n", b"", b"", id="empty"),
         pytest.param(b"content-length: 2097152\r\n", bytes(range(256)) * 8192, bytes(range(256)) * 8192, id="large"),
         pytest.param(b"content-type: text/event-stream\r\n" + CHUNKED, _chunked(EVENTS), STREAM, id="stream"),
         pytest.param(b"content-type: text/event-stream\r\n" + CHUNKED, _chunked([STREAM[i : i + 7] for i in range(0, len(STREAM), 7)]), STREAM, id="stream-in-sevens"),

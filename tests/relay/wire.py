@@ -27,7 +27,7 @@ class Exchange:
     """One request as it arrived at a raw upstream, and the connection to answer on."""
 
     def __init__(self, connection: socket.socket, head: bytes, body: bytes) -> None:
-        self._connection = connection
+        self.connection = connection
         lines = head.split(b"\r\n")
         self.line = lines[0]
         self.headers = [
@@ -40,7 +40,7 @@ class Exchange:
         return [value for found, value in self.headers if found == name]
 
     def send(self, data: bytes) -> None:
-        self._connection.sendall(data)
+        self.connection.sendall(data)
 
     def answer(self, body: bytes = b"{}", *headers: bytes, status: bytes = b"200 OK") -> None:
         """A whole answer with a length, after which the connection can be used again."""
@@ -54,9 +54,9 @@ class Exchange:
     def wait_until_left(self, timeout: float = 3.0) -> float:
         """When the other side closed its connection, by `time.monotonic()`."""
         self.is_over = True
-        self._connection.settimeout(timeout)
+        self.connection.settimeout(timeout)
         with suppress(ConnectionError):
-            assert self._connection.recv(1) == b"", "the other side spoke instead of leaving"
+            assert self.connection.recv(1) == b"", "the other side spoke instead of leaving"
         return time.monotonic()
 
 
@@ -215,6 +215,14 @@ def word_model(config: Config) -> MiniLM:
 
 
 @contextmanager
+def dead_port() -> Iterator[int]:
+    """A port that nobody listens at, and that nobody else is given meanwhile."""
+    with socket.socket() as dead:
+        dead.bind(("127.0.0.1", 0))
+        yield dead.getsockname()[1]
+
+
+@contextmanager
 def _deaf_port() -> Iterator[int]:
     """A port that neither takes nor refuses a connection: its queue is full."""
     with socket.socket() as listener:
@@ -236,13 +244,12 @@ def house(text: str = ROUTES, *, load_model: ModelLoader = word_model) -> Iterat
     """Pointsman on a free port, in front of a simulator, a raw upstream and some that do not answer."""
     simulator, raw = build_simulator(pace=0), RawUpstream()
     try:
-        with socket.socket() as dead, _deaf_port() as deaf, serving(simulator) as upstream:
-            dead.bind(("127.0.0.1", 0))
+        with dead_port() as dead, _deaf_port() as deaf, serving(simulator) as upstream:
             config = config_of(
                 text,
                 SIM=upstream.url,
                 RAW=f"http://127.0.0.1:{raw.port}",
-                DEAD=f"http://127.0.0.1:{dead.getsockname()[1]}",
+                DEAD=f"http://127.0.0.1:{dead}",
                 DEAF=f"http://127.0.0.1:{deaf}",
             )
             with (

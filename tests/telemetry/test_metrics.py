@@ -26,6 +26,9 @@ SERIES: dict[str, tuple[type, tuple[str, ...]]] = {
     "tokens": (Counter, ("model", "kind")),
     "cost_usd": (Counter, ("model",)),
     "attempts": (Counter, ("target", "outcome")),
+    "fallbacks": (Counter, ("from", "to", "cause")),
+    "target_state": (Gauge, ("target",)),
+    "overloads": (Counter, ()),
     "client_disconnects": (Counter, ("phase",)),
     "embed_cache": (Counter, ("result",)),
     "embed_queue": (Gauge, ()),
@@ -45,6 +48,8 @@ def seeded() -> Metrics:
         models=["small", "large"],
         targets=["sim/a", "sim/b"],
         topics=["code", "law"],
+        fallbacks=[("small", "large")],
+        fallback_causes=["failed", "resting"],
         outcomes=["ok", "cut"],
         fail_open_causes=["late", "full"],
     )
@@ -84,6 +89,9 @@ def test_what_is_known_in_advance_is_there_at_zero() -> None:
         *(f'{name}{{model="{model}"}}' for model in ("small", "large")
           for name in ("cost_usd_total", "first_token_seconds_count", "first_token_seconds_sum")),
         *(f'attempts_total{{outcome="{outcome}",target="sim/{name}"}}' for outcome in ("ok", "cut") for name in "ab"),
+        *(f'target_state{{target="sim/{name}"}}' for name in "ab"),
+        *(f'fallbacks_total{{cause="{cause}",from="small",to="large"}}' for cause in ("failed", "resting")),
+        "overloads_total",
         *(f'topic_score_{part}{{topic="{topic}"}}' for topic in ("code", "law") for part in ("count", "sum")),
         *(f'decision_stage_seconds_{part}{{stage="{stage}"}}' for stage in STAGES for part in ("count", "sum")),
         *(f'client_disconnects_total{{phase="{phase}"}}' for phase in DISCONNECT_PHASES),

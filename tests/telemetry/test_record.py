@@ -16,7 +16,14 @@ from proxy.telemetry.record import Record, Recorder
 from tests.relay.wire import SSE, Exchange, House
 from tests.telemetry.series import Series, counted, series
 
-DECIDED: dict[str, Any] = {"route": "code", "model": "large", "reason": "topic", "topic": "code", "score": 0.75}
+DECIDED: dict[str, Any] = {
+    "route": "code",
+    "model": "large",
+    "decided": "large",
+    "reason": "topic",
+    "topic": "code",
+    "score": 0.75,
+}
 STAGES: dict[str, Any] = {"stages_s": {"read": 0.25, "embed": 2.0, "decide": 0.5}, "decision_s": 3.0}
 TRIED: dict[str, Any] = {"target": "sim/gpt-4o", "outcome": "ok", "first_token_s": 4.0}
 
@@ -73,7 +80,7 @@ AN_ANSWER: Series = {
             id="served-with-usage",
         ),
         pytest.param(
-            {"route": "default", "model": "small", "reason": "overload", "fail_open": "late", "target": "sim/m",
+            {"route": "default", "model": "small", "decided": "small", "reason": "overload", "fail_open": "late", "target": "sim/m",
              "outcome": "unreachable", "status": 502, "seconds": 9.0},
             {
                 'decisions_total{model="small",reason="overload",route="default"}': 1,
@@ -85,7 +92,7 @@ AN_ANSWER: Series = {
             id="failed-open-and-then-unreachable",
         ),
         pytest.param(
-            {"route": "default", "model": "small", "reason": "default", "phase": "upstream", "target": "sim/m",
+            {"route": "default", "model": "small", "decided": "small", "reason": "default", "phase": "upstream", "target": "sim/m",
              "outcome": "client_left"},
             {
                 'decisions_total{model="small",reason="default",route="default"}': 1,
@@ -93,6 +100,21 @@ AN_ANSWER: Series = {
                 'attempts_total{outcome="client_left",target="sim/m"}': 1,
             },
             id="left-while-the-upstream-thought",
+        ),
+        pytest.param(
+            {"route": "code", "model": "small", "decided": "large", "reason": "rule", "target": "sim/m", "outcome": "ok",
+             "attempts_before": [("sim/l", "failed"), ("sim/l2", "first_token")], "status": 200, "seconds": 9.0,
+             "fallbacks": [("large", "small", "first_token")]},
+            {
+                'decisions_total{model="large",reason="rule",route="code"}': 1,
+                'requests_total{model="small",route="code",status="200"}': 1,
+                **histogram("request_seconds", '{model="small",route="code"}', 9.0),
+                'attempts_total{outcome="failed",target="sim/l"}': 1,
+                'attempts_total{outcome="first_token",target="sim/l2"}': 1,
+                'attempts_total{outcome="ok",target="sim/m"}': 1,
+                'fallbacks_total{cause="first_token",from="large",to="small"}': 1,
+            },
+            id="served-by-another-in-the-end",
         ),
         pytest.param(
             {"topic": "code", "score": 0.0, "status": 200, "seconds": 9.0},
@@ -151,6 +173,13 @@ def test_two_recorders_share_nothing() -> None:
                 "first_token_ms": 4000.0, "seconds": 9.0, "tokens": {"prompt": 7}, "cost_usd": 0.00000001,
             },
             id="served",
+        ),
+        pytest.param(
+            {"model": "small", "decided": "large", "attempts_before": [("sim/l", "cut")],
+             "fallbacks": [("large", "small", "cut")]},
+            {"model": "small", "decided": "large", "attempts": [{"target": "sim/l", "outcome": "cut"}], "status": 0,
+             "seconds": 0.0},
+            id="served-by-another",
         ),
         pytest.param(
             {"fail_open": "full", "phase": "answer", "error": "upstream_cut", "score": 0.0, "cost_usd": 0.0},
@@ -249,7 +278,7 @@ def test_one_exchange_is_counted_once_everywhere(house: House) -> None:
 
 def test_a_cut_stream_is_one_attempt_and_one_request(house: House) -> None:
     def cut(exchange: Exchange) -> None:
-        exchange.send(SSE.replace(b"connection: close", b"transfer-encoding: chunked") + b"9\r\ndata: 1\n\n\r\n")
+        exchange.send(SSE.replace(b"connection: close", b"transfer-encoding: chunked") + b"a\r\ndata: {}\n\n\r\n")
         exchange.cut()
 
     house.raw.script = cut

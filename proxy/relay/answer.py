@@ -1,0 +1,67 @@
+"""An answer on its way to the client."""
+
+from __future__ import annotations
+
+from starlette.types import Send
+
+from proxy.errors import ProxyError, error_body
+from proxy.relay.events import WholeEvents, error_event
+from proxy.relay.headers import Headers
+from proxy.relay.reply import Reply
+from proxy.relay.usage import StreamUsage, Usage, usage_of_json
+
+
+class Answer:
+    """A reply on its way to the client, and what was seen of it."""
+
+    def __init__(self, reply: Reply, send: Send) -> None:
+        self._reply = reply
+        self._send = send
+        self._usage = StreamUsage()
+        self._ended = b""
+        self.is_begun = False
+        """Whether the status is out: from then on the truth can only be told in-band."""
+
+    async def copy(self, extra_headers: Headers) -> None:
+        """
+        Send the whole reply, its bytes unchanged, each as soon as it is here.
+
+        Raises:
+            UpstreamCut: the upstream broke off.
+        """
+        reply = self._reply
+        self.is_begun = True
+        await self._send(
+            {"type": "http.response.start", "status": reply.status, "headers": [*reply.headers, *extra_headers]}
+        )
+        if (whole := reply.whole) is not None and not reply.is_stream:
+            reply.release()
+            await self._send({"type": "http.response.body", "body": whole})
+            return
+        events = WholeEvents() if reply.is_stream else None
+        async for chunk in reply.chunks():
+            self._usage.feed(chunk)
+            ready = events.feed(chunk) if events is not None else chunk
+            if ready:
+                self._ended = ready[-16:]
+                await self._send({"type": "http.response.body", "body": ready, "more_body": True})
+        rest = events.rest() if events is not None else b""
+        reply.release()
+        await self._send({"type": "http.response.body", "body": rest})
+
+    async def end_with(self, error: ProxyError) -> None:
+        """Tell the client in-band that the rest is missing: one error event, and then the stream is closed."""
+        if self._reply.is_stream:
+            envelope = error_body(str(error), type=error.type, code=error.code)
+            await self._send({"type": "http.response.body", "body": error_event(envelope)})
+        # A body of another kind is left without its end, which every client takes for the failure that it is.
+
+    @property
+    def is_done(self) -> bool:
+        """Whether a client has all it needs of a stream: many hang up on reading `[DONE]`, before the last byte."""
+        return b"data: [DONE]" in self._ended
+
+    def usage(self) -> Usage | None:
+        """The tokens, once the answer is over; None when the upstream did not say."""
+        whole = self._reply.whole
+        return usage_of_json(whole) if whole is not None and not self._reply.is_stream else self._usage.result()

@@ -1,0 +1,250 @@
+"""One request, a few attempts: which target next, and when to give up."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Literal, get_args
+
+import msgspec
+
+from proxy.errors import Overloaded, ProxyError, UpstreamUnavailable
+from proxy.relay.guard import Guard
+from proxy.relay.headers import Headers
+from proxy.relay.reply import Failed, Outcome, Reply, open_reply, outcome_of
+from proxy.relay.retry_after import retry_after_s
+from proxy.relay.upstreams import Target, Upstreams
+
+# Full jitter (Brooker, Exponential backoff and jitter, AWS 2015), for the same target again only.
+_FIRST_BACKOFF_S = 0.1
+_LONGEST_BACKOFF_S = 2.0
+_TOO_LONG = re.compile(r"maximum context length|context window|prompt is too long", re.IGNORECASE)
+
+Cause = Literal[Outcome, "context", "resting", "full"]
+"""
+Why a request went on to another model: how the last attempt ended, its prompt was too long, or no target of the model
+could be asked because all rest or have all they may have.
+"""
+CAUSES: tuple[Cause, ...] = get_args(Cause)
+
+# After these the same target may well answer a moment later; after a deadline it would only take as long again.
+_REPEATABLE: frozenset[Outcome] = frozenset(("unreachable", "failed", "cut", "garbled"))
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A model that may answer a request."""
+
+    model: str
+    context: int | None
+    """Tokens that fit; None when that is not known."""
+    body: Callable[[Target], bytes]
+    """What to send to one of its targets."""
+
+
+@dataclass(slots=True)
+class Trail:
+    """What was tried for one request."""
+
+    model: str = ""
+    """The one that was tried last."""
+    target: Target | None = None
+    """Likewise; None before the first attempt."""
+    outcome: Outcome | None = None
+    """How the last attempt ended, once it has."""
+    ended: list[tuple[str, Outcome]] = field(default_factory=list)
+    """The attempts before: targets by label, and how it ended."""
+    fallbacks: list[tuple[str, str, Cause]] = field(default_factory=list)
+    """From which model to which, and why."""
+
+    @property
+    def count(self) -> int:
+        """Attempts that were made or are under way."""
+        return len(self.ended) + (self.target is not None)
+
+    def leave(self, outcome: Outcome) -> None:
+        """The last attempt ended so, and another follows."""
+        assert self.target is not None
+        self.ended.append((self.target.label, outcome))
+
+
+class Attempts:
+    """Tries targets until one has an answer for the client."""
+
+    def __init__(
+        self, upstreams: Upstreams, guard: Guard, headers: Headers, trail: Trail, *, checked: bool = True
+    ) -> None:
+        """
+        Args:
+            upstreams: where requests can go.
+            guard: entered; ends all attempts when the client leaves or the total deadline passes.
+            headers: as the client sent them.
+            trail: is told what is tried.
+            checked: whether a reply with a good status must be a chat's answer.
+        """
+        self._upstreams = upstreams
+        self._guard = guard
+        self._headers = headers
+        self._trail = trail
+        self._checked = checked
+        self._tried: set[str] = set()
+        self._backoff_s = _FIRST_BACKOFF_S
+
+    async def open(self, offers: Iterator[Offer]) -> Reply:
+        """
+        The first reply that is for the client: an answer, its own mistake told, or the last of several troubles.
+
+        It must be closed.
+
+        Args:
+            offers: the model that was decided on, then its fallbacks; asked for one by one.
+
+        Raises:
+            ProxyError: there was none.
+        """
+        self._upstreams.budget.request()
+        offer, target = self._first(offers)
+        self._guard.begin(target.timeouts.total)
+        while True:
+            self._trail.model, self._trail.target = offer.model, target
+            found = await self._try(target, offer.body(target))
+            if isinstance(found, Reply):
+                return found
+            again = self._next(found, offer, target, offers) if self._trail.count < self._upstreams.attempts else None
+            if again is None or not self._upstreams.budget.take():
+                self._trail.outcome = found.outcome
+                if found.error is not None:
+                    await found.forget()
+                return found.end()
+            self._trail.leave(found.outcome)
+            self._guard.pause()
+            await found.forget()
+            if again == (offer, target):
+                await asyncio.sleep(random.uniform(0.0, self._backoff_s))  # noqa: S311 - no secret
+                self._backoff_s = min(_LONGEST_BACKOFF_S, 2.0 * self._backoff_s)
+            elif again[0] is not offer:
+                self._trail.fallbacks.append((offer.model, again[0].model, found.cause))
+            offer, target = again
+
+    def _first(self, offers: Iterator[Offer]) -> tuple[Offer, Target]:
+        """
+        Where to begin: the first target that can be asked, or the one that can soonest when none can.
+
+        Raises:
+            Overloaded: all have as many requests as they may have.
+        """
+        passed: list[Offer] = []
+        for offer in offers:
+            target = self._upstreams.pick(offer.model)
+            if target is not None:
+                break
+            passed.append(offer)
+        else:
+            offer, target = self._last_standing(passed)
+            passed = passed[: passed.index(offer)]
+        for before, after in pairwise([*passed, offer]):
+            self._trail.fallbacks.append((before.model, after.model, self._upstreams.why_not(before.model)))
+        return offer, target
+
+    def _last_standing(self, offers: list[Offer]) -> tuple[Offer, Target]:
+        choices = [(offer, target) for offer in offers if (target := self._upstreams.soonest(offer.model)) is not None]
+        if not choices:
+            raise Overloaded("Every upstream for this request has as many requests as it may have. Try again soon.")
+        return min(choices, key=lambda choice: choice[1].health.rest_s)
+
+    def _next(
+        self, trouble: _Trouble, offer: Offer, target: Target, offers: Iterator[Offer]
+    ) -> tuple[Offer, Target] | None:
+        """Where to go after this; None when there is nowhere."""
+        self._tried.add(target.label)
+        if trouble.cause != "context" and (other := self._upstreams.pick(offer.model, self._tried)) is not None:
+            return offer, other
+        for next_offer in offers:
+            if trouble.cause == "context" and not _is_larger(next_offer, offer):
+                continue
+            if (other := self._upstreams.pick(next_offer.model, self._tried)) is not None:
+                return next_offer, other
+        return (offer, target) if trouble.cause in _REPEATABLE else None
+
+    async def _try(self, target: Target, body: bytes) -> Reply | _Trouble:
+        health, clock = target.health, asyncio.get_running_loop().time
+        is_probe, sent = target.begin(), clock()
+        reply: Reply | None = None
+        try:
+            reply = await open_reply(target, body, self._headers, self._guard, checked=self._checked)
+        except Failed as failed:
+            health.failed(failed.outcome)
+            return _Trouble(failed.outcome, failed.outcome, None, failed.error)
+        finally:
+            if reply is None:
+                target.end(is_probe=is_probe)
+        reply.when_closed(lambda: target.end(is_probe=is_probe))
+        outcome = outcome_of(reply)
+        if outcome == "rate_limited":
+            health.refuses(retry_after_s(reply.headers))
+        elif outcome in ("failed", "unauthorized"):
+            health.failed(outcome)
+        else:
+            health.succeeded(clock() - sent if outcome == "ok" else None)
+            if not _is_too_long(reply):
+                return reply
+        error = None
+        if outcome == "unauthorized":
+            told = f"The upstream {target.upstream!r} refuses the key that it is given here. An operator must look."
+            error = UpstreamUnavailable(told, code="upstream_unauthorized")
+        return _Trouble(outcome, "context" if outcome == "rejected" else outcome, reply, error)
+
+
+@dataclass(frozen=True, slots=True)
+class _Trouble:
+    """An attempt that another may better."""
+
+    outcome: Outcome
+    cause: Cause
+    reply: Reply | None
+    """What the upstream said, for the client where nobody betters it."""
+    error: ProxyError | None
+    """What to say in its place."""
+
+    def end(self) -> Reply:
+        """The reply, where nobody bettered it; raises the error where that goes before it."""
+        if self.error is not None:
+            raise self.error
+        assert self.reply is not None, "a trouble has a reply or an error"
+        return self.reply
+
+    async def forget(self) -> None:
+        """Free the connection."""
+        if self.reply is not None:
+            await self.reply.close()
+
+
+def _is_larger(offer: Offer, than: Offer) -> bool:
+    return offer.context is not None and (than.context is None or offer.context > than.context)
+
+
+def _is_too_long(reply: Reply) -> bool:
+    """Whether the upstream says that the prompt does not fit, by OpenAI's code or in vLLM's or Anthropic's words."""
+    if reply.status != 400 or (body := reply.whole) is None:
+        return False
+    try:
+        error = _decode(body).error
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return False
+    return error is not None and (error.code == "context_length_exceeded" or bool(_TOO_LONG.search(error.message)))
+
+
+class _Error(msgspec.Struct):
+    message: str = ""
+    code: str | int | None = None
+
+
+class _Envelope(msgspec.Struct):
+    error: _Error | None = None
+
+
+_decode = msgspec.json.Decoder(_Envelope).decode

@@ -1,0 +1,257 @@
+"""How a target does: a circuit breaker, its latency and what it is busy with. Lives across reloads."""
+
+from __future__ import annotations
+
+import logging
+import math
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+logger = logging.getLogger(__name__)
+
+State = Literal["closed", "half_open", "open"]
+"""Requests come; one is let through to see; none comes."""
+STATES: tuple[State, ...] = get_args(State)
+
+_FAILURES_IN_A_ROW = 5
+_ERROR_RATE = 0.5
+_LEAST_SEEN = 10.0
+"""Of that many recent requests, the share that failed says something."""
+_HALF_LIFE_S = 10.0
+_FIRST_REST_S = 1.0
+_LONGEST_REST_S = 60.0
+_LONGEST_RETRY_AFTER_S = 300.0
+# Rests end apart, or every worker would probe at once.
+_REST_SPREAD = 0.2
+# A target that is new or well again gets a growing share over this time: its caches are cold, or it just fell.
+_WARM_UP_S = 10.0
+_LEAST_SHARE = 0.1
+_FORGETS_LATENCY_S = 10.0
+_KEPT = 0.95
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a target stands now, for whoever looks."""
+
+    state: State
+    reason: str
+    """Why it rests or rested last; empty when it never did."""
+    next_probe_s: float
+    """Seconds until a request is let through; 0 when they come anyway."""
+    in_flight: int
+    latency_s: float | None
+    """A moving average of the time to the first content; None when nothing is known."""
+    error_rate: float
+    """Of recent requests, 0 to 1."""
+
+
+class Health:
+    """
+    One target as this process sees it.
+
+    A circuit breaker (Nygard, Release It!, 2007): it opens after some failures in a row or when half of what is recent
+    failed, lets one request through after a rest that doubles each time, and closes when that succeeds.
+    """
+
+    def __init__(
+        self,
+        label: str,
+        *,
+        clock: Callable[[], float],
+        random_source: random.Random,
+        tell: Callable[[str, State], None],
+    ) -> None:
+        """
+        Args:
+            label: how the log and the metrics call the target.
+            clock: seconds from any beginning.
+            random_source: spreads the ends of rests.
+            tell: is told the label and the state when that changes.
+        """
+        self._tell = tell
+        self.in_flight = 0
+        """Requests under way."""
+        self._label = label
+        self._clock = clock
+        self._random = random_source
+        self._state: Literal["closed", "open"] = "closed"
+        self._reason = ""
+        self._until = 0.0
+        self._rests = 0
+        self._in_a_row = 0
+        self._is_probing = False
+        self._warm_since = clock()
+        self._latency_s: float | None = None
+        self._seen = self._failed = 0.0
+        self._counted_at = clock()
+        self._since_last_s = 0.0
+
+    @property
+    def state(self) -> State:
+        """Whether requests come; an open one whose rest is over is half open."""
+        if self._state == "open" and self._clock() >= self._until:
+            return "half_open"
+        return self._state
+
+    @property
+    def is_available(self) -> bool:
+        """Whether a request may come now."""
+        state = self.state
+        return state == "closed" or (state == "half_open" and not self._is_probing)
+
+    @property
+    def rest_s(self) -> float:
+        """Seconds until a request is let through."""
+        return max(0.0, self._until - self._clock()) if self._state != "closed" else 0.0
+
+    def standing(self) -> Standing:
+        """How it stands."""
+        self._decay()
+        return Standing(
+            self.state, self._reason, self.rest_s, self.in_flight, self._latency_s, self._error_rate()
+        )  # fmt: skip
+
+    def share(self) -> float:
+        """What of its weight it should get, 0.1 to 1: less while it warms up, and less the more of it fails."""
+        warm = (self._clock() - self._warm_since) / _WARM_UP_S
+        self._decay()
+        return min(1.0, max(_LEAST_SHARE, warm)) * max(_LEAST_SHARE, 1.0 - self._error_rate())
+
+    def load(self, otherwise_s: float) -> float:
+        """
+        What one more request would meet here: the latency times the requests under way, that one included.
+
+        Args:
+            otherwise_s: the latency to assume where none is known.
+        """
+        return (self._latency_s or otherwise_s) * (self.in_flight + 1)
+
+    @property
+    def latency_s(self) -> float | None:
+        """A moving average of the time to the first content."""
+        return self._latency_s
+
+    def began(self) -> bool:
+        """A request goes there; whether it is the one that is let through to see."""
+        self.in_flight += 1
+        is_probe = self.state == "half_open" and not self._is_probing
+        if is_probe:
+            self._is_probing = True
+            self._tell(self._label, "half_open")
+        return is_probe
+
+    def ended(self, *, is_probe: bool) -> None:
+        """It is over, however; `is_probe` as `began` said."""
+        self.in_flight -= 1
+        if is_probe:
+            self._is_probing = False
+            if self._state == "open":
+                self._tell(self._label, "open")
+
+    def succeeded(self, latency_s: float | None) -> None:
+        """
+        It answered.
+
+        Args:
+            latency_s: seconds to the first content; None for an answer that says nothing of how long one takes.
+        """
+        self._count(0.0)
+        self._in_a_row = 0
+        if latency_s is not None:
+            # By the time since the last one, so that a flood of answers does not outweigh the clock.
+            keep = 0.0 if self._latency_s is None else min(_KEPT, math.exp(-self._since_last_s / _FORGETS_LATENCY_S))
+            self._latency_s = keep * (self._latency_s or 0.0) + (1.0 - keep) * latency_s
+        # While it still rests, an answer to an earlier request says nothing of the next.
+        if self.state == "half_open":
+            self._state, self._rests, self._warm_since = "closed", 0, self._clock()
+            self._seen = self._failed = 0.0
+            self._tell(self._label, "closed")
+            logger.info("target is back", extra={"target": self._label})
+
+    def failed(self, cause: str) -> None:
+        """It gave no answer, or broke one off."""
+        self._count(1.0)
+        self._in_a_row += 1
+        is_bad = self._seen >= _LEAST_SEEN and self._error_rate() >= _ERROR_RATE
+        state = self.state
+        # Those that were under way when it opened tell nothing new.
+        if state == "half_open" or (state == "closed" and (self._in_a_row >= _FAILURES_IN_A_ROW or is_bad)):
+            rest_s = min(_LONGEST_REST_S, _FIRST_REST_S * 2.0 ** min(self._rests, 10))
+            self._rests += 1
+            self._open(rest_s * (1.0 + _REST_SPREAD * self._random.random()), cause)
+
+    def refuses(self, retry_after_s: float | None) -> None:
+        """It is busy (429), and says for how long."""
+        rest_s = _FIRST_REST_S if retry_after_s is None else min(retry_after_s, _LONGEST_RETRY_AFTER_S)
+        if rest_s > 0:
+            self._open(rest_s, "rate_limited")
+
+    def _open(self, rest_s: float, reason: str) -> None:
+        if self.state != "open":
+            told = {"target": self._label, "reason": reason, "seconds": round(rest_s, 1)}
+            logger.warning("target rests", extra=told)
+        self._until = max(self._until, self._clock() + rest_s)
+        self._reason = reason
+        self._state = "open"
+        self._tell(self._label, "open")
+
+    def _count(self, failed: float) -> None:
+        self._decay()
+        self._seen += 1.0
+        self._failed += failed
+
+    def _decay(self) -> None:
+        now = self._clock()
+        self._since_last_s = now - self._counted_at
+        left = 0.5 ** (self._since_last_s / _HALF_LIFE_S)
+        self._seen *= left
+        self._failed *= left
+        self._counted_at = now
+
+    def _error_rate(self) -> float:
+        return self._failed / self._seen if self._seen >= 1.0 else 0.0
+
+
+class RetryBudget:
+    """
+    Lets a share of recent requests be tried again, so that an outage is not multiplied by those who work around it.
+
+    As in Finagle (Twitter, 2011): each request earns a part of a retry, and some are free so that a quiet server may
+    retry at all.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        """
+        Args:
+            clock: seconds from any beginning.
+        """
+        self.share = 0.0
+        """Retries for each request."""
+        self.free = 0.0
+        """Retries that are allowed in any ten seconds besides."""
+        self._clock = clock
+        self._requests = self._retries = 0.0
+        self._counted_at = clock()
+
+    def request(self) -> None:
+        """One more request came."""
+        self._decay()
+        self._requests += 1.0
+
+    def take(self) -> bool:
+        """Whether one may be tried again; counts it if so."""
+        self._decay()
+        if self._retries + 1.0 > self.share * self._requests + self.free:
+            return False
+        self._retries += 1.0
+        return True
+
+    def _decay(self) -> None:
+        now = self._clock()
+        left = 0.5 ** ((now - self._counted_at) / _HALF_LIFE_S)
+        self._requests *= left
+        self._retries *= left
+        self._counted_at = now

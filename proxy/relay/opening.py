@@ -1,0 +1,101 @@
+"""The beginning of an answer: is it one at all, and has its real content begun?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from proxy.relay.events import MOST_HELD, EventReader
+
+# Events that come before a model has said anything: of OpenAI's responses, and of Anthropic's messages.
+_PREPARING = frozenset(("response.created", "response.in_progress", "response.queued", "message_start", "ping"))
+_FAILED = frozenset(("error", "response.failed"))
+_DONE = b"[DONE]"
+
+_decode = msgspec.json.Decoder().decode
+
+
+class NotAnAnswer(Exception):
+    """A reply with a good status that is no answer; the message says why, in words without a name in front."""
+
+
+class StreamOpening:
+    """
+    Looks at the first events of a stream until a model has said something.
+
+    Comments that keep a connection alive, and events that only announce an answer, are no content: as long as nothing
+    else came, another upstream can still answer, and no client has missed anything.
+    """
+
+    def __init__(self) -> None:
+        self._events = EventReader()
+        self._size = 0
+        self._is_empty = True
+
+    def feed(self, chunk: bytes) -> bool:
+        """
+        Whether what is here may be sent on.
+
+        Raises:
+            NotAnAnswer: the first event that says something is an error, or is not JSON.
+        """
+        self._size += len(chunk)
+        for name, data in self._events.feed(chunk):
+            if data == b"":
+                continue
+            self._is_empty = False
+            if data == _DONE or not _is_preparation(name, data):
+                return True
+        return self._size > MOST_HELD
+
+    def end(self) -> None:
+        """
+        The stream is over.
+
+        Raises:
+            NotAnAnswer: it had no event.
+        """
+        if self._is_empty:
+            raise NotAnAnswer("ended its stream without an event")
+
+
+def check_whole(body: bytes) -> None:
+    """
+    Look at an answer that is no stream.
+
+    Raises:
+        NotAnAnswer: it is not a JSON object, or one that tells an error.
+    """
+    answer = _object(body, "its answer")
+    if answer.get("error") and not answer.get("choices"):
+        raise NotAnAnswer("answered an error under the status of a success")
+
+
+def _is_preparation(name: bytes, data: bytes) -> bool:
+    event = _object(data, "its first event")
+    kind = event.get("type")
+    if event.get("error") or name == b"error" or kind in _FAILED:
+        raise NotAnAnswer("began its stream with an error")
+    if isinstance(kind, str):
+        return kind in _PREPARING
+    choices = event.get("choices")
+    return isinstance(choices, list) and not event.get("usage") and all(map(_says_nothing, choices))
+
+
+def _says_nothing(choice: Any) -> bool:
+    """Whether a choice of a chunk only names the role: neither text nor a tool call nor an end."""
+    if not isinstance(choice, dict) or choice.get("finish_reason") or choice.get("text"):
+        return False
+    delta = choice.get("delta", {})
+    return isinstance(delta, dict) and not any(value for key, value in delta.items() if key != "role")
+
+
+def _object(data: bytes, what: str) -> dict[str, Any]:
+    try:
+        found = _decode(data)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        found = None
+    if not isinstance(found, dict):
+        raise NotAnAnswer(f"sent {what} in another form than JSON")
+    return found

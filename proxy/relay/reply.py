@@ -1,0 +1,225 @@
+"""One attempt at an upstream: send the request, and hold the reply until real content is there."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Callable
+from typing import Literal, get_args
+
+import httpx
+
+from proxy.errors import ProxyError, UpstreamTimeout, UpstreamUnavailable
+from proxy.relay.events import MOST_HELD
+from proxy.relay.guard import DeadlinePassed, Guard
+from proxy.relay.headers import Headers, request_headers, response_headers
+from proxy.relay.opening import NotAnAnswer, StreamOpening, check_whole
+from proxy.relay.upstreams import Target
+
+logger = logging.getLogger(__name__)
+
+Outcome = Literal[
+    "ok", "rejected", "rate_limited", "unauthorized", "failed", "garbled", "unreachable", "cut",
+    "connect", "first_token", "idle", "total", "client_left",
+]  # fmt: skip
+"""
+How an attempt ended: with an answer (`ok` below 400, `rejected` below 500), with one that another target may better
+(`rate_limited` is 429, `unauthorized` is our key refused, `failed` is a server's trouble, `garbled` is a good status
+without an answer), without one (`unreachable`), in the middle of one (`cut`), at a deadline (by its name), or because
+the client left.
+"""
+OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
+
+# Passing troubles of a server, by RFC 9110 and, from 520 on, as Cloudflare and Anthropic (529) use them.
+_STATUSES_OF_TROUBLE = frozenset((408, 500, 502, 503, 504, *range(520, 531)))
+
+
+class UpstreamCut(UpstreamUnavailable):
+    """An upstream broke off in the middle of its answer."""
+
+    code = "upstream_cut"
+
+
+class Reply:
+    """
+    An upstream's reply whose first content is here; use it once, and close it.
+
+    Attributes:
+        status: as the upstream sent it.
+        headers: the upstream's, hop-by-hop ones left out.
+        target: who sent it.
+        is_stream: whether it is a stream of events.
+    """
+
+    def __init__(self, response: httpx.Response, target: Target, guard: Guard) -> None:
+        assert isinstance(response.stream, httpx.AsyncByteStream)
+        self.status = response.status_code
+        self.headers = response_headers(response.headers.raw)
+        self.target = target
+        kinds = [value for name, value in self.headers if name == b"content-type"]
+        self.is_stream = any(kind.startswith(b"text/event-stream") for kind in kinds)
+        # We ask for none; what is compressed all the same can be passed on, and not be looked at.
+        self._is_plain = not any(
+            name == b"content-encoding" and value.lower() != b"identity" for name, value in self.headers
+        )
+        self._stream = response.stream
+        self._chunks = aiter(response.stream)
+        self._held: list[bytes] = []
+        self._is_complete = False
+        self._guard = guard
+        self._when_closed: Callable[[], None] | None = None
+
+    async def hold(self, *, checked: bool) -> None:
+        """
+        Read until what is here should not be kept from the client: a stream's first content, else the whole.
+
+        Args:
+            checked: whether a reply with a good status must be a chat's answer.
+
+        Raises:
+            NotAnAnswer: it is none.
+        """
+        opening = StreamOpening() if checked and self._is_plain and self.is_stream and self.status < 300 else None
+        may_begin = self.is_stream and self.status < 300
+        size = 0
+        async for chunk in self._chunks:
+            if chunk:
+                self._held.append(chunk)
+                size += len(chunk)
+                if size > MOST_HELD or (may_begin and (opening is None or opening.feed(chunk))):
+                    return
+        self._is_complete = True
+        if opening is not None:
+            opening.end()
+        elif checked and self._is_plain and not self.is_stream and self.status < 300:
+            check_whole(b"".join(self._held))
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """What is held, then the rest as it arrives."""
+        for chunk in self._held:
+            yield chunk
+        if self._is_complete:
+            return
+        idle = self.target.timeouts.idle
+        self._guard.expire_in(idle, "idle")
+        try:
+            async for chunk in self._chunks:
+                self._guard.expire_in(idle, "idle")
+                yield chunk
+        except httpx.TransportError as error:
+            logger.warning("upstream cut", extra={"target": self.target.label, "error": str(error)})
+            raise UpstreamCut(f"The upstream {self.target.upstream!r} broke off its answer.") from error
+
+    def release(self) -> None:
+        """Nothing more is awaited of the upstream or the client: the last byte is about to be sent."""
+        self._guard.release()
+
+    @property
+    def whole(self) -> bytes | None:
+        """The body, if all of it is here already."""
+        return b"".join(self._held) if self._is_complete else None
+
+    def when_closed(self, do: Callable[[], None]) -> None:
+        """Call this once it is closed."""
+        self._when_closed = do
+
+    async def close(self) -> None:
+        """Free the connection: for the next request if the reply was read to its end, else by closing it."""
+        if self._when_closed is not None:
+            self._when_closed()
+            self._when_closed = None
+        await self._stream.aclose()
+
+
+def outcome_of(reply: Reply) -> Outcome:
+    """How an attempt ended that got this reply, which is an answer as far as its body goes."""
+    status = reply.status
+    if status == 429:
+        return "rate_limited"
+    if status in (401, 403) and reply.target.has_own_key:
+        return "unauthorized"
+    if status in _STATUSES_OF_TROUBLE:
+        return "failed"
+    return "ok" if status < 400 else "rejected"
+
+
+class Failed(Exception):
+    """An attempt ended without an answer."""
+
+    def __init__(self, outcome: Outcome, error: ProxyError) -> None:
+        """
+        Args:
+            outcome: how.
+            error: what a client would be told.
+        """
+        super().__init__(outcome)
+        self.outcome = outcome
+        self.error = error
+
+
+async def open_reply(target: Target, body: bytes, headers: Headers, guard: Guard, *, checked: bool = True) -> Reply:
+    """
+    Send a request and wait for the first content of its answer.
+
+    Args:
+        target: where to.
+        body: as the upstream gets it.
+        headers: as the client sent them.
+        guard: entered and begun; the attempt's deadlines are set here.
+        checked: whether a reply with a good status must be a chat's answer.
+
+    Raises:
+        Failed: there was none.
+    """
+    timeouts = target.timeouts
+    guard.expire_in(timeouts.first_token, "first_token")
+    request = httpx.Request(
+        "POST",
+        target.chat_url,
+        headers=request_headers(headers, target.own_headers),
+        # As a stream, so that httpx neither adds headers nor looks for a body's kind: aiohttp says host and length.
+        stream=httpx.ByteStream(body),
+        extensions={"timeout": {"connect": timeouts.connect}},
+    )
+    reply: Reply | None = None
+    is_held = False
+    try:
+        with guard.attempt():
+            response = await target.transport.handle_async_request(request)
+            reply = Reply(response, target, guard)
+            await reply.hold(checked=checked)
+        is_held = True
+        return reply
+    except httpx.ConnectTimeout as error:
+        raise _too_late(target, DeadlinePassed("connect", timeouts.connect)) from error
+    except DeadlinePassed as passed:
+        raise _too_late(target, passed) from None
+    except NotAnAnswer as error:
+        logger.warning("upstream garbled", extra={"target": target.label, "error": str(error)})
+        told = UpstreamUnavailable(f"The upstream {target.upstream!r} {error}.", code="upstream_garbled")
+        raise Failed("garbled", told) from error
+    except httpx.TransportError as error:
+        # An operator reads why in the log; a client need not learn an upstream's address from the reason.
+        logger.warning("upstream unavailable", extra={"target": target.label, "error": str(error)})
+        told = UpstreamUnavailable(f"The upstream {target.upstream!r} gave no answer. Try again later.")
+        raise Failed("unreachable" if reply is None else "cut", told) from error
+    finally:
+        if reply is not None and not is_held:
+            await reply.close()
+
+
+def _too_late(target: Target, passed: DeadlinePassed) -> Failed:
+    logger.warning("upstream too slow", extra={"target": target.label, "deadline": passed.deadline})
+    return Failed(passed.deadline, deadline_error(target, passed))
+
+
+def deadline_error(target: Target, passed: DeadlinePassed) -> UpstreamTimeout:
+    """What a client is told about a deadline that passed."""
+    what = {
+        "connect": "could not be connected to",
+        "first_token": "began no answer",
+        "idle": "fell silent",
+        "total": "did not finish its answer",
+    }[passed.deadline]
+    return UpstreamTimeout(
+        f"The upstream {target.upstream!r} {what} within {passed.seconds:g} s.", code=f"{passed.deadline}_timeout"
+    )

@@ -1,0 +1,218 @@
+"""The breaker, the balance and the retry budget, on a clock that stands until it is moved."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+
+import httpx
+import pytest
+
+from proxy.config import Timeouts
+from proxy.relay.health import Health, RetryBudget, State
+from proxy.relay.upstreams import Fleet, Target, Upstreams
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Watched:
+    """A target's health, what it told, and the clock it looks at."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.told: list[State] = []
+        self.health = Health(
+            "u/m", clock=self.clock, random_source=random.Random(1), tell=lambda label, state: self.told.append(state)
+        )
+
+    def fails(self, times: int, cause: str = "failed") -> None:
+        for _ in range(times):
+            probe = self.health.began()
+            self.health.failed(cause)
+            self.health.ended(is_probe=probe)
+
+    def succeeds(self, times: int = 1, latency_s: float = 0.1) -> None:
+        for _ in range(times):
+            probe = self.health.began()
+            self.health.succeeded(latency_s)
+            self.health.ended(is_probe=probe)
+
+    def rest(self) -> None:
+        self.clock.now += self.health.rest_s
+
+
+@pytest.fixture
+def watched() -> Watched:
+    return Watched()
+
+
+def test_five_failures_in_a_row_open_it(watched: Watched) -> None:
+    watched.fails(4)
+    watched.succeeds()
+    watched.fails(4)
+    assert (watched.health.state, watched.told) == ("closed", [])
+    watched.fails(1, "unreachable")
+    assert (watched.health.state, watched.told) == ("open", ["open"])
+    assert not watched.health.is_available
+    standing = watched.health.standing()
+    assert (standing.reason, standing.in_flight) == ("unreachable", 0)
+    assert 1.0 <= standing.next_probe_s <= 1.2
+
+
+def test_half_of_many_failing_opens_it(watched: Watched) -> None:
+    for _ in range(4):
+        watched.succeeds()
+        watched.fails(1)
+    assert watched.told == [], "too few to say"
+    watched.succeeds()
+    watched.fails(1)
+    assert watched.told == ["open"]
+
+
+def test_one_is_let_through_and_closes_it(watched: Watched) -> None:
+    watched.fails(5)
+    watched.rest()
+    assert watched.health.state == "half_open"
+    assert watched.health.is_available
+    probe = watched.health.began()
+    assert probe
+    assert not watched.health.is_available, "one at a time"
+    assert not watched.health.began(), "the last one standing is asked all the same, and is no trial"
+    watched.health.ended(is_probe=False)
+    assert not watched.health.is_available
+    watched.health.succeeded(0.1)
+    watched.health.ended(is_probe=probe)
+    assert watched.health.state == "closed"
+    assert watched.told == ["open", "half_open", "closed"]
+
+
+def test_rests_double_and_begin_anew_after_a_success(watched: Watched) -> None:
+    watched.fails(5)
+    rests = [watched.health.rest_s]
+    for _ in range(8):
+        watched.rest()
+        watched.fails(1)
+        rests.append(watched.health.rest_s)
+    for rest, expected in zip(rests, (1, 2, 4, 8, 16, 32, 60, 60, 60), strict=True):
+        assert expected <= rest <= 1.2 * expected
+    watched.rest()
+    watched.succeeds()
+    watched.fails(5)
+    assert watched.health.rest_s <= 1.2
+
+
+def test_a_trial_that_says_nothing_leaves_room_for_another(watched: Watched) -> None:
+    watched.fails(5)
+    watched.rest()
+    watched.health.ended(is_probe=watched.health.began())  # its client left
+    assert watched.health.is_available
+    assert watched.told == ["open", "half_open", "open"]
+
+
+def test_what_was_under_way_does_not_end_or_lengthen_a_rest(watched: Watched) -> None:
+    watched.fails(5)
+    rest = watched.health.rest_s
+    watched.health.failed("cut")
+    watched.health.succeeded(0.1)
+    assert (watched.health.state, watched.health.rest_s) == ("open", rest)
+
+
+@pytest.mark.parametrize(("asked", "rest"), [(None, 1.0), (0.0, 0.0), (2.5, 2.5), (1e9, 300.0)])
+def test_retry_after_is_kept_within_bounds(watched: Watched, asked: float | None, rest: float) -> None:
+    watched.health.refuses(asked)
+    assert watched.health.rest_s == rest
+    assert watched.health.is_available is (rest == 0)
+    watched.rest()
+    assert watched.health.is_available
+
+
+def test_one_that_is_back_gets_a_growing_share(watched: Watched) -> None:
+    watched.fails(5)
+    watched.rest()
+    watched.succeeds()
+    shares = []
+    for _ in range(12):
+        shares.append(watched.health.share())
+        watched.clock.now += 1
+    assert shares == sorted(shares)
+    assert (shares[0], shares[-1]) == (0.1, 1.0)
+
+
+def targets(fleet: Fleet, *weights: float) -> list[Target]:
+    return [
+        Target(
+            upstream=name, name="m", weight=weight, url=f"http://{name}/v1", key="", timeouts=Timeouts(),
+            transport=httpx.MockTransport(lambda request: httpx.Response(200)), health=fleet.health(f"{name}/m"),
+            load=fleet.load(name),
+        )
+        for name, weight in zip("abc", weights, strict=False)
+    ]  # fmt: skip
+
+
+@pytest.fixture
+def fleet() -> Fleet:
+    return Fleet(clock=Clock(), random_source=random.Random(1))
+
+
+def picks(upstreams: Upstreams, times: int = 3000) -> dict[str, float]:
+    found: Counter[str] = Counter()
+    for _ in range(times):
+        target = upstreams.pick("m")
+        assert target is not None
+        found[target.upstream] += 1
+    return {name: count / times for name, count in sorted(found.items())}
+
+
+def test_the_share_follows_the_weight(fleet: Fleet) -> None:
+    upstreams = Upstreams({"m": targets(fleet, 6, 3, 1)}, fleet)
+    assert picks(upstreams) == {
+        name: pytest.approx(share, abs=0.03) for name, share in (("a", 0.6), ("b", 0.3), ("c", 0.1))
+    }
+
+
+def test_the_busy_and_the_slow_get_less(fleet: Fleet) -> None:
+    a, b, c = targets(fleet, 1, 1, 1)
+    upstreams = Upstreams({"m": [a, b, c]}, fleet)
+    for target, latency_s in ((a, 0.1), (b, 0.1), (c, 0.4)):
+        target.health.succeeded(latency_s)
+    seen = picks(upstreams)
+    assert seen["c"] == pytest.approx(1 / 9, abs=0.03), "now and then, to see whether it has recovered"
+    assert seen["a"] == pytest.approx(seen["b"], abs=0.04)
+    for _ in range(9):
+        a.begin()
+    assert picks(upstreams)["b"] > 0.5
+
+
+def test_a_target_at_rest_or_full_is_not_picked(fleet: Fleet) -> None:
+    a, b = targets(fleet, 1, 1)
+    upstreams = Upstreams({"m": [a, b]}, fleet)
+    a.health.refuses(5)
+    assert set(picks(upstreams, 50)) == {"b"}
+    assert upstreams.pick("m", {"b/m"}) is None
+    assert upstreams.why_not("m") == "resting"
+    fleet.load("b").most = 1
+    b.begin()
+    assert upstreams.pick("m") is None
+    assert upstreams.soonest("m") is a, "it rests, but has room"
+    fleet.load("a").most = 0
+    assert (upstreams.soonest("m"), upstreams.why_not("m")) == (None, "full")
+    b.end(is_probe=False)
+    assert upstreams.pick("m") is b
+
+
+def test_the_budget_is_a_share_of_recent_requests_and_some_more() -> None:
+    clock = Clock()
+    budget = RetryBudget(clock)
+    budget.share, budget.free = 0.2, 3.0
+    assert [budget.take() for _ in range(5)] == [True, True, True, False, False]
+    for _ in range(10):
+        budget.request()
+    assert [budget.take() for _ in range(3)] == [True, True, False]
+    clock.now += 100
+    assert budget.take(), "what was long ago does not count"
