@@ -21,6 +21,7 @@ models:
   large: {{target: {{upstream: sim, name: gpt-4o}}}}
 default: small
 rewrite: {rewrite}
+retry: {{attempts: {attempts}}}
 topics:
   code: {{examples: [Write a Python function, Fix this bug in my loop, Why does my program crash?]}}
   smalltalk: {{examples: [hello there, thanks a lot, good morning]}}
@@ -44,7 +45,7 @@ def upstream_url(simulator: Simulator) -> Iterator[str]:
 
 @pytest.fixture(scope="package")
 def base_url(upstream_url: str) -> Iterator[str]:
-    """Pointsman, routing whatever model is asked for."""
+    """Pointsman, routing whatever model is asked for, and leaving it to the SDK to try again."""
     with pointsman(upstream_url, '["*"]') as url:
         yield url
 
@@ -57,9 +58,9 @@ def insistent_url(upstream_url: str) -> Iterator[str]:
 
 
 @contextmanager
-def pointsman(upstream_url: str, rewrite: str) -> Iterator[str]:
+def pointsman(upstream_url: str, rewrite: str, *, attempts: int = 1) -> Iterator[str]:
     """Where a Pointsman in front of this upstream answers."""
-    text = ROUTES.format(upstream=upstream_url, rewrite=rewrite)
+    text = ROUTES.format(upstream=upstream_url, rewrite=rewrite, attempts=attempts)
     with serving(build_app(parse_config(text, source="routes.yaml", environ={}))) as proxy:
         yield proxy.url + "/v1"
 
