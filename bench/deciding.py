@@ -29,7 +29,7 @@ from proxy.cli.serve import tame_the_process
 from proxy.config import parse_config
 from proxy.embedding import Vector
 from proxy.reload.prepare import Prepared, prepare
-from proxy.routing.facts import read_chat
+from proxy.routing.chat import read_chat
 from proxy.routing.signals import Signals
 
 HEADERS = {"content-type": "application/json", "x-team": "search", "authorization": "Bearer nobody"}

@@ -18,14 +18,16 @@ from proxy import __version__
 from proxy.config import Config
 from proxy.embedding import Embedder, MiniLM
 from proxy.embedding.pool import FAIL_OPEN_CAUSES
-from proxy.endpoints.chat import ChatCompletions
 from proxy.endpoints.conversations import Conversations
 from proxy.endpoints.current import Active, Current
+from proxy.endpoints.exchange import Admission
 from proxy.endpoints.models import GetModel, ListModels
 from proxy.endpoints.one_call import OneCall
 from proxy.endpoints.operating import Health, PrometheusMetrics
+from proxy.endpoints.passthrough import METHODS, PassThrough
 from proxy.endpoints.ready import Ready
 from proxy.endpoints.route import ExplainRoute
+from proxy.endpoints.routed import Routed
 from proxy.endpoints.running import Running
 from proxy.endpoints.targets import ListTargets
 from proxy.errors import ProxyError, UnknownPath, WrongMethod
@@ -37,6 +39,8 @@ from proxy.reload.prepare import Prepared, fingerprint
 from proxy.reload.reloader import Reloader
 from proxy.reload.source import ConfigSource
 from proxy.reload.watching import watching
+from proxy.routing.apis import APIS
+from proxy.routing.passthrough import Passthrough, is_ours
 from proxy.shipped import shipped
 from proxy.telemetry.metrics import Metrics, ReloadMetrics
 from proxy.telemetry.record import Recorder
@@ -98,6 +102,7 @@ def build_app(
                 running = Running(
                     config=ready.config,
                     router=ready.router,
+                    passthrough=Passthrough(ready.config),
                     topics=ready.topics,
                     complexity=ready.complexity,
                     embedder=embedder,
@@ -130,15 +135,16 @@ def build_app(
             await current.close()
             embedder.close()
 
-    chat = ChatCompletions()
+    admission = Admission()
+    routed = {f"/v1{api.path}": Routed(api, admission) for api in APIS}
+    passed = PassThrough(admission)
     starlette = Starlette(
         routes=[
-            Route("/v1/chat/completions", chat, methods=["POST"]),
             Route("/v1/models", ListModels(), methods=["GET"]),
             Route("/v1/models/{name:path}", GetModel(), methods=["GET"]),
             Route("/v1/targets", ListTargets(), methods=["GET"]),
             Route("/v1/route", ExplainRoute(), methods=["POST"]),
-            Route("/route", OneCall(chat), methods=["POST"]),
+            Route("/route", OneCall(routed["/v1/chat/completions"]), methods=["POST"]),
             Route("/healthz", Health(), methods=["GET"]),
             Route("/readyz", Ready(), methods=["GET"]),
             Route("/metrics", PrometheusMetrics(), methods=["GET"]),
@@ -148,6 +154,15 @@ def build_app(
     )
     starlette.router.redirect_slashes = False  # a client that redirects a POST may drop its body
 
+    def endpoint(method: str, path: str) -> ASGIApp:
+        # The paths that are busy go past Starlette's layers, a twentieth of the time of a request: their endpoints
+        # answer every error themselves.
+        if method == "POST" and (found := routed.get(path)) is not None:
+            return found
+        if path.startswith("/v1/") and method in METHODS and not is_ours(path[4:]):
+            return passed
+        return starlette
+
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await starlette(scope, receive, send)
@@ -155,12 +170,7 @@ def build_app(
         active: Active = scope["state"]["current"].active  # read once: a request ends on the config it began with
         scope["state"]["running"] = active.enter()
         try:
-            # The one path that is busy goes past Starlette's layers, a twentieth of the time of a request: its
-            # endpoint answers every error itself.
-            if scope["path"] == "/v1/chat/completions" and scope["method"] == "POST":
-                await chat(scope, receive, send)
-            else:
-                await starlette(scope, receive, send)
+            await endpoint(scope["method"], scope["path"])(scope, receive, send)
         finally:
             active.leave()
 

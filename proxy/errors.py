@@ -39,12 +39,23 @@ class ProxyError(Exception):
 
     def body(self) -> bytes:
         """The envelope that OpenAI's SDKs turn into their exception for this status."""
-        return error_body(str(self), type=self.type, param=self.param, code=self.code)
+        told = {"message": str(self), "type": self.type, "param": self.param, "code": self.code}
+        return msgspec.json.encode({"error": told})
+
+    def anthropic_body(self) -> bytes:
+        """The envelope of Anthropic's API, whose kinds of errors follow the status."""
+        kind = _ANTHROPIC_KINDS.get(self.status, "invalid_request_error" if self.status < 500 else "api_error")
+        return msgspec.json.encode({"type": "error", "error": {"type": kind, "message": str(self)}})
 
 
-def error_body(message: str, *, type: str, param: str | None = None, code: str | None = None) -> bytes:  # noqa: A002
-    """One OpenAI error envelope as JSON."""
-    return msgspec.json.encode({"error": {"message": message, "type": type, "param": param, "code": code}})
+_ANTHROPIC_KINDS = {
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    503: "overloaded_error",
+}
 
 
 class BadRequest(ProxyError):

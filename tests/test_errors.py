@@ -11,7 +11,7 @@ import pytest
 
 import proxy
 from proxy import errors
-from proxy.errors import ProxyError, UnknownPath, WrongMethod, error_body
+from proxy.errors import ProxyError, UnknownPath, WrongMethod
 
 for module in pkgutil.walk_packages(proxy.__path__, "proxy."):
     if not module.name.endswith("__main__"):
@@ -96,7 +96,16 @@ def test_what_leaves_a_body_half_read_closes_the_connection(kind: type[ProxyErro
     assert (b"connection", b"close") in kind.headers
 
 
-def test_an_envelope_without_an_exception() -> None:
-    assert json.loads(error_body("m", type="t")) == {
-        "error": {"message": "m", "type": "t", "param": None, "code": None}
-    }  # fmt: skip
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        (errors.BadRequest, "invalid_request_error"),
+        (errors.UnknownModel, "not_found_error"),
+        (errors.BodyTooLarge, "request_too_large"),
+        (errors.UpstreamUnavailable, "api_error"),
+        (errors.Overloaded, "overloaded_error"),
+        (errors.UpstreamTimeout, "api_error"),
+    ],
+)
+def test_anthropics_envelope(kind: type[ProxyError], told: str) -> None:
+    assert json.loads(kind("m").anthropic_body()) == {"type": "error", "error": {"type": told, "message": "m"}}

@@ -21,7 +21,7 @@ from proxy.cli.options import cache_dir_option, config_option, exit_with, load_o
 from proxy.cli.prompt import PromptRouter
 from proxy.config import CannotEdit, Config, ConfigError, edit_thresholds, parse_config, with_thresholds
 from proxy.reload.prepare import Prepared, prepare, prompt_body
-from proxy.routing.facts import read_chat
+from proxy.routing.chat import read_chat
 from proxy.routing.thresholds import Compared, Counts, Scored, Tuning, tune
 from proxy.routing.topics import FITTED_THRESHOLD
 

@@ -29,6 +29,7 @@ from proxy.config.schema import (
     Topic,
     Upstream,
     When,
+    WireProtocol,
 )
 from proxy.config.values import Duration, Regex, Secret, Url
 
@@ -62,6 +63,7 @@ __all__ = [
     "Upstream",
     "Url",
     "When",
+    "WireProtocol",
     "choices",
     "did_you_mean",
     "edit_thresholds",

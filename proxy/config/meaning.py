@@ -15,7 +15,7 @@ import msgspec
 
 from proxy.config.problems import Path, Report, choices, did_you_mean, quote
 from proxy.config.reach import canonical, covers, first_covers, is_everything
-from proxy.config.schema import Config, Model, Range, Route, Split, TextMatch, When
+from proxy.config.schema import Config, Model, Range, Route, Split, Target, TextMatch, When
 from proxy.config.texts import folded, nothing_in
 from proxy.config.tree import Scalar, Tree
 from proxy.config.typed import BROKEN
@@ -31,7 +31,14 @@ DEFAULT = "default"
 PINNED = "pinned"
 """What decisions and metrics call the route of a request whose client named its model."""
 
-_RESERVED = {DEFAULT: "for what no route takes", PINNED: "for requests that name their model"}
+PASSED = "passthrough"
+"""What metrics call the route of a request that is passed on without being routed."""
+
+_RESERVED = {
+    DEFAULT: "for what no route takes",
+    PINNED: "for requests that name their model",
+    PASSED: "for requests that are not routed",
+}
 _NOT_EDITED = {
     "model": "the target's name is always put there",
     "messages": "what the client says is never changed",
@@ -39,7 +46,7 @@ _NOT_EDITED = {
 }
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
-_ENDPOINTS = ("/chat/completions", "/completions")
+_ENDPOINTS = ("/chat/completions", "/completions", "/responses", "/messages")
 
 
 def judge(config: Config, tree: Tree, report: Report) -> None:
@@ -60,7 +67,10 @@ def judge(config: Config, tree: Tree, report: Report) -> None:
     _reach(config, file)
     _tests(config, file)
     file.name(("default",), config.default, config.models, "model")
+    _baseline(config, file)
     for path, glob in _each(("rewrite",), config.rewrite):  # an empty list is fine: then only `auto` is routed
+        _glob(path, glob, file)
+    for path, glob in _each(("passthrough",), config.passthrough):  # likewise: then nothing is passed on
         _glob(path, glob, file)
 
 
@@ -124,6 +134,19 @@ def _upstreams(config: Config, file: Judge) -> None:
                 message = f"ends with {endpoint}, which is added to each request; leave it off"
                 file.say(("upstreams", name, "base_url"), message)
                 break
+        if upstream.usage == "inject" and upstream.protocol == "anthropic":
+            message = "Anthropic's streams always tell their usage; leave it out"
+            file.say(("upstreams", name, "usage"), message)
+
+
+def _baseline(config: Config, file: Judge) -> None:
+    name = config.baseline
+    if name is None or name is BROKEN:
+        return
+    file.name(("baseline",), name, config.models, "model")
+    model = config.models.get(name)
+    if model is not None and model is not BROKEN and model.price is None:
+        file.say(("baseline",), f"model {quote(name)} has no 'price', so nothing can be measured against it")
 
 
 def _models(config: Config, file: Judge) -> None:
@@ -187,6 +210,16 @@ def _targets(path: Path, model: Model, config: Config, file: Judge) -> None:
         if first != index:
             message = f"the same upstream and name as targets[{first}] on line {file.line((*path, 'targets', first))}"
             file.say(where, f"{message}; give that one more 'weight'")
+    protocols = {target.upstream: _protocol(target, config) for target in model.targets or ()}
+    if len({protocol for protocol in protocols.values() if protocol is not None}) > 1:
+        told = ", ".join(f"{quote(name)} speaks {protocol}" for name, protocol in protocols.items() if protocol)
+        file.say((*path, "targets"), f"one model has one protocol, and {told}; make them two models")
+
+
+def _protocol(target: Target, config: Config) -> str | None:
+    """What the target's upstream speaks; None where that could not be read."""
+    upstream = None if target is BROKEN or target.upstream is BROKEN else config.upstreams.get(target.upstream)
+    return None if upstream is None or upstream is BROKEN or upstream.protocol is BROKEN else upstream.protocol
 
 
 def _topics(config: Config, file: Judge) -> None:

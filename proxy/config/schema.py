@@ -39,6 +39,7 @@ __all__ = [
     "Topic",
     "Upstream",
     "When",
+    "WireProtocol",
 ]
 
 Name = Annotated[
@@ -57,6 +58,10 @@ Capability = Literal["tools", "vision", "audio", "files", "json_schema"]
 
 Feature = Literal["tools", "images", "audio", "files", "json_schema", "stream"]
 """What a request may bring or ask for besides text."""
+
+
+WireProtocol = Literal["openai", "anthropic"]
+"""What an upstream speaks. Nothing is translated: requests go to those that speak what the client does."""
 
 
 Tag = Annotated[
@@ -104,12 +109,19 @@ class ModelTimeouts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Upstream(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """An OpenAI-compatible server."""
+    """A server that speaks OpenAI's API, or Anthropic's."""
 
     base_url: Url
-    """Where its `/chat/completions` lives, version included: `https://api.openai.com/v1`."""
+    """Where its `/chat/completions` or `/messages` lives, version included: `https://api.openai.com/v1`."""
     api_key: Secret = Secret("")
     """Sent as `Authorization: Bearer`; when empty the client's own Authorization is passed on."""
+    protocol: WireProtocol = "openai"
+    """`anthropic`: it answers `/messages`, and takes its key as `x-api-key`."""
+    usage: Literal["observe", "inject"] = "observe"
+    """
+    `inject`: streams are asked for their usage where the client did not, and the chunk that tells it is taken out
+    again. `observe`: it is counted where the client asked.
+    """
     timeouts: Timeouts = Timeouts()
     max_in_flight: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] | None = None
     """Requests under way at each of its models, for each worker; further ones go elsewhere, or are answered 503."""
@@ -344,8 +356,15 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     models: Annotated[dict[Name, Model], msgspec.Meta(min_length=1)]
     default: str
     """The model for whatever no route takes."""
+    baseline: str | None = None
+    """The model that would answer everything if nothing were routed: what its tokens would have cost is counted."""
     rewrite: tuple[str, ...] = ("*",)
     """Globs over requested names that are routed; any other name must be a model above. `auto` always is."""
+    passthrough: tuple[str, ...] = ("*",)
+    """
+    Globs over what comes after `/v1/` in the URLs that are not routed and are passed on: `audio/*`, `files*`. An
+    upstream with a key of its own here acts on all of them as the key's owner.
+    """
     text: Text = Text()
     conversation: Conversation = Conversation()
     embedding: Embedding = Embedding()
@@ -356,3 +375,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What to measure complexity by, in place of the built-in references."""
     routes: tuple[Route, ...] = ()
     tests: tuple[RouteTest, ...] = ()
+
+    def protocol(self, model: str) -> WireProtocol:
+        """What this model's targets speak: all the same, in a valid config."""
+        return self.upstreams[self.models[model].all_targets[0].upstream].protocol

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 from starlette.types import Send
 
+from proxy.config import WireProtocol
 from proxy.errors import ProxyError
 
 JSON = b"application/json"
@@ -28,6 +29,9 @@ async def send_json(send: Send, value: Any, *, status: int = 200, headers: Itera
     await send_body(send, msgspec.json.encode(value), status=status, headers=headers)
 
 
-async def send_error(send: Send, error: ProxyError, headers: Iterable[tuple[bytes, bytes]] = ()) -> None:
-    """An error in OpenAI's envelope."""
-    await send_body(send, error.body(), status=error.status, headers=(*error.headers, *headers))
+async def send_error(
+    send: Send, error: ProxyError, headers: Iterable[tuple[bytes, bytes]] = (), protocol: WireProtocol = "openai"
+) -> None:
+    """An error in the envelope of the client's API."""
+    body = error.anthropic_body() if protocol == "anthropic" else error.body()
+    await send_body(send, body, status=error.status, headers=(*error.headers, *headers))

@@ -40,7 +40,7 @@ class Conversations:
         found = self._held.get(key_of(facts))
         return found[0] if found is not None and self._clock() - found[1] <= keep_s else None
 
-    def keep(self, facts: Facts, held: Held, *, most: int) -> None:
+    def keep(self, facts: Facts, held: Held, *, most: int, named: str | None = None) -> None:
         """
         The conversation of this request is there now.
 
@@ -48,15 +48,17 @@ class Conversations:
             facts: of the request.
             held: where.
             most: how many are remembered, those that were silent longest leaving first.
+            named: how the next turn will name the conversation; as this one did when None.
         """
-        key = key_of(facts)
+        key = key_of(facts, named)
         self._held[key] = (held, self._clock())
         self._held.move_to_end(key)
         while len(self._held) > most:  # by more than one where a reload has lowered it
             self._held.popitem(last=False)
 
 
-def key_of(facts: Facts) -> bytes:
+def key_of(facts: Facts, conversation: str | None = None) -> bytes:
     """One caller's conversation, hashed; another caller who names it alike has one of their own."""
-    named = f"{facts.headers.get('authorization', '')}\0{facts.user or ''}\0{facts.conversation}"
+    key = facts.headers.get("authorization") or facts.headers.get("x-api-key", "")
+    named = f"{key}\0{facts.user or ''}\0{facts.conversation if conversation is None else conversation}"
     return blake2b(named.encode("utf-8", "surrogatepass"), digest_size=16).digest()

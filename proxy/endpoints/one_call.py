@@ -11,7 +11,8 @@ from proxy.endpoints.answers import send_body, send_json
 from proxy.endpoints.running import new_id, running
 from proxy.errors import BadRequest, UpstreamUnavailable
 from proxy.relay.body import ClientLeft, read_body
-from proxy.routing.facts import header_map, read_chat
+from proxy.routing.chat import read_chat
+from proxy.routing.reading import header_map
 from proxy.routing.router import AUTO
 from proxy.telemetry.record import Record
 

@@ -11,20 +11,21 @@ from proxy.endpoints.answers import send_json
 from proxy.endpoints.running import new_id, running
 from proxy.errors import BadRequest
 from proxy.relay.body import ClientLeft, read_body
+from proxy.routing.apis import api_of
 from proxy.routing.explain import explain
-from proxy.routing.facts import header_map, read_chat
+from proxy.routing.reading import header_map
 from proxy.telemetry.record import Record
 
 
 class ExplainRoute:
-    """Decides as `/v1/chat/completions` would, and tells why; is not counted as a decision."""
+    """Decides as the API would that the body is of, and tells why; is not counted as a decision."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """
         Answer one body. With `?signals=all` the text is looked at even where no rule asks for it.
 
         Raises:
-            ProxyError: what the same body would get from `/v1/chat/completions`.
+            ProxyError: what the same body would get there.
         """
         held = running(scope)
         signals_wanted = parse_qs(scope["query_string"].decode("latin-1")).get("signals", ["needed"])[-1]
@@ -35,7 +36,8 @@ class ExplainRoute:
             body = await read_body(scope, receive, max_bytes=limits.max_body, timeout_s=limits.body_timeout)
         except ClientLeft:
             return
-        facts = read_chat(body, header_map(scope["headers"]))
+        headers = header_map(scope["headers"])
+        facts = api_of(body, headers).read(body, headers)
         decision_id = new_id()
         record = Record(id=decision_id, request_id=decision_id, path=scope["path"])
         decision, signals = await held.decide(facts, record, remember=False)

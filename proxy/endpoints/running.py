@@ -19,6 +19,7 @@ from proxy.routing.complexity import Complexity
 from proxy.routing.conversation import Held
 from proxy.routing.decision import Decision
 from proxy.routing.facts import Facts
+from proxy.routing.passthrough import Passthrough
 from proxy.routing.router import Router
 from proxy.routing.signals import Signals
 from proxy.routing.topics import Topics
@@ -35,6 +36,7 @@ class Running:
 
     config: Config
     router: Router
+    passthrough: Passthrough
     topics: Topics | None
     """None when routes.yaml has no topics."""
     complexity: Complexity
@@ -78,6 +80,19 @@ class Running:
         record.model = record.decided = decision.model
         return decision, signals
 
+    def keep_answer(self, facts: Facts, record: Record, answer_id: str | None) -> None:
+        """
+        An upstream that keeps its responses can be asked to go on from this one, and no other can.
+
+        Args:
+            facts: of the request.
+            record: of the request, which is over.
+            answer_id: as the upstream named its answer.
+        """
+        if answer_id is not None and record.model in self.config.models and (name := facts.kept_as(answer_id)):
+            held = Held(record.route, record.model)
+            self.conversations.keep(facts, held, most=self.config.conversation.cache, named=name)
+
     def _decide(self, facts: Facts, signals: Signals) -> tuple[Decision | None, Decision | None]:
         """
         What the rules say, None if they need the text; and, where it may have a say, the decision to go on where the
@@ -93,7 +108,7 @@ class Running:
         if decision is not None and decision.is_firm:
             return decision, None
         kept = self._kept(facts)
-        if kept is not None and (self.config.conversation.switch == "never" or facts.is_in_tool_loop):
+        if kept is not None and (self.config.conversation.switch == "never" or facts.is_bound):
             return kept, None
         return decision, kept
 

@@ -4,17 +4,28 @@ from __future__ import annotations
 
 from starlette.types import Send
 
-from proxy.errors import ProxyError, error_body
+from proxy.config import WireProtocol
+from proxy.errors import ProxyError
 from proxy.relay.events import WholeEvents, error_event
 from proxy.relay.headers import Headers
 from proxy.relay.reply import Reply
-from proxy.relay.usage import StreamUsage, Usage, usage_of_json
+from proxy.relay.usage import StreamUsage, Usage, id_of_json, usage_of_json
+from proxy.relay.usage_chunk import without_usage_chunk
 
 
 class Answer:
     """A reply on its way to the client, and what was seen of it."""
 
-    def __init__(self, reply: Reply, send: Send) -> None:
+    def __init__(self, reply: Reply, send: Send, protocol: WireProtocol, *, hides_usage: bool = False) -> None:
+        """
+        Args:
+            reply: closed by whoever opened it.
+            send: to the client.
+            protocol: how the client expects errors.
+            hides_usage: whether a stream's usage chunk is kept from the client, who did not ask for it.
+        """
+        self._hides_usage = hides_usage and reply.is_stream
+        self._protocol = protocol
         self._reply = reply
         self._send = send
         self._usage = StreamUsage()
@@ -31,9 +42,10 @@ class Answer:
         """
         reply = self._reply
         self.is_begun = True
-        await self._send(
-            {"type": "http.response.start", "status": reply.status, "headers": [*reply.headers, *extra_headers]}
-        )
+        headers = [*reply.headers, *extra_headers]
+        if self._hides_usage:
+            headers = [(name, value) for name, value in headers if name != b"content-length"]
+        await self._send({"type": "http.response.start", "status": reply.status, "headers": headers})
         if (whole := reply.whole) is not None and not reply.is_stream:
             reply.release()
             await self._send({"type": "http.response.body", "body": whole})
@@ -42,18 +54,21 @@ class Answer:
         async for chunk in reply.chunks():
             self._usage.feed(chunk)
             ready = events.feed(chunk) if events is not None else chunk
+            if self._hides_usage:
+                ready = without_usage_chunk(ready)
             if ready:
                 self._ended = ready[-16:]
                 await self._send({"type": "http.response.body", "body": ready, "more_body": True})
         rest = events.rest() if events is not None else b""
+        if self._hides_usage:
+            rest = without_usage_chunk(rest)
         reply.release()
         await self._send({"type": "http.response.body", "body": rest})
 
     async def end_with(self, error: ProxyError) -> None:
         """Tell the client in-band that the rest is missing: one error event, and then the stream is closed."""
         if self._reply.is_stream:
-            envelope = error_body(str(error), type=error.type, code=error.code)
-            await self._send({"type": "http.response.body", "body": error_event(envelope)})
+            await self._send({"type": "http.response.body", "body": error_event(error, self._protocol)})
         # A body of another kind is left without its end, which every client takes for the failure that it is.
 
     @property
@@ -63,5 +78,14 @@ class Answer:
 
     def usage(self) -> Usage | None:
         """The tokens, once the answer is over; None when the upstream did not say."""
-        whole = self._reply.whole
-        return usage_of_json(whole) if whole is not None and not self._reply.is_stream else self._usage.result()
+        whole = self._whole_json
+        return self._usage.result() if whole is None else usage_of_json(whole)
+
+    def id(self) -> str | None:
+        """The id that the upstream gave its answer."""
+        whole = self._whole_json
+        return self._usage.id() if whole is None else id_of_json(whole)
+
+    @property
+    def _whole_json(self) -> bytes | None:
+        return None if self._reply.is_stream else self._reply.whole

@@ -14,8 +14,7 @@ import msgspec
 
 from proxy.errors import Overloaded, ProxyError, UpstreamUnavailable
 from proxy.relay.guard import Guard
-from proxy.relay.headers import Headers
-from proxy.relay.reply import Failed, Outcome, Reply, open_reply, outcome_of
+from proxy.relay.reply import Body, Call, Failed, Outcome, Reply, open_reply, outcome_of
 from proxy.relay.retry_after import retry_after_s
 from proxy.relay.upstreams import Target, Upstreams
 
@@ -42,8 +41,10 @@ class Offer:
     model: str
     context: int | None
     """Tokens that fit; None when that is not known."""
-    body: Callable[[Target], bytes]
+    body: Callable[[Target], Body]
     """What to send to one of its targets."""
+    only: Target | None = None
+    """The one target that may answer; any of the model's when None."""
 
 
 @dataclass(slots=True)
@@ -76,21 +77,21 @@ class Attempts:
     """Tries targets until one has an answer for the client."""
 
     def __init__(
-        self, upstreams: Upstreams, guard: Guard, headers: Headers, trail: Trail, *, checked: bool = True
+        self, upstreams: Upstreams, guard: Guard, call: Call, trail: Trail, *, most: int | None = None
     ) -> None:
         """
         Args:
             upstreams: where requests can go.
             guard: entered; ends all attempts when the client leaves or the total deadline passes.
-            headers: as the client sent them.
+            call: what the client asks.
             trail: is told what is tried.
-            checked: whether a reply with a good status must be a chat's answer.
+            most: how often at most; as routes.yaml says when None.
         """
         self._upstreams = upstreams
         self._guard = guard
-        self._headers = headers
+        self._call = call
         self._trail = trail
-        self._checked = checked
+        self._most = upstreams.attempts if most is None else most
         self._tried: set[str] = set()
         self._backoff_s = _FIRST_BACKOFF_S
 
@@ -114,7 +115,7 @@ class Attempts:
             found = await self._try(target, offer.body(target))
             if isinstance(found, Reply):
                 return found
-            again = self._next(found, offer, target, offers) if self._trail.count < self._upstreams.attempts else None
+            again = self._next(found, offer, target, offers) if self._trail.count < self._most else None
             if again is None or not self._upstreams.budget.take():
                 self._trail.outcome = found.outcome
                 if found.error is not None:
@@ -139,7 +140,7 @@ class Attempts:
         """
         passed: list[Offer] = []
         for offer in offers:
-            target = self._upstreams.pick(offer.model)
+            target = self._pick(offer)
             if target is not None:
                 break
             passed.append(offer)
@@ -151,31 +152,44 @@ class Attempts:
         return offer, target
 
     def _last_standing(self, offers: list[Offer]) -> tuple[Offer, Target]:
-        choices = [(offer, target) for offer in offers if (target := self._upstreams.soonest(offer.model)) is not None]
+        choices = [(offer, target) for offer in offers if (target := self._soonest(offer)) is not None]
         if not choices:
             raise Overloaded("Every upstream for this request has as many requests as it may have. Try again soon.")
         return min(choices, key=lambda choice: choice[1].health.rest_s)
+
+    def _pick(self, offer: Offer) -> Target | None:
+        """A target that may be asked, and was not yet."""
+        if offer.only is None:
+            return self._upstreams.pick(offer.model, self._tried)
+        target = offer.only
+        is_able = target.label not in self._tried and target.health.is_available and not target.is_full
+        return target if is_able else None
+
+    def _soonest(self, offer: Offer) -> Target | None:
+        if offer.only is None:
+            return self._upstreams.soonest(offer.model)
+        return None if offer.only.is_full else offer.only
 
     def _next(
         self, trouble: _Trouble, offer: Offer, target: Target, offers: Iterator[Offer]
     ) -> tuple[Offer, Target] | None:
         """Where to go after this; None when there is nowhere."""
         self._tried.add(target.label)
-        if trouble.cause != "context" and (other := self._upstreams.pick(offer.model, self._tried)) is not None:
+        if trouble.cause != "context" and (other := self._pick(offer)) is not None:
             return offer, other
         for next_offer in offers:
             if trouble.cause == "context" and not _is_larger(next_offer, offer):
                 continue
-            if (other := self._upstreams.pick(next_offer.model, self._tried)) is not None:
+            if (other := self._pick(next_offer)) is not None:
                 return next_offer, other
         return (offer, target) if trouble.cause in _REPEATABLE else None
 
-    async def _try(self, target: Target, body: bytes) -> Reply | _Trouble:
+    async def _try(self, target: Target, body: Body) -> Reply | _Trouble:
         health, clock = target.health, asyncio.get_running_loop().time
         is_probe, sent = target.begin(), clock()
         reply: Reply | None = None
         try:
-            reply = await open_reply(target, body, self._headers, self._guard, checked=self._checked)
+            reply = await open_reply(target, self._call, body, self._guard)
         except Failed as failed:
             health.failed(failed.outcome)
             return _Trouble(failed.outcome, failed.outcome, None, failed.error)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from proxy.config import WireProtocol
+from proxy.errors import ProxyError
+
 # WHATWG HTML, section 9.2.6: a line ends with CRLF, LF or CR, and an event ends with an empty line.
 _EVENT_END = re.compile(rb"\r\n\r\n|\n\n|\r\r|\r\n\n|\n\r\n")
 _LONGEST_END = 4
@@ -71,6 +74,16 @@ class EventReader:
             start = after
 
 
+def events_of(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Each event with the bytes that end it, and its data; last what is no whole event, if anything is left."""
+    start = 0
+    for match in _EVENT_END.finditer(data):
+        yield data[start : match.end()], _fields(data[start : match.start()])[1]
+        start = match.end()
+    if start < len(data):
+        yield data[start:], _fields(data[start:])[1]
+
+
 def _fields(event: bytes) -> tuple[bytes, bytes]:
     name, data = b"", []
     for line in _END_OF_LINE.split(event):
@@ -90,10 +103,13 @@ def _last_event_end(data: bytes, seen: int) -> int:
     return end
 
 
-def error_event(envelope: bytes) -> bytes:
+def error_event(error: ProxyError, protocol: WireProtocol) -> bytes:
     """
     An error told inside a stream that has begun.
 
-    It has no `event:` line: OpenAI's own SDKs look for `error` in the data of unnamed events, and raise it.
+    For OpenAI's SDKs it has no `event:` line: they look for `error` in the data of unnamed events, and raise it.
+    Anthropic's look for the name.
     """
-    return b"data: " + envelope + b"\n\n"
+    if protocol == "anthropic":
+        return b"event: error\ndata: " + error.anthropic_body() + b"\n\n"
+    return b"data: " + error.body() + b"\n\n"

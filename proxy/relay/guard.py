@@ -129,7 +129,7 @@ class Guard:
     async def _wait_for_the_client(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
-        self._cut(ClientLeft())
+        self.end(ClientLeft())
 
     def _arm(self) -> None:
         if self._timer is not None:
@@ -141,9 +141,10 @@ class Guard:
         if self._loop.time() < self._until:
             self._arm()
         else:
-            self._cut(DeadlinePassed(*self._deadline))
+            self.end(DeadlinePassed(*self._deadline))
 
-    def _cut(self, cause: Exception) -> None:
+    def end(self, cause: Exception) -> None:
+        """End the block, and raise this where it was cut short."""
         if self._cause is None and self._task is not None:
             self._cause = cause
             self._task.cancel()

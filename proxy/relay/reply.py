@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
 from typing import Literal, get_args
 
 import httpx
@@ -13,6 +14,7 @@ from proxy.relay.events import MOST_HELD
 from proxy.relay.guard import DeadlinePassed, Guard
 from proxy.relay.headers import Headers, request_headers, response_headers
 from proxy.relay.opening import NotAnAnswer, StreamOpening, check_whole
+from proxy.relay.upload import Upload
 from proxy.relay.upstreams import Target
 
 logger = logging.getLogger(__name__)
@@ -33,10 +35,27 @@ OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 _STATUSES_OF_TROUBLE = frozenset((408, 500, 502, 503, 504, *range(520, 531)))
 
 
+Body = bytes | Upload
+"""Of a request; an upload can be sent once only."""
+
+
 class UpstreamCut(UpstreamUnavailable):
     """An upstream broke off in the middle of its answer."""
 
     code = "upstream_cut"
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A request as the client made it, apart from its body."""
+
+    method: str
+    path: str
+    """Below `base_url`, percent-encoded as it came."""
+    query: bytes
+    headers: Headers
+    is_routed: bool = True
+    """Whether a model must answer it, so that a reply with a good status can be told from an answer."""
 
 
 class Reply:
@@ -57,6 +76,7 @@ class Reply:
         self.target = target
         kinds = [value for name, value in self.headers if name == b"content-type"]
         self.is_stream = any(kind.startswith(b"text/event-stream") for kind in kinds)
+        self._is_json = any(kind.startswith(b"application/json") for kind in kinds)
         # We ask for none; what is compressed all the same can be passed on, and not be looked at.
         self._is_plain = not any(
             name == b"content-encoding" and value.lower() != b"identity" for name, value in self.headers
@@ -73,13 +93,14 @@ class Reply:
         Read until what is here should not be kept from the client: a stream's first content, else the whole.
 
         Args:
-            checked: whether a reply with a good status must be a chat's answer.
+            checked: whether a reply with a good status must be a model's answer; where it need not, what is neither
+                JSON nor trouble, such as speech, is not held.
 
         Raises:
             NotAnAnswer: it is none.
         """
         opening = StreamOpening() if checked and self._is_plain and self.is_stream and self.status < 300 else None
-        may_begin = self.is_stream and self.status < 300
+        may_begin = self.status < 300 and (self.is_stream or not (checked or self._is_json))
         size = 0
         async for chunk in self._chunks:
             if chunk:
@@ -156,28 +177,30 @@ class Failed(Exception):
         self.error = error
 
 
-async def open_reply(target: Target, body: bytes, headers: Headers, guard: Guard, *, checked: bool = True) -> Reply:
+async def open_reply(target: Target, call: Call, body: Body, guard: Guard) -> Reply:
     """
     Send a request and wait for the first content of its answer.
 
     Args:
         target: where to.
+        call: what the client asks.
         body: as the upstream gets it.
-        headers: as the client sent them.
         guard: entered and begun; the attempt's deadlines are set here.
-        checked: whether a reply with a good status must be a chat's answer.
 
     Raises:
         Failed: there was none.
     """
     timeouts = target.timeouts
     guard.expire_in(timeouts.first_token, "first_token")
+    headers = request_headers(call.headers, target.own_headers)
+    if isinstance(body, Upload) and body.length is not None:
+        headers.append((b"content-length", b"%d" % body.length))
     request = httpx.Request(
-        "POST",
-        target.chat_url,
-        headers=request_headers(headers, target.own_headers),
+        call.method,
+        target.url(call.path, call.query),
+        headers=headers,
         # As a stream, so that httpx neither adds headers nor looks for a body's kind: aiohttp says host and length.
-        stream=httpx.ByteStream(body),
+        stream=httpx.ByteStream(body) if isinstance(body, bytes) else body,
         extensions={"timeout": {"connect": timeouts.connect}},
     )
     reply: Reply | None = None
@@ -186,7 +209,7 @@ async def open_reply(target: Target, body: bytes, headers: Headers, guard: Guard
         with guard.attempt():
             response = await target.transport.handle_async_request(request)
             reply = Reply(response, target, guard)
-            await reply.hold(checked=checked)
+            await reply.hold(checked=call.is_routed)
         is_held = True
         return reply
     except httpx.ConnectTimeout as error:

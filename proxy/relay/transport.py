@@ -38,13 +38,18 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
             httpx.ConnectTimeout, httpx.ConnectError: no connection.
             httpx.TransportError: it broke, or what came over it is not HTTP.
         """
-        body = request.read()
+        sent: object
+        if isinstance(request.stream, httpx.ByteStream):
+            body = request.read()
+            sent = io.BytesIO(body) if len(body) > _WRITTEN_AT_ONCE else body or None
+        else:
+            sent = request.stream
         try:
             answer = await self._session.request(
                 request.method,
                 _url(str(request.url)),
                 headers=CIMultiDict([(_text(name), _text(value)) for name, value in request.headers.raw]),
-                data=io.BytesIO(body) if len(body) > _WRITTEN_AT_ONCE else body or None,
+                data=sent,
                 allow_redirects=False,
                 timeout=_timeout(request.extensions.get("timeout", {}).get("connect")),
             )

@@ -13,8 +13,9 @@ from urllib.parse import quote
 import aiohttp
 import httpx
 
-from proxy.config import Config, Timeouts
+from proxy.config import Config, Timeouts, WireProtocol
 from proxy.config import Target as TargetConfig
+from proxy.errors import UnknownPath
 from proxy.relay.headers import Headers
 from proxy.relay.health import Health, RetryBudget, State
 from proxy.relay.transport import AiohttpTransport
@@ -25,6 +26,7 @@ TransportFactory = Callable[[str], httpx.AsyncBaseTransport]
 # aiohttp would add these where a client sent none, and an upstream should see what the client said.
 _NOT_ADDED = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
 _KEEPALIVE_S = 60.0
+_URLS_KEPT = 16
 # Less to do by less than this is chance; then the weights alone decide.
 _CLEARLY_LESS = 1.25
 
@@ -33,8 +35,8 @@ class Target:
     """One upstream and the name that it knows the model by, with all that a request to it needs."""
 
     def __init__(
-        self, *, upstream: str, name: str, weight: float, url: str, key: str, timeouts: Timeouts,
-        transport: httpx.AsyncBaseTransport, health: Health, load: Load,
+        self, *, upstream: str, name: str, weight: float, url: str, key: str, protocol: WireProtocol,
+        usage: str, timeouts: Timeouts, transport: httpx.AsyncBaseTransport, health: Health, load: Load,
     ) -> None:  # fmt: skip
         self.label = f"{upstream}/{name}"
         """How metrics, the log and the header `x-pointsman-target` call it."""
@@ -48,11 +50,37 @@ class Target:
         self.health = health
         self._upstream_load = load
         self.has_own_key = bool(key)
-        self.chat_url = httpx.URL(f"{url}/chat/completions")
+        self.is_asked_for_usage = usage == "inject"
+        """Whether streams are asked for their usage where the client did not."""
+        self._base_url = url
+        self._urls: dict[str, httpx.URL] = {}
         self.own_headers: Headers = [(b"accept-encoding", b"identity")]
         """Sent in place of the client's: the credentials, if this upstream has its own."""
         if key:
-            self.own_headers.append((b"authorization", b"Bearer " + key.encode("utf-8")))
+            secret = key.encode("utf-8")
+            anthropic = protocol == "anthropic"
+            self.own_headers.append((b"x-api-key", secret) if anthropic else (b"authorization", b"Bearer " + secret))
+
+    def url(self, path: str, query: bytes) -> httpx.URL:
+        """
+        Where a request goes.
+
+        Args:
+            path: below `base_url`, percent-encoded.
+            query: as the client sent it.
+
+        Raises:
+            UnknownPath: the two make no URL.
+        """
+        found = None if query else self._urls.get(path)
+        if found is None:
+            try:
+                found = httpx.URL(f"{self._base_url}{path}" + (f"?{query.decode('latin-1')}" if query else ""))
+            except httpx.InvalidURL as error:
+                raise UnknownPath(f"No upstream can be asked for this URL: {error}.") from None
+            if not query and len(self._urls) < _URLS_KEPT:  # those that are routed come again and again
+                self._urls[path] = found
+        return found
 
     @property
     def is_full(self) -> bool:
@@ -230,6 +258,8 @@ def _target(
         weight=target.weight,
         url=upstream.base_url,
         key=upstream.api_key.reveal(),
+        protocol=upstream.protocol,
+        usage=upstream.usage,
         timeouts=config.models[model].timeouts.over(upstream.timeouts),
         transport=transport,
         health=fleet.health(f"{target.upstream}/{target.name}"),

@@ -7,9 +7,16 @@ from typing import Annotated
 
 import msgspec
 
-# The usage stands in one of the last events of a stream, and an event that carries it is small.
+from proxy.config import Price
+from proxy.relay.body import end_of_value
+
+# The usage stands in one of the last events of a stream, near its end; Anthropic's tells the prompt's in the first.
 _TAIL_BYTES = 16 * 1024
-_END_OF_LINE = re.compile(rb"\r\n|\n|\r")
+_HEAD_BYTES = 4 * 1024
+# In an event that holds a whole response the usage is followed by little. Inside a string its quotes are escaped.
+_USAGE = re.compile(rb'(?<!\\)"usage"[ \t\r\n]*:[ \t\r\n]*(?=\{)')
+_ID = re.compile(rb'(?<!\\)"id"[ \t\r\n]*:[ \t\r\n]*"([!-!#-\[\]-~]{1,200})"')
+_FIRST_OF_ANTHROPIC = b'"message_start"'
 
 
 class Usage(msgspec.Struct, frozen=True):
@@ -21,6 +28,15 @@ class Usage(msgspec.Struct, frozen=True):
     completion: int = 0
     """All of the answer, reasoning tokens included."""
     reasoning: int = 0
+
+
+def cost_usd(price: Price | None, usage: Usage) -> float | None:
+    """What these tokens cost at this price, in USD; None when the price is not known."""
+    if price is None:
+        return None
+    cached_price = price.input if price.cached_input is None else price.cached_input
+    fresh = max(0, usage.prompt - usage.cached)
+    return (fresh * price.input + usage.cached * cached_price + usage.completion * price.output) / 1e6
 
 
 # What no count of tokens can be says nothing: neither a counter nor a price could take it.
@@ -36,52 +52,103 @@ class _CompletionDetails(msgspec.Struct):
 
 
 class _Usage(msgspec.Struct):
-    prompt_tokens: _Count = 0
-    completion_tokens: _Count = 0
+    """The three ways to say it: of chats and completions, of responses, and Anthropic's."""
+
+    prompt_tokens: _Count | None = None
+    completion_tokens: _Count | None = None
     prompt_tokens_details: _PromptDetails | None = None
     completion_tokens_details: _CompletionDetails | None = None
+    input_tokens: _Count | None = None
+    output_tokens: _Count | None = None
+    input_tokens_details: _PromptDetails | None = None
+    output_tokens_details: _CompletionDetails | None = None
+    cache_read_input_tokens: _Count | None = None
+    cache_creation_input_tokens: _Count | None = None
 
 
 class _Answer(msgspec.Struct):
-    usage: _Usage | None = None
+    id: str | None = None
+    usage: msgspec.Raw = msgspec.Raw(b"")
 
 
-_decode = msgspec.json.Decoder(_Answer).decode
+_decode_answer = msgspec.json.Decoder(_Answer).decode
+_decode_usage = msgspec.json.Decoder(_Usage).decode
 
 
 def usage_of_json(body: bytes) -> Usage | None:
     """The usage in a whole JSON answer; None when it has none that can be read."""
     try:
-        usage = _decode(body).usage
+        return _usage_of(bytes(_decode_answer(body).usage))
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         return None
-    if usage is None:
+
+
+def id_of_json(body: bytes) -> str | None:
+    """The id that an upstream gave a whole JSON answer."""
+    try:
+        return _decode_answer(body).id
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         return None
-    prompt, completion = usage.prompt_tokens_details, usage.completion_tokens_details
-    return Usage(
-        prompt=usage.prompt_tokens,
-        cached=(prompt.cached_tokens or 0) if prompt is not None else 0,
-        completion=usage.completion_tokens,
+
+
+def _usage_of(raw: bytes) -> Usage | None:
+    try:
+        told = _decode_usage(raw)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return None
+    prompt = told.prompt_tokens_details or told.input_tokens_details
+    completion = told.completion_tokens_details or told.output_tokens_details
+    # Anthropic counts what comes from its cache, or goes there, beside the rest of the prompt.
+    beside = (told.cache_read_input_tokens or 0) + (told.cache_creation_input_tokens or 0)
+    cached = (prompt.cached_tokens or 0) if prompt is not None else told.cache_read_input_tokens or 0
+    usage = Usage(
+        prompt=(told.prompt_tokens or told.input_tokens or 0) + beside,
+        cached=cached,
+        completion=told.completion_tokens or told.output_tokens or 0,
         reasoning=(completion.reasoning_tokens or 0) if completion is not None else 0,
     )
+    counts = (told.prompt_tokens, told.completion_tokens, told.input_tokens, told.output_tokens)
+    return None if counts == (None, None, None, None) else usage
 
 
 class StreamUsage:
-    """The usage in an event stream: keeps the stream's last bytes, and looks at them once, when it is over."""
+    """What a stream of events tells besides its answer: keeps its ends, and looks at them once, when it is over."""
 
     def __init__(self) -> None:
+        self._head = b""
         self._tail = b""
 
     def feed(self, chunk: bytes) -> None:
         """See the next bytes of the stream; how they are cut does not matter."""
+        if len(self._head) < _HEAD_BYTES:
+            self._head += chunk[: _HEAD_BYTES - len(self._head)]
         room = _TAIL_BYTES - len(chunk)
         self._tail = self._tail[-room:] + chunk if room > 0 else chunk[-_TAIL_BYTES:]
 
     def result(self) -> Usage | None:
-        """The usage in the last event that has one; None when none of the last events has."""
-        if b'"usage"' not in self._tail:
-            return None
-        for line in reversed(_END_OF_LINE.split(self._tail)):
-            if line.startswith(b"data:") and b'"usage"' in line and (usage := usage_of_json(line[5:])) is not None:
-                return usage
+        """The usage that was told last; None when none was."""
+        usage = _last_usage(self._tail)
+        if _FIRST_OF_ANTHROPIC in self._head and (first := _last_usage(self._head)) is not None:
+            if usage is None:
+                return first
+            if not usage.prompt:
+                usage = msgspec.structs.replace(usage, prompt=first.prompt, cached=first.cached)
+        return usage
+
+    def id(self) -> str | None:
+        """The id that the upstream gave the answer, which its first event tells."""
+        found = _ID.search(self._head)
+        return None if found is None else found[1].decode("ascii")
+
+
+def _last_usage(data: bytes) -> Usage | None:
+    if b'"usage"' not in data:
         return None
+    for match in reversed(list(_USAGE.finditer(data))):
+        try:
+            end = end_of_value(data, match.end())
+        except ValueError:
+            continue
+        if (usage := _usage_of(data[match.end() : end])) is not None:
+            return usage
+    return None

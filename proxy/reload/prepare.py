@@ -13,9 +13,10 @@ import numpy as np
 from proxy.config import Config
 from proxy.embedding import DIMENSIONS, Vector, Vectors
 from proxy.reload.fitting import FitFrom, TopicFitter
+from proxy.routing.chat import read_chat
 from proxy.routing.complexity import Complexity
 from proxy.routing.complexity_references import built_in_complexity
-from proxy.routing.facts import Facts, read_chat
+from proxy.routing.facts import Facts
 from proxy.routing.router import AUTO, Router
 from proxy.routing.signals import Signals
 from proxy.routing.topics import Topics, spoken

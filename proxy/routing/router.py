@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import combinations
 
-from proxy.config import Block, Config, Model, Split, When
+from proxy.config import Block, Config, Model, Split, When, WireProtocol
 from proxy.errors import NobodyCanServe, UnknownModel
 from proxy.routing.capability import why_excluded
 from proxy.routing.conditions import Condition, compile_when, may_hold_without_text, text_signals
@@ -33,6 +33,7 @@ AUTO = "auto"
 PIN_HEADER = "x-pointsman-model"
 
 _UNKNOWN = Signals()
+_API_OF: dict[WireProtocol, str] = {"openai": "OpenAI's API", "anthropic": "Anthropic's /v1/messages"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +55,10 @@ class Router:
 
     def __init__(self, config: Config) -> None:
         self._models = config.models
+        self._protocols = {name: config.protocol(name) for name in config.models}
         self._model_edits = {name: edits_of(model) for name, model in config.models.items()}
-        self._default = config.default
+        # Where the default speaks another protocol, the first model that speaks this one stands in for it.
+        self._defaults = {self._protocols[name]: name for name in (*reversed(config.models), config.default)}
         self._is_routed = re.compile("|".join(fnmatch.translate(glob) for glob in (AUTO, *config.rewrite))).match
         self._rules = tuple(
             _Rule(
@@ -89,6 +92,8 @@ class Router:
         """
         if (pinned := self._pinned(facts)) is not None:
             # A name may stand for another where it fails, as its model says; the header insists.
+            if self._protocols[pinned] != facts.protocol:
+                raise NobodyCanServe(f"Model {pinned!r} speaks {_API_OF[self._protocols[pinned]]} only.")
             fallbacks = () if PIN_HEADER in facts.headers else self._models[pinned].fallbacks
             edits = self._model_edits[pinned]
             return Decision(PINNED_ROUTE, pinned, "pinned", edits=edits, fallbacks=fallbacks, is_firm=True)
@@ -99,12 +104,18 @@ class Router:
             if held:
                 return self._apply(rule, facts)
         reason: Reason = "overload" if signals.is_overload else "default"
-        return self._first_able(DEFAULT_ROUTE, self._default, None, reason, (), facts)
+        default = self._defaults.get(facts.protocol)
+        if default is None:
+            raise NobodyCanServe(
+                f"No model here speaks {_API_OF[facts.protocol]}: that takes an upstream with "
+                f"'protocol: {facts.protocol}' in routes.yaml."
+            )
+        return self._first_able(DEFAULT_ROUTE, default, None, reason, (), facts)
 
     def resume(self, held: Held, facts: Facts) -> Decision | None:
         """The decision to go on where a conversation is; None if that is gone from the file or cannot serve this."""
         edits, model = self._route_edits.get(held.route), self._models.get(held.model)
-        if edits is None or model is None or why_excluded(model, facts) is not None:
+        if edits is None or model is None or self._why_excluded(held.model, facts) is not None:
             return None
         fallbacks = self._route_fallbacks.get(held.route)
         return Decision(
@@ -121,7 +132,7 @@ class Router:
         """The models that may stand in for the one decided on and can serve this request, with what each edits."""
         edits = self._route_edits.get(decision.route, ())
         for name in decision.fallbacks:
-            if why_excluded(self._models[name], facts) is None:
+            if self._why_excluded(name, facts) is None:
                 yield name, edits + self._model_edits[name]
 
     def is_stronger(self, model: str, than: str) -> bool:
@@ -149,7 +160,7 @@ class Router:
         excluded: list[Exclusion] = []
         chain = (model, *(self._models[model].fallbacks if fallbacks is None else fallbacks))
         for place, name in enumerate(chain, start=1):
-            why = why_excluded(self._models[name], facts)
+            why = self._why_excluded(name, facts)
             if why is None:
                 edits += self._model_edits[name]
                 return Decision(
@@ -180,7 +191,13 @@ class Router:
 
     def candidates(self, facts: Facts) -> dict[str, str | None]:
         """Every model with why it cannot serve this request; None when it can."""
-        return {name: why_excluded(model, facts) for name, model in self._models.items()}
+        return {name: self._why_excluded(name, facts) for name in self._models}
+
+    def _why_excluded(self, name: str, facts: Facts) -> str | None:
+        """Why a model cannot serve a request, in words; None when it can."""
+        if self._protocols[name] != facts.protocol:
+            return f"protocol: {facts.protocol} needed, {self._protocols[name]} spoken"
+        return why_excluded(self._models[name], facts)
 
     def decisions(self) -> set[tuple[str, str, Reason]]:
         """Every route, model and reason that can come out, for metrics that are there from the start."""
@@ -194,12 +211,13 @@ class Router:
             elif rule.use is not None:
                 chain = self._chain(rule.use, rule.fallbacks)
                 found |= {(rule.name, name, reason) for name in chain for reason in rule.reasons}
-        found |= {(DEFAULT_ROUTE, name, "default") for name in self._chain(self._default, None)}
+        defaults = {name for default in self._defaults.values() for name in self._chain(default, None)}
+        found |= {(DEFAULT_ROUTE, name, "default") for name in defaults}
         never_kept = {rule.name for rule in self._rules if rule.is_firm and rule.reasons == ("rule",)}
         kept = self._route_edits.keys() - never_kept
         found |= {(route, model, "conversation") for route, model, _ in found if route in kept}
         if any(rule.reasons != ("rule",) for rule in self._rules):
-            found |= {(DEFAULT_ROUTE, name, "overload") for name in self._chain(self._default, None)}
+            found |= {(DEFAULT_ROUTE, name, "overload") for name in defaults}
         return found
 
     def all_fallbacks(self) -> set[tuple[str, str]]:
@@ -214,7 +232,7 @@ class Router:
     def _chain(self, model: str, fallbacks: tuple[str, ...] | None) -> list[str]:
         """The models that may serve in place of this one, itself first, as far as routes.yaml lets any be excluded."""
         of_model: Model = self._models[model]
-        if of_model.context is None and of_model.supports is None:
+        if of_model.context is None and of_model.supports is None and len(self._defaults) == 1:
             return [model]
         return [model, *(of_model.fallbacks if fallbacks is None else fallbacks)]
 

@@ -78,6 +78,10 @@ class Metrics:
         self.in_flight = gauge("in_flight", "Requests being answered now.", "livesum")
         self.tokens = counter("tokens", "Tokens as upstreams counted them.", "model", "kind")
         self.cost = counter("cost_usd", "What the tokens cost at the prices in routes.yaml, in USD.", "model")
+        self.baseline_cost = counter(
+            "baseline_cost_usd",
+            "What the tokens of requests with a known cost would have cost at the prices of `baseline`, in USD.",
+        )
         self.attempts = counter("attempts", "Tries of a target, by how they ended.", "target", "outcome")
         self.fallbacks = counter(
             "fallbacks",

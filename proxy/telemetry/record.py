@@ -48,6 +48,8 @@ class Record:
     seconds: float = 0.0
     tokens: dict[str, int] = field(default_factory=dict)
     cost_usd: float | None = None
+    baseline_cost_usd: float | None = None
+    """What the baseline would have cost; None where either cost is not known."""
     error: str = ""
 
     def fields(self) -> dict[str, Any]:
@@ -77,6 +79,8 @@ class Record:
             found["tokens"] = self.tokens
         if self.cost_usd is not None:
             found["cost_usd"] = round(self.cost_usd, 8)
+        if self.baseline_cost_usd is not None:
+            found["baseline_cost_usd"] = round(self.baseline_cost_usd, 8)
         if self.error:
             found["error"] = self.error
         return found
@@ -126,6 +130,8 @@ class Recorder:
                 self._child(metrics.tokens, model, kind).inc(tokens)
         if record.cost_usd:
             self._child(metrics.cost, model).inc(record.cost_usd)
+        if record.baseline_cost_usd:
+            metrics.baseline_cost.inc(record.baseline_cost_usd)
         if logger.isEnabledFor(logging.INFO):
             logger.info("request", extra={"fields": record.fields()})
 

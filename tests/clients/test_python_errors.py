@@ -78,7 +78,7 @@ def test_each_status_raises_its_class_asynchronously(base_url: str) -> None:
             id="no-messages",
         ),
         pytest.param(
-            lambda client: client.embeddings.create(model="auto", input="hi"),
+            lambda client: client.post("/files%00", cast_to=object),
             openai.NotFoundError,
             "unknown_url",
             id="path-that-is-not-served",

@@ -32,6 +32,8 @@ FULL = """\
 version: 1
 rewrite: ["*", "gpt-[34]*"]
 default: ${DEFAULT:-small}
+baseline: large
+passthrough: ["audio/*", "files*"]
 text: {turns: 2, max_tokens: 64, ignore: [system-reminder, note]}
 conversation: {switch: never, keep: 10m, cache: 1000}
 embedding: {threads: 1, queue: 0, deadline: 200ms, cache: 0}
@@ -102,10 +104,11 @@ tests:
   - {prompt: Fix this loop, route: restricted}
   - {prompt: hi, route: default}
 upstreams:
-  gpu-a: {base_url: "http://vllm-a:8000/v1/", timeouts: {connect: 2s, first_token: 30s, idle: 1.5s, total: 9m}, max_in_flight: 64}
+  gpu-a: {base_url: "http://vllm-a:8000/v1/", timeouts: {connect: 2s, first_token: 30s, idle: 1.5s, total: 9m}, max_in_flight: 64, usage: inject, protocol: openai}
   openai:
     base_url: https://api.openai.com/v1
     api_key: ${KEY}
+  claude: {base_url: "https://api.anthropic.com/v1", protocol: anthropic}
 """
 ENVIRON = {"KEY": "sk-hunter2-0f3a91c4", "LARGE": "gpt-4o", "ROUTE": "route-of-the-day"}
 

@@ -64,7 +64,15 @@ def test_a_huge_event_is_not_held_back() -> None:
 
 
 def test_error_event() -> None:
-    event = error_event(UpstreamTimeout("slow").body())
+    event = error_event(UpstreamTimeout("slow"), "openai")
     assert event.startswith(b"data: {")
     assert event.endswith(b"}\n\n")
     assert json.loads(event[6:])["error"]["message"] == "slow"
+
+
+def test_error_event_of_anthropic() -> None:
+    event = error_event(UpstreamTimeout("slow"), "anthropic")
+    assert event.startswith(b"event: error\ndata: {")
+    assert event.endswith(b"}\n\n")
+    told = {"type": "api_error", "message": "slow"}
+    assert json.loads(event.split(b"data: ")[1]) == {"type": "error", "error": told}

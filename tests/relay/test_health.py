@@ -147,7 +147,8 @@ def test_one_that_is_back_gets_a_growing_share(watched: Watched) -> None:
 def targets(fleet: Fleet, *weights: float) -> list[Target]:
     return [
         Target(
-            upstream=name, name="m", weight=weight, url=f"http://{name}/v1", key="", timeouts=Timeouts(),
+            upstream=name, name="m", weight=weight, url=f"http://{name}/v1", key="", protocol="openai",
+            usage="observe", timeouts=Timeouts(),
             transport=httpx.MockTransport(lambda request: httpx.Response(200)), health=fleet.health(f"{name}/m"),
             load=fleet.load(name),
         )

@@ -6,7 +6,8 @@ import json
 from typing import Any
 
 from proxy.config import Config, parse_config
-from proxy.routing.facts import Facts, read_chat
+from proxy.routing.chat import read_chat
+from proxy.routing.facts import Facts
 
 BASE = """\
 version: 1

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from proxy.config import Text
 from proxy.errors import BadRequest
-from proxy.routing.facts import header_map, read_chat
+from proxy.routing.chat import read_chat
+from proxy.routing.reading import header_map
 from tests.routing.requests import facts, user
 
 SYSTEM = {"role": "system", "content": "You are a pirate"}

@@ -1,47 +1,49 @@
-"""POST /v1/chat/completions: decide, then relay."""
+"""One request from its head to its record: what all that are sent to an upstream have in common."""
 
 from __future__ import annotations
 
 import logging
 import traceback
-from collections.abc import Iterator
+from abc import ABC, abstractmethod
 from time import perf_counter
+from typing import ClassVar
 
 from starlette.types import Receive, Scope, Send
 
+from proxy.config import WireProtocol
 from proxy.endpoints.answers import send_error
-from proxy.endpoints.running import Running, new_id, running
-from proxy.errors import Blocked, Overloaded, ProxyError
+from proxy.endpoints.running import Running, new_id
+from proxy.errors import Overloaded, ProxyError
 from proxy.relay.answer import Answer
-from proxy.relay.attempts import Attempts, Offer, Trail
-from proxy.relay.body import ClientLeft, read_body, replace_model
-from proxy.relay.edits import edit_body
-from proxy.relay.guard import DeadlinePassed, Guard
+from proxy.relay.attempts import Trail
+from proxy.relay.body import ClientLeft
+from proxy.relay.guard import DeadlinePassed
 from proxy.relay.headers import Headers
 from proxy.relay.reply import Outcome, Reply, UpstreamCut, deadline_error, outcome_of
-from proxy.relay.upstreams import Target
-from proxy.relay.usage import Usage
-from proxy.routing.decision import Decision
-from proxy.routing.edits import Edits
-from proxy.routing.facts import Facts, header_map, read_chat
+from proxy.relay.usage import cost_usd
+from proxy.routing.reading import header_map
+from proxy.telemetry.metrics import UNROUTED
 from proxy.telemetry.record import Record
 
 logger = logging.getLogger(__name__)
 
 
-class ChatCompletions:
-    """The endpoint, as a plain ASGI app: the path of a request has no layer that it does not need."""
+class Admission:
+    """Lets so many requests be answered at a time, and has no queue."""
 
     def __init__(self) -> None:
         self._in_flight = 0
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request; whatever happens, exactly one record is left."""
-        held = running(scope)
-        if self._in_flight >= held.config.server.max_in_flight:
-            await self._turn_away(held, send)
+    async def run(self, exchange: Exchange) -> None:
+        """Answer one request, or say that there are too many; whatever happens, exactly one record is left."""
+        held = exchange.running
+        most = held.config.server.max_in_flight
+        if self._in_flight >= most:
+            held.recorder.overload()
+            await exchange.turn_away(
+                Overloaded(f"This server answers {most:,} requests at a time, and has as many. Try again soon.")
+            )
             return
-        exchange = _Exchange(held, scope, receive, send)
         in_flight = held.recorder.metrics.in_flight
         in_flight.inc()
         self._in_flight += 1
@@ -52,17 +54,14 @@ class ChatCompletions:
             in_flight.dec()
             exchange.finish()
 
-    async def _turn_away(self, held: Running, send: Send) -> None:
-        """Answer at once, before the body is read: a queue would only make everybody late."""
-        held.recorder.overload()
-        most = held.config.server.max_in_flight
-        error = Overloaded(f"This server answers {most:,} requests at a time, and has as many. Try again soon.")
-        # The body is left unread, so the connection cannot be used again.
-        await send_error(send, error, [(b"x-pointsman-id", new_id().encode("ascii")), (b"connection", b"close")])
 
+class Exchange(ABC):
+    """One request; a subclass says how it gets its answer."""
 
-class _Exchange:
-    """One request from its head to its record."""
+    protocol: WireProtocol = "openai"
+    """The client's, in which errors are told."""
+    tells_first_token: ClassVar[bool] = True
+    """Whether the time to its first content is that of a model's first token."""
 
     def __init__(self, held: Running, scope: Scope, receive: Receive, send: Send) -> None:
         self.running = held
@@ -78,10 +77,21 @@ class _Exchange:
         self._trail = Trail()
         self._answer: Answer | None = None
 
+    @abstractmethod
+    async def _answer_it(self) -> None:
+        """Send the request on and its answer back; called once."""
+
+    async def turn_away(self, error: ProxyError) -> None:
+        """Answer at once, before the body is read: a queue would only make everybody late."""
+        # The body is left unread, so the connection cannot be used again.
+        headers = [(b"x-pointsman-id", self._record.id.encode("ascii")), (b"connection", b"close")]
+        await send_error(self._send, error, headers, self.protocol)
+
     async def run(self) -> None:
+        """Answer it, be it with an error."""
         record = self._record
         try:
-            await self._decide_and_relay()
+            await self._answer_it()
         except ClientLeft:
             record.phase = self._phase()
             if record.phase and self._trail.target is not None:
@@ -100,49 +110,23 @@ class _Exchange:
             logger.error("unforeseen error", extra={"id": record.id, "error": record.error, "where": where})
             await self._fail(ProxyError("Internal error; the log has it under the id in x-pointsman-id."))
 
-    async def _decide_and_relay(self) -> None:
-        record, held = self._record, self.running
-        limits = held.config.server
-        body = await read_body(self._scope, self._receive, max_bytes=limits.max_body, timeout_s=limits.body_timeout)
-        async with Guard(self._receive) as guard:
-            began = perf_counter()
-            facts = read_chat(body, self._headers)
-            record.requested, record.is_stream = facts.model, facts.is_stream
-            record.stages_s["read"] = perf_counter() - began
-            decision, _ = await held.decide(facts, record)
-            if decision.block is not None:
-                record.decision_s = perf_counter() - began
-                raise Blocked(decision.block.message, status=decision.block.status)
-            record.decision_s = perf_counter() - began
-            offers = self._offers(body, decision, facts)
-            attempts = Attempts(held.upstreams, guard, self._scope["headers"], self._trail)
-            sent = perf_counter()
-            await self._relay(await attempts.open(offers), sent)
+    async def _relay(self, reply: Reply, sent: float, *, hides_usage: bool = False) -> None:
+        """
+        Send the reply on, and close it.
 
-    def _offers(self, body: bytes, decision: Decision, facts: Facts) -> Iterator[Offer]:
-        """The model that was decided on, then those that may stand in for it."""
-        yield self._offer(body, decision.model, decision.edits)
-        for model, edits in self.running.router.fallbacks(decision, facts):
-            yield self._offer(body, model, edits)
-
-    def _offer(self, body: bytes, model: str, all_edits: tuple[Edits, ...]) -> Offer:
-        def body_for(target: Target) -> bytes:
-            edited = body
-            for edits in all_edits:
-                edited = edit_body(edited, edits)
-            return replace_model(edited, target.name)
-
-        return Offer(model, self.running.config.models[model].context, body_for)
-
-    async def _relay(self, reply: Reply, sent: float) -> None:
+        Args:
+            reply: whose first content is here.
+            sent: when the request went out, by `perf_counter`.
+            hides_usage: whether a stream's usage chunk is kept from the client.
+        """
         record = self._record
         try:
             self._trail.outcome = outcome_of(reply)
-            if self._trail.outcome == "ok":
+            if self._trail.outcome == "ok" and self.tells_first_token:
                 record.first_token_s = perf_counter() - sent
             record.status = reply.status
             record.model = self._trail.model
-            self._answer = Answer(reply, self._send)
+            self._answer = Answer(reply, self._send, self.protocol, hides_usage=hides_usage)
             if "x-request-id" in self._headers:  # the caller's own name for this request goes before the upstream's
                 reply.headers = [(name, value) for name, value in reply.headers if name != b"x-request-id"]
             await self._answer.copy(self._own_headers(reply.headers))
@@ -167,7 +151,7 @@ class _Exchange:
             await self._answer.end_with(error)
         else:
             self._record.status = error.status
-            await send_error(self._send, error, self._own_headers(()))
+            await send_error(self._send, error, self._own_headers(()), self.protocol)
 
     def _phase(self) -> str:
         """Where the client left; empty when it had its whole answer by then."""
@@ -180,12 +164,12 @@ class _Exchange:
     def _own_headers(self, upstream: Headers | tuple[()]) -> Headers:
         record = self._record
         headers: Headers = [(b"x-pointsman-id", record.id.encode("ascii"))]
+        if record.route != UNROUTED:
+            headers.append((b"x-pointsman-route", record.route.encode("ascii")))
+        if record.model != UNROUTED:
+            headers.append((b"x-pointsman-model", record.model.encode("ascii")))
         if record.reason:
-            headers += [
-                (b"x-pointsman-route", record.route.encode("ascii")),
-                (b"x-pointsman-model", record.model.encode("ascii")),
-                (b"x-pointsman-reason", record.reason.encode("ascii")),
-            ]
+            headers.append((b"x-pointsman-reason", record.reason.encode("ascii")))
         if (target := self._trail.target) is not None:
             headers += [
                 (b"x-pointsman-target", target.header_label),
@@ -200,7 +184,7 @@ class _Exchange:
         return headers
 
     def finish(self) -> None:
-        """Leave the record."""
+        """Leave the record of what happened."""
         record = self._record
         record.seconds = perf_counter() - self._began
         if (target := self._trail.target) is not None:
@@ -209,20 +193,16 @@ class _Exchange:
             record.outcome = self._trail.outcome or ""
             record.attempts_before = self._trail.ended
             record.fallbacks = self._trail.fallbacks
-        if self._answer is not None and (usage := self._answer.usage()) is not None:
+        if record.model != UNROUTED and self._answer is not None and (usage := self._answer.usage()) is not None:
             record.tokens = {
                 "prompt": usage.prompt,
                 "cached": usage.cached,
                 "completion": usage.completion,
                 "reasoning": usage.reasoning,
             }
-            record.cost_usd = self._cost(usage)
+            config = self.running.config
+            record.cost_usd = cost_usd(config.models[record.model].price, usage)
+            # Both or neither: else the difference of the two sums would be no saving.
+            if record.cost_usd is not None and config.baseline is not None:
+                record.baseline_cost_usd = cost_usd(config.models[config.baseline].price, usage)
         self.running.recorder.request(record)
-
-    def _cost(self, usage: Usage) -> float | None:
-        price = self.running.config.models[self._record.model].price
-        if price is None:
-            return None
-        cached_price = price.input if price.cached_input is None else price.cached_input
-        fresh = max(0, usage.prompt - usage.cached)
-        return (fresh * price.input + usage.cached * cached_price + usage.completion * price.output) / 1e6

@@ -1,0 +1,125 @@
+"""Every other URL below /v1: passed on as it is, in both directions as it arrives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import perf_counter
+from typing import ClassVar
+
+from starlette.types import Receive, Scope, Send
+
+from proxy.endpoints.exchange import Admission, Exchange
+from proxy.endpoints.running import Running, running
+from proxy.relay.attempts import Attempts, Offer
+from proxy.relay.body import read_body, replace_model
+from proxy.relay.guard import Guard
+from proxy.relay.reply import Body, Call
+from proxy.relay.upload import Upload, model_field
+from proxy.relay.upstreams import Target
+from proxy.routing.decision import PASSED_ROUTE
+from proxy.routing.passthrough import asked_model
+from proxy.telemetry.metrics import UNROUTED
+
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD")
+
+_IDEMPOTENT = frozenset(("GET", "HEAD", "PUT", "DELETE"))  # RFC 9110, 9.2.2
+# Asked twice, these cost twice, and nothing is left behind that would be there twice.
+_INFERENCE = ("embeddings", "moderations", "images/", "audio/", "rerank", "score", "messages/count_tokens")
+_PEEKED = 64 * 1024
+
+
+class PassThrough:
+    """The endpoint, as a plain ASGI app."""
+
+    def __init__(self, admission: Admission) -> None:
+        """
+        Args:
+            admission: bounds the requests of all endpoints together.
+        """
+        self._admission = admission
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        await self._admission.run(_PassedExchange(running(scope), scope, receive, send))
+
+
+class _PassedExchange(Exchange):
+    """One request that is passed on to the model that it names, or to where all go that name none."""
+
+    tells_first_token: ClassVar[bool] = False
+
+    def __init__(self, held: Running, scope: Scope, receive: Receive, send: Send) -> None:
+        super().__init__(held, scope, receive, send)
+        self._path = scope["raw_path"].decode("latin-1").removeprefix("/v1/")
+        self.protocol = held.passthrough.protocol(self._path, self._headers)
+
+    async def _answer_it(self) -> None:
+        self.running.passthrough.check(self._scope["method"], self._path)
+        self._record.route = PASSED_ROUTE
+        if self._is_held():
+            limits = self.running.config.server
+            body = await read_body(self._scope, self._receive, max_bytes=limits.max_body, timeout_s=limits.body_timeout)
+            asked = asked_model(body)
+            model = self._model(asked)
+            await self._pass_on(
+                model,
+                lambda target, _: replace_model(body, target.name) if asked is not None and model is not None else body,
+                self._receive,
+                most=None if self._may_be_repeated() else 1,
+            )
+        else:
+            await self._pass_upload_on()
+
+    async def _pass_upload_on(self) -> None:
+        length = self._headers.get("content-length", "")
+        upload = Upload(
+            self._receive,
+            length=int(length) if length.isdigit() and "transfer-encoding" not in self._headers else None,
+            timeout_s=self.running.config.server.body_timeout,
+        )
+        kind = self._headers.get("content-type", "")
+        is_form = kind.lower().startswith("multipart/form-data")
+        field = model_field(await upload.peek(_PEEKED), kind) if is_form else None
+        model = self._model(None if field is None else field.value)
+
+        def body_for(target: Target, guard: Guard) -> Upload:
+            if field is not None and model is not None:
+                upload.replace(field.start, field.end, target.name.encode("utf-8"))
+            return upload.begin(guard, target.timeouts)
+
+        await self._pass_on(model, body_for, upload.receive, most=1)
+
+    async def _pass_on(
+        self, model: str | None, body_for: Callable[[Target, Guard], Body], receive: Receive, *, most: int | None
+    ) -> None:
+        """
+        Args:
+            model: whose targets may answer; None for the one that gets what names no model.
+            body_for: what to send to a target.
+            receive: what brings the client's leaving.
+            most: attempts; as routes.yaml says when None.
+        """
+        held, scope = self.running, self._scope
+        only = held.upstreams.targets(held.passthrough.default(self.protocol))[0] if model is None else None
+        call = Call(scope["method"], f"/{self._path}", scope["query_string"], scope["headers"], is_routed=False)
+        async with Guard(receive) as guard:
+            offer = Offer(model or UNROUTED, None, lambda target: body_for(target, guard), only)
+            sent = perf_counter()
+            reply = await Attempts(held.upstreams, guard, call, self._trail, most=most).open(iter((offer,)))
+            await self._relay(reply, sent)
+
+    def _model(self, asked: str | None) -> str | None:
+        self._record.requested = asked or ""
+        model = self.running.passthrough.model(asked, self._headers)
+        self._record.model = self._record.decided = model or UNROUTED
+        return model
+
+    def _is_held(self) -> bool:
+        """Whether the body is JSON, which may name a model and is small, or there is none."""
+        if self._headers.get("content-encoding", "identity") != "identity":
+            return False
+        has_body = "transfer-encoding" in self._headers or self._headers.get("content-length", "0") != "0"
+        return not has_body or self._headers.get("content-type", "").lower().startswith("application/json")
+
+    def _may_be_repeated(self) -> bool:
+        return self._scope["method"] in _IDEMPOTENT or self._path.startswith(_INFERENCE)

@@ -1,0 +1,100 @@
+"""The requests that are routed: decide, then relay."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from time import perf_counter
+
+from starlette.types import Receive, Scope, Send
+
+from proxy.endpoints.exchange import Admission, Exchange
+from proxy.endpoints.running import Running, running
+from proxy.errors import Blocked
+from proxy.relay.attempts import Attempts, Offer
+from proxy.relay.body import read_body, replace_model
+from proxy.relay.edits import edit_body
+from proxy.relay.guard import Guard
+from proxy.relay.reply import Call
+from proxy.relay.upstreams import Target
+from proxy.relay.usage_chunk import ask_for_usage
+from proxy.routing.apis import CHAT, COMPLETIONS, MESSAGES, Api
+from proxy.routing.decision import Decision
+from proxy.routing.edits import Edits
+from proxy.routing.facts import Facts
+
+# Responses and Anthropic's messages tell the usage of a stream without being asked.
+_ASKED_FOR_USAGE = (CHAT, COMPLETIONS)
+
+
+class Routed:
+    """One API's endpoint, as a plain ASGI app: the path of a request has no layer that it does not need."""
+
+    def __init__(self, api: Api, admission: Admission) -> None:
+        """
+        Args:
+            api: what comes here.
+            admission: bounds the requests of all endpoints together.
+        """
+        self._api = api
+        self._admission = admission
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        await self._admission.run(_RoutedExchange(self._api, running(scope), scope, receive, send))
+
+
+class _RoutedExchange(Exchange):
+    """One request that a decision is made for."""
+
+    def __init__(self, api: Api, held: Running, scope: Scope, receive: Receive, send: Send) -> None:
+        super().__init__(held, scope, receive, send)
+        self._api = api
+        self._facts: Facts | None = None
+        self._hides_usage_of: set[Target] = set()
+        if api is MESSAGES:
+            self.protocol = "anthropic"
+
+    async def _answer_it(self) -> None:
+        record, held, scope = self._record, self.running, self._scope
+        limits = held.config.server
+        body = await read_body(scope, self._receive, max_bytes=limits.max_body, timeout_s=limits.body_timeout)
+        async with Guard(self._receive) as guard:
+            began = perf_counter()
+            facts = self._facts = self._api.read(body, self._headers)
+            record.requested, record.is_stream = facts.model, facts.is_stream
+            record.stages_s["read"] = perf_counter() - began
+            decision, _ = await held.decide(facts, record)
+            record.decision_s = perf_counter() - began
+            if decision.block is not None:
+                raise Blocked(decision.block.message, status=decision.block.status)
+            call = Call("POST", self._api.path, scope["query_string"], scope["headers"])
+            attempts = Attempts(held.upstreams, guard, call, self._trail)
+            sent = perf_counter()
+            reply = await attempts.open(self._offers(body, decision, facts))
+            await self._relay(reply, sent, hides_usage=reply.target in self._hides_usage_of)
+
+    def _offers(self, body: bytes, decision: Decision, facts: Facts) -> Iterator[Offer]:
+        """The model that was decided on, then those that may stand in for it."""
+        yield self._offer(body, decision.model, decision.edits)
+        for model, edits in self.running.router.fallbacks(decision, facts):
+            yield self._offer(body, model, edits)
+
+    def _offer(self, body: bytes, model: str, all_edits: tuple[Edits, ...]) -> Offer:
+        def body_for(target: Target) -> bytes:
+            edited = body
+            for edits in all_edits:
+                edited = edit_body(edited, edits)
+            if target.is_asked_for_usage and self._record.is_stream and self._api in _ASKED_FOR_USAGE:
+                asking = ask_for_usage(edited)
+                if asking is not None:
+                    edited = asking
+                    self._hides_usage_of.add(target)
+            return replace_model(edited, target.name)
+
+        return Offer(model, self.running.config.models[model].context, body_for)
+
+    def finish(self) -> None:
+        """Leave the record, and remember where a response is that others may go on from."""
+        super().finish()
+        if self._facts is not None and self._answer is not None and self._record.outcome == "ok":
+            self.running.keep_answer(self._facts, self._record, self._answer.id())

@@ -1,0 +1,58 @@
+"""The kinds of requests that are routed: where each comes, and how it is read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import msgspec
+
+from proxy.routing.chat import read_chat
+from proxy.routing.completions import read_completion
+from proxy.routing.facts import Facts
+from proxy.routing.messages import read_message
+from proxy.routing.reading import UNSET
+from proxy.routing.responses import read_response
+
+__all__ = ["APIS", "CHAT", "COMPLETIONS", "MESSAGES", "RESPONSES", "Api", "api_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Api:
+    """One of them."""
+
+    path: str
+    """Below `/v1` here and below `base_url` at an upstream."""
+    read: Callable[[bytes, Mapping[str, str]], Facts]
+    """Reads a body and its headers; raises a BadRequest for one that is none of its kind."""
+
+
+CHAT = Api("/chat/completions", read_chat)
+COMPLETIONS = Api("/completions", read_completion)
+RESPONSES = Api("/responses", read_response)
+MESSAGES = Api("/messages", read_message)
+APIS = (CHAT, COMPLETIONS, RESPONSES, MESSAGES)
+
+
+class _Shape(msgspec.Struct):
+    messages: msgspec.Raw = UNSET
+    input: msgspec.Raw = UNSET
+    prompt: msgspec.Raw = UNSET
+
+
+_decode = msgspec.json.Decoder(_Shape).decode
+
+
+def api_of(body: bytes, headers: Mapping[str, str]) -> Api:
+    """The kind that a body is of, by what it has; a chat request's where that is not to be told."""
+    if "anthropic-version" in headers:
+        return MESSAGES
+    try:
+        shape = _decode(body)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return CHAT
+    if bytes(shape.messages):
+        return CHAT
+    if bytes(shape.input):
+        return RESPONSES
+    return COMPLETIONS if bytes(shape.prompt) and bytes(shape.prompt)[:1] != b"{" else CHAT

@@ -1,0 +1,68 @@
+"""The facts of a request to `/chat/completions`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+
+import msgspec
+
+from proxy.config import Feature
+from proxy.routing.facts import Facts, Message, is_filled_list, leniently
+from proxy.routing.reading import UNSET, Head, read_head, read_model, require, value_of
+
+
+class _Head(Head):
+    messages: msgspec.Raw = UNSET
+    functions: msgspec.Raw = UNSET
+    response_format: msgspec.Raw = UNSET
+    modalities: msgspec.Raw = UNSET
+    max_tokens: msgspec.Raw = UNSET
+    max_completion_tokens: msgspec.Raw = UNSET
+
+
+_decode = msgspec.json.Decoder(_Head).decode
+_decode_messages = msgspec.json.Decoder(list[Message]).decode
+
+
+class ChatFacts(Facts):
+    """One chat request."""
+
+    def __init__(self, head: _Head, *, model: str, headers: Mapping[str, str]) -> None:
+        super().__init__(head, model=model, headers=headers)
+        self._head = head
+
+    @cached_property
+    def _messages(self) -> Sequence[Message]:
+        try:
+            return _decode_messages(self._head.messages)
+        except (msgspec.ValidationError, RecursionError):
+            return leniently(self._head.messages)
+
+    def _most_answered(self) -> tuple[msgspec.Raw, ...]:
+        return self._head.max_completion_tokens, self._head.max_tokens
+
+    def _features_asked(self) -> set[Feature]:
+        found = super()._features_asked()
+        if is_filled_list(self._head.functions):
+            found.add("tools")
+        response_format = value_of(self._head.response_format)
+        if isinstance(response_format, dict) and response_format.get("type") == "json_schema":
+            found.add("json_schema")
+        modalities = value_of(self._head.modalities)
+        if isinstance(modalities, list) and "audio" in modalities:
+            found.add("audio")
+        return found
+
+
+def read_chat(body: bytes, headers: Mapping[str, str]) -> Facts:
+    """
+    The facts of a `/chat/completions` request.
+
+    Raises:
+        BadRequest: the body is not a JSON object in UTF-8 with a `model` and a list of `messages`.
+    """
+    head = read_head(_decode, body)
+    model = read_model(head.model)
+    require(head.messages, "messages", "[", "an array")
+    return ChatFacts(head, model=model, headers=headers)

@@ -1,0 +1,96 @@
+"""The facts of a request to Anthropic's `/messages`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from functools import cached_property
+from typing import ClassVar
+
+import msgspec
+
+from proxy.config import WireProtocol
+from proxy.routing.facts import Facts, Message, Part, leniently
+from proxy.routing.reading import UNSET, Head, read_head, read_model, require, value_of
+
+
+class _Head(Head):
+    messages: msgspec.Raw = UNSET
+    system: msgspec.Raw = UNSET
+    max_tokens: msgspec.Raw = UNSET
+
+
+class _Block(msgspec.Struct):
+    type: str = ""
+    text: str | None = None
+    content: msgspec.Raw = UNSET
+
+
+class _Message(msgspec.Struct):
+    role: str = ""
+    content: str | list[_Block] | None = None
+
+
+_decode = msgspec.json.Decoder(_Head).decode
+_decode_messages = msgspec.json.Decoder(list[_Message]).decode
+_decode_system = msgspec.json.Decoder(str | list[Part]).decode
+
+_TOOL_RESULT = "tool_result"
+
+
+class MessageFacts(Facts):
+    """One request for a message."""
+
+    protocol: ClassVar[WireProtocol] = "anthropic"
+
+    def __init__(self, head: _Head, *, model: str, headers: Mapping[str, str]) -> None:
+        super().__init__(head, model=model, headers=headers)
+        self._head = head
+
+    @cached_property
+    def _messages(self) -> Sequence[Message]:
+        found: list[Message] = []
+        if len(memoryview(self._head.system)):
+            with suppress(msgspec.DecodeError, RecursionError):  # no text to route on anyway
+                found.append(Message("system", _decode_system(self._head.system)))
+        try:
+            found += map(_message_of, _decode_messages(self._head.messages))
+        except (msgspec.DecodeError, RecursionError):
+            found += leniently(self._head.messages)
+        return found
+
+    def _most_answered(self) -> tuple[msgspec.Raw, ...]:
+        return (self._head.max_tokens,)
+
+    @cached_property
+    def user(self) -> str | None:
+        """The body's `metadata.user_id`."""
+        value = value_of(self._head.metadata)
+        user = value.get("user_id") if isinstance(value, dict) else None
+        return user if isinstance(user, str) else None
+
+
+def read_message(body: bytes, headers: Mapping[str, str]) -> Facts:
+    """
+    The facts of a `/messages` request.
+
+    Raises:
+        BadRequest: the body is not a JSON object in UTF-8 with a `model` and a list of `messages`.
+    """
+    head = read_head(_decode, body)
+    model = read_model(head.model)
+    require(head.messages, "messages", "[", "an array")
+    return MessageFacts(head, model=model, headers=headers)
+
+
+def _message_of(message: _Message) -> Message:
+    """As other APIs say it: what tools gave is a tool's message, where here it stands in a user's."""
+    if not isinstance(message.content, list):
+        return Message(message.role, message.content)
+    parts = [
+        # A result counts by its size, and is no text of the user's.
+        Part(block.type, str(bytes(block.content), "utf-8") if block.type == _TOOL_RESULT else block.text)
+        for block in message.content
+    ]
+    is_result = bool(parts) and parts[-1].type == _TOOL_RESULT
+    return Message("tool" if is_result and message.role == "user" else message.role, parts)

@@ -1,0 +1,99 @@
+"""Where the requests go that are not routed: to the model they name, else to the default's first target."""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from collections.abc import Mapping
+from urllib.parse import unquote
+
+import msgspec
+
+from proxy.config import Config, WireProtocol
+from proxy.errors import UnknownModel, UnknownPath
+from proxy.routing.apis import APIS
+from proxy.routing.router import AUTO, PIN_HEADER
+
+_OURS = frozenset(("route", "targets", "models", "feedback"))
+_ROUTED = frozenset(api.path.removeprefix("/") for api in APIS)
+_BREAKS = re.compile(r"[/\\]")
+_STEPS_OUT = frozenset(("", ".", ".."))
+
+
+def is_ours(path: str) -> bool:
+    """Whether what follows `/v1/` is answered here, whatever stands below it."""
+    return path.partition("/")[0] in _OURS
+
+
+class _Asked(msgspec.Struct):
+    model: str | None = None
+
+
+_decode = msgspec.json.Decoder(_Asked).decode
+
+
+class Passthrough:
+    """What one routes.yaml passes on."""
+
+    def __init__(self, config: Config) -> None:
+        self._models = config.models
+        self._default = config.default
+        self._is_passed = re.compile("|".join(map(fnmatch.translate, config.passthrough)) or r"(?!)").match
+        self._protocols = {name: config.protocol(name) for name in config.models}
+
+    def check(self, method: str, path: str) -> None:
+        """
+        See that a request may be passed on.
+
+        Args:
+            method: the request's.
+            path: what follows `/v1/`, percent-encoded.
+
+        Raises:
+            UnknownPath: routes.yaml does not pass it on, it would lead out of an upstream's API, or it says in another
+                way what is routed.
+        """
+        decoded = unquote(path)
+        leads_out = not _STEPS_OUT.isdisjoint(_BREAKS.split(decoded)) or not decoded.isprintable()
+        is_disguised = method == "POST" and decoded.partition(";")[0].casefold() in _ROUTED
+        if leads_out or is_disguised or not path.isascii() or not self._is_passed(decoded):
+            raise UnknownPath(f"There is nothing at {method} /v1/{path[:200]}.")
+
+    def protocol(self, path: str, headers: Mapping[str, str]) -> WireProtocol:
+        """What the client speaks: Anthropic's clients name a version of the API, and count below `/messages`."""
+        return "anthropic" if "anthropic-version" in headers or path.startswith("messages/") else "openai"
+
+    def model(self, asked: str | None, headers: Mapping[str, str]) -> str | None:
+        """
+        The model that a request names, by header or in its body; None when it names none that is known here.
+
+        Raises:
+            UnknownModel: the header names none that is.
+        """
+        if (pinned := headers.get(PIN_HEADER)) is not None:
+            if pinned not in self._models:
+                raise UnknownModel(f"Header {PIN_HEADER}: model {pinned!r} is not served here; see /v1/models.")
+            return pinned
+        if asked == AUTO:
+            return self._default
+        return asked if asked in self._models else None
+
+    def default(self, protocol: WireProtocol) -> str:
+        """
+        The model whose upstream gets what names no model.
+
+        Raises:
+            UnknownPath: no model speaks this protocol.
+        """
+        for name in (self._default, *self._models):
+            if self._protocols[name] == protocol:
+                return name
+        raise UnknownPath(f"No upstream here speaks {protocol}'s protocol.")
+
+
+def asked_model(body: bytes) -> str | None:
+    """The model that a JSON body names; None where it names none or is no such JSON, for then the upstream judges."""
+    try:
+        return _decode(body).model
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return None

@@ -1,0 +1,123 @@
+"""The facts of a request to `/responses`: its input may be a text, or items of which messages are one kind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import msgspec
+
+from proxy.config import Feature
+from proxy.routing.facts import CONVERSATION_HEADER, Facts, Message, Part
+from proxy.routing.reading import UNSET, Head, read_head, read_model, value_of
+
+
+class _Head(Head):
+    input: msgspec.Raw = UNSET
+    instructions: msgspec.Raw = UNSET
+    text: msgspec.Raw = UNSET
+    max_output_tokens: msgspec.Raw = UNSET
+    previous_response_id: msgspec.Raw = UNSET
+    conversation: msgspec.Raw = UNSET
+
+
+class _Item(msgspec.Struct):
+    type: str = "message"
+    role: str = ""
+    content: str | list[Part] | None = None
+    output: Any = None
+    arguments: str | None = None
+
+
+_decode = msgspec.json.Decoder(_Head).decode
+_decode_item = msgspec.json.Decoder(_Item).decode
+_decode_items = msgspec.json.Decoder(list[msgspec.Raw]).decode
+
+
+class ResponseFacts(Facts):
+    """One request for a response."""
+
+    def __init__(self, head: _Head, *, model: str, headers: Mapping[str, str]) -> None:
+        super().__init__(head, model=model, headers=headers)
+        self._head = head
+
+    @cached_property
+    def _messages(self) -> Sequence[Message]:
+        found: list[Message] = []
+        if isinstance(instructions := value_of(self._head.instructions), str):
+            found.append(Message("system", instructions))
+        start = bytes(memoryview(self._head.input)[:1])
+        if start == b"[":
+            try:
+                found += map(_message_of, _decode_items(self._head.input))
+            except (msgspec.DecodeError, RecursionError):
+                return found
+        elif isinstance(said := value_of(self._head.input), str):
+            found.append(Message("user", said))
+        return found
+
+    def _most_answered(self) -> tuple[msgspec.Raw, ...]:
+        return (self._head.max_output_tokens,)
+
+    def _features_asked(self) -> set[Feature]:
+        found = super()._features_asked()
+        text = value_of(self._head.text)
+        wanted = text.get("format") if isinstance(text, dict) else None
+        if isinstance(wanted, dict) and wanted.get("type") == "json_schema":
+            found.add("json_schema")
+        return found
+
+    @cached_property
+    def _goes_on_from(self) -> str:
+        """The response or conversation that an upstream keeps, and that this one goes on from; empty for none."""
+        if isinstance(previous := value_of(self._head.previous_response_id), str) and previous:
+            return previous
+        kept = value_of(self._head.conversation)
+        kept = kept.get("id") if isinstance(kept, dict) else kept
+        return kept if isinstance(kept, str) else ""
+
+    @property
+    def is_bound(self) -> bool:
+        """As of any request, or what came before is kept by an upstream, and no other knows of it."""
+        return bool(self._goes_on_from) or super().is_bound
+
+    @property
+    def starts_conversation(self) -> bool:
+        """As of any request; never of one that goes on from what an upstream keeps."""
+        return not self._goes_on_from and super().starts_conversation
+
+    @cached_property
+    def conversation(self) -> str:
+        """What it goes on from, else as of any request."""
+        if self._goes_on_from and not self.headers.get(CONVERSATION_HEADER):
+            return f"response:{self._goes_on_from}"
+        return super().conversation
+
+    def kept_as(self, answer_id: str) -> str | None:
+        """What a request will call the conversation that goes on from this answer."""
+        return f"response:{answer_id}"
+
+
+def read_response(body: bytes, headers: Mapping[str, str]) -> Facts:
+    """
+    The facts of a `/responses` request. `input` need not be there: a stored prompt may stand for it.
+
+    Raises:
+        BadRequest: the body is not a JSON object in UTF-8 with a `model`.
+    """
+    head = read_head(_decode, body)
+    return ResponseFacts(head, model=read_model(head.model), headers=headers)
+
+
+def _message_of(raw: msgspec.Raw) -> Message:
+    """An item as a message: a call of a tool is the assistant's, its output is the tool's."""
+    try:
+        item = _decode_item(raw)
+    except (msgspec.DecodeError, RecursionError):
+        return Message()
+    if item.type == "message":
+        return Message(item.role, item.content)
+    if item.type.endswith("_output"):
+        return Message("tool", item.output if isinstance(item.output, str) else str(bytes(raw), "utf-8"))
+    return Message("assistant", item.arguments)
