@@ -1,5 +1,5 @@
 """
-Simulated OpenAI-compatible upstreams: the wire of api.openai.com, without a model behind it.
+Simulated upstreams: the wire of api.openai.com, and of api.anthropic.com, without a model behind it.
 
 `pointsman serve --demo` runs them so that the whole product works without a key; the tests and
 the benchmark use them too. Any model name works: its persona (pace, length, manner) follows from
@@ -7,8 +7,16 @@ the name, and the text says which model at which upstream answered. The same req
 the same text.
 
     POST [/UPSTREAM]/v1/chat/completions    POST [/UPSTREAM]/v1/completions (legacy)
-    POST [/UPSTREAM]/v1/embeddings          GET  [/UPSTREAM]/v1/models[/MODEL]
-    GET  /_simulator/log                    POST or DELETE /_simulator/log clears it
+    POST [/UPSTREAM]/v1/responses           GET or DELETE [/UPSTREAM]/v1/responses/ID
+    POST [/UPSTREAM]/v1/messages            POST [/UPSTREAM]/v1/messages/count_tokens (both Anthropic's)
+    POST [/UPSTREAM]/v1/embeddings          POST [/UPSTREAM]/v1/moderations
+    POST [/UPSTREAM]/v1/images/generations  POST [/UPSTREAM]/v1/audio/speech
+    POST or GET [/UPSTREAM]/v1/files        POST [/UPSTREAM]/v1/audio/transcriptions
+    GET [/UPSTREAM]/v1/files/ID[/content]   DELETE [/UPSTREAM]/v1/files/ID
+    GET [/UPSTREAM]/v1/models[/MODEL]
+    GET /_simulator/log                     POST or DELETE /_simulator/log clears it
+
+Each upstream keeps files and responses of its own, in memory: the last thousand of each, and 64 MiB.
 
 Bad days on request, by header; headers pass through a proxy, so this works end to end:
 
@@ -31,7 +39,8 @@ Bad days on request, by header; headers pass through a proxy, so this works end 
     x-simulate-only: NAME,NAME      heed the others only at these upstreams or models: the rest is well
 
 Without stream, `cut` and `stall` send the headers and half of the body. Events are counted from
-the first one, which carries the role and no content. A delay asked for is kept exactly, also by an
+the first one, which carries the role and no content; of a response the first two say that it has
+begun, of a message the first three. Speech comes in pieces that count as events. A delay asked for is kept exactly, also by an
 instant simulator; only the personas' own pace is scaled by `pace`.
 
 Where headers are awkward, the model name can say the same, joined by `+`: `gpt-4o+cut-3`,

@@ -5,7 +5,7 @@ import re
 import msgspec
 
 from proxy.simulator.chat_request import ChatRequest, Json
-from proxy.simulator.errors import Refusal
+from proxy.simulator.errors import Refusal, TooLong
 from proxy.simulator.invent import invent
 from proxy.simulator.knobs import Knobs
 from proxy.simulator.personas import Persona
@@ -26,6 +26,7 @@ class Choice(msgspec.Struct, frozen=True):
     thoughts: tuple[str, ...]  # of `reasoning_content`, for models that show it
     calls: tuple[Call, ...]
     finish_reason: str  # stop | length | tool_calls
+    stopped_by: str | None = None  # the one of `stop` that it was about to say
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -45,12 +46,7 @@ def answer_chat(request: ChatRequest, upstream: str, persona: Persona, knobs: Kn
     """
     context = knobs.context if knobs.context is not None else persona.context
     if request.prompt_tokens > context:
-        raise Refusal(
-            f"This model's maximum context length is {context} tokens. However, your messages resulted in "
-            f"{request.prompt_tokens} tokens. Please reduce the length of the messages.",
-            param="messages",
-            code="context_length_exceeded",
-        )
+        raise TooLong(request.prompt_tokens, context)
     thoughts = tuple(pieces_of(think(request))) if persona.shows_reasoning else ()
     reasoning = len(thoughts) or int(persona.reasoning_tokens * _EFFORT.get(request.reasoning_effort, 1.0))
     calls, forced = _calls(request)
@@ -60,14 +56,14 @@ def answer_chat(request: ChatRequest, upstream: str, persona: Persona, knobs: Kn
             # OpenAI says `stop`, not `tool_calls`, when the one function to call was named.
             choices.append(Choice((), thoughts, calls, "stop" if forced else "tool_calls"))
             continue
-        pieces, finish = _content(request, upstream, persona, knobs, index)
+        pieces, stopped_by = _content(request, upstream, persona, knobs, index)
         if request.max_tokens is not None and reasoning + len(pieces) > request.max_tokens:
             # Reasoning counts first, so a small limit leaves nothing to say, as with the real ones.
             thoughts_left = thoughts[: request.max_tokens]
-            pieces, finish = pieces[: max(request.max_tokens - reasoning, 0)], "length"
-            choices.append(Choice(pieces, thoughts_left, (), finish))
+            pieces = pieces[: max(request.max_tokens - reasoning, 0)]
+            choices.append(Choice(pieces, thoughts_left, (), "length"))
             continue
-        choices.append(Choice(pieces, thoughts, (), finish))
+        choices.append(Choice(pieces, thoughts, (), "stop", stopped_by))
     if request.max_tokens is not None and not calls:
         reasoning = min(reasoning, request.max_tokens)
     said = sum(len(choice.pieces) + sum(len(call.pieces) + 5 for call in choice.calls) for choice in choices)
@@ -82,8 +78,8 @@ def answer_chat(request: ChatRequest, upstream: str, persona: Persona, knobs: Kn
 
 def _content(
     request: ChatRequest, upstream: str, persona: Persona, knobs: Knobs, index: int
-) -> tuple[tuple[str, ...], str]:
-    """The content's tokens, and whether it ends by itself."""
+) -> tuple[tuple[str, ...], str | None]:
+    """The content's tokens, and the one of `stop` that ended them, if one did."""
     if knobs.text is not None:
         text = knobs.text
     elif request.response_format.get("type") == "json_schema":
@@ -94,12 +90,13 @@ def _content(
         text = _json({"model": request.model, "upstream": upstream, "answer": said})
     else:
         text = write(persona, upstream, request, index)
-    if found := [text.find(stop) for stop in request.stop if stop in text]:
-        text = text[: min(found)]
+    found = min(((text.find(stop), stop) for stop in request.stop if stop in text), default=None)
+    if found is not None:
+        text = text[: found[0]]
     pieces = pieces_of(text)
     if knobs.tokens is not None:
         pieces = _exactly(knobs.tokens, pieces)
-    return tuple(pieces), "stop"
+    return tuple(pieces), None if found is None else found[1]
 
 
 def _exactly(count: int, pieces: list[str]) -> list[str]:

@@ -1,70 +1,52 @@
 """The API of one upstream: a request's parts in, a whole reply out."""
 
+from __future__ import annotations
+
 import contextlib
+from collections.abc import Callable
+from functools import partial
 
-import msgspec
-
-from proxy.simulator.answer import answer_chat
+from proxy.simulator import files, images, messages, moderations, responses, speech, transcriptions
 from proxy.simulator.chat_request import Json, read_chat, read_object
 from proxy.simulator.embeddings import embed
-from proxy.simulator.errors import Refusal, refusal_for, unknown_url, wrong_method
-from proxy.simulator.headers import EVENTS, HTML, JSON, Headers
+from proxy.simulator.errors import Refusal, anthropic_body, refusal_for, unknown_url, wrong_method
+from proxy.simulator.forms import Upload, read_form
+from proxy.simulator.generated import generated
+from proxy.simulator.headers import HTML, Headers
+from proxy.simulator.kept import Kept
 from proxy.simulator.knobs import Knobs
 from proxy.simulator.legacy import read_legacy, text_completion, text_events
-from proxy.simulator.personas import WELL_KNOWN, persona_of
-from proxy.simulator.wire import Event, Stamp, completion, completion_events, encode
+from proxy.simulator.personas import WELL_KNOWN
+from proxy.simulator.reply import Call, Reply
+from proxy.simulator.wire import Stamp, completion, completion_events, encode
 
 _PAGE = b"<html>\n<head><title>%d</title></head>\n<body><center><h1>%d</h1></center></body>\n</html>\n"
 _CREATED = 1_715_367_049
 
 
-class Reply(msgspec.Struct, frozen=True, kw_only=True):
-    """A reply and its natural pace; when and whether it arrives is for the knobs to say."""
-
-    status: int = 200
-    kind: bytes = JSON
-    body: bytes = b""
-    events: list[Event] | None = None  # instead of `body`
-    extra_headers: Headers = []
-    prompt_tokens: int = 0
-    tokens: int = 0  # to wait for when the body comes at once
-    first_token_s: float = 0.0
-    token_s: float = 0.0
-
-
-class Call(msgspec.Struct, frozen=True):
-    """One request to one upstream, its body read."""
-
-    method: str
-    path: str
-    upstream: str  # the path before `/v1/`, "" without
-    endpoint: str  # the path after it
-    authorization: str
-    fields: Json  # of the JSON body; {} without a body or with a bad one
-    body: bytes
-
-    @property
-    def model(self) -> str:
-        model = self.fields.get("model")
-        return model if isinstance(model, str) else ""
-
-
-def read_call(method: str, path: str, headers: Headers, body: bytes) -> Call:
+def read_call(method: str, path: str, query: str, headers: Headers, body: bytes) -> Call:
     """Split the request into what a reply depends on; never fails."""
     before, slash, endpoint = path.rpartition("/v1/")
     fields: Json = {}
+    uploads: dict[str, Upload] = {}
     if body:
-        with contextlib.suppress(Refusal):  # `reply_to` reads it again, and says so
-            fields = read_object(body)
-    authorization = next((value.decode("latin-1") for key, value in headers if key == b"authorization"), "")
-    return Call(method, path, before.strip("/") if slash else "", endpoint, authorization, fields, body)
+        kind = next((value for key, value in headers if key == b"content-type"), b"")
+        if kind.startswith(b"multipart/"):
+            fields, uploads = read_form(body, kind.decode("latin-1"))
+        else:
+            with contextlib.suppress(Refusal):  # `Call.json` reads it again, and says so
+                fields = read_object(body)
+    return Call(
+        method, path, query, before.strip("/") if slash else "", endpoint, headers, fields, uploads, body
+    )  # fmt: skip
 
 
-def reply_to(call: Call, knobs: Knobs, stamp: Stamp, api_key: str | None) -> Reply:
+def reply_to(call: Call, knobs: Knobs, stamp: Stamp, kept: Kept, api_key: str | None) -> Reply:
     """
     Everything the upstream has to say.
 
     Args:
+        kept: what earlier requests left, and this one may add to.
         api_key: what clients must present; None lets everybody in.
     """
     if knobs.html:
@@ -74,62 +56,89 @@ def reply_to(call: Call, knobs: Knobs, stamp: Stamp, api_key: str | None) -> Rep
         if knobs.status is not None and knobs.status != 200:
             raise refusal_for(knobs.status, call.model)
         if api_key is not None:
-            _check_key(call.authorization, api_key)
-        return _answer(call, knobs, stamp)
+            _check_key(call, api_key)
+        return _handler(call)(call, knobs, stamp, kept)
     except Refusal as refusal:
-        return refused(refusal, knobs)
+        return refused(refusal, call, knobs, stamp)
 
 
-def refused(refusal: Refusal, knobs: Knobs) -> Reply:
+def refused(refusal: Refusal, call: Call, knobs: Knobs, stamp: Stamp) -> Reply:
     extra = [] if knobs.retry_after is None else [(b"retry-after", knobs.retry_after.encode("latin-1"))]
-    return Reply(status=refusal.status, body=refusal.body(), extra_headers=extra)
+    body = anthropic_body(refusal, f"req_{stamp.token}") if call.is_anthropic else refusal.body()
+    return Reply(status=refusal.status, body=body, extra_headers=extra, is_anthropic=call.is_anthropic)
 
 
-def _answer(call: Call, knobs: Knobs, stamp: Stamp) -> Reply:
-    endpoint = call.endpoint
-    if endpoint == "models" or endpoint.startswith("models/"):
-        if call.method != "GET":
-            raise wrong_method(call.method, call.path)
-        return Reply(body=_models(endpoint.removeprefix("models").strip("/")))
-    if endpoint not in ("chat/completions", "completions", "embeddings"):
-        raise unknown_url(call.method, call.path)
-    if call.method != "POST":
-        raise wrong_method(call.method, call.path)
-    fields = call.fields or read_object(call.body)  # the second reading raises
-    if endpoint == "embeddings":
-        return Reply(body=embed(fields))
-    is_chat = endpoint == "chat/completions"
-    request = read_chat(fields) if is_chat else read_legacy(fields)
-    persona = persona_of(request.model)
-    answer = answer_chat(request, call.upstream, persona, knobs)
-    body, events = b"", None
-    if request.stream:
-        events = (completion_events if is_chat else text_events)(answer, request, stamp)
-    else:
-        body = (completion if is_chat else text_completion)(answer, request, stamp)
-    return Reply(
-        kind=JSON if events is None else EVENTS,
-        body=body,
-        events=events,
-        prompt_tokens=answer.prompt_tokens,
-        tokens=max(len(choice.pieces) for choice in answer.choices),
-        first_token_s=persona.first_token_s,
-        token_s=1 / persona.tokens_per_s,
-    )
+Handler = Callable[[Call, Knobs, Stamp, Kept], Reply]
 
 
-def _models(name: str) -> bytes:
-    if name:
-        return encode(_model(name))
-    return encode({"object": "list", "data": [_model(known) for known in WELL_KNOWN]})
+def _chat(call: Call, knobs: Knobs, stamp: Stamp, _: Kept) -> Reply:
+    request = read_chat(call.json())
+    return generated(
+        request, call.upstream, knobs,
+        whole=partial(completion, request=request, stamp=stamp),
+        events=partial(completion_events, request=request, stamp=stamp),
+    )  # fmt: skip
+
+
+def _legacy(call: Call, knobs: Knobs, stamp: Stamp, _: Kept) -> Reply:
+    request = read_legacy(call.json())
+    return generated(
+        request, call.upstream, knobs,
+        whole=partial(text_completion, request=request, stamp=stamp),
+        events=partial(text_events, request=request, stamp=stamp),
+    )  # fmt: skip
+
+
+def _embeddings(call: Call, *_: object) -> Reply:
+    return Reply(body=embed(call.json()))
+
+
+def _list_models(*_: object) -> Reply:
+    return Reply(body=encode({"object": "list", "data": [_model(known) for known in WELL_KNOWN]}))
+
+
+def _get_model(call: Call, *_: object) -> Reply:
+    return Reply(body=encode(_model(call.below)))
 
 
 def _model(name: str) -> Json:
     return {"id": name, "object": "model", "created": _CREATED, "owned_by": "simulator"}
 
 
-def _check_key(authorization: str, api_key: str) -> None:
-    presented = authorization.removeprefix("Bearer ").strip()
+_AT: dict[str, dict[str, Handler]] = {
+    "chat/completions": {"POST": _chat},
+    "completions": {"POST": _legacy},
+    "embeddings": {"POST": _embeddings},
+    "responses": {"POST": responses.create},
+    "messages": {"POST": messages.create},
+    "messages/count_tokens": {"POST": messages.count_tokens},
+    "moderations": {"POST": moderations.create},
+    "audio/speech": {"POST": speech.create},
+    "audio/transcriptions": {"POST": transcriptions.create},
+    "images/generations": {"POST": images.generate},
+    "files": {"POST": files.upload, "GET": files.list_all},
+    "models": {"GET": _list_models},
+}
+_BELOW: dict[str, dict[str, Handler]] = {
+    "responses": {"GET": responses.get, "DELETE": responses.delete},
+    "files": {"GET": files.get, "DELETE": files.delete},
+    "models": {"GET": _get_model},
+}
+
+
+def _handler(call: Call) -> Handler:
+    methods = _AT.get(call.endpoint) or (_BELOW.get(call.endpoint.partition("/")[0]) if call.below else None)
+    if methods is None:
+        raise unknown_url(call.method, call.path)
+    if (handler := methods.get(call.method)) is None:
+        raise wrong_method(call.method, call.path)
+    return handler
+
+
+def _check_key(call: Call, api_key: str) -> None:
+    presented = call.header(b"authorization").removeprefix("Bearer ").strip()
+    if call.is_anthropic:
+        presented = call.header(b"x-api-key") or presented
     if not presented:
         raise Refusal(
             "You didn't provide an API key. You need to provide your API key in an Authorization header using Bearer "

@@ -9,6 +9,7 @@ from proxy.simulator.client import Client
 from proxy.simulator.delivery import deliver
 from proxy.simulator.errors import Refusal, wrong_method
 from proxy.simulator.headers import JSON, Headers
+from proxy.simulator.kept import Kept
 from proxy.simulator.knobs import NONE, Knobs, read_knobs
 from proxy.simulator.log import KEPT_ENTRIES, Log
 from proxy.simulator.wire import encode, stamp
@@ -35,6 +36,7 @@ class Simulator:
         self.log = log
         self._pace = pace
         self._api_key = api_key
+        self._kept = Kept()
         self._scripts: defaultdict[str, deque[Knobs]] = defaultdict(deque)
 
     def script(self, *days: Knobs, at: str = "") -> None:
@@ -58,20 +60,21 @@ class Simulator:
             return
         method, path, headers = scope["method"], scope["path"], scope["headers"]
         body, arrived = await _read_body(receive)
-        entry = self.log.open(method, path, scope["query_string"].decode("latin-1"), headers, body, scope["client"])
+        query = scope["query_string"].decode("latin-1")
+        entry = self.log.open(method, path, query, headers, body, scope["client"])
         if not arrived:
             self.log.note_disconnect(entry)
             self.log.note_end(entry, complete=False)
             return
-        call = read_call(method, path, headers, body)
+        call = read_call(method, path, query, headers, body)
         try:
             knobs = self._scripted(call.upstream, call.model) or read_knobs(headers, call.upstream, call.model)
         except Refusal as refusal:
             knobs, made = NONE, stamp(None, body)
-            reply = refused(refusal, knobs)
+            reply = refused(refusal, call, knobs, made)
         else:
             made = stamp(knobs.seed, body)
-            reply = reply_to(call, knobs, made, self._api_key)
+            reply = reply_to(call, knobs, made, self._kept, self._api_key)
         async with Client(receive, send, self.log, entry) as client:
             await deliver(reply, client, knobs, made, self._pace)
 

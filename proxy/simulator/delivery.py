@@ -3,11 +3,11 @@
 import asyncio
 import time
 
-from proxy.simulator.api import Reply
 from proxy.simulator.client import Client
-from proxy.simulator.headers import response_headers
+from proxy.simulator.headers import anthropic_headers, response_headers
 from proxy.simulator.knobs import Knobs
-from proxy.simulator.wire import ERROR_EVENT, Stamp
+from proxy.simulator.reply import Reply
+from proxy.simulator.wire import Stamp
 
 TURN = 64  # events between two turns of the loop
 
@@ -32,7 +32,10 @@ async def deliver(reply: Reply, client: Client, knobs: Knobs, stamp: Stamp, pace
     if start > received and not await client.wait_until(start):
         return None
     spent_ms = int((time.monotonic() - received) * 1000)
-    headers = response_headers(reply.kind, stamp, processing_ms=spent_ms, prompt_tokens=reply.prompt_tokens)
+    if reply.is_anthropic:
+        headers = anthropic_headers(reply.kind, stamp)
+    else:
+        headers = response_headers(reply.kind, stamp, processing_ms=spent_ms, prompt_tokens=reply.prompt_tokens)
     headers += reply.extra_headers
     if reply.events is None:
         headers.append((b"content-length", b"%d" % len(reply.body)))
@@ -63,7 +66,7 @@ async def _deliver_events(reply: Reply, client: Client, knobs: Knobs, first: flo
         if index == knobs.cut:
             return None
         if index == knobs.error_event:
-            await client.write_event(ERROR_EVENT, knobs.chunk_bytes)
+            await client.write_event(reply.error_event, knobs.chunk_bytes)
             return await client.finish()
         due = first + tick * token_s
         if due > first or index == 0:

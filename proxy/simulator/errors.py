@@ -1,4 +1,4 @@
-"""OpenAI's error envelope, and what it says for each status."""
+"""The error envelopes, and what OpenAI says for each status."""
 
 import msgspec
 
@@ -25,6 +25,19 @@ class Refusal(Exception):
         """The envelope, indented as api.openai.com indents it."""
         error = {"message": str(self), "type": self.kind, "param": self.param, "code": self.code}
         return msgspec.json.format(msgspec.json.encode({"error": error}), indent=4) + b"\n"
+
+
+class TooLong(Refusal):
+    """The prompt exceeds the context."""
+
+    def __init__(self, tokens: int, context: int) -> None:
+        super().__init__(
+            f"This model's maximum context length is {context} tokens. However, your messages resulted in "
+            f"{tokens} tokens. Please reduce the length of the messages.",
+            param="messages",
+            code="context_length_exceeded",
+        )
+        self.for_anthropic = f"prompt is too long: {tokens} tokens > {context} maximum"
 
 
 # status: (type, code, message); {model} is the requested name.
@@ -78,6 +91,26 @@ def refusal_for(status: int, model: str) -> Refusal:
     fallback = ("server_error" if status >= 500 else "invalid_request_error", None, f"Simulated status {status}.")
     kind, code, message = _BY_STATUS.get(status, fallback)
     return Refusal(message.replace("{model}", model), status=status, kind=kind, code=code)
+
+
+# By status; others are `invalid_request_error` below 500 and `api_error` from there.
+_ANTHROPIC_KINDS = {
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    504: "timeout_error",
+    529: "overloaded_error",
+}
+
+
+def anthropic_body(refusal: Refusal, request_id: str) -> bytes:
+    """The same in Anthropic's envelope, which has neither `param` nor `code`."""
+    kind = _ANTHROPIC_KINDS.get(refusal.status, "invalid_request_error" if refusal.status < 500 else "api_error")
+    message = refusal.for_anthropic if isinstance(refusal, TooLong) else str(refusal)
+    error = {"type": kind, "message": message}
+    return msgspec.json.encode({"type": "error", "error": error, "request_id": request_id})
 
 
 def bad_json() -> Refusal:

@@ -1,4 +1,4 @@
-"""The response headers of api.openai.com."""
+"""The response headers of api.openai.com and of api.anthropic.com."""
 
 import time
 from email.utils import formatdate
@@ -45,6 +45,23 @@ def response_headers(kind: bytes, stamp: Stamp, *, processing_ms: int = 0, promp
         (b"set-cookie", b"_cfuvid=" + token[::-1] + b"; path=/; HttpOnly; SameSite=None"),
         (b"cf-ray", token[:16] + b"-SIM"),
         *_CONSTANT,
+    ]
+
+
+def anthropic_headers(kind: bytes, stamp: Stamp) -> Headers:
+    """The same for answers of Anthropic's API, which names a request in another header."""
+    token = stamp.token.encode()
+    return [
+        (b"date", _date()),
+        (b"content-type", kind),
+        (b"request-id", b"req_" + token),
+        (b"anthropic-organization-id", b"org-simulated"),
+        (b"anthropic-ratelimit-requests-limit", b"4000"),
+        (b"anthropic-ratelimit-requests-remaining", b"3999"),
+        (b"set-cookie", b"_cfuvid=" + token[::-1] + b"; path=/; HttpOnly; SameSite=None"),
+        (b"server", b"cloudflare"),
+        (b"cf-ray", token[:16] + b"-SIM"),
+        (b"cf-cache-status", b"DYNAMIC"),
     ]
 
 
