@@ -129,8 +129,8 @@ def _unfinished(asked: ResponsesRequest, stamp: Stamp) -> Json:
         "incomplete_details": None,
         "model": asked.chat.model,
         "output": [],
-        "usage": None,
         **echoed,
+        "usage": None,  # near the end, as OpenAI has it
     }
 
 

@@ -16,7 +16,7 @@ FOLDER = Path(__file__).parent / "js"
 SCENARIOS = (
     "plain", "stream", "stream_helper", "tools", "streamed_tools", "image_parts", "json_object", "json_schema",
     "raw_headers", "models", "same_as_the_upstream", "error_classes", "unknown_model", "retry", "timeout",
-    "closed_stream", "cut_stream",
+    "closed_stream", "cut_stream", "response", "streamed_response", "cut_response", "embeddings", "files",
 )  # fmt: skip
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]  # the first run installs the package

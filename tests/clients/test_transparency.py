@@ -42,8 +42,27 @@ KINDS: dict[str, dict[str, Any]] = {
 }
 
 
-def seeded(kind: str) -> dict[str, Any]:
-    more = dict(KINDS[kind])
+FUNCTION: Any = {"type": "function", "name": "lookup", "parameters": TOOL["function"]["parameters"], "strict": True}
+RESPONSE_KINDS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "unicode": {"input": 'Schönen Tag 👋🏽, 東京! \u2028 \\u0000 "quoted"'},
+    "items": {
+        "input": [{"role": "user", "content": [{"type": "input_text", "text": CODE}]}],
+        "instructions": "Be brief.",
+    },
+    "long-text": {"input": "lorem ipsum " * 20_000},
+    "truncated": {"max_output_tokens": 3},
+    "settings": {"temperature": 0.0, "metadata": {"a": "b"}, "user": "ada", "store": False},
+    "unknown-fields": {"extra_body": {"next_month": {"nested": [1, 2.50, None]}}},
+    "tools": {"tools": [FUNCTION]},
+    "json-schema": {"text": {"format": {"type": "json_schema", "name": "s", "schema": SCHEMA}}},
+    "cached-tokens": {"extra_headers": simulate(cached_tokens=4)},
+    "small-pieces": {"extra_headers": simulate(chunk_bytes=7)},
+}
+
+
+def seeded(kind: str, kinds: dict[str, dict[str, Any]] = KINDS) -> dict[str, Any]:
+    more = dict(kinds[kind])
     more["extra_headers"] = {**more.get("extra_headers", {}), **simulate(seed=3)}
     return more
 
@@ -71,6 +90,20 @@ def test_the_bytes_and_the_headers_are_the_same(client: OpenAI, direct: OpenAI, 
         ) as raw:
             pairs = raw.headers.multi_items()
             return raw.read(), sorted((name, value) for name, value in pairs if name != "date")
+
+    (body, headers), (straight_body, straight_headers) = read(client), read(direct)
+    assert body == straight_body
+    assert [pair for pair in headers if not pair[0].startswith("x-pointsman-")] == straight_headers
+
+
+@pytest.mark.parametrize("is_stream", [False, True], ids=["whole", "stream"])
+@pytest.mark.parametrize("kind", RESPONSE_KINDS)
+def test_the_bytes_of_a_response_are_the_same(client: OpenAI, direct: OpenAI, kind: str, is_stream: bool) -> None:
+    call = {"model": MODEL, "input": CODE, "stream": is_stream, **seeded(kind, RESPONSE_KINDS)}
+
+    def read(one: OpenAI) -> tuple[bytes, list[tuple[str, str]]]:
+        with one.responses.with_streaming_response.create(**call) as raw:
+            return raw.read(), sorted((name, value) for name, value in raw.headers.multi_items() if name != "date")
 
     (body, headers), (straight_body, straight_headers) = read(client), read(direct)
     assert body == straight_body

@@ -98,6 +98,50 @@ const scenarios = {
     const answer = await ask(jsonSchema);
     assert.equal(typeof JSON.parse(answer.choices[0].message.content).n, "number");
   },
+  async response() {
+    const whole = await client.responses.create({ model: "auto", input: "Fix the bug in my Python loop" });
+    assert.equal(whole.model, "gpt-4o");
+    assert.match(whole.output_text, /Fix the bug/);
+    assert.deepEqual((await client.responses.retrieve(whole.id)).output, whole.output);
+    const next = { model: "auto", input: "thanks a lot", previous_response_id: whole.id };
+    assert.equal((await client.responses.create(next)).model, "gpt-4o"); // where the first is known
+  },
+  async streamed_response() {
+    const asked = { model: "auto", input: "Fix the bug in my Python loop" };
+    const whole = await client.responses.create(asked);
+    const events = await collect(await client.responses.create({ ...asked, stream: true }));
+    const deltas = events.filter((event) => event.type === "response.output_text.delta");
+    assert.equal(deltas.map((event) => event.delta).join(""), whole.output_text);
+    assert.deepEqual(events.at(-1).response.usage, whole.usage);
+    const final = await client.responses.stream(asked).finalResponse();
+    assert.equal(final.output_text, whole.output_text);
+  },
+  async cut_response() {
+    const asked = { model: "auto", input: "Fix the bug in my Python loop", stream: true };
+    const { error, chunks } = await failure(() => client.responses.create(asked, simulate({ cut: 6 })));
+    assert.equal(error.constructor, OpenAI.APIError, String(error));
+    assert.match(error.message, /broke off/);
+    assert.equal(chunks.at(-1).type, "response.output_text.delta");
+  },
+  async embeddings() {
+    const answer = await client.embeddings.create({ model: "text-embedding-3-small", input: ["one", "two"] });
+    assert.deepEqual(
+      answer.data.map((item) => item.embedding.length),
+      [16, 16],
+    );
+  },
+  async files() {
+    const content = new Uint8Array(3_000_000).map((_, index) => index % 251);
+    const made = await client.files.create({ file: new File([content], "data.jsonl"), purpose: "batch" });
+    assert.equal(made.bytes, content.length);
+    assert.ok((await client.files.list({ purpose: "batch" })).data.some((file) => file.id === made.id));
+    const back = new Uint8Array(await (await client.files.content(made.id)).arrayBuffer());
+    assert.deepEqual(back, content);
+    assert.equal((await client.files.delete(made.id)).deleted, true);
+    await assert.rejects(client.files.retrieve(made.id), OpenAI.NotFoundError);
+    const heard = { model: "whisper-1", file: new File([content], "talk.wav") };
+    assert.match((await client.audio.transcriptions.create(heard)).text, /talk.wav of 3000000 bytes/);
+  },
   async raw_headers() {
     const { data, response } = await ask().withResponse();
     assert.equal(response.headers.get("x-pointsman-route"), "code");

@@ -1,0 +1,181 @@
+"""OpenAI's Responses and legacy completions through Pointsman, as its Python SDK asks for them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import openai
+import pytest
+from openai import AsyncOpenAI, OpenAI
+from pydantic import BaseModel
+
+from proxy.simulator import Log
+from tests.clients.calls import CODE, PIXEL, SCHEMA, simulate
+
+THANKS = "thanks a lot"
+TOOL: Any = {
+    "type": "function",
+    "name": "lookup",
+    "strict": True,
+    "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
+}
+
+
+class City(BaseModel):
+    """Where it is."""
+
+    name: str
+
+
+def ask(client: OpenAI, content: Any = CODE, *, model: str = "auto", **more: Any) -> Any:
+    return client.responses.create(model=model, input=content, **more)
+
+
+def test_a_whole_response(client: OpenAI, log: Log) -> None:
+    response = ask(client, instructions="Be brief.")
+    assert (response.object, response.model, response.status) == ("response", "gpt-4o", "completed")
+    assert CODE in response.output_text
+    assert response.usage.total_tokens == response.usage.input_tokens + response.usage.output_tokens
+    assert log.last.path == "/sim/v1/responses"
+
+
+def test_a_stream_says_what_the_whole_says(client: OpenAI) -> None:
+    whole = ask(client)
+    events = list(ask(client, stream=True))
+    assert [event.type for event in events[:3]] == [
+        "response.created", "response.in_progress", "response.output_item.added",
+    ]  # fmt: skip
+    assert "".join(event.delta for event in events if event.type == "response.output_text.delta") == whole.output_text
+    assert events[-1].type == "response.completed"
+    assert events[-1].response.usage == whole.usage
+
+
+def test_the_stream_helper_ends_with_the_whole(client: OpenAI) -> None:
+    with client.responses.stream(model="auto", input=CODE, text_format=City) as stream:
+        kinds = {event.type for event in stream}
+        final = stream.get_final_response()
+    assert {"response.output_text.delta", "response.completed"} <= kinds
+    assert isinstance(final.output_parsed, City)
+
+
+def test_parse_makes_the_model(client: OpenAI) -> None:
+    assert isinstance(client.responses.parse(model="auto", input=CODE, text_format=City).output_parsed, City)
+
+
+@pytest.mark.parametrize("is_stream", [False, True], ids=["whole", "stream"])
+@pytest.mark.parametrize(
+    ("content", "route", "chosen", "served"),
+    [
+        pytest.param(CODE, "code", "large", "gpt-4o", id="text"),
+        pytest.param([{"role": "user", "content": CODE}], "code", "large", "gpt-4o", id="items"),
+        pytest.param(THANKS, "default", "small", "gpt-4o-mini", id="default"),
+    ],
+)
+def test_it_is_routed_by_its_text(
+    client: OpenAI, content: Any, route: str, chosen: str, served: str, is_stream: bool
+) -> None:
+    raw = client.responses.with_raw_response.create(model="auto", input=content, stream=is_stream)
+    assert (raw.headers["x-pointsman-route"], raw.headers["x-pointsman-model"]) == (route, chosen)
+    parsed: Any = raw.parse()
+    assert (list(parsed)[-1].response if is_stream else parsed).model == served
+
+
+def test_tools_call_and_answer(client: OpenAI) -> None:
+    first = ask(client, tools=[TOOL])
+    (call,) = first.output
+    assert (call.type, call.name, isinstance(json.loads(call.arguments)["city"], str)) == (
+        "function_call",
+        "lookup",
+        True,
+    )
+    events = list(ask(client, tools=[TOOL], stream=True))
+    deltas = [event.delta for event in events if event.type == "response.function_call_arguments.delta"]
+    assert "".join(deltas) == call.arguments
+    output = {"type": "function_call_output", "call_id": call.call_id, "output": "sunny"}
+    second = ask(client, [{"role": "user", "content": CODE}, call.to_dict(), output], tools=[TOOL])
+    assert "sunny" in second.output_text
+    assert "sunny" in ask(client, [output], tools=[TOOL], previous_response_id=first.id).output_text
+
+
+def test_an_image_and_a_schema_reach_the_upstream(client: OpenAI, log: Log) -> None:
+    parts = [{"type": "input_text", "text": CODE}, {"type": "input_image", "image_url": PIXEL}]
+    wanted = {"format": {"type": "json_schema", "name": "s", "schema": SCHEMA}}
+    answer = ask(client, [{"role": "user", "content": parts}], text=wanted)
+    assert isinstance(json.loads(answer.output_text)["n"], int)
+    assert json.loads(log.last.body)["input"][0]["content"] == parts
+
+
+@pytest.mark.parametrize("is_stream", [False, True], ids=["whole", "stream"])
+@pytest.mark.parametrize(
+    ("first", "then", "model"),
+    [pytest.param(CODE, THANKS, "gpt-4o", id="large"), pytest.param(THANKS, CODE, "gpt-4o-mini", id="small")],
+)
+def test_one_that_goes_on_stays_where_the_first_is(
+    client: OpenAI, first: str, then: str, model: str, is_stream: bool
+) -> None:
+    """Only there the previous response is known, so the text alone must not route it elsewhere."""
+
+    def say(content: str, previous: Any) -> Any:
+        said = ask(client, content, previous_response_id=previous, stream=is_stream)
+        return list(said)[-1].response if is_stream else said
+
+    begun = say(first, None)
+    assert say(then, None).model != model, "by itself it goes elsewhere"
+    going = say(then, begun.id)
+    assert (begun.model, going.model, going.previous_response_id) == (model, model, begun.id)
+    assert say(then, going.id).model == model, "and so does the next"
+
+
+def test_a_previous_response_that_nobody_knows_is_the_upstreams_to_refuse(client: OpenAI) -> None:
+    with pytest.raises(openai.BadRequestError) as caught:
+        ask(client, previous_response_id="resp_of_yesterday")
+    assert caught.value.code == "previous_response_not_found"
+
+
+@pytest.mark.parametrize("is_stream", [False, True], ids=["whole", "stream"])
+@pytest.mark.parametrize(
+    ("status", "kind"), [(400, openai.BadRequestError), (429, openai.RateLimitError), (500, openai.InternalServerError)]
+)
+def test_error_classes(client: OpenAI, status: int, kind: type[openai.APIStatusError], is_stream: bool) -> None:
+    with pytest.raises(openai.APIStatusError) as caught:
+        ask(client, stream=is_stream, extra_headers=simulate(status=status))
+    assert type(caught.value) is kind
+
+
+@pytest.mark.parametrize("knobs", [{"cut": 6}, {"cut": 6, "chunk_bytes": 7}], ids=["between-events", "in-small-pieces"])
+def test_a_cut_stream_raises_after_its_last_whole_event(client: OpenAI, knobs: dict[str, int]) -> None:
+    seen = []
+    with pytest.raises(openai.APIError, match="broke off") as caught:
+        for event in ask(client, stream=True, extra_headers=simulate(**knobs)):
+            seen.append(event.type)  # noqa: PERF401  # a comprehension would lose those before the error
+    assert type(caught.value) is openai.APIError
+    assert seen[3:] == ["response.content_part.added", "response.output_text.delta", "response.output_text.delta"]
+
+
+def test_leaving_a_stream_frees_the_upstream(client: OpenAI, log: Log) -> None:
+    with ask(client, stream=True, extra_headers=simulate(stall=6)) as stream:
+        for _ in range(6):
+            next(stream)
+    log.wait_for(lambda entry: entry.disconnected_at is not None)
+
+
+def test_asynchronous(base_url: str) -> None:
+    async def talk() -> tuple[str, str]:
+        async with AsyncOpenAI(base_url=base_url, api_key="sk-test", max_retries=0) as client:
+            whole = await client.responses.create(model="auto", input=CODE)
+            async with client.responses.stream(model="auto", input=CODE) as stream:
+                return whole.output_text, (await stream.get_final_response()).output_text
+
+    whole, streamed = asyncio.run(talk())
+    assert streamed == whole
+
+
+@pytest.mark.parametrize("is_stream", [False, True], ids=["whole", "stream"])
+def test_legacy_completions_are_routed(client: OpenAI, is_stream: bool) -> None:
+    raw = client.completions.with_raw_response.create(model="auto", prompt=CODE, stream=is_stream)
+    assert (raw.headers["x-pointsman-route"], raw.headers["x-pointsman-model"]) == ("code", "large")
+    answer: Any = raw.parse()
+    text = "".join(chunk.choices[0].text for chunk in answer) if is_stream else answer.choices[0].text
+    assert CODE in text
