@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Annotated
 
 import msgspec
@@ -127,8 +128,9 @@ class StreamUsage:
 
     def result(self) -> Usage | None:
         """The usage that was told last; None when none was."""
-        usage = _last_usage(self._tail)
-        if _FIRST_OF_ANTHROPIC in self._head and (first := _last_usage(self._head)) is not None:
+        usage = next(_usages(self._tail, backwards=True), None)
+        # A short stream is all in both, so it is the first one that is asked for here.
+        if _FIRST_OF_ANTHROPIC in self._head and (first := next(_usages(self._head), None)) is not None:
             if usage is None:
                 return first
             if not usage.prompt:
@@ -141,14 +143,14 @@ class StreamUsage:
         return None if found is None else found[1].decode("ascii")
 
 
-def _last_usage(data: bytes) -> Usage | None:
+def _usages(data: bytes, *, backwards: bool = False) -> Iterator[Usage]:
     if b'"usage"' not in data:
-        return None
-    for match in reversed(list(_USAGE.finditer(data))):
+        return
+    matches = list(_USAGE.finditer(data))
+    for match in reversed(matches) if backwards else matches:
         try:
             end = end_of_value(data, match.end())
         except ValueError:
             continue
         if (usage := _usage_of(data[match.end() : end])) is not None:
-            return usage
-    return None
+            yield usage

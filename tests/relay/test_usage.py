@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.relay.usage import StreamUsage, Usage, usage_of_json
+from proxy.relay.usage import StreamUsage, Usage, id_of_json, usage_of_json
 
 PLAIN = b'{"usage":{"prompt_tokens":3,"completion_tokens":2,"total_tokens":5}}'
 FULL = (
@@ -68,3 +68,95 @@ def test_the_last_usage_counts() -> None:
     usage = StreamUsage()
     usage.feed(b'data: {"usage":{"prompt_tokens":1,"completion_tokens":1}}\n\ndata: ' + PLAIN + b"\n\n")
     assert usage.result() == Usage(prompt=3, completion=2)
+
+
+RESPONSE = (
+    b'{"id":"resp_1","usage":{"input_tokens":30,"input_tokens_details":{"cached_tokens":10},"output_tokens":20,'
+    b'"output_tokens_details":{"reasoning_tokens":15},"total_tokens":50}}'
+)
+MESSAGE = (
+    b'{"id":"msg_1","type":"message","usage":{"input_tokens":20,"cache_creation_input_tokens":4,'
+    b'"cache_read_input_tokens":10,"output_tokens":20}}'
+)
+
+
+@pytest.mark.parametrize(
+    ("body", "usage", "name"),
+    [
+        pytest.param(RESPONSE, Usage(prompt=30, cached=10, completion=20, reasoning=15), "resp_1", id="response"),
+        pytest.param(MESSAGE, Usage(prompt=34, cached=10, completion=20), "msg_1", id="message"),
+        pytest.param(b'{"usage":{"input_tokens":7,"output_tokens":0}}', Usage(prompt=7), None, id="no-details"),
+        pytest.param(b'{"id":3,"usage":{"input_tokens":7}}', None, None, id="a-number-for-an-id"),
+        pytest.param(b'{"id":"x","usage":{"total_tokens":7}}', None, "x", id="a-sum-alone"),
+        pytest.param(b'{"id":"x","usage":{"seconds":7}}', None, "x", id="seconds"),
+    ],
+)
+def test_the_other_forms(body: bytes, usage: Usage | None, name: str | None) -> None:
+    """As OpenAI's responses tell it, and as Anthropic's messages do: what its cache read is beside the prompt there."""
+    assert usage_of_json(body) == usage
+    assert id_of_json(body) == name
+
+
+def named(kind: bytes, data: bytes) -> bytes:
+    return b'event: %b\ndata: {"type":"%b",%b}\n\n' % (kind, kind, data)
+
+
+def anthropics(filler: int, last: bytes) -> bytes:
+    start = b'"message":{"id":"msg_1","content":[],"usage":{"input_tokens":20,"cache_read_input_tokens":10,"output_tokens":1}}'
+    delta = named(b"content_block_delta", b'"index":0,"delta":{"type":"text_delta","text":"\\"usage\\": {}, said it"}')
+    end = named(b"message_delta", b'"delta":{"stop_reason":"end_turn"},"usage":' + last)
+    return named(b"message_start", start) + delta * filler + end + named(b"message_stop", b'"x":1')
+
+
+@pytest.mark.parametrize(("filler", "size"), [(0, 1), (10, 1), (10, 777), (2_000, 777), (2_000, 1 << 20)])
+@pytest.mark.parametrize(
+    ("last", "usage"),
+    [
+        pytest.param(b'{"output_tokens":9}', Usage(prompt=30, cached=10, completion=9), id="the-answers-alone"),
+        pytest.param(
+            b'{"input_tokens":20,"cache_read_input_tokens":10,"output_tokens":9}',
+            Usage(prompt=30, cached=10, completion=9),
+            id="all-again",
+        ),
+    ],
+)
+def test_anthropics_stream_tells_the_prompt_first_and_the_answer_last(
+    filler: int, size: int, last: bytes, usage: Usage
+) -> None:
+    seen, stream = StreamUsage(), anthropics(filler, last)
+    for at in range(0, len(stream), size):
+        seen.feed(stream[at : at + size])
+    assert seen.result() == usage
+    assert seen.id() == "msg_1"
+
+
+def test_anthropics_stream_that_is_cut_tells_what_it_told() -> None:
+    seen = StreamUsage()
+    seen.feed(anthropics(3, b'{"output_tokens":9}').split(b"event: message_delta")[0])
+    assert seen.result() == Usage(prompt=30, cached=10, completion=1)
+
+
+def test_a_responses_stream_tells_it_in_a_large_last_event() -> None:
+    seen = StreamUsage()
+    seen.feed(named(b"response.created", b'"response":{"id":"resp_1","usage":null}'))
+    whole = RESPONSE.removesuffix(b"}") + b',"user":null,"metadata":{"a":"' + b"x" * 8_000 + b'"}}'
+    seen.feed(named(b"response.completed", b'"response":{"output":"' + b"y" * 100_000 + b'",' + whole[1:]))
+    assert seen.result() == Usage(prompt=30, cached=10, completion=20, reasoning=15)
+    assert seen.id() == "resp_1"
+
+
+@pytest.mark.parametrize(
+    ("stream", "name"),
+    [
+        pytest.param(b'data: {"id":"chatcmpl-1","choices":[]}\n\n', "chatcmpl-1", id="chat"),
+        pytest.param(b'data: {"id" : "a-b_c.1"}\n\n', "a-b_c.1", id="spaced"),
+        pytest.param(b'data: {"text":"\\"id\\":\\"no\\""}\n\n', None, id="said-in-a-text"),
+        pytest.param(b'data: {"id":"caf\xc3\xa9"}\n\n', None, id="not-ascii"),
+        pytest.param(b'data: {"id":"' + b"x" * 201 + b'"}\n\n', None, id="absurdly-long"),
+        pytest.param(b"", None, id="nothing"),
+    ],
+)
+def test_the_id_of_a_stream(stream: bytes, name: str | None) -> None:
+    seen = StreamUsage()
+    seen.feed(stream)
+    assert seen.id() == name
