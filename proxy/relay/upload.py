@@ -16,8 +16,10 @@ from proxy.relay.body import ClientLeft
 from proxy.relay.guard import Guard
 
 _BOUNDARY = re.compile(r'boundary="?([^";\s]{1,70})"?', re.IGNORECASE)
+# The head of the part, other lines of it before and after.
 _MODEL_PART = re.compile(
-    rb'content-disposition[ \t]*:[ \t]*form-data[ \t]*;[ \t]*name="?model"?[ \t]*(?:\r\n[^\r\n]+)*\r\n\r\n',
+    rb'(?:[^\r\n]+\r\n)*?content-disposition[ \t]*:[ \t]*form-data[ \t]*;[ \t]*name="?model"?[ \t]*'
+    rb"(?:\r\n[^\r\n]+)*\r\n\r\n",
     re.IGNORECASE,
 )
 
@@ -123,17 +125,22 @@ class Field(NamedTuple):
 
 def model_field(head: bytes, content_type: str) -> Field | None:
     """
-    The field `model` of a form, where it stands in the first bytes of it, before any file.
+    The field `model` of a form, where it stands in the first bytes of it.
 
     Args:
         head: the beginning of the body.
         content_type: `multipart/form-data` with its boundary.
     """
-    boundary = _BOUNDARY.search(content_type)
-    part = _MODEL_PART.search(head)
-    if boundary is None or part is None:
+    named = _BOUNDARY.search(content_type)
+    if named is None:
         return None
-    end = head.find(b"\r\n--" + boundary[1].encode("latin-1"), part.end())
+    boundary = b"--" + named[1].encode("latin-1")
+    # A file may hold a form itself; what is in it is no field of this one.
+    starts = re.finditer(rb"(?:\A|\r\n)" + re.escape(boundary) + rb"[ \t]*\r\n", head)
+    part = next((part for start in starts if (part := _MODEL_PART.match(head, start.end())) is not None), None)
+    if part is None:
+        return None
+    end = head.find(b"\r\n" + boundary, part.end())
     if end < 0 or end - part.end() > 256:
         return None
     try:

@@ -1,0 +1,149 @@
+"""A form's model, and bodies that pass in pieces."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+
+import pytest
+from starlette.types import Message
+
+from proxy.config import Timeouts
+from proxy.errors import BodyTimeout
+from proxy.relay.body import ClientLeft
+from proxy.relay.guard import Guard
+from proxy.relay.upload import Upload, model_field
+
+KIND = "multipart/form-data; boundary=b0undary"
+FILE = b'--b0undary\r\nContent-Disposition: form-data; name="file"; filename="a"\r\nContent-Type: audio/wav\r\n\r\n\x00\xff\r\n'
+END = b"--b0undary--\r\n"
+
+
+def field(value: bytes = b"whisper-1", head: bytes = b'Content-Disposition: form-data; name="model"') -> bytes:
+    return b"--b0undary\r\n" + head + b"\r\n\r\n" + value + b"\r\n"
+
+
+@pytest.mark.parametrize(
+    ("form", "kind", "value"),
+    [
+        pytest.param(field() + FILE + END, KIND, "whisper-1", id="first"),
+        pytest.param(FILE + field() + END, KIND, "whisper-1", id="after-a-small-file"),
+        pytest.param(field(head=b"content-disposition:form-data;name=model"), KIND, None, id="no-end"),
+        pytest.param(field(head=b"content-disposition:form-data;name=model") + END, KIND, "whisper-1", id="no-spaces"),
+        pytest.param(
+            field(head=b'Content-Disposition: form-data; name="model"\r\nContent-Type: text/plain') + END,
+            KIND, "whisper-1", id="with-a-type",
+        ),
+        pytest.param(field("größer".encode()) + END, KIND, "größer", id="utf-8"),
+        pytest.param(field(b"\xff") + END, KIND, None, id="not-utf-8"),
+        pytest.param(field(b"x" * 300) + END, KIND, None, id="too-long"),
+        pytest.param(field(b"") + END, KIND, "", id="empty"),
+        pytest.param(field() + END, 'Multipart/Form-Data; Boundary="b0undary"', "whisper-1", id="quoted"),
+        pytest.param(field() + END, "multipart/form-data", None, id="no-boundary"),
+        pytest.param(FILE + END, KIND, None, id="absent"),
+        pytest.param(field(head=b'Content-Disposition: form-data; name="my-model"') + END, KIND, None, id="another-name"),
+        pytest.param(FILE[:-2] + field()[12:] + b"\r\n" + END, KIND, None, id="within-a-file"),
+        pytest.param(
+            field(head=b'Content-Type: text/plain\r\nContent-Disposition: form-data; name="model"') + END,
+            KIND, "whisper-1", id="after-a-type",
+        ),
+        pytest.param(b"", KIND, None, id="nothing"),
+    ],
+)  # fmt: skip
+def test_the_model_of_a_form(form: bytes, kind: str, value: str | None) -> None:
+    found = model_field(form, kind)
+    assert (None if found is None else found.value) == value
+    if found is not None:
+        assert form[found.start : found.end] == found.value.encode()
+
+
+def client(*pieces: bytes, leaves: bool = False) -> Iterable[Message]:
+    last = len(pieces) - 1
+    for place, piece in enumerate(pieces):
+        yield {"type": "http.request", "body": piece, "more_body": leaves or place < last}
+    yield {"type": "http.disconnect"}
+
+
+def upload(messages: Iterable[Message], *, length: int | None = None, timeout_s: float = 5) -> Upload:
+    waiting = iter(messages)
+
+    async def receive() -> Message:
+        message = next(waiting, None)
+        if message is None:
+            await asyncio.sleep(60)
+        assert message is not None
+        return message
+
+    return Upload(receive, length=length, timeout_s=timeout_s)
+
+
+async def sent(body: Upload) -> list[bytes]:
+    guard = Guard(body.receive)  # its deadlines are noted; nobody waits for them here
+    guard.begin(60)
+    pieces = [piece async for piece in body.begin(guard, Timeouts())]
+    guard.release()
+    return pieces
+
+
+def test_pieces_pass_as_they_come() -> None:
+    async def run() -> None:
+        body = upload(client(b"one", b"", b"two", b"three"))
+        assert await sent(body) == [b"one", b"two", b"three"]
+        assert (await body.receive())["type"] == "http.disconnect"
+
+    asyncio.run(run())
+
+
+def test_what_was_peeked_at_is_sent_first_with_what_was_put_into_it() -> None:
+    async def run() -> None:
+        form = field(b"large") + FILE + END
+        body = upload(client(form[:30], form[30:100], form[100:]), length=len(form))
+        head = await body.peek(90)
+        assert head == form[:100]
+        found = model_field(head, KIND)
+        assert found is not None
+        body.replace(found.start, found.end, b"gpt-4o-transcribe")
+        assert b"".join(await sent(body)) == field(b"gpt-4o-transcribe") + FILE + END
+        assert body.length == len(form) + len(b"gpt-4o-transcribe") - len(b"large")
+
+    asyncio.run(run())
+
+
+def test_a_length_that_nobody_knows_stays_unknown() -> None:
+    async def run() -> None:
+        body = upload(client(b"abcdef"))
+        await body.peek(1)
+        body.replace(2, 3, b"XY")
+        assert body.length is None
+        assert await sent(body) == [b"abXYdef"]
+
+    asyncio.run(run())
+
+
+def test_peeking_past_the_end_gives_all_there_is() -> None:
+    async def run() -> None:
+        body = upload(client(b"ab", b"c"))
+        assert await body.peek(1_000) == b"abc"
+        assert await sent(body) == [b"abc"]
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("is_peeked", [True, False])
+def test_a_client_that_leaves(is_peeked: bool) -> None:
+    async def run() -> None:
+        body = upload(client(b"ab", leaves=True))
+        with pytest.raises(ClientLeft):
+            await (body.peek(1_000) if is_peeked else sent(body))
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("is_peeked", [True, False])
+def test_a_client_that_falls_silent(is_peeked: bool) -> None:
+    async def run() -> None:
+        body = upload([{"type": "http.request", "body": b"ab", "more_body": True}], timeout_s=0.01)
+        with pytest.raises(BodyTimeout):
+            await (body.peek(1_000) if is_peeked else sent(body))
+
+    asyncio.run(run())
