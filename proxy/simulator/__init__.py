@@ -40,8 +40,8 @@ Bad days on request, by header; headers pass through a proxy, so this works end 
 
 Without stream, `cut` and `stall` send the headers and half of the body. Events are counted from
 the first one, which carries the role and no content; of a response the first two say that it has
-begun, of a message the first three. Speech comes in pieces that count as events. A delay asked for is kept exactly, also by an
-instant simulator; only the personas' own pace is scaled by `pace`.
+begun, of a message the first three. Speech comes in pieces that count as events. A delay asked for
+is kept exactly, also by an instant simulator; only the personas' own pace is scaled by `pace`.
 
 Where headers are awkward, the model name can say the same, joined by `+`: `gpt-4o+cut-3`,
 `gpt-4o+status-503+retry-after-2`, `gpt-4o+stall-headers`; `error-429` alone is short for
