@@ -11,12 +11,15 @@ from pathlib import Path
 import pytest
 
 from proxy.simulator import Entry, Simulator
+from tests.wire.faults import BREAKS
+from tests.wire.stage import CASES, open_stage
 
 FOLDER = Path(__file__).parent / "js"
 SCENARIOS = (
     "plain", "stream", "stream_helper", "tools", "streamed_tools", "image_parts", "json_object", "json_schema",
     "raw_headers", "models", "same_as_the_upstream", "error_classes", "unknown_model", "retry", "timeout",
     "closed_stream", "cut_stream", "response", "streamed_response", "cut_response", "embeddings", "files",
+    "repaired_faults", "broken_streams",
 )  # fmt: skip
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]  # the first run installs the package
@@ -34,13 +37,23 @@ def outcomes(base_url: str, insistent_url: str, upstream_url: str) -> dict[str, 
         install = ["npm", "ci", "--omit-lockfile-registry-resolved", "--no-audit", "--no-fund", "--silent"]
         subprocess.run(install, cwd=FOLDER, check=True, timeout=120)
     urls = {"BASE_URL": base_url, "INSISTENT_URL": insistent_url, "DIRECT_URL": upstream_url}
-    done = subprocess.run(
-        ["node", "scenarios.mjs"], cwd=FOLDER, env={**os.environ, **urls}, capture_output=True, text=True,
-        timeout=60, check=False,
-    )  # fmt: skip
+    broken = [{"model": f"break-{number}", "code": broken.code} for number, broken in enumerate(BREAKS)]
+    with open_stage() as stage:
+        faults = {"FAULTY_URL": stage.url + "/v1", "REPAIRED": json.dumps(_repaired()), "BROKEN": json.dumps(broken)}
+        done = subprocess.run(
+            ["node", "scenarios.mjs"], cwd=FOLDER, env={**os.environ, **urls, **faults}, capture_output=True, text=True,
+            timeout=60, check=False,
+        )  # fmt: skip
     assert done.returncode == 0, done.stderr
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     return {line["name"]: line["error"] for line in lines}
+
+
+def _repaired() -> list[dict[str, object]]:
+    """A case of each outcome that another target or model betters, streaming and not."""
+    cases = [case for case in CASES if case.fault.moves_on and case.setup != "one target"]
+    some = {(case.fault.outcome, case.setup, case.stream): case for case in cases}
+    return [{"model": case.model, "stream": case.stream} for case in some.values()]
 
 
 @pytest.mark.parametrize("name", SCENARIOS)

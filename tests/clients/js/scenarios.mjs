@@ -1,5 +1,6 @@
 // OpenAI's JavaScript SDK against a running Pointsman. Prints one JSON line for each scenario: {name, error}.
-// BASE_URL is Pointsman, INSISTENT_URL one that knows only its models, DIRECT_URL the upstream itself.
+// BASE_URL is Pointsman, INSISTENT_URL one that knows only its models, DIRECT_URL the upstream itself; FAULTY_URL has
+// upstreams that fail, as the models in REPAIRED (with somebody else to answer) and BROKEN (amid a stream) say.
 import assert from "node:assert/strict";
 import OpenAI from "openai";
 
@@ -7,6 +8,7 @@ const connect = (baseURL, more = {}) => new OpenAI({ baseURL, apiKey: "sk-test",
 const client = connect(process.env.BASE_URL);
 const insistent = connect(process.env.INSISTENT_URL);
 const direct = connect(process.env.DIRECT_URL);
+const faulty = connect(process.env.FAULTY_URL);
 
 const user = (content) => [{ role: "user", content }];
 const asking = (one, more = {}, options = {}) =>
@@ -97,6 +99,21 @@ const scenarios = {
   async json_schema() {
     const answer = await ask(jsonSchema);
     assert.equal(typeof JSON.parse(answer.choices[0].message.content).n, "number");
+  },
+  async repaired_faults() {
+    for (const { model, stream } of JSON.parse(process.env.REPAIRED)) {
+      const answer = await asking(faulty, { model, stream });
+      const text = stream ? textOf(await collect(answer)) : answer.choices[0].message.content;
+      assert.equal(text, stream ? "é one two" : "é 🚀", model);
+    }
+  },
+  async broken_streams() {
+    for (const { model, code } of JSON.parse(process.env.BROKEN)) {
+      const { error, chunks } = await failure(() => asking(faulty, { model, stream: true }));
+      assert.equal(error.constructor, OpenAI.APIError, String(error));
+      assert.equal(error.code, code);
+      assert.equal(textOf(chunks), "é one");
+    }
   },
   async response() {
     const whole = await client.responses.create({ model: "auto", input: "Fix the bug in my Python loop" });
