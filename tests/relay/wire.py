@@ -26,18 +26,34 @@ MESSAGES = [{"role": "user", "content": "hello there"}]
 class Exchange:
     """One request as it arrived at a raw upstream, and the connection to answer on."""
 
-    def __init__(self, connection: socket.socket, head: bytes, body: bytes) -> None:
+    def __init__(self, connection: socket.socket, head: bytes, incoming: Incoming) -> None:
         self.connection = connection
+        self._incoming = incoming
         lines = head.split(b"\r\n")
         self.line = lines[0]
         self.headers = [
             (name.strip().lower(), value.strip()) for name, _, value in (line.partition(b":") for line in lines[1:])
         ]
-        self.body = body
+        self.body = b""
         self.is_over = False
 
     def values(self, name: bytes) -> list[bytes]:
         return [value for found, value in self.headers if found == name]
+
+    def pieces(self) -> Iterator[bytes]:
+        """
+        The body as it arrives, where the upstream does not hold bodies; it ends early if the other side leaves.
+        """
+        if self.values(b"transfer-encoding"):
+            while (line := self._incoming.line()) and (size := int(line, 16)):
+                yield self._incoming.exactly(size)
+                self._incoming.line()
+            self._incoming.line()
+            return
+        left = int((self.values(b"content-length") or [b"0"])[0])
+        while left and (piece := self._incoming.some(left)):
+            left -= len(piece)
+            yield piece
 
     def send(self, data: bytes) -> None:
         self.connection.sendall(data)
@@ -63,11 +79,48 @@ class Exchange:
 Script = Callable[[Exchange], None]
 
 
+class Incoming:
+    """The bytes of a connection, asked for by line or by number; less than that when it ends."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._held = bytearray()
+
+    def line(self, end: bytes = b"\r\n") -> bytes:
+        """Up to this end, which is left out."""
+        while end not in self._held:
+            if not self._more():
+                return b""
+        line, _, rest = bytes(self._held).partition(end)
+        self._held = bytearray(rest)
+        return line
+
+    def some(self, most: int) -> bytes:
+        """What is here, or comes next."""
+        if not self._held and not self._more():
+            return b""
+        piece = bytes(self._held[:most])
+        del self._held[:most]
+        return piece
+
+    def exactly(self, size: int) -> bytes:
+        while len(self._held) < size and self._more():
+            pass
+        return self.some(size)
+
+    def _more(self) -> bool:
+        piece = self._connection.recv(1 << 20)
+        self._held += piece
+        return bool(piece)
+
+
 class RawUpstream:
     """A socket server; `script` answers each request in a thread of its connection."""
 
     def __init__(self) -> None:
         self.script: Script = Exchange.answer
+        self.holds_bodies = True
+        """Whether a request's body is read before its script begins; if not, the script reads it."""
         self.exchanges: list[Exchange] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
@@ -102,28 +155,15 @@ class RawUpstream:
 
     def _talk(self, connection: socket.socket) -> None:
         with connection, suppress(ConnectionError):
-            while (exchange := _read_request(connection)) is not None:
+            incoming = Incoming(connection)
+            while head := incoming.line(b"\r\n\r\n"):
+                exchange = Exchange(connection, head, incoming)
+                if self.holds_bodies:
+                    exchange.body = b"".join(exchange.pieces())
                 self.exchanges.append(exchange)
                 self.script(exchange)
                 if exchange.is_over:
                     return
-
-
-def _read_request(connection: socket.socket) -> Exchange | None:
-    data = bytearray()
-    while b"\r\n\r\n" not in data:
-        piece = connection.recv(65536)
-        if not piece:
-            return None
-        data += piece
-    head, _, rest = bytes(data).partition(b"\r\n\r\n")
-    length = next(
-        int(line.partition(b":")[2]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")
-    )
-    body = bytearray(rest)
-    while len(body) < length:
-        body += connection.recv(1 << 20)
-    return Exchange(connection, head, bytes(body))
 
 
 class WordModel(MiniLM):
