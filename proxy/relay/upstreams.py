@@ -282,6 +282,9 @@ def aiohttp_transports() -> TransportFactory:
             trust_env=False,
             timeout=aiohttp.ClientTimeout(total=None),
         )
+        # It would ask again by itself where a GET or PUT lost its connection, and neither the attempts nor their budget
+        # would know of it. There is no public name for this; aiohttp's own test client sets it too.
+        session._retry_connection = False
         return AiohttpTransport(session)
 
     return make
