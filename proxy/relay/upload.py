@@ -49,7 +49,7 @@ class Upload(httpx.AsyncByteStream):
 
     async def peek(self, size: int) -> bytes:
         """
-        The first bytes: as many, or all there are.
+        The first bytes: as many, or all there are, however they arrive.
 
         Raises:
             BodyTimeout: the client was too slow.
@@ -57,7 +57,7 @@ class Upload(httpx.AsyncByteStream):
         """
         while len(self._held) < size and not self._is_read:
             self._held += await self._next()
-        return self._held
+        return self._held[:size]
 
     def replace(self, start: int, end: int, new: bytes) -> None:
         """Put something else in the place of some of the bytes that were peeked at."""

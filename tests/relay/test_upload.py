@@ -99,7 +99,7 @@ def test_what_was_peeked_at_is_sent_first_with_what_was_put_into_it() -> None:
         form = field(b"large") + FILE + END
         body = upload(client(form[:30], form[30:100], form[100:]), length=len(form))
         head = await body.peek(90)
-        assert head == form[:100]
+        assert head == form[:90], "however it arrives"
         found = model_field(head, KIND)
         assert found is not None
         body.replace(found.start, found.end, b"gpt-4o-transcribe")
