@@ -1,0 +1,154 @@
+"""What is read of a request to `/responses`."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.config import Text
+from proxy.errors import BadRequest
+from proxy.routing.facts import Facts
+from proxy.routing.responses import read_response
+
+CALL = {"type": "function_call", "call_id": "c1", "name": "f", "arguments": '{"x": 1}'}
+OUTPUT = {"type": "function_call_output", "call_id": "c1", "output": "42 degrees"}
+SAID = {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "an answer"}]}
+REASONING = {"type": "reasoning", "id": "rs_1", "summary": []}
+
+
+def facts(said: Any = "hi", *, headers: dict[str, str] | None = None, **fields: Any) -> Facts:
+    return read_response(json.dumps({"model": "auto", "input": said, **fields}).encode(), headers or {})
+
+
+def user(content: Any) -> dict[str, Any]:
+    return {"role": "user", "content": content}
+
+
+@pytest.mark.parametrize(
+    ("said", "turns", "text"),
+    [
+        pytest.param("one", 1, "one", id="a-text"),
+        pytest.param([user("one")], 1, "one", id="an-item"),
+        pytest.param([{"type": "message", **user("one")}], 1, "one", id="an-item-that-says-its-kind"),
+        pytest.param([user("one"), SAID, user("two")], 1, "two", id="the-last-one"),
+        pytest.param([user("one"), SAID, user("two")], 2, "one\ntwo", id="two-turns"),
+        pytest.param([user([{"type": "input_text", "text": "a"}, {"type": "input_image"}])], 1, "a", id="parts"),
+        pytest.param([user("one"), REASONING, CALL, OUTPUT], 9, "one", id="neither-thoughts-nor-tools"),
+        pytest.param([{"role": "developer", "content": "pirate"}, user("one")], 9, "one", id="no-developer"),
+        pytest.param([{"type": "item_reference", "id": "x"}, 3, None, user("one")], 9, "one", id="what-nobody-knows"),
+        pytest.param([{"type": 3}, user("one")], 1, "one", id="a-shape-of-its-own"),
+        pytest.param([], 1, "", id="no-item"),
+        pytest.param(None, 1, "", id="a-stored-prompt-instead"),
+        pytest.param({"a": 1}, 1, "", id="another-thing"),
+    ],
+)  # fmt: skip
+def test_the_text_to_route_on(said: Any, turns: int, text: str) -> None:
+    assert facts(said, instructions="Be a pirate.").text(Text(turns=turns)) == text
+
+
+@pytest.mark.parametrize(
+    ("fields", "features"),
+    [
+        pytest.param({}, set(), id="none"),
+        pytest.param({"stream": True}, {"stream"}, id="stream"),
+        pytest.param({"tools": [{"type": "function"}]}, {"tools"}, id="tools"),
+        pytest.param({"tools": []}, set(), id="no-tools"),
+        pytest.param({"text": {"format": {"type": "json_schema"}}}, {"json_schema"}, id="schema"),
+        pytest.param({"text": {"format": {"type": "text"}}}, set(), id="text"),
+        pytest.param({"text": "x"}, set(), id="another-thing"),
+        pytest.param({"input": [user([{"type": "input_image"}])]}, {"images"}, id="image"),
+        pytest.param({"input": [user([{"type": "input_file"}])]}, {"files"}, id="file"),
+        pytest.param({"input": [user([{"type": "input_audio"}])]}, {"audio"}, id="audio"),
+    ],
+)
+def test_features(fields: dict[str, Any], features: set[str]) -> None:
+    assert facts(**({"said": fields.pop("input")} if "input" in fields else {}), **fields).features == features
+
+
+def test_size() -> None:
+    assert facts("x" * 400).tokens == pytest.approx(100, abs=5)
+    assert facts("x" * 400, instructions="y" * 400).tokens == pytest.approx(200, abs=10)
+    assert facts([user("hi"), CALL, {**OUTPUT, "output": "z" * 4_000}]).tokens == pytest.approx(1_000, abs=30)
+    assert facts([user("hi"), CALL, {**OUTPUT, "output": [{"type": "input_text", "text": "z" * 4_000}]}]).tokens > 1_000
+    assert facts("x" * 400, max_output_tokens=50).tokens_needed == facts("x" * 400).tokens + 50
+
+
+@pytest.mark.parametrize(
+    ("said", "fields", "is_bound"),
+    [
+        pytest.param("hi", {}, False, id="begins"),
+        pytest.param("hi", {"previous_response_id": "resp_1"}, True, id="goes-on-from-a-response"),
+        pytest.param("hi", {"conversation": "conv_1"}, True, id="goes-on-in-a-conversation"),
+        pytest.param("hi", {"conversation": {"id": "conv_1"}}, True, id="named-in-an-object"),
+        pytest.param("hi", {"previous_response_id": None, "conversation": {}}, False, id="null-and-empty"),
+        pytest.param("hi", {"previous_response_id": 3}, False, id="no-text"),
+        pytest.param([user("hi"), CALL, OUTPUT], {}, True, id="a-tool-answers"),
+        pytest.param([user("hi"), CALL, OUTPUT, user("and?")], {}, False, id="the-user-spoke-since"),
+    ],
+)
+def test_what_only_one_upstream_can_go_on_with(said: Any, fields: dict[str, Any], is_bound: bool) -> None:
+    assert facts(said, **fields).is_bound == is_bound
+
+
+@pytest.mark.parametrize(
+    ("said", "fields", "starts"),
+    [
+        pytest.param("hi", {}, True, id="begins"),
+        pytest.param("hi", {"previous_response_id": "resp_1"}, False, id="goes-on"),
+        pytest.param([user("hi"), SAID, user("and?")], {}, False, id="somebody-answered"),
+        pytest.param([user("hi"), REASONING], {}, False, id="somebody-thought"),
+    ],
+)
+def test_what_begins_a_conversation(said: Any, fields: dict[str, Any], starts: bool) -> None:
+    assert facts(said, **fields).starts_conversation == starts
+
+
+def test_a_conversation_goes_by_what_the_answer_before_was_called() -> None:
+    first = facts("hi")
+    assert facts("and?", previous_response_id="resp_1").conversation == first.kept_as("resp_1")
+    assert facts("and?", previous_response_id="resp_2").conversation != first.kept_as("resp_1")
+    by_header = {"x-pointsman-conversation": "mine"}
+    assert (
+        facts("and?", previous_response_id="resp_1", headers=by_header).conversation
+        == facts(headers=by_header).conversation
+    )
+    assert facts("hi", prompt_cache_key="k").conversation == facts("other", prompt_cache_key="k").conversation
+    assert facts("hi").conversation == facts([user("hi")]).conversation != facts("ho").conversation
+
+
+def test_what_must_be_there() -> None:
+    assert read_response(b'{"model":"auto","prompt":{"id":"p"}}', {}).text(Text()) == ""
+    for body, param in ((b"{}", "model"), (b'{"model":3}', "model")):
+        with pytest.raises(BadRequest) as caught:
+            read_response(body, {})
+        assert caught.value.param == param
+    for body in (b"", b"[]", b'{"model":"a","input":', b'{"model":"\xff"}', b'{"input":' + b"[" * 100_000):
+        with pytest.raises(BadRequest):
+            read_response(body, {})
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["type", "role", "content", "text", "output", "id", "format"]), inner, max_size=4
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@given(ANYTHING, ANYTHING, ANYTHING, ANYTHING)
+def test_whatever_the_shape_the_upstream_judges(said: Any, text: Any, before: Any, conversation: Any) -> None:
+    read = facts(said, text=text, previous_response_id=before, conversation=conversation, instructions=said)
+    assert read.tokens >= 0
+    assert read.turns >= 0
+    assert isinstance(read.text(Text(turns=9)), str)
+    assert isinstance(read.conversation, str)
+    assert read.features is not None
+    assert read.is_bound in (True, False)
