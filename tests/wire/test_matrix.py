@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import httpx
 import pytest
 
 from tests.wire.faults import BREAKS, ODDITIES, Break, answer_of
 from tests.wire.matrix import CASES, Ask, Case, Played, odd_ask, play
+from tests.wire.page import page
+
+PAGE = Path(__file__).parents[2] / "docs" / "wire.md"
 
 
 @pytest.fixture(scope="module")
@@ -89,3 +93,7 @@ def test_a_prompt_that_is_too_long_goes_to_a_larger_model_only(played: Played, s
     assert played.names("bad", "small") == ["small"] * 2, "for each request once"
     assert played.names("bad", "no-larger") == []
     assert played.fell_back["small"] == {"context": 2}
+
+
+def test_the_page_tells_what_was_seen(played: Played) -> None:
+    assert PAGE.read_text("utf-8") == page(played), "python -m tests.wire > docs/wire.md"
