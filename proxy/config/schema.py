@@ -23,6 +23,7 @@ __all__ = [
     "Conversation",
     "Embedding",
     "Feature",
+    "HealthCheck",
     "Level",
     "Model",
     "Price",
@@ -108,6 +109,17 @@ class ModelTimeouts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return msgspec.structs.replace(upstream, **own)
 
 
+class HealthCheck(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A question that an upstream must answer from time to time, with a status below 500."""
+
+    path: Annotated[str, msgspec.Meta(pattern=r"^/[!-~]*$", description="a path; those begin with /")] = "/models"
+    """Below `base_url`."""
+    every: Duration = Duration(10.0)
+    """Seconds between two checks. Two in a row that fail and its targets rest; one that does not ends that."""
+    timeout: Duration = Duration(3.0)
+    """How long the answer may take, in seconds."""
+
+
 class Upstream(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A server that speaks OpenAI's API, or Anthropic's."""
 
@@ -123,6 +135,8 @@ class Upstream(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     again. `observe`: it is counted where the client asked.
     """
     timeouts: Timeouts = Timeouts()
+    health_check: HealthCheck | None = None
+    """When None, only requests show how it does."""
     max_in_flight: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] | None = None
     """Requests under way at each of its models, for each worker; further ones go elsewhere, or are answered 503."""
 

@@ -16,6 +16,8 @@ State = Literal["closed", "half_open", "open"]
 STATES: tuple[State, ...] = get_args(State)
 
 _FAILURES_IN_A_ROW = 5
+_BAD_CHECKS = 2
+_BUSY = "rate_limited"
 _ERROR_RATE = 0.5
 _LEAST_SEEN = 10.0
 """Of that many recent requests, the share that failed says something."""
@@ -82,6 +84,7 @@ class Health:
         self._until = 0.0
         self._rests = 0
         self._in_a_row = 0
+        self._bad_checks = 0
         self._is_probing = False
         self._warm_since = clock()
         self._latency_s: float | None = None
@@ -166,10 +169,7 @@ class Health:
             self._latency_s = keep * (self._latency_s or 0.0) + (1.0 - keep) * latency_s
         # While it still rests, an answer to an earlier request says nothing of the next.
         if self.state == "half_open":
-            self._state, self._rests, self._warm_since = "closed", 0, self._clock()
-            self._seen = self._failed = 0.0
-            self._tell(self._label, "closed")
-            logger.info("target is back", extra={"target": self._label})
+            self._close()
 
     def failed(self, cause: str) -> None:
         """It gave no answer, or broke one off."""
@@ -183,11 +183,29 @@ class Health:
             self._rests += 1
             self._open(rest_s * (1.0 + _REST_SPREAD * self._random.random()), cause)
 
+    def checked(self, *, is_well: bool) -> None:
+        """It was asked how it is, beside the requests."""
+        if not is_well:
+            self._bad_checks += 1
+            if self._bad_checks >= _BAD_CHECKS and self.state != "open":
+                self._open(_LONGEST_REST_S, "health_check")
+            return
+        self._bad_checks = 0
+        # Whoever says that it is busy says also for how long, and its health is another matter.
+        if self._state == "open" and self._reason != _BUSY:
+            self._close()
+
     def refuses(self, retry_after_s: float | None) -> None:
         """It is busy (429), and says for how long."""
         rest_s = _FIRST_REST_S if retry_after_s is None else min(retry_after_s, _LONGEST_RETRY_AFTER_S)
         if rest_s > 0:
-            self._open(rest_s, "rate_limited")
+            self._open(rest_s, _BUSY)
+
+    def _close(self) -> None:
+        self._state, self._rests, self._in_a_row, self._warm_since = "closed", 0, 0, self._clock()
+        self._seen = self._failed = 0.0
+        self._tell(self._label, "closed")
+        logger.info("target is back", extra={"target": self._label})
 
     def _open(self, rest_s: float, reason: str) -> None:
         if self.state != "open":

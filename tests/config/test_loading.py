@@ -104,7 +104,7 @@ tests:
   - {prompt: Fix this loop, route: restricted}
   - {prompt: hi, route: default}
 upstreams:
-  gpu-a: {base_url: "http://vllm-a:8000/v1/", timeouts: {connect: 2s, first_token: 30s, idle: 1.5s, total: 9m}, max_in_flight: 64, usage: inject, protocol: openai}
+  gpu-a: {base_url: "http://vllm-a:8000/v1/", timeouts: {connect: 2s, first_token: 30s, idle: 1.5s, total: 9m}, max_in_flight: 64, usage: inject, protocol: openai, health_check: {path: /health, every: 5s, timeout: 1s}}
   openai:
     base_url: https://api.openai.com/v1
     api_key: ${KEY}

@@ -217,3 +217,18 @@ def test_the_budget_is_a_share_of_recent_requests_and_some_more() -> None:
     assert [budget.take() for _ in range(3)] == [True, True, False]
     clock.now += 100
     assert budget.take(), "what was long ago does not count"
+
+
+def test_bad_checks_open_it_and_a_good_one_closes_it(watched: Watched) -> None:
+    seen = []
+    for is_well in (False, False, True):
+        watched.health.checked(is_well=is_well)
+        seen.append(watched.health.state)
+    assert seen == ["closed", "open", "closed"]
+    assert watched.health.share() == 0.1, "it warms up"
+
+
+def test_a_good_check_does_not_end_what_a_busy_target_asked_for(watched: Watched) -> None:
+    watched.health.refuses(30.0)
+    watched.health.checked(is_well=True)
+    assert watched.health.state == "open"

@@ -117,9 +117,8 @@ def _read_request(connection: socket.socket) -> Exchange | None:
             return None
         data += piece
     head, _, rest = bytes(data).partition(b"\r\n\r\n")
-    length = next(
-        int(line.partition(b":")[2]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")
-    )
+    lengths = (line.partition(b":")[2] for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:"))
+    length = int(next(lengths, b"0"))
     body = bytearray(rest)
     while len(body) < length:
         body += connection.recv(1 << 20)
