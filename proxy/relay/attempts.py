@@ -32,6 +32,8 @@ CAUSES: tuple[Cause, ...] = get_args(Cause)
 
 # After these the same target may well answer a moment later; after a deadline it would only take as long again.
 _REPEATABLE: frozenset[Outcome] = frozenset(("unreachable", "failed", "cut", "garbled"))
+# After these the upstream has no more to do with the request.
+_LOST: frozenset[Outcome] = frozenset(("unreachable", "cut"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +118,7 @@ class Attempts:
             if isinstance(found, Reply):
                 return found
             again = self._next(found, offer, target, offers) if self._trail.count < self._most else None
-            if again is None or not self._upstreams.budget.take():
+            if again is None or not (_is_stranded(found, target, again[1]) or self._upstreams.budget.take()):
                 self._trail.outcome = found.outcome
                 if found.error is not None:
                     await found.forget()
@@ -235,6 +237,17 @@ class _Trouble:
         """Free the connection."""
         if self.reply is not None:
             await self.reply.close()
+
+
+def _is_stranded(trouble: _Trouble, at: Target, other: Target) -> bool:
+    """
+    Whether a target went down with this request, and another can take it over.
+
+    That needs no budget. Nothing is multiplied: the dead target gets no more until its rest is over, and the others get
+    what would have gone to them had it died a moment earlier. Within a budget many would be lost: when one of three
+    targets dies, a third of all requests must move at once, and of a slow model more are under way than came recently.
+    """
+    return trouble.outcome in _LOST and other is not at and not at.health.is_available
 
 
 def _is_larger(offer: Offer, than: Offer) -> bool:

@@ -25,6 +25,8 @@ _HALF_LIFE_S = 10.0
 _FIRST_REST_S = 1.0
 _LONGEST_REST_S = 60.0
 _LONGEST_RETRY_AFTER_S = 300.0
+# One that was well for so long rests shortly again; one that comes and goes rests longer each time.
+_FORGIVEN_S = 60.0
 # Rests end apart, or every worker would probe at once.
 _REST_SPREAD = 0.2
 # A target that is new or well again gets a growing share over this time: its caches are cold, or it just fell.
@@ -55,7 +57,8 @@ class Health:
     One target as this process sees it.
 
     A circuit breaker (Nygard, Release It!, 2007): it opens after some failures in a row or when half of what is recent
-    failed, lets one request through after a rest that doubles each time, and closes when that succeeds.
+    failed, lets one request through after a rest that doubles each time, and closes when that succeeds. One that does
+    not stay well rests longer still.
     """
 
     def __init__(
@@ -83,6 +86,7 @@ class Health:
         self._reason = ""
         self._until = 0.0
         self._rests = 0
+        self._closed_at = -math.inf
         self._in_a_row = 0
         self._bad_checks = 0
         self._is_probing = False
@@ -179,6 +183,8 @@ class Health:
         state = self.state
         # Those that were under way when it opened tell nothing new.
         if state == "half_open" or (state == "closed" and (self._in_a_row >= _FAILURES_IN_A_ROW or is_bad)):
+            if state == "closed" and self._clock() - self._closed_at > _FORGIVEN_S:
+                self._rests = 0
             rest_s = min(_LONGEST_REST_S, _FIRST_REST_S * 2.0 ** min(self._rests, 10))
             self._rests += 1
             self._open(rest_s * (1.0 + _REST_SPREAD * self._random.random()), cause)
@@ -202,8 +208,11 @@ class Health:
             self._open(rest_s, _BUSY)
 
     def _close(self) -> None:
-        self._state, self._rests, self._in_a_row, self._warm_since = "closed", 0, 0, self._clock()
+        now = self._clock()
+        self._state, self._in_a_row, self._closed_at = "closed", 0, now
         self._seen = self._failed = 0.0
+        if self._reason != _BUSY:  # who was only busy has not fallen, and its caches are warm
+            self._warm_since = now
         self._tell(self._label, "closed")
         logger.info("target is back", extra={"target": self._label})
 

@@ -92,7 +92,7 @@ def test_one_is_let_through_and_closes_it(watched: Watched) -> None:
     assert watched.told == ["open", "half_open", "closed"]
 
 
-def test_rests_double_and_begin_anew_after_a_success(watched: Watched) -> None:
+def test_rests_double_and_begin_anew_after_a_minute_that_was_well(watched: Watched) -> None:
     watched.fails(5)
     rests = [watched.health.rest_s]
     for _ in range(8):
@@ -103,6 +103,12 @@ def test_rests_double_and_begin_anew_after_a_success(watched: Watched) -> None:
         assert expected <= rest <= 1.2 * expected
     watched.rest()
     watched.succeeds()
+    watched.clock.now += 59
+    watched.fails(5)
+    assert watched.health.rest_s >= 60, "it comes and goes"
+    watched.rest()
+    watched.succeeds()
+    watched.clock.now += 61
     watched.fails(5)
     assert watched.health.rest_s <= 1.2
 
@@ -217,6 +223,14 @@ def test_the_budget_is_a_share_of_recent_requests_and_some_more() -> None:
     assert [budget.take() for _ in range(3)] == [True, True, False]
     clock.now += 100
     assert budget.take(), "what was long ago does not count"
+
+
+def test_one_that_was_only_busy_is_back_at_once(watched: Watched) -> None:
+    watched.clock.now += 20
+    watched.health.refuses(1.0)
+    watched.rest()
+    watched.succeeds()
+    assert (watched.health.state, watched.health.share()) == ("closed", 1.0)
 
 
 def test_bad_checks_open_it_and_a_good_one_closes_it(watched: Watched) -> None:
