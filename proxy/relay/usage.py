@@ -13,8 +13,8 @@ from proxy.relay.body import end_of_value
 # The usage stands in one of the last events of a stream, near its end; Anthropic's tells the prompt's in the first.
 _TAIL_BYTES = 16 * 1024
 _HEAD_BYTES = 4 * 1024
-# In an event that holds a whole response the usage is followed by little. Inside a string its quotes are escaped.
-_USAGE = re.compile(rb'(?<!\\)"usage"[ \t\r\n]*:[ \t\r\n]*(?=\{)')
+_KEY = b'"usage"'
+_VALUE = re.compile(rb"[ \t\r\n]*:[ \t\r\n]*(?=\{)")
 _ID = re.compile(rb'(?<!\\)"id"[ \t\r\n]*:[ \t\r\n]*"([!-!#-\[\]-~]{1,200})"')
 _FIRST_OF_ANTHROPIC = b'"message_start"'
 
@@ -142,13 +142,16 @@ class StreamUsage:
 
 
 def _last_usage(data: bytes) -> Usage | None:
-    if b'"usage"' not in data:
-        return None
-    for match in reversed(list(_USAGE.finditer(data))):
+    at = len(data)
+    while (at := data.rfind(_KEY, 0, at)) >= 0:
+        value = _VALUE.match(data, at + len(_KEY))
+        # In an event that holds a whole response little follows it. Inside a string its quotes are escaped.
+        if value is None or data[at - 1 : at] == b"\\":
+            continue
         try:
-            end = end_of_value(data, match.end())
+            end = end_of_value(data, value.end())
         except ValueError:
             continue
-        if (usage := _usage_of(data[match.end() : end])) is not None:
+        if (usage := _usage_of(data[value.end() : end])) is not None:
             return usage
     return None
