@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from typing import Annotated
 
 import msgspec
@@ -67,35 +68,36 @@ class _Usage(msgspec.Struct):
 
 
 class _Answer(msgspec.Struct):
+    usage: _Usage | None = None
+
+
+class _Named(msgspec.Struct):
     id: str | None = None
-    usage: msgspec.Raw = msgspec.Raw(b"")
 
 
 _decode_answer = msgspec.json.Decoder(_Answer).decode
+_decode_named = msgspec.json.Decoder(_Named).decode
 _decode_usage = msgspec.json.Decoder(_Usage).decode
 
 
 def usage_of_json(body: bytes) -> Usage | None:
     """The usage in a whole JSON answer; None when it has none that can be read."""
     try:
-        return _usage_of(bytes(_decode_answer(body).usage))
+        told = _decode_answer(body).usage
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         return None
+    return None if told is None else _in_one_way(told)
 
 
 def id_of_json(body: bytes) -> str | None:
     """The id that an upstream gave a whole JSON answer."""
     try:
-        return _decode_answer(body).id
+        return _decode_named(body).id
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         return None
 
 
-def _usage_of(raw: bytes) -> Usage | None:
-    try:
-        told = _decode_usage(raw)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        return None
+def _in_one_way(told: _Usage) -> Usage | None:
     prompt = told.prompt_tokens_details or told.input_tokens_details
     completion = told.completion_tokens_details or told.output_tokens_details
     # Anthropic counts what comes from its cache, or goes there, beside the rest of the prompt.
@@ -152,6 +154,7 @@ def _last_usage(data: bytes) -> Usage | None:
             end = end_of_value(data, value.end())
         except ValueError:
             continue
-        if (usage := _usage_of(data[value.end() : end])) is not None:
-            return usage
+        with suppress(msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+            if (usage := _in_one_way(_decode_usage(data[value.end() : end]))) is not None:
+                return usage
     return None
