@@ -59,9 +59,15 @@ def _parse(text: str | bytes, report: Report, environ: Mapping[str, str]) -> Con
 
 
 def _with_lower_headers(config: Config) -> Config:
-    """Header names as ASGI servers give them, so that a request is matched by a plain look-up."""
+    """Header names as ASGI servers give them, so that those of a request are found by a plain look-up."""
     routes = tuple(msgspec.structs.replace(route, when=_lowered(route.when)) for route in config.routes)
-    return msgspec.structs.replace(config, routes=routes)
+    upstreams = {
+        name: msgspec.structs.replace(
+            upstream, headers={header.lower(): value for header, value in upstream.headers.items()}
+        )
+        for name, upstream in config.upstreams.items()
+    }
+    return msgspec.structs.replace(config, routes=routes, upstreams=upstreams)
 
 
 def _lowered(when: When) -> When:

@@ -152,7 +152,9 @@ def _to_url(scalar: Scalar) -> Url:
     except ValueError:
         raise Unfit("not a URL; expected one such as https://api.openai.com/v1") from None
     if "@" in text:
-        raise Unfit("a URL with credentials; remove them and put the key in `api_key`")
+        raise Unfit(
+            "a URL with credentials; remove them and put the key in `api_key`, or in `headers` what is no bearer token"
+        )
     if "?" in text or "#" in text:
         raise Unfit("a base URL ends with its path; remove everything from the '?' or '#' on")
     if parts.scheme not in ("http", "https") or not parts.hostname or port == 0 or _NOT_IN_URL.search(text):

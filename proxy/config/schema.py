@@ -73,6 +73,15 @@ Key = Annotated[str, msgspec.Meta(min_length=1)]
 """Of a request's body."""
 
 
+HeaderName = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$",  # a token of RFC 9110, section 5.6.2
+        description="a header name; those have letters, digits and - only",
+    ),
+]
+
+
 Dollars = Annotated[float, msgspec.Meta(ge=0, le=1_000_000)]
 
 
@@ -110,9 +119,26 @@ class Upstream(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where its `/chat/completions` lives, version included: `https://api.openai.com/v1`."""
     api_key: Secret = Secret("")
     """Sent as `Authorization: Bearer`; when empty the client's own Authorization is passed on."""
+    api_keys: Annotated[tuple[Secret, ...], msgspec.Meta(min_length=1)] | None = None
+    """
+    Several keys in place of `api_key`, used in turn; one that is refused rests while the others go on. A variable that
+    is empty is no key, and when all are the client's own Authorization is passed on.
+    """
+    headers: dict[HeaderName, Secret] = {}
+    """
+    Sent in place of the client's headers of these names; an empty one is not sent. Where one carries a key, such as
+    `api-key`, no key of the client's is passed on. `host` names a virtual host; TLS asks for the host in `base_url`.
+    """
+    query: dict[Annotated[str, msgspec.Meta(min_length=1)], Secret] = {}
+    """Added to the URL of each request, percent-encoded; an empty one is not."""
     timeouts: Timeouts = Timeouts()
     max_in_flight: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] | None = None
     """Requests under way at each of its models, for each worker; further ones go elsewhere, or are answered 503."""
+
+    @property
+    def all_keys(self) -> tuple[Secret, ...]:
+        """The keys, however they were written, in their order; empty ones are not used."""
+        return self.api_keys if self.api_keys is not None else (self.api_key,)
 
 
 class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -30,6 +30,7 @@ _WARM_UP_S = 10.0
 _LEAST_SHARE = 0.1
 _FORGETS_LATENCY_S = 10.0
 _KEPT = 0.95
+_OF_THE_KEYS = ("rate_limited", "unauthorized")
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,9 +186,21 @@ class Health:
 
     def refuses(self, retry_after_s: float | None) -> None:
         """It is busy (429), and says for how long."""
-        rest_s = _FIRST_REST_S if retry_after_s is None else min(retry_after_s, _LONGEST_RETRY_AFTER_S)
-        if rest_s > 0:
-            self._open(rest_s, "rate_limited")
+        self.rests(
+            _FIRST_REST_S if retry_after_s is None else min(retry_after_s, _LONGEST_RETRY_AFTER_S), "rate_limited"
+        )
+
+    def rests(self, seconds: float, cause: str) -> None:
+        """It takes no request for so long."""
+        if seconds > 0:
+            self._open(seconds, cause)
+
+    def has_other_keys(self) -> None:
+        """A rest that was due to the keys it had is over."""
+        if self._state == "open" and self._reason in _OF_THE_KEYS:
+            self._state, self._in_a_row, self._rests = "closed", 0, 0
+            self._tell(self._label, "closed")
+            logger.info("target is back", extra={"target": self._label})
 
     def _open(self, rest_s: float, reason: str) -> None:
         if self.state != "open":

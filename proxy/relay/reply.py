@@ -11,7 +11,7 @@ import httpx
 from proxy.errors import ProxyError, UpstreamTimeout, UpstreamUnavailable
 from proxy.relay.events import MOST_HELD
 from proxy.relay.guard import DeadlinePassed, Guard
-from proxy.relay.headers import Headers, request_headers, response_headers
+from proxy.relay.headers import Headers, OwnHeaders, request_headers, response_headers
 from proxy.relay.opening import NotAnAnswer, StreamOpening, check_whole
 from proxy.relay.upstreams import Target
 
@@ -156,12 +156,15 @@ class Failed(Exception):
         self.error = error
 
 
-async def open_reply(target: Target, body: bytes, headers: Headers, guard: Guard, *, checked: bool = True) -> Reply:
+async def open_reply(
+    target: Target, own: OwnHeaders, body: bytes, headers: Headers, guard: Guard, *, checked: bool = True
+) -> Reply:
     """
     Send a request and wait for the first content of its answer.
 
     Args:
         target: where to.
+        own: what it gets in place of the client's headers; one of its keys.
         body: as the upstream gets it.
         headers: as the client sent them.
         guard: entered and begun; the attempt's deadlines are set here.
@@ -175,7 +178,7 @@ async def open_reply(target: Target, body: bytes, headers: Headers, guard: Guard
     request = httpx.Request(
         "POST",
         target.chat_url,
-        headers=request_headers(headers, target.own_headers),
+        headers=request_headers(headers, own),
         # As a stream, so that httpx neither adds headers nor looks for a body's kind: aiohttp says host and length.
         stream=httpx.ByteStream(body),
         extensions={"timeout": {"connect": timeouts.connect}},

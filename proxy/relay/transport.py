@@ -77,7 +77,9 @@ class _Body(httpx.AsyncByteStream):
 
 
 def _as_httpx(error: aiohttp.ClientError) -> httpx.TransportError:
-    message = f"{type(error).__name__}: {error}"
+    # The text of these has the URL in it, and that may have a key.
+    said = f"{error.status}, {error.message}" if isinstance(error, aiohttp.ClientResponseError) else str(error)
+    message = f"{type(error).__name__}: {said}"
     if isinstance(error, aiohttp.ServerTimeoutError):
         return httpx.ConnectTimeout(message)
     if isinstance(error, aiohttp.ClientConnectorError):

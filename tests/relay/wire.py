@@ -6,7 +6,7 @@ import socket
 import threading
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
@@ -240,8 +240,17 @@ def _deaf_port() -> Iterator[int]:
 
 
 @contextmanager
-def house(text: str = ROUTES, *, load_model: ModelLoader = word_model) -> Iterator[House]:
-    """Pointsman on a free port, in front of a simulator, a raw upstream and some that do not answer."""
+def house(
+    text: str = ROUTES, *, load_model: ModelLoader = word_model, environ: Mapping[str, str] | None = None
+) -> Iterator[House]:
+    """
+    Pointsman on a free port, in front of a simulator, a raw upstream and some that do not answer.
+
+    Args:
+        text: routes.yaml.
+        load_model: loads the embedding model.
+        environ: further variables that the text has.
+    """
     simulator, raw = build_simulator(pace=0), RawUpstream()
     try:
         with dead_port() as dead, _deaf_port() as deaf, serving(simulator) as upstream:
@@ -251,6 +260,7 @@ def house(text: str = ROUTES, *, load_model: ModelLoader = word_model) -> Iterat
                 RAW=f"http://127.0.0.1:{raw.port}",
                 DEAD=f"http://127.0.0.1:{dead}",
                 DEAF=f"http://127.0.0.1:{deaf}",
+                **(environ or {}),
             )
             with (
                 serving(build_app(config, load_model=load_model)) as served,
