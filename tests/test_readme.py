@@ -25,7 +25,7 @@ def test_its_routes_yaml_is_valid_and_passes_its_own_tests(tmp_path: Path) -> No
 
 def test_what_it_shows_of_upstreams_is_valid() -> None:
     (block,) = re.findall(r"```\n(upstreams:\n.*?)```", README, re.DOTALL)
-    rest = "version: 1\nmodels: {m: {target: {upstream: azure, name: m}}}\ndefault: m\n"
+    rest = "version: 1\nmodels: {m: {target: {upstream: inside, name: m}}}\ndefault: m\n"
     config = parse_config(block + rest, source="README.md", environ={"KEY_1": "a", "AZURE_KEY": "b"})
     for field in msgspec.structs.fields(Upstream):
         if field.name not in ("api_key", "timeouts", "max_in_flight"):  # these stand in the whole file above

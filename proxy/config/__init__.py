@@ -26,11 +26,12 @@ from proxy.config.schema import (
     Text,
     TextMatch,
     Timeouts,
+    Tls,
     Topic,
     Upstream,
     When,
 )
-from proxy.config.values import Duration, Regex, Secret, Url
+from proxy.config.values import Duration, File, ProxyUrl, Regex, Secret, Url
 
 __all__ = [
     "Block",
@@ -42,10 +43,12 @@ __all__ = [
     "Duration",
     "Embedding",
     "Feature",
+    "File",
     "Level",
     "Model",
     "Price",
     "Problem",
+    "ProxyUrl",
     "Range",
     "References",
     "Regex",
@@ -58,6 +61,7 @@ __all__ = [
     "Text",
     "TextMatch",
     "Timeouts",
+    "Tls",
     "Topic",
     "Upstream",
     "Url",

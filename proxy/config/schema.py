@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from proxy.config.values import Duration, Regex, Secret, Url
+from proxy.config.values import Duration, File, ProxyUrl, Regex, Secret, Url
 
 __all__ = [
     "Block",
@@ -36,6 +36,7 @@ __all__ = [
     "Text",
     "TextMatch",
     "Timeouts",
+    "Tls",
     "Topic",
     "Upstream",
     "When",
@@ -112,6 +113,24 @@ class ModelTimeouts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return msgspec.structs.replace(upstream, **own)
 
 
+class Tls(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How an https upstream proves who it is, and how it is told who asks. All files are PEM."""
+
+    ca: File | None = None
+    """
+    Certificates that are trusted in place of the usual authorities: a private authority's, or a self-signed one itself.
+    """
+    certificate: File | None = None
+    """What is shown to an upstream that asks for a certificate; the chain, and the key too where `key` is absent."""
+    key: File | None = None
+    """The private key of `certificate`, without a pass phrase."""
+
+    @property
+    def files(self) -> tuple[File, ...]:
+        """Those that are given."""
+        return tuple(file for file in (self.ca, self.certificate, self.key) if file is not None)
+
+
 class Upstream(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """An OpenAI-compatible server."""
 
@@ -131,6 +150,11 @@ class Upstream(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
     query: dict[Annotated[str, msgspec.Meta(min_length=1)], Secret] = {}
     """Added to the URL of each request, percent-encoded; an empty one is not."""
+    tls: Tls | None = None
+    proxy: ProxyUrl = ProxyUrl("")
+    """The http proxy on the way: `http://name:password@host:port`. It forwards http, and tunnels https (CONNECT)."""
+    socket: File | None = None
+    """A unix socket that is connected to, in plain HTTP; `base_url` then gives the path and the host's name."""
     timeouts: Timeouts = Timeouts()
     max_in_flight: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] | None = None
     """Requests under way at each of its models, for each worker; further ones go elsewhere, or are answered 503."""
@@ -382,3 +406,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What to measure complexity by, in place of the built-in references."""
     routes: tuple[Route, ...] = ()
     tests: tuple[RouteTest, ...] = ()
+
+    @property
+    def files(self) -> tuple[File, ...]:
+        """The certificates and keys that it names; a change of one is a change of the config."""
+        return tuple(file for upstream in self.upstreams.values() if upstream.tls for file in upstream.tls.files)

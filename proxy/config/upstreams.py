@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from urllib.parse import urlsplit
 
 from proxy.config.judging import Judge
 from proxy.config.problems import Path, quote
-from proxy.config.schema import Config, Upstream
+from proxy.config.schema import Config, Tls, Upstream
 from proxy.config.typed import BROKEN
 
 __all__ = ["TOKEN", "judge_upstreams"]
@@ -21,7 +22,7 @@ _NOT_SET = {
     "connection": _ONE_CONNECTION,
     "keep-alive": _ONE_CONNECTION,
     "proxy-authenticate": _ONE_CONNECTION,
-    "proxy-authorization": _ONE_CONNECTION,
+    "proxy-authorization": "the name and password of a proxy belong in 'proxy'",
     "proxy-connection": _ONE_CONNECTION,
     "te": _ONE_CONNECTION,
     "trailer": _ONE_CONNECTION,
@@ -47,6 +48,7 @@ def judge_upstreams(config: Config, file: Judge) -> None:
                 break
         _keys(path, upstream, file)
         _headers((*path, "headers"), upstream, file)
+        _way(path, upstream, file)
 
 
 def _keys(path: Path, upstream: Upstream, file: Judge) -> None:
@@ -88,3 +90,20 @@ def _headers(path: Path, upstream: Upstream, file: Judge) -> None:
         name = "api_key" if upstream.api_keys is None else "api_keys"
         message = f"cannot stand beside {name!r}, which is sent as this header; leave one of them out"
         file.say_of_key((*path, seen["authorization"]), message)
+
+
+def _way(path: Path, upstream: Upstream, file: Judge) -> None:
+    url, tls, socket = upstream.base_url, upstream.tls, upstream.socket
+    scheme = None if url is BROKEN else urlsplit(url).scheme
+    if tls is not None and tls is not BROKEN:
+        if tls == Tls():
+            file.say((*path, "tls"), "needs 'ca', 'certificate' or both")
+        elif tls.key is not None and tls.certificate is None:
+            file.say_of_key((*path, "tls", "key"), "needs 'certificate' beside it")
+        if scheme == "http":
+            file.say_of_key((*path, "tls"), "has no effect on an http URL; write https in 'base_url', or leave it out")
+    if socket is not None and socket is not BROKEN:
+        if scheme == "https":
+            file.say_of_key((*path, "socket"), "a socket is spoken to in plain HTTP; write http in 'base_url'")
+        if upstream.proxy is BROKEN or upstream.proxy:
+            file.say_of_key((*path, "proxy"), "cannot stand beside 'socket'; leave one of them out")

@@ -52,7 +52,7 @@ default: small
         pytest.param(
             put("{base_url: https://api.openai.com/v1}", "https://api.openai.com/v1"),
             [
-                "3:11 upstreams.openai: expected a mapping with 'base_url', 'api_key', 'api_keys', 'headers', 'query', 'timeouts' or 'max_in_flight', found text",
+                "3:11 upstreams.openai: expected a mapping with 'base_url', 'api_key', 'api_keys', 'headers', 'query', 'tls', 'proxy', 'socket', 'timeouts' or 'max_in_flight', found text",
             ],
             id="text-for-mapping",
         ),

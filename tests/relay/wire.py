@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 import time
 import zlib
@@ -66,11 +67,18 @@ Script = Callable[[Exchange], None]
 class RawUpstream:
     """A socket server; `script` answers each request in a thread of its connection."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, tls: ssl.SSLContext | None = None, path: str | None = None) -> None:
+        """`path` is that of a unix socket to listen at, in place of a port."""
         self.script: Script = Exchange.answer
         self.exchanges: list[Exchange] = []
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._listener.getsockname()[1]
+        self.tls = tls
+        if path is None:
+            self._listener = socket.create_server(("127.0.0.1", 0))
+            self.port: int = self._listener.getsockname()[1]
+        else:
+            self._listener = socket.socket(socket.AF_UNIX)
+            self._listener.bind(path)
+            self._listener.listen()
         self._connections: list[socket.socket] = []
         self._threads = [threading.Thread(target=self._accept, daemon=True)]
         self._threads[0].start()
@@ -101,7 +109,14 @@ class RawUpstream:
             thread.start()
 
     def _talk(self, connection: socket.socket) -> None:
-        with connection, suppress(ConnectionError):
+        if self.tls is not None:
+            try:
+                connection = self.tls.wrap_socket(connection, server_side=True)
+            except OSError:  # a client that does not trust it
+                connection.close()
+                return
+            self._connections.append(connection)
+        with connection, suppress(ConnectionError, ssl.SSLError):
             while (exchange := _read_request(connection)) is not None:
                 self.exchanges.append(exchange)
                 self.script(exchange)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -16,6 +17,7 @@ import httpx
 import pytest
 
 from proxy.app import build_app
+from tests.certificates import Authority, serving_with
 from tests.relay.wire import MESSAGES, Exchange, RawUpstream, config_of, dead_port, word_model
 from tests.serving import serving
 from tests.wire.faults import BREAKS, FAULTS, ODDITIES, Break, Fault, answer_of, good
@@ -56,7 +58,7 @@ def _config() -> str:
         models.append(f"  {name}: {{targets: [{', '.join(targets)}]{timeouts}{fallbacks}}}")
 
     for case in CASES:
-        first = "dead" if case.fault.play is None else "bad" if case.fault.has_own_key else "open"
+        first = case.fault.at
         hasty = case.fault.is_hasty
         if case.setup == "second target":
             model(case.model, first, "well", hasty=hasty)
@@ -84,6 +86,7 @@ upstreams:
   open: {{base_url: "${{BAD}}/v1"}}
   well: {{base_url: "${{WELL}}/v1", api_key: "${{KEY}}"}}
   dead: {{base_url: "${{DEAD}}/v1"}}
+  misnamed: {{base_url: "${{MISNAMED}}/v1", api_key: "${{KEY}}", tls: {{ca: "${{CA}}"}}}}
 models:
 {lines}
 rewrite: []
@@ -141,8 +144,8 @@ PLAYS |= {f"odd-{number}": play for number, (play, _, _) in enumerate(ODDITIES.v
 
 
 @contextmanager
-def _raw() -> Iterator[RawUpstream]:
-    raw = RawUpstream()
+def _raw(tls: ssl.SSLContext | None = None) -> Iterator[RawUpstream]:
+    raw = RawUpstream(tls=tls)
     try:
         yield raw
     finally:
@@ -150,7 +153,7 @@ def _raw() -> Iterator[RawUpstream]:
 
 
 @pytest.fixture(scope="module")
-def wire() -> Iterator[Wire]:
+def wire(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wire]:
     def misbehave(exchange: Exchange) -> None:
         asked = json.loads(exchange.body)
         play = PLAYS.get(asked["model"])
@@ -163,30 +166,30 @@ def wire() -> Iterator[Wire]:
     def behave(exchange: Exchange) -> None:
         good(exchange, json.loads(exchange.body)["stream"])
 
-    with _raw() as bad, _raw() as well, dead_port() as dead:
+    authority = Authority(tmp_path_factory.mktemp("certificates"))
+    misnamed = serving_with(authority.sign("misnamed", "subjectAltName=DNS:elsewhere.example"))
+    with _raw() as bad, _raw() as well, _raw(misnamed) as another, dead_port() as dead:
         bad.script, well.script = misbehave, behave
         config = config_of(
             _config(),
             BAD=f"http://127.0.0.1:{bad.port}",
             WELL=f"http://127.0.0.1:{well.port}",
             DEAD=f"http://127.0.0.1:{dead}",
+            MISNAMED=f"https://127.0.0.1:{another.port}",
+            CA=str(authority.certificate),
         )
         with (
             serving(build_app(config, load_model=word_model)) as served,
             httpx.Client(base_url=served.url, timeout=10, headers={"accept-encoding": "identity"}) as http,
         ):
             yield Wire(bad, well, http)
-
-
-def _label(case: Case) -> str:
-    upstream = "dead" if case.fault.play is None else "bad" if case.fault.has_own_key else "open"
-    return f"{upstream}/{case.model}"
+        assert another.exchanges == [], "it is not who it should be, so it is asked nothing"
 
 
 @pytest.mark.parametrize("case", [pytest.param(case, id=case.id) for case in CASES])
 def test_before_there_is_content(wire: Wire, case: Case) -> None:
     """The fault is repaired where something else can answer; else the client is told the truth of it."""
-    fault, model, first = case.fault, case.model, _label(case)
+    fault, model, first = case.fault, case.model, f"{case.fault.at}/{case.model}"
     answer = wire.chat(model, stream=case.stream)
     is_alone = case.setup == "one target"
     listened = 0 if fault.play is None else 1
