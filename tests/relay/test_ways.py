@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import socket
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +16,7 @@ import pytest
 
 from tests.certificates import Authority, self_signed, serving_with
 from tests.relay.forward_proxy import ForwardProxy
-from tests.relay.wire import House, RawUpstream, config_of, dead_port
+from tests.relay.wire import MESSAGES, SSE, Exchange, House, RawUpstream, config_of, dead_port
 from tests.relay.wire import house as open_house
 
 ANSWER = b'{"choices": []}'
@@ -149,6 +153,43 @@ def test_an_upstream_is_shown_the_certificate_that_it_asks_for(certificates: Cer
             assert house.chat("m").content == ANSWER
         with in_front_of(f'base_url: "${{TLS}}/v1", tls: {{ca: "${{CA}}", certificate: {both}}}', **environ) as house:
             assert house.chat("m").content == ANSWER
+
+
+@pytest.mark.parametrize("is_stream", [False, True])
+def test_a_client_that_leaves_frees_an_upstream_behind_tls(is_stream: bool, certificates: Certificates) -> None:
+    arrived, left = threading.Event(), threading.Event()
+    times: list[float] = []
+
+    def script(exchange: Exchange) -> None:
+        exchange.send(SSE if is_stream else b"")
+        arrived.set()
+        times.append(exchange.wait_until_left())
+        left.set()
+
+    with (
+        upstream(RawUpstream(tls=serving_with(certificates.good))) as raw,
+        in_front_of(
+            'base_url: "${TLS}/v1", tls: {ca: "${CA}"}', TLS=https(raw.port), CA=str(certificates.authority.certificate)
+        ) as house,
+    ):
+        raw.script = script
+        body = {"model": "m", "messages": MESSAGES, "stream": is_stream}
+        client = threading.Thread(target=_hang_up_after, args=(house, body, arrived))
+        client.start()
+        client.join(5)
+        began = time.monotonic()
+        assert left.wait(3)
+        assert times[0] - began < 1.0
+        raw._threads[-1].join(3)
+        assert house.http.get("/healthz").status_code == 200, "its loop has seen the end of the connection too"
+
+
+def _hang_up_after(house: House, body: object, arrived: threading.Event) -> None:
+    content = json.dumps(body).encode()
+    with socket.create_connection(("127.0.0.1", house.port), timeout=3) as connection:
+        head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: test\r\ncontent-length: %d\r\n\r\n" % len(content)
+        connection.sendall(head + content)
+        assert arrived.wait(3)
 
 
 @pytest.fixture
