@@ -33,8 +33,9 @@ from proxy.endpoints.targets import ListTargets
 from proxy.errors import ProxyError, UnknownPath, WrongMethod
 from proxy.relay.attempts import CAUSES
 from proxy.relay.checking import checking
+from proxy.relay.connecting import TransportFactory, aiohttp_transports
 from proxy.relay.reply import OUTCOMES
-from proxy.relay.upstreams import Fleet, TransportFactory, Upstreams, aiohttp_transports, open_upstreams
+from proxy.relay.upstreams import Fleet, Upstreams, open_upstreams
 from proxy.reload.loading import LoadingLog, load, loaders
 from proxy.reload.prepare import Prepared, fingerprint
 from proxy.reload.reloader import Reloader

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 import httpx
 
 from proxy.config import Config, HealthCheck
+from proxy.relay.headers import request_headers
 from proxy.relay.upstreams import Target, Upstreams
 
 logger = logging.getLogger(__name__)
@@ -50,7 +51,7 @@ async def _check_forever(check: HealthCheck, targets: Sequence[Target]) -> None:
 
 async def _is_well(check: HealthCheck, target: Target) -> bool:
     """Whether the upstream answers in time, with anything but trouble of its own."""
-    request = httpx.Request("GET", target.url(check.path, b""), headers=target.own_headers)
+    request = httpx.Request("GET", target.url(check.path), headers=request_headers((), target.keys.pick().own))
     try:
         async with asyncio.timeout(check.timeout):
             response = await target.transport.handle_async_request(request)

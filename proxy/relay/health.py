@@ -18,6 +18,7 @@ STATES: tuple[State, ...] = get_args(State)
 _FAILURES_IN_A_ROW = 5
 _BAD_CHECKS = 2
 _BUSY = "rate_limited"
+_OF_THE_KEYS = (_BUSY, "unauthorized")
 _ERROR_RATE = 0.5
 _LEAST_SEEN = 10.0
 """Of that many recent requests, the share that failed says something."""
@@ -198,20 +199,28 @@ class Health:
             return
         self._bad_checks = 0
         # Whoever says that it is busy says also for how long, and its health is another matter.
-        if self._state == "open" and self._reason != _BUSY:
+        if self._state == "open" and self._reason not in _OF_THE_KEYS:
             self._close()
 
     def refuses(self, retry_after_s: float | None) -> None:
         """It is busy (429), and says for how long."""
-        rest_s = _FIRST_REST_S if retry_after_s is None else min(retry_after_s, _LONGEST_RETRY_AFTER_S)
-        if rest_s > 0:
-            self._open(rest_s, _BUSY)
+        self.rests(_FIRST_REST_S if retry_after_s is None else min(retry_after_s, _LONGEST_RETRY_AFTER_S), _BUSY)
+
+    def rests(self, seconds: float, cause: str) -> None:
+        """It takes no request for so long."""
+        if seconds > 0:
+            self._open(seconds, cause)
+
+    def has_other_keys(self) -> None:
+        """A rest that was due to the keys it had is over."""
+        if self._state == "open" and self._reason in _OF_THE_KEYS:
+            self._close()
 
     def _close(self) -> None:
         now = self._clock()
         self._state, self._in_a_row, self._closed_at = "closed", 0, now
         self._seen = self._failed = 0.0
-        if self._reason != _BUSY:  # who was only busy has not fallen, and its caches are warm
+        if self._reason not in _OF_THE_KEYS:  # who was only busy has not fallen, and its caches are warm
             self._warm_since = now
         self._tell(self._label, "closed")
         logger.info("target is back", extra={"target": self._label})

@@ -13,12 +13,17 @@ from proxy.config import Timeouts
 from proxy.errors import UpstreamUnavailable
 from proxy.relay.attempts import Attempts, Offer, Trail
 from proxy.relay.guard import Guard
+from proxy.relay.headers import OwnHeaders
+from proxy.relay.keys import Key, Keys, Rest
 from proxy.relay.reply import Call
 from proxy.relay.upstreams import Fleet, Target, Upstreams
 
 WAITING = 60
 FREE = 4
 """The budget: as many as fail before the fifth failure in a row lets a target rest."""
+
+
+NO_KEY = Keys([Key(1, OwnHeaders(), Rest(), Rest())], written=1, label="", clock=lambda: 0.0)
 
 
 class Town:
@@ -45,8 +50,7 @@ class Town:
             return self._ends()
 
         return Target(
-            upstream=name, name="m", weight=weight, url=f"http://{name}/v1", key="", protocol="openai",
-            usage="observe", timeouts=Timeouts(),
+            upstream=name, name="m", weight=weight, url=f"http://{name}/v1", keys=NO_KEY, timeouts=Timeouts(),
             transport=httpx.MockTransport(answer), health=self.fleet.health(f"{name}/m"), load=self.fleet.load(name),
         )  # fmt: skip
 

@@ -9,7 +9,9 @@ import httpx
 import pytest
 
 from proxy.config import Timeouts
+from proxy.relay.headers import OwnHeaders
 from proxy.relay.health import Health, RetryBudget, State
+from proxy.relay.keys import Key, Keys, Rest
 from proxy.relay.upstreams import Fleet, Target, Upstreams
 
 
@@ -150,11 +152,13 @@ def test_one_that_is_back_gets_a_growing_share(watched: Watched) -> None:
     assert (shares[0], shares[-1]) == (0.1, 1.0)
 
 
+NO_KEY = Keys([Key(1, OwnHeaders(), Rest(), Rest())], written=1, label="", clock=Clock())
+
+
 def targets(fleet: Fleet, *weights: float) -> list[Target]:
     return [
         Target(
-            upstream=name, name="m", weight=weight, url=f"http://{name}/v1", key="", protocol="openai",
-            usage="observe", timeouts=Timeouts(),
+            upstream=name, name="m", weight=weight, url=f"http://{name}/v1", keys=NO_KEY, timeouts=Timeouts(),
             transport=httpx.MockTransport(lambda request: httpx.Response(200)), health=fleet.health(f"{name}/m"),
             load=fleet.load(name),
         )

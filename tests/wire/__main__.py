@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import logging
 import sys
+import tempfile
+from pathlib import Path
 
 from tests.wire.matrix import play
 from tests.wire.page import page
 
 if __name__ == "__main__":
     logging.disable()
-    sys.stdout.write(page(play()))
+    with tempfile.TemporaryDirectory() as folder:
+        sys.stdout.write(page(play(Path(folder))))

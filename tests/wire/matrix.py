@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import itertools
 import json
+import ssl
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 from typing import NamedTuple
 
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
 from proxy.app import build_app
+from tests.certificates import Authority, serving_with
 from tests.relay.wire import MESSAGES, Exchange, RawUpstream, config_of, dead_port, word_model
 from tests.serving import serving
 from tests.wire.faults import BREAKS, FAULTS, ODDITIES, Fault, good
@@ -38,8 +41,7 @@ class Case(NamedTuple):
     @property
     def label(self) -> str:
         """Its first target."""
-        upstream = "dead" if self.fault.play is None else "bad" if self.fault.has_own_key else "open"
-        return f"{upstream}/{self.model}"
+        return f"{self.fault.at}/{self.model}"
 
     @property
     def id(self) -> str:
@@ -64,7 +66,7 @@ def _config() -> str:
         models.append(f"  {name}: {{targets: [{', '.join(targets)}]{timeouts}{fallbacks}}}")
 
     for case in CASES:
-        first = "dead" if case.fault.play is None else "bad" if case.fault.has_own_key else "open"
+        first = case.fault.at
         hasty = case.fault.is_hasty
         if case.setup == "second target":
             model(case.model, first, "well", hasty=hasty)
@@ -92,6 +94,7 @@ upstreams:
   open: {{base_url: "${{BAD}}/v1"}}
   well: {{base_url: "${{WELL}}/v1", api_key: "${{KEY}}"}}
   dead: {{base_url: "${{DEAD}}/v1"}}
+  misnamed: {{base_url: "${{MISNAMED}}/v1", api_key: "${{KEY}}", tls: {{ca: "${{CA}}"}}}}
 models:
 {lines}
 rewrite: []
@@ -147,9 +150,14 @@ PLAYS |= {f"break-{number}": broken.play for number, broken in enumerate(BREAKS)
 PLAYS |= {f"odd-{number}": play for number, (play, _, _) in enumerate(ODDITIES.values())}
 
 
-def play() -> Played:
-    """Play all of them against a real server, and look at everything once."""
-    with _wire() as (bad, well, http):
+def play(folder: Path) -> Played:
+    """
+    Play all of them against a real server, and look at everything once.
+
+    Args:
+        folder: an empty one, for certificates.
+    """
+    with _wire(folder) as (bad, well, http):
 
         def ask(one: Ask) -> httpx.Response:
             body = {"model": one.model, "messages": MESSAGES, "stream": one.stream}
@@ -178,8 +186,8 @@ def play() -> Played:
 
 
 @contextmanager
-def _raw(script: Callable[[Exchange], None]) -> Iterator[RawUpstream]:
-    raw = RawUpstream()
+def _raw(script: Callable[[Exchange], None], tls: ssl.SSLContext | None = None) -> Iterator[RawUpstream]:
+    raw = RawUpstream(tls=tls)
     raw.script = script
     try:
         yield raw
@@ -202,13 +210,26 @@ def _behave(exchange: Exchange) -> None:
 
 
 @contextmanager
-def _wire() -> Iterator[tuple[RawUpstream, RawUpstream, httpx.Client]]:
-    with _raw(_misbehave) as bad, _raw(_behave) as well, dead_port() as dead:
-        urls = {
-            name: f"http://127.0.0.1:{port}" for name, port in (("BAD", bad.port), ("WELL", well.port), ("DEAD", dead))
-        }
+def _wire(folder: Path) -> Iterator[tuple[RawUpstream, RawUpstream, httpx.Client]]:
+    authority = Authority(folder)
+    misnamed = serving_with(authority.sign("misnamed", "subjectAltName=DNS:elsewhere.example"))
+    with (
+        _raw(_misbehave) as bad,
+        _raw(_behave) as well,
+        _raw(_behave, misnamed) as another,
+        dead_port() as dead,
+    ):
+        config = config_of(
+            _config(),
+            BAD=f"http://127.0.0.1:{bad.port}",
+            WELL=f"http://127.0.0.1:{well.port}",
+            DEAD=f"http://127.0.0.1:{dead}",
+            MISNAMED=f"https://127.0.0.1:{another.port}",
+            CA=str(authority.certificate),
+        )
         with (
-            serving(build_app(config_of(_config(), **urls), load_model=word_model)) as served,
+            serving(build_app(config, load_model=word_model)) as served,
             httpx.Client(base_url=served.url, timeout=20, headers={"accept-encoding": "identity"}) as http,
         ):
             yield bad, well, http
+        assert another.exchanges == [], "it is not who it should be, so it is asked nothing"

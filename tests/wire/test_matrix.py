@@ -16,8 +16,8 @@ PAGE = Path(__file__).parents[2] / "docs" / "wire.md"
 
 
 @pytest.fixture(scope="module")
-def played() -> Played:
-    return play()
+def played(tmp_path_factory: pytest.TempPathFactory) -> Played:
+    return play(tmp_path_factory.mktemp("certificates"))
 
 
 @pytest.mark.parametrize("case", [pytest.param(case, id=case.id) for case in CASES])
