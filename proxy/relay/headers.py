@@ -25,9 +25,10 @@ _HOP_BY_HOP = frozenset(
 # compressed answer would hide its usage.
 _SAID_ANEW = frozenset((b"host", b"content-length", b"expect", b"accept-encoding"))
 _NOT_SENT = _HOP_BY_HOP | _SAID_ANEW
+# A cookie too says who the client is, and to whom it was given: whoever stands in front of this proxy.
 _CREDENTIALS = frozenset(
-    (b"authorization", b"api-key", b"x-api-key", b"x-goog-api-key", b"ocp-apim-subscription-key")
-)  # fmt: skip
+    (b"authorization", b"api-key", b"x-api-key", b"x-goog-api-key", b"ocp-apim-subscription-key", b"cookie")
+)
 _OURS = b"x-pointsman-"
 
 

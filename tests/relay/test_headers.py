@@ -5,7 +5,9 @@ from tests.relay.wire import Exchange, House
 
 HOP_BY_HOP = ["keep-alive", "proxy-authorization", "proxy-connection", "te", "trailer", "upgrade", "proxy-authenticate"]
 KEY: Headers = [(b"authorization", b"Bearer sk-operator")]
-CLIENT_KEYS: Headers = [(b"authorization", b"Bearer mine"), (b"x-api-key", b"mine"), (b"api-key", b"mine")]
+CLIENT_KEYS: Headers = [
+    (b"authorization", b"Bearer mine"), (b"x-api-key", b"mine"), (b"api-key", b"mine"), (b"cookie", b"session=mine"),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(
