@@ -12,7 +12,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Cores", "Memory", "NotReady", "cpu_seconds", "free_port", "memory", "open_files", "running", "wait_until"]
+__all__ = [
+    "Cores", "Memory", "NotReady", "cpu_seconds", "free_port", "memory", "open_files", "reserved_port", "running",
+    "wait_until",
+]  # fmt: skip
 
 TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -53,6 +56,20 @@ def free_port() -> int:
         listening.bind(("127.0.0.1", 0))
         port: int = listening.getsockname()[1]
         return port
+
+
+@contextmanager
+def reserved_port() -> Iterator[int]:
+    """
+    A port at which a server can listen, die and listen again as long as the block lasts.
+
+    It is bound here too, without listening: else the kernel might lend it, while the server is dead, to a connection
+    of somebody else.
+    """
+    with socket.socket() as reserving:
+        reserving.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        reserving.bind(("127.0.0.1", 0))
+        yield reserving.getsockname()[1]
 
 
 @contextmanager

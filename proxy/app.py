@@ -32,8 +32,10 @@ from proxy.endpoints.running import Running
 from proxy.endpoints.targets import ListTargets
 from proxy.errors import ProxyError, UnknownPath, WrongMethod
 from proxy.relay.attempts import CAUSES
+from proxy.relay.checking import checking
+from proxy.relay.connecting import TransportFactory, aiohttp_transports
 from proxy.relay.reply import OUTCOMES
-from proxy.relay.upstreams import Fleet, TransportFactory, Upstreams, aiohttp_transports, open_upstreams
+from proxy.relay.upstreams import Fleet, Upstreams, open_upstreams
 from proxy.reload.loading import LoadingLog, load, loaders
 from proxy.reload.prepare import Prepared, fingerprint
 from proxy.reload.reloader import Reloader
@@ -98,6 +100,7 @@ def build_app(
         async def activate(ready: Prepared) -> Active:
             async with AsyncExitStack() as stack:
                 upstreams = await stack.enter_async_context(open_upstreams(ready.config, make_transport, fleet))
+                await stack.enter_async_context(checking(ready.config, upstreams))
                 _seed(recorder.metrics, ready, upstreams)
                 running = Running(
                     config=ready.config,

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import msgspec
 from click.testing import CliRunner
 
 from proxy.cli import main
-from proxy.config import When, load_config
+from proxy.config import Upstream, When, load_config, parse_config
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 
@@ -20,6 +21,15 @@ def test_its_routes_yaml_is_valid_and_passes_its_own_tests(tmp_path: Path) -> No
     checked = CliRunner().invoke(main, ["check", "-c", str(path)])
     assert checked.exit_code == 0, checked.output
     assert load_config(path, {}).tests
+
+
+def test_what_it_shows_of_upstreams_is_valid() -> None:
+    (block,) = re.findall(r"```\n(upstreams:\n.*?)```", README, re.DOTALL)
+    rest = "version: 1\nmodels: {m: {target: {upstream: inside, name: m}}}\ndefault: m\n"
+    config = parse_config(block + rest, source="README.md", environ={"KEY_1": "a", "AZURE_KEY": "b"})
+    for field in msgspec.structs.fields(Upstream):
+        if field.name not in ("api_key", "timeouts", "max_in_flight"):  # these stand in the whole file above
+            assert any(getattr(each, field.name) != field.default for each in config.upstreams.values()), field.name
 
 
 def test_it_names_every_condition_and_every_path() -> None:

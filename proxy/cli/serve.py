@@ -21,7 +21,7 @@ from threadpoolctl import threadpool_limits
 
 from proxy.cli.options import cache_dir_option, config_option, load_or_exit
 from proxy.cli.workers import Workers, outlive_hangups
-from proxy.config import Config, ConfigError, Secret
+from proxy.config import Config, ConfigError, Upstream
 from proxy.config.values import Url
 from proxy.shipped import shipped
 from proxy.telemetry.log import LogFormat, configure_logging
@@ -155,9 +155,19 @@ def _tame_numpy() -> None:
 
 
 def on_simulator(config: Config, url: str) -> Config:
-    """The same config with every upstream replaced by a simulated one of its name, which gets no key."""
+    """
+    The same config with every upstream replaced by a simulated one of its name.
+
+    That gets no key, header or query of the real one, and is reached directly.
+    """
     upstreams = {
-        name: msgspec.structs.replace(upstream, base_url=Url(f"{url}/{name}/v1"), api_key=Secret(""))
+        name: Upstream(
+            base_url=Url(f"{url}/{name}/v1"),
+            protocol=upstream.protocol,
+            usage=upstream.usage,
+            timeouts=upstream.timeouts,
+            max_in_flight=upstream.max_in_flight,
+        )
         for name, upstream in config.upstreams.items()
     }
     return msgspec.structs.replace(config, upstreams=upstreams)

@@ -13,6 +13,7 @@ from proxy.config.schema import (
     Conversation,
     Embedding,
     Feature,
+    HealthCheck,
     Level,
     Model,
     Price,
@@ -26,12 +27,13 @@ from proxy.config.schema import (
     Text,
     TextMatch,
     Timeouts,
+    Tls,
     Topic,
     Upstream,
     When,
     WireProtocol,
 )
-from proxy.config.values import Duration, Regex, Secret, Url
+from proxy.config.values import Duration, File, ProxyUrl, Regex, Secret, Url
 
 __all__ = [
     "Block",
@@ -43,10 +45,13 @@ __all__ = [
     "Duration",
     "Embedding",
     "Feature",
+    "File",
+    "HealthCheck",
     "Level",
     "Model",
     "Price",
     "Problem",
+    "ProxyUrl",
     "Range",
     "References",
     "Regex",
@@ -59,6 +64,7 @@ __all__ = [
     "Text",
     "TextMatch",
     "Timeouts",
+    "Tls",
     "Topic",
     "Upstream",
     "Url",

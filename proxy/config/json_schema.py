@@ -12,7 +12,7 @@ import msgspec
 
 from proxy.config import schema
 from proxy.config.schema import Config
-from proxy.config.values import Duration, Regex, Secret, Url
+from proxy.config.values import Duration, File, ProxyUrl, Regex, Secret, Url
 
 __all__ = ["json_schema"]
 
@@ -30,6 +30,8 @@ _SCALARS: dict[Any, dict[str, Any]] = {
     Duration: {"type": "string", "pattern": r"^([0-9.]+(ms|s|m|h)|.*\$\{.*)$"},
     Url: {"type": "string", "pattern": r"^(https?://|.*\$\{)"},
     Secret: {"type": ["string", "number"]},
+    ProxyUrl: {"type": "string", "pattern": r"^(http://|.*\$\{|$)"},
+    File: {"type": "string", "minLength": 1},
     Regex: {"type": "string"},
 }
 _LIMITS = {"ge": "minimum", "le": "maximum", "gt": "exclusiveMinimum", "lt": "exclusiveMaximum", "pattern": "pattern"}

@@ -8,6 +8,8 @@ from pathlib import Path
 import msgspec
 
 from proxy.config.annotations import reader_for
+from proxy.config.files import with_files
+from proxy.config.judging import Judge
 from proxy.config.meaning import judge
 from proxy.config.problems import ConfigError, Report, TooMany
 from proxy.config.schema import Config, When
@@ -20,15 +22,15 @@ __all__ = ["load_config", "parse_config"]
 
 def load_config(path: Path, environ: Mapping[str, str]) -> Config:
     """
-    Read the file at `path`; see `parse_config`.
+    Read the file at `path`, and the certificates that it names; see `parse_config`.
 
     Raises:
         ConfigError: also when there is no such file, or it cannot be read.
     """
-    return parse_config(read_bytes(path), source=str(path), environ=environ)
+    return parse_config(read_bytes(path), source=str(path), environ=environ, folder=path.parent)
 
 
-def parse_config(text: str | bytes, *, source: str, environ: Mapping[str, str]) -> Config:
+def parse_config(text: str | bytes, *, source: str, environ: Mapping[str, str], folder: Path | None = None) -> Config:
     """
     Return what the text says, checked in full.
 
@@ -36,32 +38,42 @@ def parse_config(text: str | bytes, *, source: str, environ: Mapping[str, str]) 
         text: YAML; bytes are UTF-8, with or without a byte order mark.
         source: what messages call the file.
         environ: where `${NAME}` is looked up; the process's own environment is never read.
+        folder: where relative paths in it begin; None leaves the files that it names unread, and their paths as
+            they are.
 
     Raises:
         ConfigError: every problem that the text has. Nothing else is raised, whatever the text.
     """
     report = Report(source)
     try:
-        return _parse(text, report, environ)
+        return _parse(text, report, environ, folder)
     except TooMany:
         pass
     # Out of the `except`: what was being read when it was raised may be a secret.
     raise ConfigError(report.problems)
 
 
-def _parse(text: str | bytes, report: Report, environ: Mapping[str, str]) -> Config:
+def _parse(text: str | bytes, report: Report, environ: Mapping[str, str], folder: Path | None) -> Config:
     tree = read_tree(decode(text, report), report)
     config = Reading(report, environ).read(reader_for(Config), tree.root, ())
     assert config is not BROKEN  # the root is a mapping, and from a mapping a struct is always made
     judge(config, tree, report)
+    if folder is not None:
+        config = with_files(config, folder, Judge(tree, report))
     report.unless_empty()
     return _with_lower_headers(config)
 
 
 def _with_lower_headers(config: Config) -> Config:
-    """Header names as ASGI servers give them, so that a request is matched by a plain look-up."""
+    """Header names as ASGI servers give them, so that those of a request are found by a plain look-up."""
     routes = tuple(msgspec.structs.replace(route, when=_lowered(route.when)) for route in config.routes)
-    return msgspec.structs.replace(config, routes=routes)
+    upstreams = {
+        name: msgspec.structs.replace(
+            upstream, headers={header.lower(): value for header, value in upstream.headers.items()}
+        )
+        for name, upstream in config.upstreams.items()
+    }
+    return msgspec.structs.replace(config, routes=routes, upstreams=upstreams)
 
 
 def _lowered(when: When) -> When:

@@ -8,17 +8,18 @@ said again.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable
 
 import msgspec
 
-from proxy.config.problems import Path, Report, choices, did_you_mean, quote
+from proxy.config.judging import Judge
+from proxy.config.problems import Path, Report, quote
 from proxy.config.reach import canonical, covers, first_covers, is_everything
 from proxy.config.schema import Config, Model, Range, Route, Split, Target, TextMatch, When
 from proxy.config.texts import folded, nothing_in
-from proxy.config.tree import Scalar, Tree
+from proxy.config.tree import Tree
 from proxy.config.typed import BROKEN
+from proxy.config.upstreams import TOKEN, judge_upstreams
 
 __all__ = ["AUTO", "DEFAULT", "judge"]
 
@@ -45,9 +46,6 @@ _NOT_EDITED = {
     "stream": "the client reads the answer in the form that it asked for",
 }
 
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
-_ENDPOINTS = ("/chat/completions", "/completions", "/responses", "/messages")
-
 
 def judge(config: Config, tree: Tree, report: Report) -> None:
     """
@@ -59,7 +57,7 @@ def judge(config: Config, tree: Tree, report: Report) -> None:
         report: holds the problems of reading already.
     """
     file = Judge(tree, report)
-    _upstreams(config, file)
+    judge_upstreams(config, file)
     _models(config, file)
     _topics(config, file)
     _references(config, file)
@@ -72,71 +70,6 @@ def judge(config: Config, tree: Tree, report: Report) -> None:
         _glob(path, glob, file)
     for path, glob in _each(("passthrough",), config.passthrough):  # likewise: then nothing is passed on
         _glob(path, glob, file)
-
-
-class Judge:
-    """What the rules share: saying something about the value at a path."""
-
-    def __init__(self, tree: Tree, report: Report) -> None:
-        self._tree, self._report = tree, report
-        # Reading is over: what the rules add must not make a route look unreadable to the rules that follow.
-        self._unsound = report.unsound()
-
-    def say(self, path: Path, message: str) -> None:
-        self._report.add(self._tree.place(path), path, message)
-
-    def say_of_key(self, path: Path, message: str) -> None:
-        """Like `say`, of the key that `path` ends with."""
-        self._report.add(self._tree.key_place(path), path, message)
-
-    def is_readable(self, path: Path) -> bool:
-        """Whether everything at `path` could be read."""
-        return path not in self._unsound
-
-    def line(self, path: Path) -> int:
-        return self._tree.place(path).line
-
-    def variable(self, path: Path) -> str | None:
-        """What is written at `path` if the environment has a part in it: its value may not be shown."""
-        node = self._tree.node(path)
-        return quote(node.text)[1:-1] if isinstance(node, Scalar) and "${" in node.text else None
-
-    def name(
-        self, path: Path, name: str, names: Collection[str], kind: str, showable: Collection[str] | None = None
-    ) -> None:
-        """
-        Say so when `name` is not one of `names`, which are all that the file has of this kind.
-
-        Args:
-            showable: those that a message may show; all of them when None.
-        """
-        if name is BROKEN or name in names:
-            return
-        names = names if showable is None else showable
-        written = self.variable(path)
-        # Nor compared with near names, for those would tell it.
-        near = None if written else did_you_mean(name, names)
-        shown = written or quote(name)
-        if near:
-            hint = f"; did you mean {quote(near)}?"
-        elif names:
-            hint = f"; there {'is' if len(names) == 1 else 'are'} {choices(map(quote, names), last='and')}"
-        else:
-            hint = f"; the file has no {kind}s"
-        self.say(path, f"no {kind} is called {shown}{hint}")
-
-
-def _upstreams(config: Config, file: Judge) -> None:
-    for name, upstream in config.upstreams.items():
-        url = upstream.base_url
-        for endpoint in _ENDPOINTS:
-            if url is not BROKEN and url.endswith(endpoint):
-                message = f"ends with {endpoint}, which is added to each request; leave it off"
-                file.say(("upstreams", name, "base_url"), message)
-                break
-        if upstream.usage == "inject" and upstream.protocol == "anthropic":
-            message = "Anthropic's streams always tell their usage; leave it out"
-            file.say(("upstreams", name, "usage"), message)
 
 
 def _baseline(config: Config, file: Judge) -> None:
@@ -374,7 +307,7 @@ def _headers(path: Path, headers: dict[str, str | tuple[str, ...]] | None, file:
     seen: dict[str, str] = {}
     for name, globs in headers.items():
         where: Path = (*path, name)
-        if not _TOKEN.fullmatch(name):
+        if not TOKEN.fullmatch(name):
             file.say_of_key(where, f"{quote(name)} is not a header name; those have letters, digits and - only")
         first = seen.setdefault(name.lower(), name)
         if first != name:

@@ -11,13 +11,14 @@ import ipaddress
 import math
 import re
 from collections.abc import Callable
-from urllib.parse import urlsplit
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import idna
 
 from proxy.config.problems import quote
 from proxy.config.tree import Scalar
-from proxy.config.values import Duration, Regex, Secret, Url
+from proxy.config.values import Duration, File, ProxyUrl, Regex, Secret, Url
 
 __all__ = [
     "CUSTOM",
@@ -152,7 +153,9 @@ def _to_url(scalar: Scalar) -> Url:
     except ValueError:
         raise Unfit("not a URL; expected one such as https://api.openai.com/v1") from None
     if "@" in text:
-        raise Unfit("a URL with credentials; remove them and put the key in `api_key`")
+        raise Unfit(
+            "a URL with credentials; remove them and put the key in `api_key`, or in `headers` what is no bearer token"
+        )
     if "?" in text or "#" in text:
         raise Unfit("a base URL ends with its path; remove everything from the '?' or '#' on")
     if parts.scheme not in ("http", "https") or not parts.hostname or port == 0 or _NOT_IN_URL.search(text):
@@ -194,6 +197,40 @@ def _to_secret(scalar: Scalar) -> Secret:
     return Secret(scalar.text)
 
 
+def _to_proxy(scalar: Scalar) -> ProxyUrl:
+    """Quotes nothing either: what is wrong may be the password."""
+    text = _to_secret(scalar).reveal().strip()
+    if not text:
+        return ProxyUrl("")
+    expected = "expected the URL of an http proxy such as http://proxy:3128 or http://name:password@proxy:3128"
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        raise Unfit(f"not a URL; {expected}") from None
+    is_root = parts.path in ("", "/") and "?" not in text and "#" not in text
+    if parts.scheme != "http" or not parts.hostname or port == 0 or not is_root or _NOT_IN_URL.search(text):
+        raise Unfit(f"{expected}; in a name or password other signs than letters and digits are percent-encoded")
+    if not _is_host(parts.hostname):
+        raise Unfit(f"{expected}, with the name or the address of a host")
+    name, password = unquote(parts.username or ""), unquote(parts.password or "")
+    if ":" in name or not _is_latin(name + password):  # RFC 7617, section 2; aiohttp writes Latin-1
+        raise Unfit("a proxy takes no name with a colon, and no name or password with signs beyond Latin-1")
+    return ProxyUrl(text)
+
+
+def _is_latin(text: str) -> bool:
+    return all(ord(sign) < 256 for sign in text)
+
+
+def _to_file(scalar: Scalar) -> File:
+    if scalar.is_null or not scalar.text.strip():
+        raise Unfit("expected a path, found nothing; leave the key out for none")
+    if _CONTROL.search(scalar.text):
+        raise Unfit("has a line break or another control character, which is in no path")
+    return File(Path(scalar.text))
+
+
 def _to_regex(scalar: Scalar) -> Regex:
     if not scalar.text:
         raise Unfit("an empty regular expression is found in every text; leave it out")
@@ -212,6 +249,8 @@ CUSTOM: dict[type, tuple[str, Callable[[Scalar], object]]] = {
     Duration: ("a duration", _to_duration),
     Url: ("a URL", _to_url),
     Secret: ("text", _to_secret),
+    ProxyUrl: ("a URL", _to_proxy),
+    File: ("a path", _to_file),
     Regex: ("a regular expression", _to_regex),
 }
 """What the types of values.py are called in messages, and how they are read; a new one joins here."""

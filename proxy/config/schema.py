@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from proxy.config.values import Duration, Regex, Secret, Url
+from proxy.config.values import Duration, File, ProxyUrl, Regex, Secret, Url
 
 __all__ = [
     "Block",
@@ -23,6 +23,7 @@ __all__ = [
     "Conversation",
     "Embedding",
     "Feature",
+    "HealthCheck",
     "Level",
     "Model",
     "Price",
@@ -36,6 +37,7 @@ __all__ = [
     "Text",
     "TextMatch",
     "Timeouts",
+    "Tls",
     "Topic",
     "Upstream",
     "When",
@@ -78,6 +80,15 @@ Key = Annotated[str, msgspec.Meta(min_length=1)]
 """Of a request's body."""
 
 
+HeaderName = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$",  # a token of RFC 9110, section 5.6.2
+        description="a header name; those have letters, digits and - only",
+    ),
+]
+
+
 Dollars = Annotated[float, msgspec.Meta(ge=0, le=1_000_000)]
 
 
@@ -108,6 +119,35 @@ class ModelTimeouts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return msgspec.structs.replace(upstream, **own)
 
 
+class HealthCheck(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A question that an upstream must answer from time to time, with a status below 500."""
+
+    path: Annotated[str, msgspec.Meta(pattern=r"^/[!-~]*$", description="a path; those begin with /")] = "/models"
+    """Below `base_url`."""
+    every: Duration = Duration(10.0)
+    """Seconds between two checks. Two in a row that fail and its targets rest; one that does not ends that."""
+    timeout: Duration = Duration(3.0)
+    """How long the answer may take, in seconds."""
+
+
+class Tls(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How an https upstream proves who it is, and how it is told who asks. All files are PEM."""
+
+    ca: File | None = None
+    """
+    Certificates that are trusted in place of the usual authorities: a private authority's, or a self-signed one itself.
+    """
+    certificate: File | None = None
+    """What is shown to an upstream that asks for a certificate; the chain, and the key too where `key` is absent."""
+    key: File | None = None
+    """The private key of `certificate`, without a pass phrase."""
+
+    @property
+    def files(self) -> tuple[File, ...]:
+        """Those that are given."""
+        return tuple(file for file in (self.ca, self.certificate, self.key) if file is not None)
+
+
 class Upstream(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A server that speaks OpenAI's API, or Anthropic's."""
 
@@ -122,9 +162,33 @@ class Upstream(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `inject`: streams are asked for their usage where the client did not, and the chunk that tells it is taken out
     again. `observe`: it is counted where the client asked.
     """
+    api_keys: Annotated[tuple[Secret, ...], msgspec.Meta(min_length=1)] | None = None
+    """
+    Several keys in place of `api_key`, used in turn; one that is refused rests while the others go on. A variable that
+    is empty is no key, and when all are the client's own Authorization is passed on.
+    """
+    headers: dict[HeaderName, Secret] = {}
+    """
+    Sent in place of the client's headers of these names; an empty one is not sent. Where one carries a key, such as
+    `api-key`, no key of the client's is passed on. `host` names a virtual host; TLS asks for the host in `base_url`.
+    """
+    query: dict[Annotated[str, msgspec.Meta(min_length=1)], Secret] = {}
+    """Added to the URL of each request, percent-encoded; an empty one is not."""
+    tls: Tls | None = None
+    proxy: ProxyUrl = ProxyUrl("")
+    """The http proxy on the way: `http://name:password@host:port`. It forwards http, and tunnels https (CONNECT)."""
+    socket: File | None = None
+    """A unix socket that is connected to, in plain HTTP; `base_url` then gives the path and the host's name."""
     timeouts: Timeouts = Timeouts()
+    health_check: HealthCheck | None = None
+    """When None, only requests show how it does."""
     max_in_flight: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] | None = None
     """Requests under way at each of its models, for each worker; further ones go elsewhere, or are answered 503."""
+
+    @property
+    def all_keys(self) -> tuple[Secret, ...]:
+        """The keys, however they were written, in their order; empty ones are not used."""
+        return self.api_keys if self.api_keys is not None else (self.api_key,)
 
 
 class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -379,3 +443,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def protocol(self, model: str) -> WireProtocol:
         """What this model's targets speak: all the same, in a valid config."""
         return self.upstreams[self.models[model].all_targets[0].upstream].protocol
+
+    @property
+    def files(self) -> tuple[File, ...]:
+        """The certificates and keys that it names; a change of one is a change of the config."""
+        return tuple(file for upstream in self.upstreams.values() if upstream.tls for file in upstream.tls.files)

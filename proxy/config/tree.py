@@ -118,6 +118,11 @@ class Tree:
         key, value = self._entry(path)
         return value.place if key is None else key.place
 
+    def has(self, path: Path) -> bool:
+        """Whether the key that `path` ends with is written."""
+        around = self.node(path[:-1])
+        return isinstance(around, Mapping) and path[-1] in around.entries
+
     def _entry(self, path: Path) -> tuple[Scalar | None, Node]:
         key, node = None, self.root  # type: tuple[Scalar | None, Node]
         for step in path:

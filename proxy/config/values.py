@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Self
 
 import re2
@@ -69,3 +71,22 @@ class Secret:
 
     def __reduce__(self) -> str | tuple[object, ...]:
         raise TypeError("a Secret is not pickled: read it again from the environment")
+
+
+class ProxyUrl(Secret):
+    """The http URL of a forward proxy; a secret, since it may hold a password. Falsy for none."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file on this machine. Another of the same name is equal only if it held the same when it was read."""
+
+    path: Path
+    """In a config that was loaded from a file, relative ones begin where that file is."""
+    sha256: str = ""
+    """Of what it held; empty when it was not read."""
+
+    def __str__(self) -> str:
+        return str(self.path)

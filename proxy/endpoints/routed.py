@@ -96,5 +96,8 @@ class _RoutedExchange(Exchange):
     def finish(self) -> None:
         """Leave the record, and remember where a response is that others may go on from."""
         super().finish()
-        if self._facts is not None and self._answer is not None and self._record.outcome == "ok":
-            self.running.keep_answer(self._facts, self._record, self._answer.id())
+        facts, answer = self._facts, self._answer
+        if facts is None or not facts.is_kept or answer is None or self._record.outcome != "ok":
+            return
+        if (answer_id := answer.id()) is not None:
+            self.running.keep_answer(facts, self._record, answer_id)

@@ -20,6 +20,7 @@ from proxy.routing.conversation import Held
 from proxy.routing.decision import Decision
 from proxy.routing.facts import Facts
 from proxy.routing.passthrough import Passthrough
+from proxy.routing.responses import conversation_after
 from proxy.routing.router import Router
 from proxy.routing.signals import Signals
 from proxy.routing.topics import Topics
@@ -80,18 +81,17 @@ class Running:
         record.model = record.decided = decision.model
         return decision, signals
 
-    def keep_answer(self, facts: Facts, record: Record, answer_id: str | None) -> None:
+    def keep_answer(self, facts: Facts, record: Record, answer_id: str) -> None:
         """
-        An upstream that keeps its responses can be asked to go on from this one, and no other can.
+        Remember who keeps this answer: only that one can be asked to go on from it.
 
         Args:
             facts: of the request.
-            record: of the request, which is over.
+            record: of the request, which was answered.
             answer_id: as the upstream named its answer.
         """
-        if answer_id is not None and record.model in self.config.models and (name := facts.kept_as(answer_id)):
-            held = Held(record.route, record.model)
-            self.conversations.keep(facts, held, most=self.config.conversation.cache, named=name)
+        held, most = Held(record.route, record.model), self.config.conversation.cache
+        self.conversations.keep(facts, held, most=most, named=conversation_after(answer_id))
 
     def _decide(self, facts: Facts, signals: Signals) -> tuple[Decision | None, Decision | None]:
         """

@@ -36,4 +36,9 @@ def _told(target: Target) -> dict[str, Any]:
         "latency_ms": None if standing.latency_s is None else round(standing.latency_s * 1e3, 3),
         "error_rate": round(standing.error_rate, 3),
         "weight": target.weight,
+        "keys": len(target.keys),
+        "keys_resting": [
+            {"key": key.position, "reason": key.reason, "rest_s": round(key.rest_s, 3)}
+            for key in target.keys.standing()
+        ],
     }

@@ -14,6 +14,7 @@ import msgspec
 
 from proxy.errors import Overloaded, ProxyError, UpstreamUnavailable
 from proxy.relay.guard import Guard
+from proxy.relay.keys import Key
 from proxy.relay.reply import Body, Call, Failed, Outcome, Reply, open_reply, outcome_of
 from proxy.relay.retry_after import retry_after_s
 from proxy.relay.upstreams import Target, Upstreams
@@ -32,6 +33,10 @@ CAUSES: tuple[Cause, ...] = get_args(Cause)
 
 # After these the same target may well answer a moment later; after a deadline it would only take as long again.
 _REPEATABLE: frozenset[Outcome] = frozenset(("unreachable", "failed", "cut", "garbled"))
+# After these the upstream has no more to do with the request.
+_LOST: frozenset[Outcome] = frozenset(("unreachable", "cut"))
+# After these another key of the same target may be welcome at once.
+_OF_THE_KEY: frozenset[Outcome] = frozenset(("rate_limited", "unauthorized"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +98,7 @@ class Attempts:
         self._trail = trail
         self._most = upstreams.attempts if most is None else most
         self._tried: set[str] = set()
+        self._tried_keys: set[Key] = set()
         self._backoff_s = _FIRST_BACKOFF_S
 
     async def open(self, offers: Iterator[Offer]) -> Reply:
@@ -116,7 +122,7 @@ class Attempts:
             if isinstance(found, Reply):
                 return found
             again = self._next(found, offer, target, offers) if self._trail.count < self._most else None
-            if again is None or not self._upstreams.budget.take():
+            if again is None or not (_is_stranded(found, target, again[1]) or self._upstreams.budget.take()):
                 self._trail.outcome = found.outcome
                 if found.error is not None:
                     await found.forget()
@@ -124,7 +130,7 @@ class Attempts:
             self._trail.leave(found.outcome)
             self._guard.pause()
             await found.forget()
-            if again == (offer, target):
+            if again == (offer, target) and found.cause in _REPEATABLE:  # else it is for another key, at once
                 await asyncio.sleep(random.uniform(0.0, self._backoff_s))  # noqa: S311 - no secret
                 self._backoff_s = min(_LONGEST_BACKOFF_S, 2.0 * self._backoff_s)
             elif again[0] is not offer:
@@ -174,6 +180,8 @@ class Attempts:
         self, trouble: _Trouble, offer: Offer, target: Target, offers: Iterator[Offer]
     ) -> tuple[Offer, Target] | None:
         """Where to go after this; None when there is nowhere."""
+        if trouble.outcome in _OF_THE_KEY and target.keys.has_another(self._tried_keys):
+            return offer, target
         self._tried.add(target.label)
         if trouble.cause != "context" and (other := self._pick(offer)) is not None:
             return offer, other
@@ -186,10 +194,12 @@ class Attempts:
 
     async def _try(self, target: Target, body: Body) -> Reply | _Trouble:
         health, clock = target.health, asyncio.get_running_loop().time
+        key = target.keys.pick(self._tried_keys)
+        key_rested = target.keys.rests(key)
         is_probe, sent = target.begin(), clock()
         reply: Reply | None = None
         try:
-            reply = await open_reply(target, self._call, body, self._guard)
+            reply = await open_reply(target, self._call, key.own, body, self._guard)
         except Failed as failed:
             health.failed(failed.outcome)
             return _Trouble(failed.outcome, failed.outcome, None, failed.error)
@@ -198,12 +208,19 @@ class Attempts:
                 target.end(is_probe=is_probe)
         reply.when_closed(lambda: target.end(is_probe=is_probe))
         outcome = outcome_of(reply)
-        if outcome == "rate_limited":
+        if outcome in _OF_THE_KEY:
+            self._tried_keys.add(key)
+        if outcome in _OF_THE_KEY and target.keys.are_several:
+            target.keys.refused(key, reply.status, retry_after_s(reply.headers))
+            health.rests(target.keys.rest_s, outcome)  # 0 as long as one does not rest
+        elif outcome == "rate_limited":
             health.refuses(retry_after_s(reply.headers))
         elif outcome in ("failed", "unauthorized"):
             health.failed(outcome)
         else:
             health.succeeded(clock() - sent if outcome == "ok" else None)
+            if target.keys.are_several:
+                target.keys.accepted(key, despite_rest=key_rested)
             if not _is_too_long(reply):
                 return reply
         error = None
@@ -235,6 +252,17 @@ class _Trouble:
         """Free the connection."""
         if self.reply is not None:
             await self.reply.close()
+
+
+def _is_stranded(trouble: _Trouble, at: Target, other: Target) -> bool:
+    """
+    Whether a target went down with this request, and another can take it over.
+
+    That needs no budget. Nothing is multiplied: the dead target gets no more until its rest is over, and the others get
+    what would have gone to them had it died a moment earlier. Within a budget many would be lost: when one of three
+    targets dies, a third of all requests must move at once, and of a slow model more are under way than came recently.
+    """
+    return trouble.outcome in _LOST and other is not at and not at.health.is_available
 
 
 def _is_larger(offer: Offer, than: Offer) -> bool:

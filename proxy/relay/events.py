@@ -56,7 +56,11 @@ class EventReader:
         self._has_begun = False
 
     def feed(self, chunk: bytes) -> Iterator[tuple[bytes, bytes]]:
-        """The name and the data of each event that is whole now; both are empty for one of comments alone."""
+        """
+        The name and the data of each event that is whole now; both are empty for one of comments alone.
+
+        Whoever stops in the middle has seen enough, and feeds no more.
+        """
         seen = max(0, len(self._held) - _LONGEST_END)
         data = self._held + chunk
         if not self._has_begun and len(data) >= len(_BOM):
@@ -64,14 +68,13 @@ class EventReader:
             data = data.removeprefix(_BOM)
             seen = 0
         start = 0
-        events = [(match.start(), match.end()) for match in _EVENT_END.finditer(data, seen)]
-        # After a CR that ends what is here, an LF may come that belongs to it.
-        if events and data.endswith(b"\r") and events[-1][1] == len(data):
-            events.pop()
-        self._held = data[events[-1][1] :] if events else data
-        for end, after in events:
-            yield _fields(data[start:end])
-            start = after
+        for match in _EVENT_END.finditer(data, seen):
+            # After a CR that ends what is here, an LF may come that belongs to it.
+            if match.end() == len(data) and data.endswith(b"\r"):
+                break
+            yield _fields(data[start : match.start()])
+            start = match.end()
+        self._held = data[start:]
 
 
 def events_of(data: bytes) -> Iterator[tuple[bytes, bytes]]:

@@ -25,11 +25,32 @@ _HOP_BY_HOP = frozenset(
 # compressed answer would hide its usage.
 _SAID_ANEW = frozenset((b"host", b"content-length", b"expect", b"accept-encoding"))
 _NOT_SENT = _HOP_BY_HOP | _SAID_ANEW
-_CREDENTIALS = frozenset((b"authorization", b"api-key", b"x-api-key"))
+# A cookie too says who the client is, and to whom it was given: whoever stands in front of this proxy.
+_CREDENTIALS = frozenset(
+    (b"authorization", b"api-key", b"x-api-key", b"x-goog-api-key", b"ocp-apim-subscription-key", b"cookie")
+)
 _OURS = b"x-pointsman-"
 
 
-def request_headers(headers: Iterable[tuple[bytes, bytes]], own: Headers) -> Headers:
+class OwnHeaders:
+    """What an upstream gets in place of the client's headers; made once, and read by each request."""
+
+    def __init__(self, given: Iterable[tuple[bytes, bytes]] = (), *, has_key_elsewhere: bool = False) -> None:
+        """
+        Args:
+            given: names in lower case, each once. An `accept-encoding` among them takes the place of `identity`, which
+                is asked for because a compressed answer hides its usage.
+            has_key_elsewhere: whether the URL carries a key.
+        """
+        own = {b"accept-encoding": b"identity"} | dict(given)
+        self.sent: Headers = list(own.items())
+        self.has_credentials = has_key_elsewhere or not _CREDENTIALS.isdisjoint(own)
+        """Whether a key of the operator's is among them: then none of the client's is sent along."""
+        self.replaced = _NOT_SENT | own.keys() | (_CREDENTIALS if self.has_credentials else frozenset())
+        """The client's headers that are not sent."""
+
+
+def request_headers(headers: Iterable[tuple[bytes, bytes]], own: OwnHeaders) -> Headers:
     """
     The client's headers as an upstream gets them.
 
@@ -38,13 +59,11 @@ def request_headers(headers: Iterable[tuple[bytes, bytes]], own: Headers) -> Hea
         own: the upstream's own, first; where they carry credentials the client's are left out, since a key that
             was meant for this proxy must not reach a third party.
     """
-    dropped = _NOT_SENT
-    if any(name in _CREDENTIALS for name, _ in own):
-        dropped = dropped | _CREDENTIALS
-    sent = list(own)
+    dropped = own.replaced
     for name, value in headers:
         if name == b"connection":
             dropped = dropped | _named_by(value)
+    sent = own.sent.copy()
     sent += [(name, value) for name, value in headers if name not in dropped and not name.startswith(_OURS)]
     return sent
 

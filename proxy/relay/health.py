@@ -16,6 +16,9 @@ State = Literal["closed", "half_open", "open"]
 STATES: tuple[State, ...] = get_args(State)
 
 _FAILURES_IN_A_ROW = 5
+_BAD_CHECKS = 2
+_BUSY = "rate_limited"
+_OF_THE_KEYS = (_BUSY, "unauthorized")
 _ERROR_RATE = 0.5
 _LEAST_SEEN = 10.0
 """Of that many recent requests, the share that failed says something."""
@@ -23,6 +26,8 @@ _HALF_LIFE_S = 10.0
 _FIRST_REST_S = 1.0
 _LONGEST_REST_S = 60.0
 _LONGEST_RETRY_AFTER_S = 300.0
+# One that was well for so long rests shortly again; one that comes and goes rests longer each time.
+_FORGIVEN_S = 60.0
 # Rests end apart, or every worker would probe at once.
 _REST_SPREAD = 0.2
 # A target that is new or well again gets a growing share over this time: its caches are cold, or it just fell.
@@ -53,7 +58,8 @@ class Health:
     One target as this process sees it.
 
     A circuit breaker (Nygard, Release It!, 2007): it opens after some failures in a row or when half of what is recent
-    failed, lets one request through after a rest that doubles each time, and closes when that succeeds.
+    failed, lets one request through after a rest that doubles each time, and closes when that succeeds. One that does
+    not stay well rests longer still.
     """
 
     def __init__(
@@ -81,7 +87,9 @@ class Health:
         self._reason = ""
         self._until = 0.0
         self._rests = 0
+        self._closed_at = -math.inf
         self._in_a_row = 0
+        self._bad_checks = 0
         self._is_probing = False
         self._warm_since = clock()
         self._latency_s: float | None = None
@@ -166,10 +174,7 @@ class Health:
             self._latency_s = keep * (self._latency_s or 0.0) + (1.0 - keep) * latency_s
         # While it still rests, an answer to an earlier request says nothing of the next.
         if self.state == "half_open":
-            self._state, self._rests, self._warm_since = "closed", 0, self._clock()
-            self._seen = self._failed = 0.0
-            self._tell(self._label, "closed")
-            logger.info("target is back", extra={"target": self._label})
+            self._close()
 
     def failed(self, cause: str) -> None:
         """It gave no answer, or broke one off."""
@@ -179,15 +184,46 @@ class Health:
         state = self.state
         # Those that were under way when it opened tell nothing new.
         if state == "half_open" or (state == "closed" and (self._in_a_row >= _FAILURES_IN_A_ROW or is_bad)):
+            if state == "closed" and self._clock() - self._closed_at > _FORGIVEN_S:
+                self._rests = 0
             rest_s = min(_LONGEST_REST_S, _FIRST_REST_S * 2.0 ** min(self._rests, 10))
             self._rests += 1
             self._open(rest_s * (1.0 + _REST_SPREAD * self._random.random()), cause)
 
+    def checked(self, *, is_well: bool) -> None:
+        """It was asked how it is, beside the requests."""
+        if not is_well:
+            self._bad_checks += 1
+            if self._bad_checks >= _BAD_CHECKS and self.state != "open":
+                self._open(_LONGEST_REST_S, "health_check")
+            return
+        self._bad_checks = 0
+        # Whoever says that it is busy says also for how long, and its health is another matter.
+        if self._state == "open" and self._reason not in _OF_THE_KEYS:
+            self._close()
+
     def refuses(self, retry_after_s: float | None) -> None:
         """It is busy (429), and says for how long."""
-        rest_s = _FIRST_REST_S if retry_after_s is None else min(retry_after_s, _LONGEST_RETRY_AFTER_S)
-        if rest_s > 0:
-            self._open(rest_s, "rate_limited")
+        self.rests(_FIRST_REST_S if retry_after_s is None else min(retry_after_s, _LONGEST_RETRY_AFTER_S), _BUSY)
+
+    def rests(self, seconds: float, cause: str) -> None:
+        """It takes no request for so long."""
+        if seconds > 0:
+            self._open(seconds, cause)
+
+    def has_other_keys(self) -> None:
+        """A rest that was due to the keys it had is over."""
+        if self._state == "open" and self._reason in _OF_THE_KEYS:
+            self._close()
+
+    def _close(self) -> None:
+        now = self._clock()
+        self._state, self._in_a_row, self._closed_at = "closed", 0, now
+        self._seen = self._failed = 0.0
+        if self._reason not in _OF_THE_KEYS:  # who was only busy has not fallen, and its caches are warm
+            self._warm_since = now
+        self._tell(self._label, "closed")
+        logger.info("target is back", extra={"target": self._label})
 
     def _open(self, rest_s: float, reason: str) -> None:
         if self.state != "open":

@@ -13,6 +13,15 @@ _PREPARING = frozenset(("response.created", "response.in_progress", "response.qu
 _FAILED = frozenset(("error", "response.failed"))
 _DONE = b"[DONE]"
 
+_NO_ERROR = (b"", b"null", b"{}", b"[]", b'""')
+
+
+class _Whole(msgspec.Struct):
+    error: msgspec.Raw = msgspec.Raw(b"")
+    choices: msgspec.Raw = msgspec.Raw(b"")
+
+
+_decode_whole = msgspec.json.Decoder(_Whole).decode
 _decode = msgspec.json.Decoder().decode
 
 
@@ -67,13 +76,16 @@ def check_whole(body: bytes) -> None:
     Raises:
         NotAnAnswer: it is not a JSON object, or one that tells an error.
     """
-    answer = _object(body, "its answer")
-    if answer.get("error") and not answer.get("choices"):
+    try:
+        answer = _decode_whole(body)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        raise NotAnAnswer("sent its answer in another form than JSON") from None
+    if bytes(answer.error) not in _NO_ERROR and bytes(answer.choices) in _NO_ERROR:
         raise NotAnAnswer("answered an error under the status of a success")
 
 
 def _is_preparation(name: bytes, data: bytes) -> bool:
-    event = _object(data, "its first event")
+    event = _object(data)
     kind = event.get("type")
     if event.get("error") or name == b"error" or kind in _FAILED:
         raise NotAnAnswer("began its stream with an error")
@@ -91,11 +103,11 @@ def _says_nothing(choice: Any) -> bool:
     return isinstance(delta, dict) and not any(value for key, value in delta.items() if key != "role")
 
 
-def _object(data: bytes, what: str) -> dict[str, Any]:
+def _object(data: bytes) -> dict[str, Any]:
     try:
         found = _decode(data)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         found = None
     if not isinstance(found, dict):
-        raise NotAnAnswer(f"sent {what} in another form than JSON")
+        raise NotAnAnswer("sent its first event in another form than JSON")
     return found

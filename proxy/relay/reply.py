@@ -12,7 +12,7 @@ import httpx
 from proxy.errors import ProxyError, UpstreamTimeout, UpstreamUnavailable
 from proxy.relay.events import MOST_HELD
 from proxy.relay.guard import DeadlinePassed, Guard
-from proxy.relay.headers import Headers, request_headers, response_headers
+from proxy.relay.headers import Headers, OwnHeaders, request_headers, response_headers
 from proxy.relay.opening import NotAnAnswer, StreamOpening, check_whole
 from proxy.relay.upload import Upload
 from proxy.relay.upstreams import Target
@@ -177,13 +177,14 @@ class Failed(Exception):
         self.error = error
 
 
-async def open_reply(target: Target, call: Call, body: Body, guard: Guard) -> Reply:
+async def open_reply(target: Target, call: Call, own: OwnHeaders, body: Body, guard: Guard) -> Reply:
     """
     Send a request and wait for the first content of its answer.
 
     Args:
         target: where to.
         call: what the client asks.
+        own: what it gets in place of the client's headers; one of its keys.
         body: as the upstream gets it.
         guard: entered and begun; the attempt's deadlines are set here.
 
@@ -192,7 +193,7 @@ async def open_reply(target: Target, call: Call, body: Body, guard: Guard) -> Re
     """
     timeouts = target.timeouts
     guard.expire_in(timeouts.first_token, "first_token")
-    headers = request_headers(call.headers, target.own_headers)
+    headers = request_headers(call.headers, own)
     if isinstance(body, Upload) and body.length is not None:
         headers.append((b"content-length", b"%d" % body.length))
     request = httpx.Request(

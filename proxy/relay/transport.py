@@ -23,12 +23,14 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
     Measured as a proxy of one core, aiohttp's connections carry several times the requests of httpx's own.
     """
 
-    def __init__(self, session: aiohttp.ClientSession) -> None:
+    def __init__(self, session: aiohttp.ClientSession, *, is_proxied: bool = False) -> None:
         """
         Args:
             session: is closed with the transport; should not add headers, keep cookies or decompress.
+            is_proxied: whether requests go through a proxy.
         """
         self._session = session
+        self._is_proxied = is_proxied
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """
@@ -36,6 +38,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
 
         Raises:
             httpx.ConnectTimeout, httpx.ConnectError: no connection.
+            httpx.ProxyError: the proxy on the way refuses.
             httpx.TransportError: it broke, or what came over it is not HTTP.
         """
         sent: object
@@ -55,6 +58,10 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
             )
         except aiohttp.ClientError as error:
             raise _as_httpx(error) from error
+        if answer.status == 407 and self._is_proxied:
+            # Said by the proxy of the operator's password, it is nothing that a client could mend.
+            answer.close()
+            raise httpx.ProxyError("407 from the proxy")
         return httpx.Response(answer.status, headers=answer.raw_headers, stream=_Body(answer), request=request)
 
     async def aclose(self) -> None:
@@ -82,7 +89,11 @@ class _Body(httpx.AsyncByteStream):
 
 
 def _as_httpx(error: aiohttp.ClientError) -> httpx.TransportError:
-    message = f"{type(error).__name__}: {error}"
+    # The text of these has the URL in it, and that may have a key.
+    said = f"{error.status}, {error.message}" if isinstance(error, aiohttp.ClientResponseError) else str(error)
+    message = f"{type(error).__name__}: {said}"
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        return httpx.ProxyError(message)
     if isinstance(error, aiohttp.ServerTimeoutError):
         return httpx.ConnectTimeout(message)
     if isinstance(error, aiohttp.ClientConnectorError):

@@ -3,30 +3,28 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import os
 import random
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Literal
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
-import aiohttp
 import httpx
 
-from proxy.config import Config, Timeouts, WireProtocol
+from proxy.config import Config, Timeouts, Upstream
 from proxy.config import Target as TargetConfig
 from proxy.errors import UnknownPath
-from proxy.relay.headers import Headers
+from proxy.relay.connecting import TransportFactory, aiohttp_transports
+from proxy.relay.headers import OwnHeaders
 from proxy.relay.health import Health, RetryBudget, State
-from proxy.relay.transport import AiohttpTransport
+from proxy.relay.keys import Key, Keys, Rest
 
-TransportFactory = Callable[[str], httpx.AsyncBaseTransport]
-"""The transport for the upstream of this name; a test may pass one that gives `httpx.MockTransport`s."""
-
-# aiohttp would add these where a client sent none, and an upstream should see what the client said.
-_NOT_ADDED = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
-_KEEPALIVE_S = 60.0
 _URLS_KEPT = 16
+# In a query these carry a key, as they do at Google, Azure and others.
+_KEYS_IN_QUERY = frozenset(("key", "api_key", "api-key", "apikey", "access_token", "subscription-key"))
 # Less to do by less than this is chance; then the weights alone decide.
 _CLEARLY_LESS = 1.25
 
@@ -35,9 +33,24 @@ class Target:
     """One upstream and the name that it knows the model by, with all that a request to it needs."""
 
     def __init__(
-        self, *, upstream: str, name: str, weight: float, url: str, key: str, protocol: WireProtocol,
-        usage: str, timeouts: Timeouts, transport: httpx.AsyncBaseTransport, health: Health, load: Load,
+        self, *, upstream: str, name: str, weight: float, url: str, query: str = "", keys: Keys,
+        is_asked_for_usage: bool = False, timeouts: Timeouts, transport: httpx.AsyncBaseTransport, health: Health,
+        load: Load,
     ) -> None:  # fmt: skip
+        """
+        Args:
+            upstream: its name.
+            name: of the model there.
+            weight: its share, against the other targets' of the model.
+            url: where its paths begin, without a slash at the end.
+            query: of every URL, percent-encoded.
+            keys: what it gets in place of the client's headers, with one of its keys.
+            is_asked_for_usage: whether streams are asked for their usage where the client did not.
+            timeouts: how long it may take.
+            transport: the way there.
+            health: what is known of it.
+            load: what its upstream has to do.
+        """
         self.label = f"{upstream}/{name}"
         """How metrics, the log and the header `x-pointsman-target` call it."""
         self.header_label = quote(self.label, safe="/:@._-+ ").encode("ascii")
@@ -49,43 +62,39 @@ class Target:
         self.transport = transport
         self.health = health
         self._upstream_load = load
-        self.has_own_key = bool(key)
-        self.is_asked_for_usage = usage == "inject"
-        """Whether streams are asked for their usage where the client did not."""
-        self._base_url = url
+        self.keys = keys
+        self.has_own_key = keys.has_credentials
+        self.is_asked_for_usage = is_asked_for_usage
+        self._url = url
+        self._query = query
         self._urls: dict[str, httpx.URL] = {}
-        self.own_headers: Headers = [(b"accept-encoding", b"identity")]
-        """Sent in place of the client's: the credentials, if this upstream has its own."""
-        if key:
-            secret = key.encode("utf-8")
-            anthropic = protocol == "anthropic"
-            self.own_headers.append((b"x-api-key", secret) if anthropic else (b"authorization", b"Bearer " + secret))
 
-    def url(self, path: str, query: bytes) -> httpx.URL:
+    @property
+    def is_full(self) -> bool:
+        """Whether its upstream has all the requests that it may have."""
+        return self._upstream_load.is_full
+
+    def url(self, path: str, query: bytes = b"") -> httpx.URL:
         """
         Where a request goes.
 
         Args:
-            path: below `base_url`, percent-encoded.
-            query: as the client sent it.
+            path: below the base URL, percent-encoded.
+            query: as the client sent it; what the upstream wants besides is added.
 
         Raises:
             UnknownPath: the two make no URL.
         """
         found = None if query else self._urls.get(path)
         if found is None:
+            told = "&".join(part for part in (query.decode("latin-1"), self._query) if part)
             try:
-                found = httpx.URL(f"{self._base_url}{path}" + (f"?{query.decode('latin-1')}" if query else ""))
+                found = httpx.URL(f"{self._url}{path}?{told}" if told else f"{self._url}{path}")
             except httpx.InvalidURL as error:
                 raise UnknownPath(f"No upstream can be asked for this URL: {error}.") from None
             if not query and len(self._urls) < _URLS_KEPT:  # those that are routed come again and again
                 self._urls[path] = found
         return found
-
-    @property
-    def is_full(self) -> bool:
-        """Whether its upstream has all the requests that it may have."""
-        return self._upstream_load.is_full
 
     def begin(self) -> bool:
         """A request goes there; whether it is the one that is let through to see how the target does."""
@@ -137,6 +146,9 @@ class Fleet:
         self.budget = RetryBudget(clock)
         self._healths: dict[str, Health] = {}
         self._loads: dict[str, Load] = {}
+        self._rests: dict[tuple[str, bytes], Rest] = {}
+        self._keys: dict[str, tuple[bytes, ...]] = {}
+        self._salt = os.urandom(32)
 
     def load(self, upstream: str) -> Load:
         """What the upstream of this name has to do."""
@@ -148,6 +160,21 @@ class Fleet:
         if found is None:
             found = self._healths[label] = Health(label, clock=self.clock, random_source=self.random, tell=self._tell)
         return found
+
+    def rest(self, where: str, key: str) -> Rest:
+        """How long a key is left alone, at an upstream or at one target."""
+        return self._rests.setdefault((where, self._hash(key)), Rest())
+
+    def keys_are(self, label: str, keys: Sequence[str]) -> None:
+        """A target is asked with these keys from now on; if it had others, a rest that was due to those is over."""
+        hashes = tuple(map(self._hash, keys))
+        if self._keys.setdefault(label, hashes) != hashes:
+            self._keys[label] = hashes
+            self.health(label).has_other_keys()
+
+    def _hash(self, key: str) -> bytes:
+        # What lives as long as the process should not hold keys that have been taken out of use.
+        return hashlib.blake2b(key.encode("utf-8"), key=self._salt, digest_size=16).digest()
 
 
 def _tell_nobody(_label: str, _state: State) -> None:
@@ -236,7 +263,7 @@ async def open_upstreams(
         transports: dict[str, httpx.AsyncBaseTransport] = {}
         for name, upstream in config.upstreams.items():
             fleet.load(name).most = upstream.max_in_flight
-            transports[name] = make(name)
+            transports[name] = make(upstream)
             stack.push_async_callback(transports[name].aclose)
         targets = {
             model: [
@@ -252,39 +279,35 @@ def _target(
     config: Config, model: str, target: TargetConfig, transport: httpx.AsyncBaseTransport, fleet: Fleet
 ) -> Target:
     upstream = config.upstreams[target.upstream]
+    label = f"{target.upstream}/{target.name}"
+    written = [key.reveal() for key in upstream.all_keys]
+    used = [(position, key) for position, key in enumerate(written, 1) if key] or [(1, "")]
+    keys = [
+        Key(position, _own_headers(upstream, key), fleet.rest(target.upstream, key), fleet.rest(label, key))
+        for position, key in used
+    ]
+    fleet.keys_are(label, [*(key for _, key in used), *(value.reveal() for value in upstream.headers.values())])
+    query = {name: text for name, value in upstream.query.items() if (text := value.reveal())}
     return Target(
         upstream=target.upstream,
         name=target.name,
         weight=target.weight,
         url=upstream.base_url,
-        key=upstream.api_key.reveal(),
-        protocol=upstream.protocol,
-        usage=upstream.usage,
+        query=urlencode(query, quote_via=quote, safe=""),
+        keys=Keys(keys, written=len(written), label=label, clock=fleet.clock),
+        is_asked_for_usage=upstream.usage == "inject",
         timeouts=config.models[model].timeouts.over(upstream.timeouts),
         transport=transport,
-        health=fleet.health(f"{target.upstream}/{target.name}"),
+        health=fleet.health(label),
         load=fleet.load(target.upstream),
     )
 
 
-def aiohttp_transports() -> TransportFactory:
-    """Transports over aiohttp, one session for each upstream."""
-    context = httpx.create_ssl_context()  # reads the certificates once for all upstreams
-
-    def make(_upstream: str) -> httpx.AsyncBaseTransport:
-        session = aiohttp.ClientSession(
-            # No limit here: a queue inside the connector would be one that nobody can see or bound.
-            connector=aiohttp.TCPConnector(limit=0, ssl=context, keepalive_timeout=_KEEPALIVE_S),
-            # Else one client's Set-Cookie would travel with the next client's request.
-            cookie_jar=aiohttp.DummyCookieJar(),
-            skip_auto_headers=_NOT_ADDED,
-            auto_decompress=False,
-            trust_env=False,
-            timeout=aiohttp.ClientTimeout(total=None),
-        )
-        # It would ask again by itself where a GET or PUT lost its connection, and neither the attempts nor their budget
-        # would know of it. There is no public name for this; aiohttp's own test client sets it too.
-        session._retry_connection = False
-        return AiohttpTransport(session)
-
-    return make
+def _own_headers(upstream: Upstream, key: str) -> OwnHeaders:
+    """What an upstream gets in place of the client's headers, with this key; an empty one is none."""
+    given = {name.encode("ascii"): value.reveal().encode("utf-8") for name, value in upstream.headers.items() if value}
+    if key:
+        secret = key.encode("utf-8")
+        given |= {b"x-api-key": secret} if upstream.protocol == "anthropic" else {b"authorization": b"Bearer " + secret}
+    has_key = any(name.lower() in _KEYS_IN_QUERY and value for name, value in upstream.query.items())
+    return OwnHeaders(given.items(), has_key_elsewhere=has_key)

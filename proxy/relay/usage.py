@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from contextlib import suppress
 from typing import Annotated
 
 import msgspec
@@ -14,10 +14,11 @@ from proxy.relay.body import end_of_value
 # The usage stands in one of the last events of a stream, near its end; Anthropic's tells the prompt's in the first.
 _TAIL_BYTES = 16 * 1024
 _HEAD_BYTES = 4 * 1024
-# In an event that holds a whole response the usage is followed by little. Inside a string its quotes are escaped.
-_USAGE = re.compile(rb'(?<!\\)"usage"[ \t\r\n]*:[ \t\r\n]*(?=\{)')
+_KEY = b'"usage"'
+_VALUE = re.compile(rb"[ \t\r\n]*:[ \t\r\n]*(?=\{)")
 _ID = re.compile(rb'(?<!\\)"id"[ \t\r\n]*:[ \t\r\n]*"([!-!#-\[\]-~]{1,200})"')
 _FIRST_OF_ANTHROPIC = b'"message_start"'
+_LAST_OF_ANTHROPIC = b'"message_delta"'
 
 
 class Usage(msgspec.Struct, frozen=True):
@@ -68,35 +69,36 @@ class _Usage(msgspec.Struct):
 
 
 class _Answer(msgspec.Struct):
+    usage: _Usage | None = None
+
+
+class _Named(msgspec.Struct):
     id: str | None = None
-    usage: msgspec.Raw = msgspec.Raw(b"")
 
 
 _decode_answer = msgspec.json.Decoder(_Answer).decode
+_decode_named = msgspec.json.Decoder(_Named).decode
 _decode_usage = msgspec.json.Decoder(_Usage).decode
 
 
 def usage_of_json(body: bytes) -> Usage | None:
     """The usage in a whole JSON answer; None when it has none that can be read."""
     try:
-        return _usage_of(bytes(_decode_answer(body).usage))
+        told = _decode_answer(body).usage
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         return None
+    return None if told is None else _in_one_way(told)
 
 
 def id_of_json(body: bytes) -> str | None:
     """The id that an upstream gave a whole JSON answer."""
     try:
-        return _decode_answer(body).id
+        return _decode_named(body).id
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         return None
 
 
-def _usage_of(raw: bytes) -> Usage | None:
-    try:
-        told = _decode_usage(raw)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        return None
+def _in_one_way(told: _Usage) -> Usage | None:
     prompt = told.prompt_tokens_details or told.input_tokens_details
     completion = told.completion_tokens_details or told.output_tokens_details
     # Anthropic counts what comes from its cache, or goes there, beside the rest of the prompt.
@@ -128,9 +130,11 @@ class StreamUsage:
 
     def result(self) -> Usage | None:
         """The usage that was told last; None when none was."""
-        usage = next(_usages(self._tail, backwards=True), None)
-        # A short stream is all in both, so it is the first one that is asked for here.
-        if _FIRST_OF_ANTHROPIC in self._head and (first := next(_usages(self._head), None)) is not None:
+        usage = _last_usage(self._tail)
+        if _FIRST_OF_ANTHROPIC not in self._head:
+            return usage
+        # A short stream is all in the head too, its last usage included.
+        if (first := _last_usage(self._head.partition(_LAST_OF_ANTHROPIC)[0])) is not None:
             if usage is None:
                 return first
             if not usage.prompt:
@@ -143,14 +147,18 @@ class StreamUsage:
         return None if found is None else found[1].decode("ascii")
 
 
-def _usages(data: bytes, *, backwards: bool = False) -> Iterator[Usage]:
-    if b'"usage"' not in data:
-        return
-    matches = list(_USAGE.finditer(data))
-    for match in reversed(matches) if backwards else matches:
+def _last_usage(data: bytes) -> Usage | None:
+    at = len(data)
+    while (at := data.rfind(_KEY, 0, at)) >= 0:
+        value = _VALUE.match(data, at + len(_KEY))
+        # In an event that holds a whole response little follows it. Inside a string its quotes are escaped.
+        if value is None or data[at - 1 : at] == b"\\":
+            continue
         try:
-            end = end_of_value(data, match.end())
+            end = end_of_value(data, value.end())
         except ValueError:
             continue
-        if (usage := _usage_of(data[match.end() : end])) is not None:
-            yield usage
+        with suppress(msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+            if (usage := _in_one_way(_decode_usage(data[value.end() : end]))) is not None:
+                return usage
+    return None

@@ -13,7 +13,7 @@ _Mark = tuple[str, int, int, int, int] | None
 
 
 class ConfigSource:
-    """A routes.yaml that may change."""
+    """A routes.yaml that may change, and with it the certificates that it names."""
 
     def __init__(
         self, path: Path, environ: Mapping[str, str], *, overlay: Callable[[Config], Config] | None = None
@@ -27,7 +27,8 @@ class ConfigSource:
         self.path = path
         self._environ = environ
         self._overlay = overlay
-        self._loaded: _Mark = None
+        self._beside: tuple[Path, ...] = ()
+        self._loaded: tuple[_Mark, ...] = ()
 
     def load(self) -> Config:
         """
@@ -36,19 +37,28 @@ class ConfigSource:
         Raises:
             ConfigError: it cannot be read or is not right.
         """
-        self._loaded = self._mark()  # before the read: a change meanwhile is then seen as one
+        self._loaded = self._marks()  # before the read: a change meanwhile is then seen as one
         config = load_config(self.path, self._environ)
-        return self._overlay(config) if self._overlay else config
+        config = self._overlay(config) if self._overlay else config
+        beside = tuple(file.path for file in config.files)
+        if beside != self._beside:
+            self._beside = beside
+            self._loaded = (self._loaded[0], *self._marks()[1:])
+        return config
 
     def has_changed(self) -> bool:
-        """Whether the file is another one, or none, since it was last loaded; right or wrong, it is tried once."""
-        return self._mark() != self._loaded
+        """Whether a file is another one, or none, since it was last loaded; right or wrong, it is tried once."""
+        return self._marks() != self._loaded
 
-    def _mark(self) -> _Mark:
-        try:
-            # A ConfigMap's files keep their names while the folder `..data` is pointed to another one.
-            real = os.path.realpath(self.path)
-            found = os.stat(real)  # noqa: PTH116 - of the very file that `real` names
-        except OSError:
-            return None
-        return real, found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size
+    def _marks(self) -> tuple[_Mark, ...]:
+        return tuple(map(_mark, (self.path, *self._beside)))
+
+
+def _mark(path: Path) -> _Mark:
+    try:
+        # A ConfigMap's files keep their names while the folder `..data` is pointed to another one.
+        real = os.path.realpath(path)
+        found = os.stat(real)  # noqa: PTH116 - of the very file that `real` names
+    except OSError:
+        return None
+    return real, found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size

@@ -65,6 +65,8 @@ class Facts(ABC):
 
     protocol: ClassVar[WireProtocol] = "openai"
     """What an upstream must speak to answer it."""
+    is_kept: ClassVar[bool] = False
+    """Whether upstreams keep the answers, so that a later request can go on from one by its id."""
 
     def __init__(self, head: Head, *, model: str, headers: Mapping[str, str]) -> None:
         """
@@ -173,10 +175,6 @@ class Facts(ABC):
             if message.role == "user":
                 break
         return "opening:" + "\0".join(opening)
-
-    def kept_as(self, answer_id: str) -> str | None:  # noqa: ARG002
-        """What a request will call the conversation that goes on from this answer; None where none can by its id."""
-        return None
 
     def text(self, which: Text) -> str:
         """

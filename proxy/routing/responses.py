@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 
@@ -37,6 +37,8 @@ _decode_items = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 class ResponseFacts(Facts):
     """One request for a response."""
+
+    is_kept: ClassVar[bool] = True
 
     def __init__(self, head: _Head, *, model: str, headers: Mapping[str, str]) -> None:
         super().__init__(head, model=model, headers=headers)
@@ -91,12 +93,13 @@ class ResponseFacts(Facts):
     def conversation(self) -> str:
         """What it goes on from, else as of any request."""
         if self._goes_on_from and not self.headers.get(CONVERSATION_HEADER):
-            return f"response:{self._goes_on_from}"
+            return conversation_after(self._goes_on_from)
         return super().conversation
 
-    def kept_as(self, answer_id: str) -> str | None:
-        """What a request will call the conversation that goes on from this answer."""
-        return f"response:{answer_id}"
+
+def conversation_after(answer_id: str) -> str:
+    """The conversation of a request that goes on from this answer."""
+    return f"response:{answer_id}"
 
 
 def read_response(body: bytes, headers: Mapping[str, str]) -> Facts:

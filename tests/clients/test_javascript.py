@@ -12,7 +12,7 @@ import pytest
 
 from proxy.simulator import Entry, Simulator
 from tests.wire.faults import BREAKS
-from tests.wire.stage import CASES, open_stage
+from tests.wire.matrix import CASES, open_wire
 
 FOLDER = Path(__file__).parent / "js"
 SCENARIOS = (
@@ -26,7 +26,9 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]  # the first run insta
 
 
 @pytest.fixture(scope="module")
-def outcomes(base_url: str, insistent_url: str, upstream_url: str) -> dict[str, str | None]:
+def outcomes(
+    base_url: str, insistent_url: str, upstream_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, str | None]:
     """What each scenario came to: None, or the error."""
     if missing := [program for program in ("node", "npm") if shutil.which(program) is None]:
         if os.environ.get("CI"):
@@ -38,8 +40,12 @@ def outcomes(base_url: str, insistent_url: str, upstream_url: str) -> dict[str, 
         subprocess.run(install, cwd=FOLDER, check=True, timeout=120)
     urls = {"BASE_URL": base_url, "INSISTENT_URL": insistent_url, "DIRECT_URL": upstream_url}
     broken = [{"model": f"break-{number}", "code": broken.code} for number, broken in enumerate(BREAKS)]
-    with open_stage() as stage:
-        faults = {"FAULTY_URL": stage.url + "/v1", "REPAIRED": json.dumps(_repaired()), "BROKEN": json.dumps(broken)}
+    with open_wire(tmp_path_factory.mktemp("certificates")) as (_, _, http):
+        faults = {
+            "FAULTY_URL": f"{http.base_url}/v1",
+            "REPAIRED": json.dumps(_repaired()),
+            "BROKEN": json.dumps(broken),
+        }
         done = subprocess.run(
             ["node", "scenarios.mjs"], cwd=FOLDER, env={**os.environ, **urls, **faults}, capture_output=True, text=True,
             timeout=60, check=False,

@@ -6,44 +6,61 @@ It tries nothing again itself; that is Pointsman's doing, with as many attempts 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 import openai
 import pytest
 from openai import OpenAI
 
-from tests.clients.calls import messages
+from tests.clients.calls import ask
 from tests.wire.faults import BREAKS, Break
-from tests.wire.stage import CASES, Case, open_stage
+from tests.wire.matrix import CASES, Ask, Case, open_wire
 
 REPAIRED = [case for case in CASES if case.fault.moves_on and case.setup != "one target"]
-WHOLE, STREAMED = "é 🚀", "é one two"
+ASKS = [
+    *(Ask(case.model, case.stream) for case in REPAIRED),
+    *(Ask(f"break-{number}", True) for number in range(len(BREAKS))),
+]
 
 
 @pytest.fixture(scope="module")
-def client() -> Iterator[OpenAI]:
-    with open_stage() as stage, OpenAI(base_url=stage.url + "/v1", api_key="sk-test", max_retries=0) as client:
-        yield client
+def said(tmp_path_factory: pytest.TempPathFactory) -> dict[Ask, Future[str]]:
+    """What each answer said, or the error, of all calls made at once: many of them wait for something."""
+    with (
+        open_wire(tmp_path_factory.mktemp("certificates")) as (_, _, http),
+        OpenAI(base_url=f"{http.base_url}/v1", api_key="sk-test", max_retries=0) as client,
+        ThreadPoolExecutor(16) as pool,
+    ):
+        return {one: pool.submit(_talk, client, one) for one in ASKS}
+
+
+def _talk(client: OpenAI, one: Ask) -> str:
+    answer: Any = ask(client, model=one.model, stream=one.stream)
+    if not one.stream:
+        return str(answer.choices[0].message.content)
+    text = ""
+    try:
+        for chunk in answer:
+            text += chunk.choices[0].delta.content or ""
+    except openai.APIError as error:
+        error.add_note(text)  # what came before it
+        raise
+    return text
 
 
 @pytest.mark.parametrize("case", [pytest.param(case, id=case.id) for case in REPAIRED])
-def test_a_fault_before_there_is_content_is_not_seen(client: OpenAI, case: Case) -> None:
-    if case.stream:
-        chunks = list(client.chat.completions.create(model=case.model, messages=messages(), stream=True))
-        assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == STREAMED
-    else:
-        answer = client.chat.completions.create(model=case.model, messages=messages(), stream=False)
-        assert answer.choices[0].message.content == WHOLE
+def test_a_fault_before_there_is_content_is_not_seen(said: dict[Ask, Future[str]], case: Case) -> None:
+    assert said[Ask(case.model, case.stream)].result() == ("é one two" if case.stream else "é 🚀")
 
 
 @pytest.mark.parametrize(
     ("number", "broken"), [pytest.param(n, broken, id=broken.name.replace(" ", "_")) for n, broken in enumerate(BREAKS)]
 )
-def test_a_fault_after_content_is_told_after_the_content(client: OpenAI, number: int, broken: Break) -> None:
-    said = ""
-    with pytest.raises(openai.APIError) as caught:
-        for chunk in client.chat.completions.create(model=f"break-{number}", messages=messages(), stream=True):
-            said += chunk.choices[0].delta.content or ""
-    assert type(caught.value) is openai.APIError  # as it is when OpenAI tells an error within a stream
-    assert caught.value.code == broken.code
-    assert said == "é one"
+def test_a_fault_after_content_is_told_after_the_content(
+    said: dict[Ask, Future[str]], number: int, broken: Break
+) -> None:
+    error = said[Ask(f"break-{number}", True)].exception()
+    assert type(error) is openai.APIError  # as it is when OpenAI tells an error within a stream
+    assert error.code == broken.code
+    assert error.__notes__ == ["é one"]

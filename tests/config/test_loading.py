@@ -3,6 +3,7 @@
 import re
 import time
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -14,10 +15,13 @@ from proxy.config import (
     Config,
     ConfigError,
     Duration,
+    File,
+    ProxyUrl,
     Range,
     References,
     Secret,
     Split,
+    Tls,
     Url,
     When,
     load_config,
@@ -104,10 +108,24 @@ tests:
   - {prompt: Fix this loop, route: restricted}
   - {prompt: hi, route: default}
 upstreams:
-  gpu-a: {base_url: "http://vllm-a:8000/v1/", timeouts: {connect: 2s, first_token: 30s, idle: 1.5s, total: 9m}, max_in_flight: 64, usage: inject, protocol: openai}
+  gpu-a:
+    base_url: "http://vllm-a:8000/v1/"
+    timeouts: {connect: 2s, first_token: 30s, idle: 1.5s, total: 9m}
+    max_in_flight: 64
+    usage: inject
+    protocol: openai
+    health_check: {path: /health, every: 5s, timeout: 1s}
+    socket: run/vllm.sock
+  azure:
+    base_url: https://azure.example/openai
+    headers: {Api-Key: "${AZURE:-}", x-team: 42, "host": azure.internal}
+    query: {api-version: 2024-10-21, "${NOT}": a b}
+    tls: {ca: ca.pem, certificate: /etc/me.pem, key: "${KEY_FILE:-me.key}"}
+    proxy: http://me:hunter%32@proxy.internal:3128/
   openai:
     base_url: https://api.openai.com/v1
     api_key: ${KEY}
+  many: {base_url: "https://many.example/v1", api_keys: [sk-one, "${SECOND:-}", 3]}
   claude: {base_url: "https://api.anthropic.com/v1", protocol: anthropic}
 """
 ENVIRON = {"KEY": "sk-hunter2-0f3a91c4", "LARGE": "gpt-4o", "ROUTE": "route-of-the-day"}
@@ -129,6 +147,16 @@ def test_everything_is_read() -> None:
     assert gpu.api_key == Secret("")
     assert openai.api_key == Secret(ENVIRON["KEY"])
     assert openai.timeouts.idle == 60.0
+    assert gpu.socket == File(Path("run/vllm.sock"))
+    azure, many = config.upstreams["azure"], config.upstreams["many"]
+    assert azure.headers == {"api-key": Secret(""), "x-team": Secret("42"), "host": Secret("azure.internal")}
+    assert azure.query == {"api-version": Secret("2024-10-21"), "${NOT}": Secret("a b")}
+    assert azure.tls == Tls(File(Path("ca.pem")), File(Path("/etc/me.pem")), File(Path("me.key")))
+    assert azure.proxy == ProxyUrl("http://me:hunter%32@proxy.internal:3128/")
+    assert type(azure.proxy) is ProxyUrl
+    assert "hunter" not in repr(azure)
+    assert many.all_keys == (Secret("sk-one"), Secret(""), Secret("3"))
+    assert (openai.all_keys, azure.all_keys) == ((Secret(ENVIRON["KEY"]),), (Secret(""),))
     assert config.models["large"].price == config.models["small"].price
     assert config.models["large"].all_targets[0].name == "gpt-4o"
     assert [target.weight for target in config.models["coder"].all_targets] == [2.0, 1.0]

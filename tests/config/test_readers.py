@@ -52,7 +52,7 @@ default: small
         pytest.param(
             put("{base_url: https://api.openai.com/v1}", "https://api.openai.com/v1"),
             [
-                "3:11 upstreams.openai: expected a mapping with 'base_url', 'api_key', 'protocol', 'usage', 'timeouts' or 'max_in_flight', found text",
+                "3:11 upstreams.openai: expected a mapping with 'base_url', 'api_key', 'protocol', 'usage', 'api_keys', 'headers', 'query', 'tls', 'proxy', 'socket', 'timeouts', 'health_check' and 1 more, found text",
             ],
             id="text-for-mapping",
         ),
@@ -296,7 +296,7 @@ topics: {a: {examples: [x], threshold: 1.2}}
         pytest.param(
             put("https://", "https://me:hunter2@"),
             [
-                "3:22 upstreams.openai.base_url: a URL with credentials; remove them and put the key in `api_key`",
+                "3:22 upstreams.openai.base_url: a URL with credentials; remove them and put the key in `api_key`, or in `headers` what is no bearer token",
             ],
             id="url-with-credentials",
         ),

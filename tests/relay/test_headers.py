@@ -1,11 +1,13 @@
 import pytest
 
-from proxy.relay.headers import Headers, request_headers, response_headers
+from proxy.relay.headers import Headers, OwnHeaders, request_headers, response_headers
 from tests.relay.wire import Exchange, House
 
 HOP_BY_HOP = ["keep-alive", "proxy-authorization", "proxy-connection", "te", "trailer", "upgrade", "proxy-authenticate"]
 KEY: Headers = [(b"authorization", b"Bearer sk-operator")]
-CLIENT_KEYS: Headers = [(b"authorization", b"Bearer mine"), (b"x-api-key", b"mine"), (b"api-key", b"mine")]
+CLIENT_KEYS: Headers = [
+    (b"authorization", b"Bearer mine"), (b"x-api-key", b"mine"), (b"api-key", b"mine"), (b"cookie", b"session=mine"),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -22,7 +24,7 @@ CLIENT_KEYS: Headers = [(b"authorization", b"Bearer mine"), (b"x-api-key", b"min
     ],
 )
 def test_request_headers(sent: Headers, own: Headers, arrives: Headers) -> None:
-    assert request_headers(sent, own) == arrives
+    assert request_headers(sent, OwnHeaders(own)) == [(b"accept-encoding", b"identity"), *arrives]
 
 
 @pytest.mark.parametrize(

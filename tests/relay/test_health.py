@@ -9,7 +9,9 @@ import httpx
 import pytest
 
 from proxy.config import Timeouts
+from proxy.relay.headers import OwnHeaders
 from proxy.relay.health import Health, RetryBudget, State
+from proxy.relay.keys import Key, Keys, Rest
 from proxy.relay.upstreams import Fleet, Target, Upstreams
 
 
@@ -92,7 +94,7 @@ def test_one_is_let_through_and_closes_it(watched: Watched) -> None:
     assert watched.told == ["open", "half_open", "closed"]
 
 
-def test_rests_double_and_begin_anew_after_a_success(watched: Watched) -> None:
+def test_rests_double_and_begin_anew_after_a_minute_that_was_well(watched: Watched) -> None:
     watched.fails(5)
     rests = [watched.health.rest_s]
     for _ in range(8):
@@ -103,6 +105,12 @@ def test_rests_double_and_begin_anew_after_a_success(watched: Watched) -> None:
         assert expected <= rest <= 1.2 * expected
     watched.rest()
     watched.succeeds()
+    watched.clock.now += 59
+    watched.fails(5)
+    assert watched.health.rest_s >= 60, "it comes and goes"
+    watched.rest()
+    watched.succeeds()
+    watched.clock.now += 61
     watched.fails(5)
     assert watched.health.rest_s <= 1.2
 
@@ -144,11 +152,13 @@ def test_one_that_is_back_gets_a_growing_share(watched: Watched) -> None:
     assert (shares[0], shares[-1]) == (0.1, 1.0)
 
 
+NO_KEY = Keys([Key(1, OwnHeaders(), Rest(), Rest())], written=1, label="", clock=Clock())
+
+
 def targets(fleet: Fleet, *weights: float) -> list[Target]:
     return [
         Target(
-            upstream=name, name="m", weight=weight, url=f"http://{name}/v1", key="", protocol="openai",
-            usage="observe", timeouts=Timeouts(),
+            upstream=name, name="m", weight=weight, url=f"http://{name}/v1", keys=NO_KEY, timeouts=Timeouts(),
             transport=httpx.MockTransport(lambda request: httpx.Response(200)), health=fleet.health(f"{name}/m"),
             load=fleet.load(name),
         )
@@ -217,3 +227,26 @@ def test_the_budget_is_a_share_of_recent_requests_and_some_more() -> None:
     assert [budget.take() for _ in range(3)] == [True, True, False]
     clock.now += 100
     assert budget.take(), "what was long ago does not count"
+
+
+def test_one_that_was_only_busy_is_back_at_once(watched: Watched) -> None:
+    watched.clock.now += 20
+    watched.health.refuses(1.0)
+    watched.rest()
+    watched.succeeds()
+    assert (watched.health.state, watched.health.share()) == ("closed", 1.0)
+
+
+def test_bad_checks_open_it_and_a_good_one_closes_it(watched: Watched) -> None:
+    seen = []
+    for is_well in (False, False, True):
+        watched.health.checked(is_well=is_well)
+        seen.append(watched.health.state)
+    assert seen == ["closed", "open", "closed"]
+    assert watched.health.share() == 0.1, "it warms up"
+
+
+def test_a_good_check_does_not_end_what_a_busy_target_asked_for(watched: Watched) -> None:
+    watched.health.refuses(30.0)
+    watched.health.checked(is_well=True)
+    assert watched.health.state == "open"

@@ -86,7 +86,7 @@ MESSAGE = (
         pytest.param(RESPONSE, Usage(prompt=30, cached=10, completion=20, reasoning=15), "resp_1", id="response"),
         pytest.param(MESSAGE, Usage(prompt=34, cached=10, completion=20), "msg_1", id="message"),
         pytest.param(b'{"usage":{"input_tokens":7,"output_tokens":0}}', Usage(prompt=7), None, id="no-details"),
-        pytest.param(b'{"id":3,"usage":{"input_tokens":7}}', None, None, id="a-number-for-an-id"),
+        pytest.param(b'{"id":3,"usage":{"input_tokens":7}}', Usage(prompt=7), None, id="a-number-for-an-id"),
         pytest.param(b'{"id":"x","usage":{"total_tokens":7}}', None, "x", id="a-sum-alone"),
         pytest.param(b'{"id":"x","usage":{"seconds":7}}', None, "x", id="seconds"),
     ],

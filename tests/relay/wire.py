@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
@@ -117,13 +118,20 @@ class Incoming:
 class RawUpstream:
     """A socket server; `script` answers each request in a thread of its connection."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, tls: ssl.SSLContext | None = None, path: str | None = None) -> None:
+        """`path` is that of a unix socket to listen at, in place of a port."""
         self.script: Script = Exchange.answer
         self.holds_bodies = True
         """Whether a request's body is read before its script begins; if not, the script reads it."""
         self.exchanges: list[Exchange] = []
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._listener.getsockname()[1]
+        self.tls = tls
+        if path is None:
+            self._listener = socket.create_server(("127.0.0.1", 0))
+            self.port: int = self._listener.getsockname()[1]
+        else:
+            self._listener = socket.socket(socket.AF_UNIX)
+            self._listener.bind(path)
+            self._listener.listen()
         self._connections: list[socket.socket] = []
         self._threads = [threading.Thread(target=self._accept, daemon=True)]
         self._threads[0].start()
@@ -154,7 +162,14 @@ class RawUpstream:
             thread.start()
 
     def _talk(self, connection: socket.socket) -> None:
-        with connection, suppress(ConnectionError):
+        if self.tls is not None:
+            try:
+                connection = self.tls.wrap_socket(connection, server_side=True)
+            except OSError:  # a client that does not trust it
+                connection.close()
+                return
+            self._connections.append(connection)
+        with connection, suppress(ConnectionError, ssl.SSLError):
             incoming = Incoming(connection)
             while head := incoming.line(b"\r\n\r\n"):
                 exchange = Exchange(connection, head, incoming)
@@ -280,8 +295,17 @@ def _deaf_port() -> Iterator[int]:
 
 
 @contextmanager
-def house(text: str = ROUTES, *, load_model: ModelLoader = word_model) -> Iterator[House]:
-    """Pointsman on a free port, in front of a simulator, a raw upstream and some that do not answer."""
+def house(
+    text: str = ROUTES, *, load_model: ModelLoader = word_model, environ: Mapping[str, str] | None = None
+) -> Iterator[House]:
+    """
+    Pointsman on a free port, in front of a simulator, a raw upstream and some that do not answer.
+
+    Args:
+        text: routes.yaml.
+        load_model: loads the embedding model.
+        environ: further variables that the text has.
+    """
     simulator, raw = build_simulator(pace=0), RawUpstream()
     try:
         with dead_port() as dead, _deaf_port() as deaf, serving(simulator) as upstream:
@@ -291,6 +315,7 @@ def house(text: str = ROUTES, *, load_model: ModelLoader = word_model) -> Iterat
                 RAW=f"http://127.0.0.1:{raw.port}",
                 DEAD=f"http://127.0.0.1:{dead}",
                 DEAF=f"http://127.0.0.1:{deaf}",
+                **(environ or {}),
             )
             with (
                 serving(build_app(config, load_model=load_model)) as served,

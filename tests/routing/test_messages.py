@@ -97,7 +97,7 @@ def test_a_conversation_is_known_by_how_it_began() -> None:
     assert (begun.starts_conversation, going.starts_conversation) == (True, False)
     assert begun.conversation == going.conversation
     assert facts(user("hi"), system="Be a parrot.").conversation != begun.conversation
-    assert begun.kept_as("msg_1") is None
+    assert not begun.is_kept
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from proxy.config import Text
 from proxy.errors import BadRequest
 from proxy.routing.facts import Facts
-from proxy.routing.responses import read_response
+from proxy.routing.responses import conversation_after, read_response
 
 CALL = {"type": "function_call", "call_id": "c1", "name": "f", "arguments": '{"x": 1}'}
 OUTPUT = {"type": "function_call_output", "call_id": "c1", "output": "42 degrees"}
@@ -108,9 +108,9 @@ def test_what_begins_a_conversation(said: Any, fields: dict[str, Any], starts: b
 
 
 def test_a_conversation_goes_by_what_the_answer_before_was_called() -> None:
-    first = facts("hi")
-    assert facts("and?", previous_response_id="resp_1").conversation == first.kept_as("resp_1")
-    assert facts("and?", previous_response_id="resp_2").conversation != first.kept_as("resp_1")
+    assert facts("hi").is_kept
+    assert facts("and?", previous_response_id="resp_1").conversation == conversation_after("resp_1")
+    assert facts("and?", previous_response_id="resp_2").conversation != conversation_after("resp_1")
     by_header = {"x-pointsman-conversation": "mine"}
     assert (
         facts("and?", previous_response_id="resp_1", headers=by_header).conversation

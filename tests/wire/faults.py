@@ -65,6 +65,11 @@ def good(exchange: Exchange, stream: bool) -> None:
         whole(JSON_ANSWER, b"content-type: application/json")(exchange, stream)
 
 
+def send(sent: bytes) -> Play:
+    """These bytes, the connection staying open."""
+    return lambda exchange, stream: exchange.send(sent)
+
+
 def cut_after(sent: bytes) -> Play:
     def play(exchange: Exchange, stream: bool) -> None:
         exchange.send(sent)
@@ -118,7 +123,7 @@ class Fault:
 
     name: str
     play: Play | None
-    """None for an upstream that nobody listens at."""
+    """None for an upstream that hears of no request."""
     outcome: str
     """In `pointsman_attempts_total`."""
     alone: tuple[int, str]
@@ -131,9 +136,10 @@ class Fault:
     """Whether the same target is tried again, where there is no other."""
     is_hasty: bool = False
     """Whether it is a deadline that ends it."""
-    has_own_key: bool = True
     only: str = ""
     """`stream` or `whole`, where it happens with one of them only."""
+    at: str = "bad"
+    """The upstream that fails."""
 
 
 UNAVAILABLE = (502, "upstream_unavailable")
@@ -141,8 +147,12 @@ GARBLED = (502, "upstream_garbled")
 LATE = (504, "first_token_timeout")
 
 
-def _lost(name: str, play: Play | None, outcome: str = "unreachable", only: str = "") -> Fault:
+def _lost(name: str, play: Play, outcome: str = "unreachable", only: str = "") -> Fault:
     return Fault(name, play, outcome, UNAVAILABLE, repeats=True, only=only)
+
+
+def _never_there(name: str, at: str) -> Fault:
+    return Fault(name, None, "unreachable", UNAVAILABLE, repeats=True, at=at)
 
 
 def _garbled(name: str, play: Play, only: str = "") -> Fault:
@@ -153,10 +163,8 @@ def _late(name: str, play: Play, only: str = "") -> Fault:
     return Fault(name, play, "first_token", LATE, is_hasty=True, only=only)
 
 
-def _passes(name: str, code: int, *, outcome: str = "rejected", has_own_key: bool = True) -> Fault:
-    return Fault(
-        name, status(code), outcome, (code, ""), is_theirs=True, moves_on=False, has_own_key=has_own_key
-    )  # fmt: skip
+def _passes(name: str, code: int, *, at: str = "bad") -> Fault:
+    return Fault(name, status(code), "rejected", (code, ""), is_theirs=True, moves_on=False, at=at)
 
 
 def _trouble(code: int) -> Fault:
@@ -168,7 +176,8 @@ def _limited(name: str, *headers: bytes) -> Fault:
 
 
 FAULTS = (
-    _lost("refuses the connection", None),
+    _never_there("refuses the connection", "dead"),
+    _never_there("has a certificate of another name", "misnamed"),
     _lost("resets it", reset_after(b"")),
     _lost("closes it", cut_after(b"")),
     _lost("closes its half of it", half_close_after(b"")),
@@ -186,8 +195,8 @@ FAULTS = (
     _garbled("answers HTML", whole(b"<html>maintenance</html>", b"content-type: text/html")),
     _garbled("answers a list", whole(b"[]", b"content-type: application/json"), "whole"),
     _garbled("answers an error under 200", whole(b'{"error":{"message":"no"}}', b"content-type: application/json")),
-    _garbled("ends a stream without an event", cut_after(head(SSE, CHUNKED) + LAST_CHUNK), "stream"),
-    _garbled("ends a stream after comments", cut_after(head(SSE, CHUNKED) + chunk(b": hi\n\n") + LAST_CHUNK), "stream"),
+    _garbled("ends a stream without an event", send(head(SSE, CHUNKED) + LAST_CHUNK), "stream"),
+    _garbled("ends a stream after comments", send(head(SSE, CHUNKED) + chunk(b": hi\n\n") + LAST_CHUNK), "stream"),
     _garbled("begins with an error event", cut_after(head(SSE, CHUNKED) + chunk(b'data: {"error":{"message":"no"}}\n\n')), "stream"),
     _garbled("begins with a named error event", cut_after(head(SSE, CHUNKED) + chunk(b'event: error\ndata: {"message":"no"}\n\n')), "stream"),
     _garbled("tells an error after the role", cut_after(head(SSE, CHUNKED) + chunk(ROLE) + chunk(b'data: {"error":{"message":"no"}}\n\n')), "stream"),
@@ -204,8 +213,8 @@ FAULTS = (
     *map(_trouble, (408, 500, 502, 503, 504, 529)),
     Fault("401 for our key", status(401), "unauthorized", (502, "upstream_unauthorized")),
     Fault("403 for our key", status(403), "unauthorized", (502, "upstream_unauthorized")),
-    _passes("401 for the client's key", 401, has_own_key=False),
-    _passes("403 for the client's key", 403, has_own_key=False),
+    _passes("401 for the client's key", 401, at="open"),
+    _passes("403 for the client's key", 403, at="open"),
     *(_passes(str(code), code) for code in (400, 404, 409, 413, 422)),
 )  # fmt: skip
 

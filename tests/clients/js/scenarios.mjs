@@ -101,19 +101,21 @@ const scenarios = {
     assert.equal(typeof JSON.parse(answer.choices[0].message.content).n, "number");
   },
   async repaired_faults() {
-    for (const { model, stream } of JSON.parse(process.env.REPAIRED)) {
+    const repaired = async ({ model, stream }) => {
       const answer = await asking(faulty, { model, stream });
       const text = stream ? textOf(await collect(answer)) : answer.choices[0].message.content;
       assert.equal(text, stream ? "é one two" : "é 🚀", model);
-    }
+    };
+    await Promise.all(JSON.parse(process.env.REPAIRED).map(repaired));
   },
   async broken_streams() {
-    for (const { model, code } of JSON.parse(process.env.BROKEN)) {
+    const broken = async ({ model, code }) => {
       const { error, chunks } = await failure(() => asking(faulty, { model, stream: true }));
       assert.equal(error.constructor, OpenAI.APIError, String(error));
       assert.equal(error.code, code);
       assert.equal(textOf(chunks), "é one");
-    }
+    };
+    await Promise.all(JSON.parse(process.env.BROKEN).map(broken));
   },
   async response() {
     const whole = await client.responses.create({ model: "auto", input: "Fix the bug in my Python loop" });

@@ -1,0 +1,67 @@
+"""Active health checks: asking upstreams how they are, so that no request has to find out."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+import httpx
+
+from proxy.config import Config, HealthCheck
+from proxy.relay.headers import request_headers
+from proxy.relay.upstreams import Target, Upstreams
+
+logger = logging.getLogger(__name__)
+
+
+@asynccontextmanager
+async def checking(config: Config, upstreams: Upstreams) -> AsyncIterator[None]:
+    """
+    Check the upstreams that routes.yaml says so of, until the block ends.
+
+    Args:
+        config: what routes.yaml says.
+        upstreams: made of it, and open as long as the block.
+    """
+    targets = upstreams.all_targets()
+    of_upstream = {name: [target for target in targets if target.upstream == name] for name in config.upstreams}
+    tasks = [
+        asyncio.create_task(_check_forever(upstream.health_check, of_upstream[name]))
+        for name, upstream in config.upstreams.items()
+        if upstream.health_check is not None and of_upstream[name]
+    ]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _check_forever(check: HealthCheck, targets: Sequence[Target]) -> None:
+    """Ask one upstream, of which all targets rest and are back together."""
+    while True:
+        is_well = await _is_well(check, targets[0])
+        for target in targets:
+            target.health.checked(is_well=is_well)
+        await asyncio.sleep(check.every)
+
+
+async def _is_well(check: HealthCheck, target: Target) -> bool:
+    """Whether the upstream answers in time, with anything but trouble of its own."""
+    request = httpx.Request("GET", target.url(check.path), headers=request_headers((), target.keys.pick().own))
+    try:
+        async with asyncio.timeout(check.timeout):
+            response = await target.transport.handle_async_request(request)
+            try:
+                status = response.status_code
+                async for _ in response.stream:  # type: ignore[union-attr]  # to its end, so the connection is kept
+                    pass
+            finally:
+                await response.aclose()
+    except (TimeoutError, httpx.TransportError) as error:
+        logger.debug("health check failed", extra={"upstream": target.upstream, "error": str(error)})
+        return False
+    return status < 500

@@ -1,0 +1,329 @@
+"""Several keys of one upstream: their turn, their rest, and what an operator sees of it."""
+
+from __future__ import annotations
+
+import asyncio
+import email.utils
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+import pytest
+
+from proxy.config import Config
+from proxy.relay.headers import OwnHeaders
+from proxy.relay.keys import Key, Keys, Rest
+from proxy.relay.upstreams import Fleet, Target, open_upstreams
+from tests.relay.test_health import Clock
+from tests.relay.wire import Exchange, House, config_of
+from tests.relay.wire import house as open_house
+
+ANSWER = b'{"choices": []}'
+TEXT = """
+version: 1
+upstreams:
+  many: {base_url: "${RAW}/v1", api_keys: [sk-1, sk-2, sk-3]}
+  other: {base_url: "${RAW}/v1", api_key: sk-other}
+models:
+  small: {target: {upstream: many, name: small}}
+  large: {target: {upstream: many, name: large}}
+  spread: {targets: [{upstream: many, name: spread, weight: 1000000}, {upstream: other, name: spread, weight: 0.000001}]}
+rewrite: []
+default: small
+"""
+
+
+class Keyed:
+    """Pointsman before an upstream that answers each key as `says` tells."""
+
+    def __init__(self, house: House) -> None:
+        self.house = house
+        self.says: dict[str, tuple[bytes, ...]] = {}
+        house.raw.script = self._answer
+
+    def _answer(self, exchange: Exchange) -> None:
+        status, *headers = self.says.get(key_of(exchange), (b"200 OK",))
+        exchange.answer(ANSWER if status == b"200 OK" else b'{"error": {"message": "theirs"}}', *headers, status=status)
+
+    def asked(self) -> list[str]:
+        """The keys that the upstream saw, since the last look."""
+        found = [key_of(exchange) for exchange in self.house.raw.exchanges]
+        self.house.raw.exchanges.clear()
+        return found
+
+    def target(self, label: str) -> dict[str, Any]:
+        models = self.house.http.get("/v1/targets").json()["models"]
+        found: dict[str, Any] = next(
+            target for model in models for target in model["targets"] if target["target"] == label
+        )
+        return found
+
+
+def key_of(exchange: Exchange) -> str:
+    return exchange.values(b"authorization")[0].decode().removeprefix("Bearer ")
+
+
+@contextmanager
+def keyed(text: str = TEXT, **environ: str) -> Iterator[Keyed]:
+    with open_house(text, environ=environ) as house:
+        yield Keyed(house)
+
+
+@pytest.fixture
+def upstream() -> Iterator[Keyed]:
+    with keyed() as upstream:
+        yield upstream
+
+
+def test_requests_use_them_in_turn(upstream: Keyed) -> None:
+    for _ in range(6):
+        assert upstream.house.chat("small", headers={"authorization": "Bearer mine"}).content == ANSWER
+    assert upstream.asked() == ["sk-1", "sk-2", "sk-3"] * 2
+    told = upstream.target("many/small")
+    assert (told["keys"], told["keys_resting"]) == (3, [])
+    assert (upstream.target("other/spread")["keys"], upstream.target("other/spread")["keys_resting"]) == (1, [])
+
+
+def _in(seconds: float) -> bytes:
+    return email.utils.formatdate(time.time() + seconds, usegmt=True).encode()
+
+
+@pytest.mark.parametrize(
+    ("headers", "least", "most"),
+    [
+        pytest.param(lambda: [b"retry-after: 20"], 15, 20, id="seconds"),
+        pytest.param(lambda: [b"retry-after: " + _in(60)], 50, 60, id="date"),
+        pytest.param(lambda: [b"retry-after-ms: 20000"], 15, 20, id="milliseconds"),
+        pytest.param(lambda: [b"retry-after: 86400"], 290, 300, id="a-day"),
+    ],
+)
+def test_one_that_is_busy_rests_and_another_is_asked_at_once(
+    headers: Callable[[], list[bytes]], least: float, most: float, upstream: Keyed, caplog: pytest.LogCaptureFixture
+) -> None:
+    upstream.says["sk-1"] = (b"429 Busy", *headers())
+    began = time.monotonic()
+    answer = upstream.house.chat("small")
+    assert time.monotonic() - began < 1.0
+    assert (answer.content, answer.headers["x-pointsman-attempts"]) == (ANSWER, "2")
+    assert upstream.asked() == ["sk-1", "sk-2"]
+    upstream.house.wait_for_metric('pointsman_attempts_total{outcome="rate_limited",target="many/small"}', 1)
+    assert upstream.house.metric('pointsman_attempts_total{outcome="ok",target="many/small"}') == 1
+    assert upstream.house.metric('pointsman_fallbacks_total{cause="rate_limited",from="small",to="large"}') == 0
+    told = upstream.target("many/small")
+    assert told["state"] == "closed", "the target goes on"
+    (resting,) = told["keys_resting"]
+    assert (resting["key"], resting["reason"]) == (1, "rate_limited")
+    assert least <= resting["rest_s"] <= most
+    for _ in range(4):
+        upstream.house.chat("small")
+    assert upstream.asked() == ["sk-3", "sk-2", "sk-3", "sk-2"]
+    assert upstream.target("many/large")["keys_resting"] == [], "limits are each model's"
+    (line,) = [record for record in caplog.records if record.getMessage() == "key rests"]
+    assert (line.levelno, line.__dict__["target"], line.__dict__["key"]) == (logging.WARNING, "many/small", "1 of 3")
+
+
+def test_one_that_is_unknown_rests_long_everywhere_and_loudly(
+    upstream: Keyed, caplog: pytest.LogCaptureFixture
+) -> None:
+    upstream.says["sk-2"] = (b"401 Who",)
+    for _ in range(5):
+        assert upstream.house.chat("small").content == ANSWER
+    assert upstream.asked() == ["sk-1", "sk-2", "sk-3", "sk-1", "sk-3", "sk-1"]
+    for label in ("many/small", "many/large"):
+        (resting,) = upstream.target(label)["keys_resting"]
+        assert (resting["key"], resting["reason"]) == (2, "unauthorized")
+        assert 290 < resting["rest_s"] <= 300
+    for _ in range(2):
+        upstream.house.chat("large")
+    assert upstream.asked() == ["sk-1", "sk-3"]
+    (line,) = [record for record in caplog.records if record.getMessage() == "key rests"]
+    assert (line.levelno, line.__dict__["key"], line.__dict__["reason"]) == (logging.ERROR, "2 of 3", "unauthorized")
+    assert "sk-" not in "".join(str(record.__dict__) for record in caplog.records)
+
+
+def test_one_that_is_forbidden_something_rests_there(upstream: Keyed) -> None:
+    upstream.says["sk-1"] = (b"403 Not this model",)
+    assert upstream.house.chat("small").content == ANSWER
+    (resting,) = upstream.target("many/small")["keys_resting"]
+    assert (resting["key"], resting["reason"], resting["rest_s"] <= 30) == (1, "forbidden", True)
+    assert upstream.target("many/large")["keys_resting"] == []
+
+
+def test_when_all_rest_the_target_does_until_the_first_is_back(upstream: Keyed) -> None:
+    for key, seconds in (("sk-1", 30), ("sk-2", 10), ("sk-3", 20)):
+        upstream.says[key] = (b"429 Busy", b"retry-after: %d" % seconds)
+    answer = upstream.house.chat("spread")
+    assert answer.headers["x-pointsman-target"] == "many/spread"
+    assert (answer.status_code, answer.headers["x-pointsman-attempts"]) == (429, "3"), "no fourth"
+    assert upstream.asked() == ["sk-1", "sk-2", "sk-3"]
+    told = upstream.target("many/spread")
+    assert (told["state"], told["reason"]) == ("open", "rate_limited")
+    assert 5 < told["next_probe_s"] <= 10
+    assert [key["key"] for key in told["keys_resting"]] == [1, 2, 3]
+    assert upstream.house.chat("spread").headers["x-pointsman-target"] == "other/spread"
+    assert upstream.asked() == ["sk-other"]
+
+
+def test_the_last_one_standing_is_asked_with_the_key_that_is_back_first(upstream: Keyed) -> None:
+    """And one that is taken though it should rest is well again."""
+    for key, seconds in (("sk-1", 30), ("sk-2", 10), ("sk-3", 20)):
+        upstream.says[key] = (b"429 Busy", b"retry-after: %d" % seconds)
+    assert upstream.house.chat("small").status_code == 429
+    upstream.says.clear()
+    upstream.asked()
+    assert upstream.house.chat("small").content == ANSWER
+    assert upstream.asked() == ["sk-2"]
+    assert [key["key"] for key in upstream.target("many/small")["keys_resting"]] == [1, 3]
+
+
+def test_all_unknown_is_the_operator_s_trouble(upstream: Keyed) -> None:
+    upstream.says = dict.fromkeys(("sk-1", "sk-2", "sk-3"), (b"401 Who",))
+    answer = upstream.house.chat("small")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (502, "upstream_unauthorized")
+    assert "sk-" not in answer.text
+    assert upstream.asked() == ["sk-1", "sk-2", "sk-3"]
+    assert upstream.target("many/small")["state"] == "open"
+
+
+@pytest.mark.parametrize(
+    ("retry", "asked"),
+    [
+        pytest.param("{attempts: 2}", ["sk-1", "sk-2"], id="attempts"),
+        pytest.param("{share: 0, free: 0}", ["sk-1"], id="budget"),
+    ],
+)
+def test_another_key_is_another_attempt(retry: str, asked: list[str]) -> None:
+    with keyed(f"{TEXT}retry: {retry}\n") as upstream:
+        upstream.says = dict.fromkeys(("sk-1", "sk-2"), (b"429 Busy", b"retry-after: 9"))
+        assert upstream.house.chat("small").status_code == 429
+        assert upstream.asked() == asked
+
+
+def test_another_key_is_asked_without_a_pause() -> None:
+    """The pause before the same target is asked again would take 3 s on average."""
+    with keyed(f"{TEXT}retry: {{free: 1000}}\n") as upstream:
+        upstream.says = dict.fromkeys(("sk-1", "sk-2"), (b"429 Busy", b"retry-after: 0"))
+        began = time.monotonic()
+        for _ in range(20):
+            assert upstream.house.chat("small").headers["x-pointsman-attempts"] == "3"
+        assert time.monotonic() - began < 2.0
+        assert upstream.target("many/small")["keys_resting"] == [], "they may be asked again at once"
+
+
+def test_other_troubles_are_not_the_key_s(upstream: Keyed) -> None:
+    upstream.says = {"sk-1": (b"500 Oh",), "sk-2": (b"400 No",)}
+    answer = upstream.house.chat("small")
+    assert (answer.status_code, upstream.asked()) == (400, ["sk-1", "sk-2"])
+    assert upstream.target("many/small")["keys_resting"] == []
+
+
+def test_a_variable_that_is_empty_is_no_key_and_keeps_its_place(caplog: pytest.LogCaptureFixture) -> None:
+    text = TEXT.replace("[sk-1, sk-2, sk-3]", '["${ONE:-}", "${TWO:-}", "${THREE:-}"]')
+    with keyed(text, ONE="sk-1", TWO="", THREE="sk-3") as upstream:
+        upstream.says["sk-3"] = (b"401 Who",)
+        for _ in range(3):
+            assert upstream.house.chat("small").content == ANSWER
+        assert upstream.asked() == ["sk-1", "sk-3", "sk-1", "sk-1"]
+        assert [record.__dict__["key"] for record in caplog.records if record.getMessage() == "key rests"] == ["3 of 3"]
+    with keyed(text) as upstream:
+        assert upstream.house.chat("small", headers={"authorization": "Bearer mine"}).status_code == 200
+        assert upstream.asked() == ["mine"], "as with an empty api_key"
+        assert upstream.target("many/small")["keys"] == 0
+
+
+# Without a server, on a clock that stands until it is moved.
+
+
+def keys_of(count: int, clock: Clock) -> Keys:
+    own = OwnHeaders([(b"authorization", b"x")])
+    keys = [Key(number + 1, own, Rest(), Rest()) for number in range(count)]
+    return Keys(keys, written=count, label="u/m", clock=clock)
+
+
+def test_rests_without_a_time_double_until_the_key_is_taken() -> None:
+    clock = Clock()
+    keys = keys_of(2, clock)
+    one = keys.pick()
+    rests = []
+    for _ in range(9):
+        keys.refused(one, 429, None)
+        rests.append(keys.standing()[0].rest_s)
+        clock.now += rests[-1]
+    assert rests == [1, 2, 4, 8, 16, 32, 60, 60, 60]
+    keys.accepted(one, despite_rest=False)
+    keys.refused(one, 429, None)
+    assert keys.standing()[0].rest_s == 1
+
+
+def test_an_answer_to_an_earlier_request_does_not_end_a_rest() -> None:
+    keys = keys_of(2, Clock())
+    one = keys.pick()
+    keys.refused(one, 429, 20)
+    keys.accepted(one, despite_rest=False)
+    assert keys.rests(one)
+    keys.accepted(one, despite_rest=True)
+    assert not keys.rests(one)
+
+
+def test_a_later_and_shorter_rest_does_not_shorten_an_earlier() -> None:
+    keys = keys_of(2, Clock())
+    one = keys.pick()
+    keys.refused(one, 429, 20)
+    keys.refused(one, 429, 5)
+    keys.refused(one, 429, 0)
+    assert [standing.rest_s for standing in keys.standing()] == [20]
+
+
+async def _targets(config: Config, fleet: Fleet) -> Target:
+    """The one target of the config, as a reload makes it."""
+    async with open_upstreams(
+        config, lambda upstream: httpx.MockTransport(lambda request: httpx.Response(200)), fleet
+    ) as found:
+        return found.all_targets()[0]
+
+
+def _config(keys: str) -> Config:
+    return config_of(
+        f"version: 1\nupstreams: {{u: {{base_url: 'http://u/v1', {keys}}}}}\n"
+        "models: {m: {target: {upstream: u, name: m}}}\ndefault: m\n"
+    )
+
+
+async def _over_reloads() -> None:
+    clock = Clock()
+    fleet = Fleet(clock=clock)
+    first = await _targets(_config("api_keys: [sk-1, sk-2]"), fleet)
+    first.keys.refused(first.keys.pick(), 401, None)
+    second = await _targets(_config("api_keys: [sk-0, sk-2, sk-1]"), fleet)
+    assert [key.position for key in second.keys.standing()] == [3], "it is known by what it is, not by its place"
+    assert "sk-" not in str(vars(fleet)), "nor is it known by itself"
+    for _ in range(2):
+        second.keys.refused(second.keys.pick(), 401, None)
+    second.health.rests(second.keys.rest_s, "unauthorized")
+    assert not second.health.is_available
+    same = await _targets(_config("api_keys: [sk-0, sk-2, sk-1]"), fleet)
+    assert not same.health.is_available
+    changed = await _targets(_config("api_keys: [sk-0, sk-2, sk-new]"), fleet)
+    assert changed.health.is_available, "a target that rested for its keys does not rest for others"
+    assert changed.keys.pick().position == 3
+
+
+def test_rests_outlive_a_reload_and_end_with_the_keys_they_were_for() -> None:
+    asyncio.run(_over_reloads())
+
+
+async def _other_rests() -> None:
+    fleet = Fleet(clock=Clock())
+    target = await _targets(_config("api_key: sk-1"), fleet)
+    for _ in range(5):
+        target.health.failed("unreachable")
+    again = await _targets(_config("api_key: sk-2"), fleet)
+    assert again.health is target.health
+    assert not again.health.is_available, "another key makes no dead server well"
+
+
+def test_a_rest_for_another_reason_outlives_a_change_of_keys() -> None:
+    asyncio.run(_other_rests())

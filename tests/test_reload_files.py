@@ -1,0 +1,73 @@
+"""Certificates that routes.yaml names are renewed while Pointsman runs on it."""
+
+from __future__ import annotations
+
+import logging
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+from proxy.app import ConfigSource, build_app
+from tests.certificates import Authority, serving_with
+from tests.relay.wire import MESSAGES, RawUpstream, word_model
+from tests.serving import serving
+
+TEXT = """
+version: 1
+upstreams: {one: {base_url: "https://127.0.0.1:PORT/v1", tls: {ca: ca.pem}}}
+models: {m: {target: {upstream: one, name: m}}}
+default: m
+retry: {attempts: 1}
+"""
+
+
+def put(path: Path, content: bytes) -> None:
+    """As a renewal does: a new file in place of the old one."""
+    fresh = path.with_name(path.name + ".new")
+    fresh.write_bytes(content)
+    fresh.replace(path)
+
+
+def wait_until_tried(http: httpx.Client, result: str, times: int) -> None:
+    deadline = time.monotonic() + 20
+    while f'pointsman_config_reloads_total{{result="{result}"}} {times:.1f}' not in http.get("/metrics").text:
+        assert time.monotonic() < deadline
+
+
+def test_a_renewed_certificate_is_taken_up_and_a_bad_one_is_not(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    old, new = Authority(tmp_path, "old"), Authority(tmp_path, "new")
+    raw = RawUpstream(tls=serving_with(old.sign("first")))
+    raw.script = lambda exchange: exchange.answer(b'{"choices": []}')
+    path, ca = tmp_path / "routes.yaml", tmp_path / "ca.pem"
+    path.write_text(TEXT.replace("PORT", str(raw.port)))
+    put(ca, old.certificate.read_bytes())
+    source = ConfigSource(path, {})
+    try:
+        with (
+            serving(build_app(source.load(), load_model=word_model, source=source, poll_s=0.02)) as served,
+            httpx.Client(base_url=served.url, timeout=10) as http,
+        ):
+
+            def ask() -> int:
+                return http.post("/v1/chat/completions", json={"model": "m", "messages": MESSAGES}).status_code
+
+            assert ask() == 200
+            put(ca, b"half a certif")
+            wait_until_tried(http, "invalid", 1)
+            failed = next(record for record in caplog.records if record.getMessage() == "config reload failed")
+            assert failed.levelno == logging.ERROR
+            (problem,) = failed.__dict__["problems"]
+            assert problem.startswith(f"{path}:3:")
+            assert problem.endswith(" upstreams.one.tls.ca: holds no certificate in PEM form")
+            assert ask() == 200, "the old one serves on"
+            put(ca, new.certificate.read_bytes())
+            wait_until_tried(http, "ok", 1)
+            assert ask() == 502, "what the upstream shows is no longer trusted"
+            raw.tls = serving_with(new.sign("second"))
+            assert ask() == 200
+    finally:
+        raw.close()
