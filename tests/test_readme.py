@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
+import pytest
 from click.testing import CliRunner
 
+from proxy.app import build_app
 from proxy.cli import main
+from proxy.cli.serve import on_simulator
 from proxy.config import Upstream, When, load_config, parse_config
+from proxy.routing.apis import APIS
+from proxy.shipped import shipped
+from proxy.simulator import build_simulator
+from tests.serving import serving
 
+HERE = "http://127.0.0.1:8080"
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 
 
@@ -35,5 +46,44 @@ def test_what_it_shows_of_upstreams_is_valid() -> None:
 def test_it_names_every_condition_and_every_path() -> None:
     for name in When.__struct_fields__:
         assert f"`{name.rstrip('_')}`" in README, name
-    for path in ("/v1/chat/completions", "/v1/models", "/v1/route", "/healthz", "/readyz", "/metrics"):
-        assert path in README
+    for path in (
+        *(f"/v1{api.path}" for api in APIS),
+        "/v1/models",
+        "/v1/targets",
+        "/v1/route",
+        "/healthz",
+        "/readyz",
+        "/metrics",
+    ):
+        assert f"`{path}" in README
+
+
+@pytest.fixture(scope="module")
+def demo() -> Iterator[str]:
+    """What `make run` starts, with upstreams that do not take their time."""
+    with serving(build_simulator(pace=0)) as upstreams:
+        config = on_simulator(load_config(shipped("routes.yaml"), {}), upstreams.url)
+        with serving(build_app(config)) as served:
+            yield served.url
+
+
+def test_its_python_works_when_pasted(demo: str, capsys: pytest.CaptureFixture[str]) -> None:
+    chat, rest = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    exec(chat.replace(HERE, demo), {})
+    assert "square root of three" in capsys.readouterr().out
+    exec(rest.replace(HERE, demo), {})
+    assert capsys.readouterr().out == "gpt-4o gpt-4o\nhello\n"
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl here")
+def test_its_curls_work_when_pasted(demo: str) -> None:
+    commands = re.findall(r"^curl (?:.*\\\n)*.*", README, re.MULTILINE)
+    answers = [
+        subprocess.run(command.replace(HERE, demo), shell=True, capture_output=True, text=True, check=True).stdout
+        for command in commands
+    ]
+    chat, embeddings, route = answers
+    for header in ("x-pointsman-route: code", "x-pointsman-model: large", "x-pointsman-reason: topic"):
+        assert header in chat
+    assert '"object":"embedding"' in embeddings
+    assert '"route":"simple"' in route

@@ -73,6 +73,11 @@ def test_the_demo_needs_no_key_and_leaves_nothing_behind(tmp_path: Path, how: si
         answer = httpx.post(served.url + "/v1/chat/completions", json=HELLO, headers=QUICK)
         assert answer.status_code == 200
         assert answer.headers["x-pointsman-route"] == "simple"
+        said = httpx.post(served.url + "/v1/responses", json={"model": "auto", "input": "hi"}, headers=QUICK).json()
+        assert httpx.get(f"{served.url}/v1/responses/{said['id']}").json() == said
+        assert httpx.post(served.url + "/v1/embeddings", json={"model": "e", "input": "x"}).json()["data"]
+        kept = httpx.post(served.url + "/v1/files", data={"purpose": "batch"}, files={"file": b"content"}).json()
+        assert httpx.get(f"{served.url}/v1/files/{kept['id']}/content").content == b"content"
         served.end(how)
         assert is_gone(served.url)
         assert is_gone(served.simulator)
