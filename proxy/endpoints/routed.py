@@ -75,11 +75,11 @@ class _RoutedExchange(Exchange):
 
     def _offers(self, body: bytes, decision: Decision, facts: Facts) -> Iterator[Offer]:
         """The model that was decided on, then those that may stand in for it."""
-        yield self._offer(body, decision.model, decision.edits)
+        yield self._offer(body, decision.model, decision.edits, decision.target)
         for model, edits in self.running.router.fallbacks(decision, facts):
             yield self._offer(body, model, edits)
 
-    def _offer(self, body: bytes, model: str, all_edits: tuple[Edits, ...]) -> Offer:
+    def _offer(self, body: bytes, model: str, all_edits: tuple[Edits, ...], label: str | None = None) -> Offer:
         def body_for(target: Target) -> bytes:
             edited = body
             for edits in all_edits:
@@ -91,7 +91,9 @@ class _RoutedExchange(Exchange):
                     self._hides_usage_of.add(target)
             return replace_model(edited, target.name)
 
-        return Offer(model, self.running.config.models[model].context, body_for)
+        targets = self.running.upstreams.targets(model) if label is not None else ()
+        only = next((target for target in targets if target.label == label), None)
+        return Offer(model, self.running.config.models[model].context, body_for, only)
 
     def finish(self) -> None:
         """Leave the record, and remember where a response is that others may go on from."""

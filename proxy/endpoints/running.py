@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import cast
 
@@ -74,7 +74,7 @@ class Running:
         if kept is not None and self._goes_on(kept, decision, signals):
             decision = kept
         if remember and not decision.is_firm:
-            held = Held(decision.route, decision.model)
+            held = Held(decision.route, decision.model, decision.target)
             self.conversations.keep(facts, held, most=self.config.conversation.cache)
         record.stages_s["decide"] = perf_counter() - began - record.stages_s.get("embed", 0.0)
         record.route, record.reason = decision.route, decision.reason
@@ -90,7 +90,7 @@ class Running:
             record: of the request, which was answered.
             answer_id: as the upstream named its answer.
         """
-        held, most = Held(record.route, record.model), self.config.conversation.cache
+        held, most = Held(record.route, record.model, record.target), self.config.conversation.cache
         self.conversations.keep(facts, held, most=most, named=conversation_after(answer_id))
 
     def _decide(self, facts: Facts, signals: Signals) -> tuple[Decision | None, Decision | None]:
@@ -105,9 +105,13 @@ class Running:
             if kept is None:
                 raise
             return kept, None
-        if decision is not None and decision.is_firm:
+        if decision is not None and decision.is_firm and not facts.is_kept:
             return decision, None
         kept = self._kept(facts)
+        if decision is not None and decision.is_firm:
+            if kept is not None and kept.model == decision.model and kept.target is not None:
+                decision = replace(decision, target=kept.target, fallbacks=())
+            return decision, None
         if kept is not None and (self.config.conversation.switch == "never" or facts.is_bound):
             return kept, None
         return decision, kept

@@ -19,6 +19,8 @@ class Held(NamedTuple):
 
     route: str
     model: str
+    target: str | None = None
+    """By its label: the one that keeps what came before, where that is kept upstream; any of the model's when None."""
 
 
 def is_firm(when: When) -> bool:

@@ -50,6 +50,8 @@ class Decision:
     """The models before this one that cannot serve the request."""
     fallbacks: tuple[str, ...] = ()
     """The models to try, in this order, when this one fails; `Router.fallbacks` says which of them can serve."""
+    target: str | None = None
+    """The one target that can answer, by its label; any of the model's when None."""
     is_firm: bool = False
     """Whether it stands whatever model the conversation is on."""
 

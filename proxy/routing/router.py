@@ -74,7 +74,7 @@ class Router:
             for route in config.routes
         )
         self._route_edits = {rule.name: rule.edits for rule in self._rules if rule.block is None}
-        self._route_edits[DEFAULT_ROUTE] = ()
+        self._route_edits[DEFAULT_ROUTE] = self._route_edits[PINNED_ROUTE] = ()
         self._route_fallbacks = {rule.name: rule.fallbacks for rule in self._rules}
         self._ranks = ranks(config)
 
@@ -117,12 +117,15 @@ class Router:
         edits, model = self._route_edits.get(held.route), self._models.get(held.model)
         if edits is None or model is None or self._why_excluded(held.model, facts) is not None:
             return None
+        all_edits = edits + self._model_edits[held.model]
+        if held.target is not None:  # nobody else knows what came before
+            return Decision(held.route, held.model, "conversation", edits=all_edits, target=held.target)
         fallbacks = self._route_fallbacks.get(held.route)
         return Decision(
             held.route,
             held.model,
             "conversation",
-            edits=edits + self._model_edits[held.model],
+            edits=all_edits,
             fallbacks=tuple(
                 name for name in (model.fallbacks if fallbacks is None else fallbacks) if name != held.model
             ),

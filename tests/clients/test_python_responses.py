@@ -11,8 +11,11 @@ import pytest
 from openai import AsyncOpenAI, OpenAI
 from pydantic import BaseModel
 
-from proxy.simulator import Log
+from proxy.app import build_app
+from proxy.config import parse_config
+from proxy.simulator import Log, Simulator
 from tests.clients.calls import CODE, PIXEL, SCHEMA, simulate
+from tests.serving import serving
 
 THANKS = "thanks a lot"
 TOOL: Any = {
@@ -126,6 +129,35 @@ def test_one_that_goes_on_stays_where_the_first_is(
     going = say(then, begun.id)
     assert (begun.model, going.model, going.previous_response_id) == (model, model, begun.id)
     assert say(then, going.id).model == model, "and so does the next"
+
+
+@pytest.mark.parametrize("model", ["auto", "m"], ids=["routed", "pinned"])
+def test_one_that_goes_on_stays_at_the_target_that_keeps_the_first(simulator: Simulator, model: str) -> None:
+    """Of a model that is on two upstreams, each with responses of its own."""
+    text = """
+version: 1
+upstreams: {{a: {{base_url: "{url}/a/v1"}}, b: {{base_url: "{url}/b/v1"}}}}
+models: {{m: {{targets: [{{upstream: a, name: gpt-4o}}, {{upstream: b, name: gpt-4o}}]}}}}
+default: m
+rewrite: []
+"""
+    targets = set()
+    with serving(simulator) as upstream:
+        config = parse_config(text.format(url=upstream.url), source="routes.yaml", environ={})
+        with (
+            serving(build_app(config)) as proxy,
+            OpenAI(base_url=proxy.url + "/v1", api_key="sk-test", max_retries=0) as client,
+        ):
+            for _ in range(12):
+                first = client.responses.with_raw_response.create(model=model, input=CODE)
+                response_id = first.parse().id
+                for _ in range(2):
+                    then = client.responses.with_raw_response.create(
+                        model=model, input=THANKS, previous_response_id=response_id
+                    )
+                    assert then.headers["x-pointsman-target"] == first.headers["x-pointsman-target"]
+                targets.add(first.headers["x-pointsman-target"])
+    assert targets == {"a/gpt-4o", "b/gpt-4o"}
 
 
 def test_a_previous_response_that_nobody_knows_is_the_upstreams_to_refuse(client: OpenAI) -> None:

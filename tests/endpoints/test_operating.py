@@ -67,7 +67,8 @@ def test_every_known_series_is_there_at_zero_from_the_start(fresh: House) -> Non
     assert decisions == {
         ("urgent", "large", "rule"), ("code", "large", "topic"), ("law", "small", "topic"), ("pinned", "small", "pinned"),
         ("pinned", "large", "pinned"), ("default", "small", "default"), ("default", "small", "overload"),
-        ("code", "large", "conversation"), ("law", "small", "conversation"), ("default", "small", "conversation"),
+        ("pinned", "small", "conversation"), ("pinned", "large", "conversation"), ("code", "large", "conversation"),
+        ("law", "small", "conversation"), ("default", "small", "conversation"),
     }  # fmt: skip
     found = series(fresh.http.get("/metrics").text)
     config_info = [name for name in found if name.startswith("config_info")]
