@@ -24,7 +24,7 @@ from proxy.endpoints.current import Active, Current
 from proxy.endpoints.models import GetModel, ListModels
 from proxy.endpoints.one_call import OneCall
 from proxy.endpoints.operating import Health, PrometheusMetrics
-from proxy.endpoints.ready import Ready
+from proxy.endpoints.ready import Readiness, Ready
 from proxy.endpoints.route import ExplainRoute
 from proxy.endpoints.running import Running
 from proxy.endpoints.targets import ListTargets
@@ -125,7 +125,7 @@ def build_app(
                         poll_s=poll_s,
                     )  # fmt: skip
                     await stack.enter_async_context(watching(reloader))
-                yield {"current": current, "reloads": reloader}
+                yield {"current": current, "reloads": reloader, "readiness": Readiness()}
         finally:
             await current.close()
             embedder.close()

@@ -23,6 +23,7 @@ from proxy.cli.options import cache_dir_option, config_option, load_or_exit
 from proxy.cli.workers import Workers, outlive_hangups
 from proxy.config import Config, ConfigError, Secret
 from proxy.config.values import Url
+from proxy.server.protocol import Protocol
 from proxy.shipped import shipped
 from proxy.telemetry.log import LogFormat, configure_logging
 
@@ -77,7 +78,7 @@ def serve(
             port=port,
             workers=workers,
             loop="uvloop" if sys.platform != "win32" else "auto",
-            http="httptools",
+            http=Protocol,
             ws="none",
             lifespan="on",
             log_config=None,

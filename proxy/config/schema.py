@@ -202,7 +202,7 @@ class Embedding(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What clients may send."""
+    """What clients may send, and how long they may take."""
 
     max_body: Annotated[int, msgspec.Meta(ge=1024)] = 64 * 1024 * 1024
     """Bytes of a request's body; a larger one is answered 413."""
@@ -210,6 +210,14 @@ class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How long the body may take to arrive; a slower one is answered 408."""
     max_in_flight: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 1000
     """Requests that a worker answers at the same time; a further one is answered 503 at once."""
+    max_head: Annotated[int, msgspec.Meta(ge=1024, le=1024 * 1024)] = 64 * 1024
+    """Bytes of a request's URL and headers; a larger head is answered 431."""
+    max_headers: Annotated[int, msgspec.Meta(ge=16, le=10_000)] = 256
+    """Headers of a request; one with more is answered 431."""
+    head_timeout: Duration = Duration(10.0)
+    """How long the head may take to arrive; a slower one is answered 408, a silent new connection closed."""
+    send_timeout: Duration = Duration(60.0)
+    """How long a client may read nothing of an answer that is ready for it; then its connection is cut."""
 
 
 class Retry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

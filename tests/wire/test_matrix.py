@@ -16,6 +16,7 @@ import httpx
 import pytest
 
 from proxy.app import build_app
+from proxy.server.protocol import Protocol
 from tests.relay.wire import MESSAGES, Exchange, RawUpstream, config_of, dead_port, word_model
 from tests.serving import serving
 from tests.wire.faults import BREAKS, FAULTS, ODDITIES, Break, Fault, answer_of, good
@@ -172,7 +173,7 @@ def wire() -> Iterator[Wire]:
             DEAD=f"http://127.0.0.1:{dead}",
         )
         with (
-            serving(build_app(config, load_model=word_model)) as served,
+            serving(build_app(config, load_model=word_model), http=Protocol) as served,
             httpx.Client(base_url=served.url, timeout=10, headers={"accept-encoding": "identity"}) as http,
         ):
             yield Wire(bad, well, http)

@@ -1,0 +1,1 @@
+"""The door: the connections of clients."""
