@@ -59,6 +59,7 @@ def judge(config: Config, tree: Tree, report: Report) -> None:
     _routes(config, file)
     _reach(config, file)
     _tests(config, file)
+    _drain(config, file)
     file.name(("default",), config.default, config.models, "model")
     for path, glob in _each(("rewrite",), config.rewrite):  # an empty list is fine: then only `auto` is routed
         _glob(path, glob, file)
@@ -124,6 +125,14 @@ def _upstreams(config: Config, file: Judge) -> None:
                 message = f"ends with {endpoint}, which is added to each request; leave it off"
                 file.say(("upstreams", name, "base_url"), message)
                 break
+
+
+def _drain(config: Config, file: Judge) -> None:
+    if config.server is BROKEN or config.server.drain is BROKEN:
+        return
+    delay, grace = config.server.drain.delay, config.server.drain.grace
+    if delay is not None and BROKEN not in (delay, grace) and delay >= grace:
+        file.say(("server", "drain", "delay"), "leaves requests no time: it is a part of 'grace', which is not longer")
 
 
 def _models(config: Config, file: Judge) -> None:

@@ -1,1 +1,1 @@
-"""The door: the connections of clients."""
+"""The door: connections and processes, and how they come to an end."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 
 import pytest
@@ -175,6 +176,7 @@ def test_an_answer_to_a_large_body_is_read_though_nobody_reads_the_body(house: H
     size = 40_000_000
     with connected(house.port) as connection:
         connection.sendall(HEAD + b"Content-Length: %d\r\n\r\n" % size)
+        assert connection.recv(1, socket.MSG_PEEK)
         for _ in range(20):
             connection.sendall(b"x" * 100_000)
         assert Reader(connection).answer().status == 413
