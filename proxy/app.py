@@ -25,7 +25,7 @@ from proxy.endpoints.models import GetModel, ListModels
 from proxy.endpoints.one_call import OneCall
 from proxy.endpoints.operating import Health, PrometheusMetrics
 from proxy.endpoints.passthrough import METHODS, PassThrough
-from proxy.endpoints.ready import Ready
+from proxy.endpoints.ready import Readiness, Ready
 from proxy.endpoints.route import ExplainRoute
 from proxy.endpoints.routed import Routed
 from proxy.endpoints.running import Running
@@ -133,7 +133,7 @@ def build_app(
                         poll_s=poll_s,
                     )  # fmt: skip
                     await stack.enter_async_context(watching(reloader))
-                yield {"current": current, "reloads": reloader}
+                yield {"current": current, "reloads": reloader, "readiness": Readiness()}
         finally:
             await current.close()
             embedder.close()

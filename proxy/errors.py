@@ -9,9 +9,13 @@ ProxyError
 ├── UnknownPath           404  see the list of paths
 ├── WrongMethod           405  use the method in `allow`
 ├── BodyTimeout           408  send the body faster
+├── HeadTimeout           408  send the head faster
 ├── BodyTooLarge          413  send a smaller body
+├── UrlTooLong            414  send a shorter URL
+├── HeadTooLarge          431  send fewer or shorter headers
 ├── UpstreamUnavailable   502  try again; an operator should look
 ├── Overloaded            503  try again after the seconds in `retry-after`
+├── ShuttingDown          503  try again, on a new connection
 └── UpstreamTimeout       504  try again, or ask for less
 
 One subclass for each thing a client can do next. Anything else that goes wrong is a bare 500 and a logged
@@ -110,10 +114,31 @@ class BodyTimeout(ProxyError):
     headers = ((b"connection", b"close"),)
 
 
+class HeadTimeout(ProxyError):
+    """The client should send its head faster."""
+
+    status, type, code = 408, "invalid_request_error", "head_timeout"
+    headers = ((b"connection", b"close"),)
+
+
 class BodyTooLarge(ProxyError):
     """The client should send a smaller body."""
 
     status, type, code = 413, "invalid_request_error", "body_too_large"
+    headers = ((b"connection", b"close"),)
+
+
+class UrlTooLong(ProxyError):
+    """The client should send a shorter URL."""
+
+    status, type, code = 414, "invalid_request_error", "url_too_long"
+    headers = ((b"connection", b"close"),)
+
+
+class HeadTooLarge(ProxyError):
+    """The client should send fewer or shorter headers."""
+
+    status, type, code = 431, "invalid_request_error", "head_too_large"
     headers = ((b"connection", b"close"),)
 
 
@@ -134,3 +159,10 @@ class Overloaded(ProxyError):
 
     status, type, code = 503, "overloaded_error", "overloaded"
     headers = ((b"retry-after", b"1"),)
+
+
+class ShuttingDown(ProxyError):
+    """This server ends before the answer did; the client should try again, on a new connection."""
+
+    status, type, code = 503, "overloaded_error", "shutting_down"
+    headers = ((b"retry-after", b"1"), (b"connection", b"close"))

@@ -20,9 +20,11 @@ from starlette.types import ASGIApp
 from threadpoolctl import threadpool_limits
 
 from proxy.cli.options import cache_dir_option, config_option, load_or_exit
-from proxy.cli.workers import Workers, outlive_hangups
 from proxy.config import Config, ConfigError, Upstream
 from proxy.config.values import Url
+from proxy.server.protocol import Protocol
+from proxy.server.server import Server
+from proxy.server.workers import Workers, outlive_hangups
 from proxy.shipped import shipped
 from proxy.telemetry.log import LogFormat, configure_logging
 
@@ -77,7 +79,7 @@ def serve(
             port=port,
             workers=workers,
             loop="uvloop" if sys.platform != "win32" else "auto",
-            http="httptools",
+            http=Protocol,
             ws="none",
             lifespan="on",
             log_config=None,
@@ -93,9 +95,9 @@ def serve(
         listener = stack.enter_context(_listener(host, port))
         _greet(config, host, listener.getsockname()[1], simulator)
         if workers > 1:
-            Workers(server_config, sockets=[listener]).run()
+            Workers(server_config, listener).run()
         else:
-            uvicorn.Server(server_config).run(sockets=[listener])
+            Server(server_config).run(sockets=[listener])
 
 
 def worker_app(
@@ -196,6 +198,7 @@ def _simulator() -> Iterator[str]:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
+        start_new_session=True,  # Ctrl-C drains the proxy, which needs them for that
     )
     assert process.stdout is not None
     assert process.stdin is not None

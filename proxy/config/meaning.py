@@ -64,6 +64,7 @@ def judge(config: Config, tree: Tree, report: Report) -> None:
     _routes(config, file)
     _reach(config, file)
     _tests(config, file)
+    _drain(config, file)
     file.name(("default",), config.default, config.models, "model")
     _baseline(config, file)
     for path, glob in _each(("rewrite",), config.rewrite):  # an empty list is fine: then only `auto` is routed
@@ -80,6 +81,14 @@ def _baseline(config: Config, file: Judge) -> None:
     model = config.models.get(name)
     if model is not None and model is not BROKEN and model.price is None:
         file.say(("baseline",), f"model {quote(name)} has no 'price', so nothing can be measured against it")
+
+
+def _drain(config: Config, file: Judge) -> None:
+    if config.server is BROKEN or config.server.drain is BROKEN:
+        return
+    delay, grace = config.server.drain.delay, config.server.drain.grace
+    if delay is not None and BROKEN not in (delay, grace) and delay >= grace:
+        file.say(("server", "drain", "delay"), "leaves requests no time: it is a part of 'grace', which is not longer")
 
 
 def _models(config: Config, file: Judge) -> None:

@@ -21,6 +21,7 @@ __all__ = [
     "Capability",
     "Config",
     "Conversation",
+    "Drain",
     "Embedding",
     "Feature",
     "HealthCheck",
@@ -277,8 +278,17 @@ class Embedding(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Texts whose vectors are kept, the least recently used leaving first; 3 KiB each and the text."""
 
 
+class Drain(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How the server ends on SIGTERM; a second signal ends it at once."""
+
+    delay: Duration | None = None
+    """How long it still takes new connections, while `/readyz` fails and whoever sends requests turns away."""
+    grace: Duration = Duration(25.0)
+    """How long after the signal, delay included, requests may take before they are cut short."""
+
+
 class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What clients may send."""
+    """What clients may send, how long they may take, and how the server ends."""
 
     max_body: Annotated[int, msgspec.Meta(ge=1024)] = 64 * 1024 * 1024
     """Bytes of a request's body; a larger one is answered 413."""
@@ -286,6 +296,15 @@ class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How long the body may take to arrive; a slower one is answered 408."""
     max_in_flight: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 1000
     """Requests that a worker answers at the same time; a further one is answered 503 at once."""
+    max_head: Annotated[int, msgspec.Meta(ge=1024, le=1024 * 1024)] = 64 * 1024
+    """Bytes of a request's URL and headers; a larger head is answered 431."""
+    max_headers: Annotated[int, msgspec.Meta(ge=16, le=10_000)] = 256
+    """Headers of a request; one with more is answered 431."""
+    head_timeout: Duration = Duration(10.0)
+    """How long the head may take to arrive; a slower one is answered 408, a silent new connection closed."""
+    send_timeout: Duration = Duration(60.0)
+    """How long a client may read nothing of an answer that is ready for it; then its connection is cut."""
+    drain: Drain = Drain()
 
 
 class Retry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

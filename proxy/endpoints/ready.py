@@ -12,16 +12,27 @@ from proxy.endpoints.running import running
 _SHORT = 12
 
 
+class Readiness:
+    """Whether requests may come; the server says when no more should."""
+
+    is_draining = False
+    """From the signal to end: requests are still answered, and whoever sends them should go elsewhere."""
+
+
 class Ready:
     """
     Models and configuration are loaded, so requests may come.
 
-    The server opens its port only after that, so whoever gets an answer gets this one.
+    The server opens its port only after that, so whoever gets an answer gets this one, until the server drains.
     """
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
-        """200 once the app's lifespan has begun; with what a reload did last, where a file is watched."""
+        """200, with what a reload did last, where a file is watched; 503 while the server drains."""
         held = running(scope)
+        readiness: Readiness = scope["state"]["readiness"]
+        if readiness.is_draining:
+            await send_json(send, {"status": "draining"}, status=503)
+            return
         told: dict[str, Any] = {
             "status": "ready",
             "models": len(held.config.models),

@@ -8,13 +8,23 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import msgspec
-from starlette.types import Receive, Scope
+from starlette.types import Message, Receive, Scope
 
-from proxy.errors import BadRequest, BodyTimeout, BodyTooLarge
+from proxy.errors import BadRequest, BodyTimeout, BodyTooLarge, ShuttingDown
+
+SHUTTING_DOWN = "pointsman.shutting_down"
+"""In an `http.disconnect`: the server ends and not the client, which can still be told so."""
 
 
 class ClientLeft(Exception):
     """The client hung up; there is nobody to answer."""
+
+
+def why_ended(disconnect: Message) -> ClientLeft | ShuttingDown:
+    """Who ended the request."""
+    if SHUTTING_DOWN in disconnect:
+        return ShuttingDown("This server is shutting down. Try again.")
+    return ClientLeft()
 
 
 async def read_body(scope: Scope, receive: Receive, *, max_bytes: int, timeout_s: float) -> bytes:
@@ -26,10 +36,11 @@ async def read_body(scope: Scope, receive: Receive, *, max_bytes: int, timeout_s
         BodyTimeout: it took longer than `timeout_s` seconds.
         BadRequest: its Content-Length is not a number, or it is compressed.
         ClientLeft: the client hung up before its end.
+        ShuttingDown: the server ends before it does.
     """
     for name, value in scope["headers"]:
         if name == b"content-length":
-            if not value.isdigit():
+            if not value.strip().isdigit():
                 raise BadRequest(f"Content-Length is not a number: {value.decode('latin-1')!r}.")
             if int(value) > max_bytes:
                 raise BodyTooLarge(f"The request body has {int(value):,} bytes; at most {max_bytes:,} are accepted.")
@@ -52,7 +63,7 @@ async def read_body(scope: Scope, receive: Receive, *, max_bytes: int, timeout_s
         while True:
             message = await receive()
             if message["type"] == "http.disconnect":
-                raise ClientLeft
+                raise why_ended(message)
             chunks.append(message.get("body", b""))
             size += len(chunks[-1])
             if size > max_bytes:

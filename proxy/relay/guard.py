@@ -1,4 +1,4 @@
-"""A block that ends early when the client hangs up or a deadline passes."""
+"""A block that ends early when the client hangs up, the server ends or a deadline passes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Literal, Self, get_args
 
 from starlette.types import Receive
 
-from proxy.relay.body import ClientLeft
+from proxy.relay.body import why_ended
 
 Deadline = Literal["connect", "first_token", "idle", "total"]
 DEADLINES: tuple[Deadline, ...] = get_args(Deadline)
@@ -28,11 +28,11 @@ class DeadlinePassed(Exception):
 
 class Guard:
     """
-    Runs its block until it ends, the client hangs up or a deadline passes, whichever is first.
+    Runs its block until it ends, the client hangs up, the server ends or a deadline passes, whichever is first.
 
-    Enter it once the body is read: after that, all `receive` can bring is the hang-up. Leaving the block raises
-    `ClientLeft` or `DeadlinePassed` where the block was cut short; what the block holds is freed by its own
-    `finally`, as under any cancellation.
+    Enter it once the body is read: after that, all `receive` can bring is the end. Leaving the block raises
+    `ClientLeft`, `ShuttingDown` or `DeadlinePassed` where the block was cut short; what the block holds is freed by
+    its own `finally`, as under any cancellation.
 
     One task and at most one timer a request: moving the deadline on, which a stream does with each piece, only
     notes the new time, and the timer looks at it when it fires.
@@ -70,7 +70,7 @@ class Guard:
         A part of the block that a deadline of its own may end, the block going on.
 
         Raises:
-            DeadlinePassed: one passed, other than the total; that one and the client's leaving end the whole block.
+            DeadlinePassed: one passed, other than the total; that one and the request's end end the whole block.
         """
         try:
             yield
@@ -86,7 +86,10 @@ class Guard:
 
     def pause(self) -> None:
         """Nothing is awaited of an upstream: only the total deadline stands."""
-        self.expire_in(math.inf, "total")
+        self._until = self._total_at  # not sooner than before, so the timer need not be set anew
+        self._deadline = ("total", self._total_s)
+        if self._timer is None:
+            self._arm()
 
     def release(self) -> None:
         """
@@ -127,9 +130,9 @@ class Guard:
             raise self._cause from None
 
     async def _wait_for_the_client(self) -> None:
-        while (await self._receive())["type"] != "http.disconnect":
+        while (message := await self._receive())["type"] != "http.disconnect":
             pass
-        self.end(ClientLeft())
+        self.end(why_ended(message))
 
     def _arm(self) -> None:
         if self._timer is not None:

@@ -116,6 +116,8 @@ class Reply:
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """What is held, then the rest as it arrives."""
+        # Here and below: while the client takes a piece, however slowly, no time of the upstream's passes.
+        self._guard.pause()
         for chunk in self._held:
             yield chunk
         if self._is_complete:
@@ -124,8 +126,9 @@ class Reply:
         self._guard.expire_in(idle, "idle")
         try:
             async for chunk in self._chunks:
-                self._guard.expire_in(idle, "idle")
+                self._guard.pause()
                 yield chunk
+                self._guard.expire_in(idle, "idle")
         except httpx.TransportError as error:
             logger.warning("upstream cut", extra={"target": self.target.label, "error": str(error)})
             raise UpstreamCut(f"The upstream {self.target.upstream!r} broke off its answer.") from error

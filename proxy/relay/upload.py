@@ -11,8 +11,8 @@ import httpx
 from starlette.types import Message, Receive
 
 from proxy.config import Timeouts
-from proxy.errors import BodyTimeout
-from proxy.relay.body import ClientLeft
+from proxy.errors import BodyTimeout, ShuttingDown
+from proxy.relay.body import ClientLeft, why_ended
 from proxy.relay.guard import Guard
 
 _BOUNDARY = re.compile(r'boundary="?([^";\s]{1,70})"?', re.IGNORECASE)
@@ -54,6 +54,7 @@ class Upload(httpx.AsyncByteStream):
         Raises:
             BodyTimeout: the client was too slow.
             ClientLeft: the client hung up.
+            ShuttingDown: the server ends.
         """
         while len(self._held) < size and not self._is_read:
             self._held += await self._next()
@@ -88,7 +89,7 @@ class Upload(httpx.AsyncByteStream):
             guard.pause()  # for the client there is a limit of its own
             try:
                 piece = await self._next()
-            except (ClientLeft, BodyTimeout) as error:
+            except (ClientLeft, ShuttingDown, BodyTimeout) as error:
                 guard.end(error)
                 raise
             guard.expire_in(timeouts.idle, "idle")
@@ -109,7 +110,7 @@ class Upload(httpx.AsyncByteStream):
         except TimeoutError:
             raise BodyTimeout(f"The request body fell silent for {self._timeout_s:g} s.") from None
         if message["type"] == "http.disconnect":
-            raise ClientLeft
+            raise why_ended(message)
         self._is_read = not message.get("more_body", False)
         body: bytes = message.get("body", b"")
         return body

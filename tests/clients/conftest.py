@@ -10,6 +10,7 @@ from openai import OpenAI
 
 from proxy.app import build_app
 from proxy.config import parse_config
+from proxy.server.protocol import Protocol
 from proxy.simulator import Log, Simulator, build_simulator
 from tests.serving import serving
 
@@ -61,7 +62,7 @@ def insistent_url(upstream_url: str) -> Iterator[str]:
 def pointsman(upstream_url: str, rewrite: str, *, attempts: int = 1) -> Iterator[str]:
     """Where a Pointsman in front of this upstream answers."""
     text = ROUTES.format(upstream=upstream_url, rewrite=rewrite, attempts=attempts)
-    with serving(build_app(parse_config(text, source="routes.yaml", environ={}))) as proxy:
+    with serving(build_app(parse_config(text, source="routes.yaml", environ={})), http=Protocol) as proxy:
         yield proxy.url + "/v1"
 
 

@@ -14,6 +14,7 @@ from proxy.config import (
     Block,
     Config,
     ConfigError,
+    Drain,
     Duration,
     File,
     ProxyUrl,
@@ -41,7 +42,8 @@ passthrough: ["audio/*", "files*"]
 text: {turns: 2, max_tokens: 64, ignore: [system-reminder, note]}
 conversation: {switch: never, keep: 10m, cache: 1000}
 embedding: {threads: 1, queue: 0, deadline: 200ms, cache: 0}
-server: {max_body: 1048576, body_timeout: 30s, max_in_flight: 200}
+server:
+  {max_body: 1048576, body_timeout: 30s, max_in_flight: 200, max_head: 8192, max_headers: 100, head_timeout: 5s, send_timeout: 20s, drain: {delay: 5s, grace: 20s}}
 topics:
   code:
     examples: &examples
@@ -137,6 +139,9 @@ def test_everything_is_read() -> None:
     assert config.default == "small"
     assert (config.text.turns, config.text.max_tokens) == (2, 64)
     assert config.embedding.deadline == Duration(0.2)
+    assert (config.server.max_head, config.server.max_headers) == (8192, 100)
+    assert (config.server.head_timeout, config.server.send_timeout) == (5.0, 20.0)
+    assert config.server.drain == Drain(Duration(5.0), Duration(20.0))
     assert config.topics["code"].examples[2] == "Several\nlines\n"
     assert config.topics["smalltalk"].examples == ("hi there", "no", "42", "it's late")
     assert config.topics["smalltalk"].threshold is None

@@ -17,6 +17,13 @@ from tests.config.files import BASE, NO_MODELS, add, problems, put
             id="unknown-default",
         ),
         pytest.param(
+            add("server: {drain: {delay: 25s}}"),
+            [
+                "8:25 server.drain.delay: leaves requests no time: it is a part of 'grace', which is not longer",
+            ],
+            id="delay-as-long-as-grace",
+        ),
+        pytest.param(
             put("default: small", "default: gpt-5"),
             [
                 "7:10 default: no model is called 'gpt-5'; there are 'small' and 'large'",

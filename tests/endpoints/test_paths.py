@@ -39,7 +39,7 @@ def test_a_wrong_method_is_told_the_right_one(house: House, method: str, path: s
     "path",
     [
         "/", "/v1", "/v1/", "/V1/models", "/V1/files", "/v1/targets/x", "/metrics/x",
-        "/v1//models", "/v1/files/..%2f..", "/v1/files/%2e%2e/x", "/v1/a\\..\\b", "/v1/files/", "//healthz", "/%E2%82%AC", "/%ff%fe", "/a%00b", "/" + "x" * 20_000, "/v1/route%2fx", "/.env",
+        "/v1//models", "/v1/files/..%2f..", "/v1/files/%2e%2e/x", "/v1/a\\..\\b", "/v1/files/", "//healthz", "/%E2%82%AC", "/%ff%fe", "/a%00b", "/" + "x" * 8_000, "/v1/route%2fx", "/.env",
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("method", ["GET", "POST", "HEAD"])

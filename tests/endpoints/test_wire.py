@@ -181,7 +181,7 @@ def test_a_compressed_body_is_a_400_that_says_what_is_wrong(house: House, path: 
 @pytest.mark.parametrize(
     "headers",
     [
-        pytest.param([b"x-%d: %d" % (number, number) for number in range(1000)], id="a-thousand"),
+        pytest.param([b"x-%d: %d" % (number, number) for number in range(240)], id="as-many-as-may-be"),
         pytest.param([b"x-same: a"] * 200, id="two-hundred-of-one-name"),
         pytest.param([b"x-long: " + b"v" * 60_000], id="60-kilobytes"),
         pytest.param([b"x-empty:"], id="empty-value"),

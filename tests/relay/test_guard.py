@@ -6,21 +6,23 @@ from typing import Any
 
 import pytest
 
-from proxy.relay.body import ClientLeft
+from proxy.errors import ShuttingDown
+from proxy.relay.body import SHUTTING_DOWN, ClientLeft
 from proxy.relay.guard import Deadline, DeadlinePassed, Guard
 
 NEVER = 3600.0
 
 
 class Wire:
-    """`receive` of a client that can hang up."""
+    """`receive` of a client that can hang up, or of a server that can end."""
 
-    def __init__(self) -> None:
+    def __init__(self, **more: object) -> None:
         self.gone = asyncio.Event()
+        self.message = {"type": "http.disconnect", **more}
 
     async def receive(self) -> dict[str, Any]:
         await self.gone.wait()
-        return {"type": "http.disconnect"}
+        return self.message
 
 
 def run(case: Callable[[], Awaitable[None]]) -> None:
@@ -76,6 +78,33 @@ def test_a_client_that_leaves_ends_the_block() -> None:
                     finally:
                         freed = True
         assert freed
+
+    run(case)
+
+
+def test_a_server_that_ends_ends_the_block_as_the_client_can_be_told() -> None:
+    async def case() -> None:
+        wire = Wire(**{SHUTTING_DOWN: True})
+        async with unharmed():
+            with pytest.raises(ShuttingDown) as caught:
+                async with Guard(wire.receive) as guard:
+                    with guard.attempt():
+                        wire.gone.set()
+                        await asyncio.Event().wait()
+        assert (caught.value.status, caught.value.code) == (503, "shutting_down")
+
+    run(case)
+
+
+def test_in_a_pause_the_total_deadline_alone_stands() -> None:
+    async def case() -> None:
+        with pytest.raises(DeadlinePassed) as caught:
+            async with Guard(Wire().receive) as guard:
+                guard.begin(0.05)
+                guard.expire_in(0.01, "idle")
+                guard.pause()
+                await asyncio.Event().wait()
+        assert caught.value.deadline == "total"
 
     run(case)
 

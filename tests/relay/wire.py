@@ -17,6 +17,7 @@ import numpy as np
 from proxy.app import ModelLoader, build_app
 from proxy.config import Config, parse_config
 from proxy.embedding import DIMENSIONS, MiniLM, Vector
+from proxy.server.protocol import Protocol
 from proxy.simulator import Simulator, build_simulator
 from tests.serving import serving
 
@@ -318,7 +319,7 @@ def house(
                 **(environ or {}),
             )
             with (
-                serving(build_app(config, load_model=load_model)) as served,
+                serving(build_app(config, load_model=load_model), http=Protocol) as served,
                 httpx.Client(base_url=served.url, timeout=10) as http,
             ):
                 yield House(simulator, raw, served.url, served.port, http)

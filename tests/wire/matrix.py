@@ -20,6 +20,7 @@ import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
 from proxy.app import build_app
+from proxy.server.protocol import Protocol
 from tests.certificates import Authority, serving_with
 from tests.relay.wire import MESSAGES, Exchange, RawUpstream, config_of, dead_port, word_model
 from tests.serving import serving
@@ -229,7 +230,7 @@ def open_wire(folder: Path) -> Iterator[tuple[RawUpstream, RawUpstream, httpx.Cl
             CA=str(authority.certificate),
         )
         with (
-            serving(build_app(config, load_model=word_model)) as served,
+            serving(build_app(config, load_model=word_model), http=Protocol) as served,
             httpx.Client(base_url=served.url, timeout=20, headers={"accept-encoding": "identity"}) as http,
         ):
             yield bad, well, http

@@ -1,0 +1,1 @@
+"""The door: connections and processes, and how they come to an end."""

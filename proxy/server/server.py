@@ -1,0 +1,157 @@
+"""One process that serves, and how it drains: not ready, then closed to the new, then to all."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from socket import socket
+from types import FrameType
+from typing import TYPE_CHECKING, cast
+
+import uvicorn
+from uvicorn.server import HANDLED_SIGNALS
+
+if TYPE_CHECKING:  # the parent of workers runs none of it
+    from proxy.config import Drain
+    from proxy.endpoints.current import Current
+    from proxy.endpoints.ready import Readiness
+    from proxy.server.protocol import Protocol
+
+logger = logging.getLogger(__name__)
+
+# For requests that have arrived and were not read yet as the ports closed.
+_SETTLE_S = 0.05
+# For telling clients that their requests are cut short, and for them to take it.
+_LAST_WORDS_S = 1.0
+_LOOK_S = 0.02
+
+
+class Server(uvicorn.Server):
+    """
+    Uvicorn's, except for its end.
+
+    The first signal makes `/readyz` fail at once. For `delay` all else goes on, each answer closing its connection.
+    Then nobody can connect, idle connections are closed, and requests have the rest of `grace`. What is left then
+    is told so and closed: a stream by an error event, a request without an answer by a 503. A second signal skips
+    all waiting.
+    """
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        """
+        Args:
+            config: its app is `build_app`'s, its `http` is `Protocol`.
+        """
+        super().__init__(config)
+        self._signals: list[int] = []
+        self._told = asyncio.Event()  # to end
+        self._told_twice = asyncio.Event()  # to end at once
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def run(self, sockets: list[socket] | None = None) -> None:
+        """
+        Serve until a signal ends it.
+
+        Raises:
+            SystemExit: with 128 and the signal's number where a second one cut it short, as a shell counts; or the app
+                did not start.
+        """
+        super().run(sockets)
+        if len(self._signals) > 1:
+            sys.exit(128 + self._signals[-1])
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """As uvicorn's, which would raise the signal again after a clean end, and so end by it."""
+        self._loop = asyncio.get_running_loop()
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.signal(number, self.handle_exit) for number in HANDLED_SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
+        """A signal asks for the end."""
+        self._signals.append(sig)
+        self.should_exit = True
+        assert self._loop is not None
+        if len(self._signals) == 1:
+            self._loop.call_soon_threadsafe(self._told.set)
+        elif self.started:
+            self._loop.call_soon_threadsafe(self._told_twice.set)
+        else:  # the app is still loading, which nobody waits for
+            signal.signal(sig, signal.SIG_DFL)
+            signal.raise_signal(sig)
+
+    async def main_loop(self) -> None:
+        """Serve until a signal comes; uvicorn's looks up ten times a second."""
+        await self.on_tick(0)
+        await self._told.wait()
+
+    async def shutdown(self, sockets: list[socket] | None = None) -> None:
+        """Drain, then end the app."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        drain = self._drain
+        self._readiness.is_draining = True
+        delay_s, grace_s = float(drain.delay or 0.0), float(drain.grace)
+        requests = len(self.server_state.tasks)
+        logger.info("draining", extra={"requests": requests, "delay_s": delay_s, "grace_s": grace_s})
+        await self._wait(delay_s)
+        for server in self.servers:
+            server.close()
+        for listener in sockets or ():
+            listener.close()
+        await self._wait(_SETTLE_S)
+        for connection in self._connections():
+            connection.shutdown()
+        await self._until_idle(began + grace_s)
+        cut = sum([connection.cut() for connection in self._connections()])
+        self._told_twice.clear()
+        await self._until_idle(loop.time() + _LAST_WORDS_S)
+        await self._drop()
+        logger.info("drained", extra={"seconds": round(loop.time() - began, 3), "cut": cut})
+        await self.lifespan.shutdown()
+
+    async def _wait(self, seconds: float) -> None:
+        """So long, or until a second signal."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._told_twice.wait()
+
+    async def _until_idle(self, until: float) -> None:
+        """Until every connection is closed and every request over, or this time of the loop, or a second signal."""
+        loop = asyncio.get_running_loop()
+        while (self.server_state.connections or self.server_state.tasks) and not self._told_twice.is_set():
+            if (left := until - loop.time()) <= 0:
+                break
+            await self._wait(min(left, _LOOK_S))
+
+    async def _drop(self) -> None:
+        """Close whatever is left, whether or not a client has read what it was sent."""
+        for connection in self._connections():
+            connection.transport.abort()
+        if tasks := set(self.server_state.tasks):
+            _, late = await asyncio.wait(tasks, timeout=_LAST_WORDS_S)  # they see that their clients are gone
+            for task in late:
+                task.cancel()
+
+    def _connections(self) -> list[Protocol]:
+        return cast("list[Protocol]", list(self.server_state.connections))
+
+    @property
+    def _readiness(self) -> Readiness:
+        return cast("Readiness", self.lifespan.state["readiness"])
+
+    @property
+    def _drain(self) -> Drain:
+        current = cast("Current", self.lifespan.state["current"])
+        return current.active.running.config.server.drain

@@ -1,0 +1,3 @@
+from tests.house import house, shared_house
+
+__all__ = ["house", "shared_house"]
