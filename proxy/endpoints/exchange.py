@@ -19,7 +19,7 @@ from proxy.relay.attempts import Trail
 from proxy.relay.body import ClientLeft
 from proxy.relay.guard import DeadlinePassed
 from proxy.relay.headers import Headers
-from proxy.relay.reply import Outcome, Reply, UpstreamCut, deadline_error, outcome_of
+from proxy.relay.reply import Outcome, Reply, UpstreamCut, deadline_error
 from proxy.relay.usage import cost_usd
 from proxy.routing.reading import header_map
 from proxy.telemetry.metrics import UNROUTED
@@ -121,7 +121,6 @@ class Exchange(ABC):
         """
         record = self._record
         try:
-            self._trail.outcome = outcome_of(reply)
             if self._trail.outcome == "ok" and self.tells_first_token:
                 record.first_token_s = perf_counter() - sent
             record.status = reply.status

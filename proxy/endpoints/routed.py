@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator
 from time import perf_counter
 
 from starlette.types import Receive, Scope, Send
@@ -38,9 +38,9 @@ class Routed:
         self._api = api
         self._admission = admission
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Answer one request."""
-        await self._admission.run(_RoutedExchange(self._api, running(scope), scope, receive, send))
+        return self._admission.run(_RoutedExchange(self._api, running(scope), scope, receive, send))
 
 
 class _RoutedExchange(Exchange):

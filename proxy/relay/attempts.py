@@ -8,14 +8,14 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 import msgspec
 
 from proxy.errors import Overloaded, ProxyError, UpstreamUnavailable
 from proxy.relay.guard import Guard
 from proxy.relay.keys import Key
-from proxy.relay.reply import Body, Call, Failed, Outcome, Reply, open_reply, outcome_of
+from proxy.relay.reply import Body, Call, Failed, Outcome, Reply, open_reply
 from proxy.relay.retry_after import retry_after_s
 from proxy.relay.upstreams import Target, Upstreams
 
@@ -39,8 +39,7 @@ _LOST: frozenset[Outcome] = frozenset(("unreachable", "cut"))
 _OF_THE_KEY: frozenset[Outcome] = frozenset(("rate_limited", "unauthorized"))
 
 
-@dataclass(frozen=True, slots=True)
-class Offer:
+class Offer(NamedTuple):
     """A model that may answer a request."""
 
     model: str
@@ -120,6 +119,7 @@ class Attempts:
             self._trail.model, self._trail.target = offer.model, target
             found = await self._try(target, offer.body(target))
             if isinstance(found, Reply):
+                self._trail.outcome = found.outcome
                 return found
             again = self._next(found, offer, target, offers) if self._trail.count < self._most else None
             if again is None or not (_is_stranded(found, target, again[1]) or self._upstreams.budget.take()):
@@ -144,7 +144,10 @@ class Attempts:
         Raises:
             Overloaded: all have as many requests as they may have.
         """
-        passed: list[Offer] = []
+        first = next(offers)
+        if (target := self._pick(first)) is not None:
+            return first, target
+        passed = [first]
         for offer in offers:
             target = self._pick(offer)
             if target is not None:
@@ -195,7 +198,7 @@ class Attempts:
     async def _try(self, target: Target, body: Body) -> Reply | _Trouble:
         health, clock = target.health, asyncio.get_running_loop().time
         key = target.keys.pick(self._tried_keys)
-        key_rested = target.keys.rests(key)
+        key_rested = target.keys.are_several and target.keys.rests(key)
         is_probe, sent = target.begin(), clock()
         reply: Reply | None = None
         try:
@@ -207,7 +210,7 @@ class Attempts:
             if reply is None:
                 target.end(is_probe=is_probe)
         reply.when_closed(lambda: target.end(is_probe=is_probe))
-        outcome = outcome_of(reply)
+        outcome = reply.outcome
         if outcome in _OF_THE_KEY:
             self._tried_keys.add(key)
         if outcome in _OF_THE_KEY and target.keys.are_several:
@@ -221,7 +224,7 @@ class Attempts:
             health.succeeded(clock() - sent if outcome == "ok" else None)
             if target.keys.are_several:
                 target.keys.accepted(key, despite_rest=key_rested)
-            if not _is_too_long(reply):
+            if outcome == "ok" or not _is_too_long(reply):
                 return reply
         error = None
         if outcome == "unauthorized":

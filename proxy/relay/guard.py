@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from types import TracebackType
 from typing import Literal, Self, get_args
 
@@ -64,25 +62,22 @@ class Guard:
         if self._timer is None or self._until < self._timer.when():
             self._arm()
 
-    @contextmanager
-    def attempt(self) -> Iterator[None]:
+    def end_attempt(self) -> None:
         """
-        A part of the block that a deadline of its own may end, the block going on.
+        A part of the block was cancelled; if only a deadline of its own is why, the block goes on.
 
         Raises:
-            DeadlinePassed: one passed, other than the total; that one and the request's end end the whole block.
+            DeadlinePassed: it is, and passed. For any other reason, the total deadline among them, the caller should
+                let the cancellation pass.
         """
-        try:
-            yield
-        except asyncio.CancelledError:
-            passed = self._cause
-            if not isinstance(passed, DeadlinePassed) or passed.deadline == "total":
-                raise
-            assert self._task is not None
-            if self._task.uncancel() > 0:
-                raise
-            self._cause = None
-            raise passed from None
+        passed = self._cause
+        if not isinstance(passed, DeadlinePassed) or passed.deadline == "total":
+            return
+        assert self._task is not None
+        if self._task.uncancel() > 0:
+            return
+        self._cause = None
+        raise passed from None
 
     def pause(self) -> None:
         """Nothing is awaited of an upstream: only the total deadline stands."""

@@ -107,8 +107,7 @@ class Health:
     @property
     def is_available(self) -> bool:
         """Whether a request may come now."""
-        state = self.state
-        return state == "closed" or (state == "half_open" and not self._is_probing)
+        return self._state == "closed" or (self.state == "half_open" and not self._is_probing)
 
     @property
     def rest_s(self) -> float:
@@ -145,7 +144,7 @@ class Health:
     def began(self) -> bool:
         """A request goes there; whether it is the one that is let through to see."""
         self.in_flight += 1
-        is_probe = self.state == "half_open" and not self._is_probing
+        is_probe = self._state == "open" and self.state == "half_open" and not self._is_probing
         if is_probe:
             self._is_probing = True
             self._tell(self._label, "half_open")
@@ -173,7 +172,7 @@ class Health:
             keep = 0.0 if self._latency_s is None else min(_KEPT, math.exp(-self._since_last_s / _FORGETS_LATENCY_S))
             self._latency_s = keep * (self._latency_s or 0.0) + (1.0 - keep) * latency_s
         # While it still rests, an answer to an earlier request says nothing of the next.
-        if self.state == "half_open":
+        if self._state == "open" and self.state == "half_open":
             self._close()
 
     def failed(self, cause: str) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 import httpx
 
@@ -45,8 +45,7 @@ class UpstreamCut(UpstreamUnavailable):
     code = "upstream_cut"
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """A request as the client made it, apart from its body."""
 
     method: str
@@ -74,13 +73,15 @@ class Reply:
         self.status = response.status_code
         self.headers = response_headers(response.headers.raw)
         self.target = target
-        kinds = [value for name, value in self.headers if name == b"content-type"]
-        self.is_stream = any(kind.startswith(b"text/event-stream") for kind in kinds)
-        self._is_json = any(kind.startswith(b"application/json") for kind in kinds)
-        # We ask for none; what is compressed all the same can be passed on, and not be looked at.
-        self._is_plain = not any(
-            name == b"content-encoding" and value.lower() != b"identity" for name, value in self.headers
-        )
+        self.is_stream = self._is_json = False
+        self._is_plain = True
+        for name, value in self.headers:
+            if name == b"content-type":
+                self.is_stream = self.is_stream or value.startswith(b"text/event-stream")
+                self._is_json = self._is_json or value.startswith(b"application/json")
+            elif name == b"content-encoding" and value.lower() != b"identity":
+                # We ask for none; what is compressed all the same can be passed on, and not be looked at.
+                self._is_plain = False
         self._stream = response.stream
         self._chunks = aiter(response.stream)
         self._held: list[bytes] = []
@@ -138,6 +139,18 @@ class Reply:
         self._guard.release()
 
     @property
+    def outcome(self) -> Outcome:
+        """How an attempt ended that got this reply, which is an answer as far as its body goes."""
+        status = self.status
+        if status < 400:
+            return "ok"
+        if status == 429:
+            return "rate_limited"
+        if status in (401, 403) and self.target.has_own_key:
+            return "unauthorized"
+        return "failed" if status in _STATUSES_OF_TROUBLE else "rejected"
+
+    @property
     def whole(self) -> bytes | None:
         """The body, if all of it is here already."""
         return b"".join(self._held) if self._is_complete else None
@@ -152,18 +165,6 @@ class Reply:
             self._when_closed()
             self._when_closed = None
         await self._stream.aclose()
-
-
-def outcome_of(reply: Reply) -> Outcome:
-    """How an attempt ended that got this reply, which is an answer as far as its body goes."""
-    status = reply.status
-    if status == 429:
-        return "rate_limited"
-    if status in (401, 403) and reply.target.has_own_key:
-        return "unauthorized"
-    if status in _STATUSES_OF_TROUBLE:
-        return "failed"
-    return "ok" if status < 400 else "rejected"
 
 
 class Failed(Exception):
@@ -210,10 +211,13 @@ async def open_reply(target: Target, call: Call, own: OwnHeaders, body: Body, gu
     reply: Reply | None = None
     is_held = False
     try:
-        with guard.attempt():
+        try:
             response = await target.transport.handle_async_request(request)
             reply = Reply(response, target, guard)
             await reply.hold(checked=call.is_routed)
+        except asyncio.CancelledError:
+            guard.end_attempt()
+            raise
         is_held = True
         return reply
     except httpx.ConnectTimeout as error:

@@ -64,5 +64,5 @@ def read_chat(body: bytes, headers: Mapping[str, str]) -> Facts:
     """
     head = read_head(_decode, body)
     model = read_model(head.model)
-    require(head.messages, "messages", "[", "an array")
+    require(head.messages, "messages", b"[", "an array")
     return ChatFacts(head, model=model, headers=headers)

@@ -56,5 +56,5 @@ def read_completion(body: bytes, headers: Mapping[str, str]) -> Facts:
     """
     head = read_head(_decode, body)
     model = read_model(head.model)
-    require(head.prompt, "prompt", '"[', "a string or an array")
+    require(head.prompt, "prompt", b'"[', "a string or an array")
     return CompletionFacts(head, model=model, headers=headers)

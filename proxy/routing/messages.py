@@ -79,7 +79,7 @@ def read_message(body: bytes, headers: Mapping[str, str]) -> Facts:
     """
     head = read_head(_decode, body)
     model = read_model(head.model)
-    require(head.messages, "messages", "[", "an array")
+    require(head.messages, "messages", b"[", "an array")
     return MessageFacts(head, model=model, headers=headers)
 
 

@@ -83,7 +83,7 @@ def read_model(raw: msgspec.Raw) -> str:
         raise BadRequest(f"The request body is not valid JSON: 'model': {error}.", param="model") from None
 
 
-def require(raw: msgspec.Raw, name: str, kinds: str, expected: str) -> None:
+def require(raw: msgspec.Raw, name: str, kinds: bytes, expected: str) -> None:
     """
     See that a member is there, and of a kind that can be read.
 
@@ -99,7 +99,7 @@ def require(raw: msgspec.Raw, name: str, kinds: str, expected: str) -> None:
     start = bytes(memoryview(raw)[:1])
     if not start:
         raise BadRequest(f"Missing required parameter: {name!r}.", param=name, code="missing_required_parameter")
-    if start not in kinds.encode():
+    if start not in kinds:
         raise BadRequest(
             f"Invalid type for {name!r}: expected {expected}, got {json_kind(start)}.", param=name, code="invalid_type"
         )
