@@ -90,6 +90,12 @@ class Router:
             UnknownModel: the client asked for a model that is not served here.
             NobodyCanServe: neither the model of the route nor any of its fallbacks can serve the request.
         """
+        default = self._defaults.get(facts.protocol)
+        if default is None:
+            raise NobodyCanServe(
+                f"No model here speaks {_API_OF[facts.protocol]}: that takes an upstream with "
+                f"'protocol: {facts.protocol}' in routes.yaml."
+            )
         if (pinned := self._pinned(facts)) is not None:
             # A name may stand for another where it fails, as its model says; the header insists.
             if self._protocols[pinned] != facts.protocol:
@@ -104,12 +110,6 @@ class Router:
             if held:
                 return self._apply(rule, facts)
         reason: Reason = "overload" if signals.is_overload else "default"
-        default = self._defaults.get(facts.protocol)
-        if default is None:
-            raise NobodyCanServe(
-                f"No model here speaks {_API_OF[facts.protocol]}: that takes an upstream with "
-                f"'protocol: {facts.protocol}' in routes.yaml."
-            )
         return self._first_able(DEFAULT_ROUTE, default, None, reason, (), facts)
 
     def resume(self, held: Held, facts: Facts) -> Decision | None:
