@@ -14,7 +14,7 @@ run: .venv/runs ## start Pointsman on simulated upstreams: http://127.0.0.1:8080
 	$(BIN)/pointsman serve --demo
 
 test: lint ## everything CI checks
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses 2 --dist loadfile
 
 lint: .venv/develops ## style, types, layers
 	$(BIN)/ruff check

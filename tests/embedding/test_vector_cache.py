@@ -177,7 +177,7 @@ def as_nobody() -> Iterator[None]:
 @pytest.fixture
 def open_folder(tmp_path: Path) -> Path:
     """One that everybody can reach."""
-    for folder in (tmp_path, *tmp_path.parents[:2]):
+    for folder in (tmp_path, *tmp_path.parents[:3]):
         if folder.stat().st_uid == os.geteuid():
             folder.chmod(0o755)
     return tmp_path
