@@ -35,7 +35,7 @@ class Admission:
         self._in_flight = 0
 
     async def run(self, exchange: Exchange) -> None:
-        """Answer one request, or say that there are too many; whatever happens, exactly one record is left."""
+        """Answer one request, which leaves exactly one record, whatever happens; or say that there are too many."""
         held = exchange.running
         most = held.config.server.max_in_flight
         if self._in_flight >= most:
@@ -94,7 +94,7 @@ class Exchange(ABC):
             await self._answer_it()
         except ClientLeft:
             record.phase = self._phase()
-            if record.phase and self._trail.target is not None:
+            if record.phase and self._trail.target is not None and not self._trail.is_between:
                 self._trail.outcome = "client_left"
         except DeadlinePassed as passed:
             await self._late(passed)
@@ -135,7 +135,8 @@ class Exchange(ABC):
     async def _late(self, passed: DeadlinePassed) -> None:
         """A deadline ended all: that of an answer that has begun, or the one for all attempts."""
         assert self._trail.target is not None, "deadlines are set once there is a target"
-        self._broken(passed.deadline)
+        if not self._trail.is_between:
+            self._broken(passed.deadline)
         await self._fail(deadline_error(self._trail.target, passed))
 
     def _broken(self, outcome: Outcome) -> None:

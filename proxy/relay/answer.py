@@ -12,6 +12,10 @@ from proxy.relay.reply import Reply
 from proxy.relay.usage import StreamUsage, Usage, id_of_json, usage_of_json
 from proxy.relay.usage_chunk import without_usage_chunk
 
+# Of OpenAI's streams, and of Anthropic's.
+_LAST_WORDS = (b"data: [DONE]", b'"message_stop"')
+_LOOKED_AT = 32
+
 
 class Answer:
     """A reply on its way to the client, and what was seen of it."""
@@ -57,7 +61,7 @@ class Answer:
             if self._hides_usage:
                 ready = without_usage_chunk(ready)
             if ready:
-                self._ended = ready[-16:]
+                self._ended = ready[-_LOOKED_AT:]
                 await self._send({"type": "http.response.body", "body": ready, "more_body": True})
         rest = events.rest() if events is not None else b""
         if self._hides_usage:
@@ -73,8 +77,8 @@ class Answer:
 
     @property
     def is_done(self) -> bool:
-        """Whether a client has all it needs of a stream: many hang up on reading `[DONE]`, before the last byte."""
-        return b"data: [DONE]" in self._ended
+        """Whether a client has all it needs of a stream: many hang up on reading its last event, before its end."""
+        return any(words in self._ended for words in _LAST_WORDS)
 
     def usage(self) -> Usage | None:
         """The tokens, once the answer is over; None when the upstream did not say."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -60,21 +59,29 @@ class Trail:
     target: Target | None = None
     """Likewise; None before the first attempt."""
     outcome: Outcome | None = None
-    """How the last attempt ended, once it has."""
+    """How the last attempt ended, once it has, and no other follows."""
     ended: list[tuple[str, Outcome]] = field(default_factory=list)
     """The attempts before: targets by label, and how it ended."""
     fallbacks: list[tuple[str, str, Cause]] = field(default_factory=list)
     """From which model to which, and why."""
 
+    is_between: bool = False
+    """Whether all attempts have ended and the next has not begun."""
+
     @property
     def count(self) -> int:
         """Attempts that were made or are under way."""
-        return len(self.ended) + (self.target is not None)
+        return len(self.ended) + (self.target is not None and not self.is_between)
+
+    def begin(self, model: str, target: Target) -> None:
+        """An attempt begins."""
+        self.model, self.target, self.is_between = model, target, False
 
     def leave(self, outcome: Outcome) -> None:
         """The last attempt ended so, and another follows."""
         assert self.target is not None
         self.ended.append((self.target.label, outcome))
+        self.is_between = True
 
 
 class Attempts:
@@ -116,7 +123,7 @@ class Attempts:
         offer, target = self._first(offers)
         self._guard.begin(target.timeouts.total)
         while True:
-            self._trail.model, self._trail.target = offer.model, target
+            self._trail.begin(offer.model, target)
             found = await self._try(target, offer.body(target))
             if isinstance(found, Reply):
                 self._trail.outcome = found.outcome
@@ -131,7 +138,7 @@ class Attempts:
             self._guard.pause()
             await found.forget()
             if again == (offer, target) and found.cause in _REPEATABLE:  # else it is for another key, at once
-                await asyncio.sleep(random.uniform(0.0, self._backoff_s))  # noqa: S311 - no secret
+                await asyncio.sleep(self._upstreams.random.uniform(0.0, self._backoff_s))
                 self._backoff_s = min(_LONGEST_BACKOFF_S, 2.0 * self._backoff_s)
             elif again[0] is not offer:
                 self._trail.fallbacks.append((offer.model, again[0].model, found.cause))

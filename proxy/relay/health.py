@@ -25,7 +25,6 @@ _LEAST_SEEN = 10.0
 _HALF_LIFE_S = 10.0
 _FIRST_REST_S = 1.0
 _LONGEST_REST_S = 60.0
-_LONGEST_RETRY_AFTER_S = 300.0
 # One that was well for so long rests shortly again; one that comes and goes rests longer each time.
 _FORGIVEN_S = 60.0
 # Rests end apart, or every worker would probe at once.
@@ -185,7 +184,7 @@ class Health:
         if state == "half_open" or (state == "closed" and (self._in_a_row >= _FAILURES_IN_A_ROW or is_bad)):
             if state == "closed" and self._clock() - self._closed_at > _FORGIVEN_S:
                 self._rests = 0
-            rest_s = min(_LONGEST_REST_S, _FIRST_REST_S * 2.0 ** min(self._rests, 10))
+            rest_s = growing_rest_s(self._rests)
             self._rests += 1
             self._open(rest_s * (1.0 + _REST_SPREAD * self._random.random()), cause)
 
@@ -203,7 +202,7 @@ class Health:
 
     def refuses(self, retry_after_s: float | None) -> None:
         """It is busy (429), and says for how long."""
-        self.rests(_FIRST_REST_S if retry_after_s is None else min(retry_after_s, _LONGEST_RETRY_AFTER_S), _BUSY)
+        self.rests(growing_rest_s(0) if retry_after_s is None else retry_after_s, _BUSY)
 
     def rests(self, seconds: float, cause: str) -> None:
         """It takes no request for so long."""
@@ -248,6 +247,11 @@ class Health:
 
     def _error_rate(self) -> float:
         return self._failed / self._seen if self._seen >= 1.0 else 0.0
+
+
+def growing_rest_s(before: int) -> float:
+    """How long whoever fails again and again is left alone, in seconds, after so many rests before."""
+    return min(_LONGEST_REST_S, _FIRST_REST_S * 2.0 ** min(before, 10))
 
 
 class RetryBudget:

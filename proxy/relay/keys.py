@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from proxy.relay.headers import OwnHeaders
+from proxy.relay.health import growing_rest_s
 
 logger = logging.getLogger(__name__)
 
@@ -14,9 +15,6 @@ _UNKNOWN_REST_S = 300.0
 """After a 401: the upstream does not know the key, and only an operator can change that."""
 _FORBIDDEN_REST_S = 30.0
 """After a 403: the key may not do this, or this request was not liked."""
-_FIRST_REST_S = 1.0
-_LONGEST_REST_S = 60.0
-_LONGEST_RETRY_AFTER_S = 300.0
 
 
 class Rest:
@@ -134,11 +132,10 @@ class Keys:
         elif status == 403:
             self._rest(key, key.here, _FORBIDDEN_REST_S, "forbidden")
         elif retry_after_s is not None:
-            self._rest(key, key.here, min(retry_after_s, _LONGEST_RETRY_AFTER_S), "rate_limited")
+            self._rest(key, key.here, retry_after_s, "rate_limited")
         else:
-            seconds = min(_LONGEST_REST_S, _FIRST_REST_S * 2.0 ** min(key.here.times, 10))
             key.here.times += 1
-            self._rest(key, key.here, seconds, "rate_limited")
+            self._rest(key, key.here, growing_rest_s(key.here.times - 1), "rate_limited")
 
     def accepted(self, key: Key, *, despite_rest: bool) -> None:
         """

@@ -8,6 +8,8 @@ from email.utils import parsedate_to_datetime
 
 from proxy.relay.headers import Headers
 
+_LONGEST_S = 300.0
+
 
 def retry_after_s(headers: Headers, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> float | None:
     """
@@ -18,20 +20,20 @@ def retry_after_s(headers: Headers, now: Callable[[], datetime] = lambda: dateti
         now: the present time in UTC.
 
     Returns:
-        At least 0; None when there is none that can be read.
+        From 0 to 300, however long it asks for; None when there is none that can be read.
     """
     found = dict(headers)
     if (value := found.get(b"retry-after-ms")) is not None and (ms := _number(value)) is not None:
-        return ms / 1000.0
+        return min(ms / 1000.0, _LONGEST_S)
     if (value := found.get(b"retry-after")) is None:
         return None
-    if (seconds := _number(value)) is not None:
-        return seconds
-    try:
-        date = parsedate_to_datetime(value.decode("latin-1"))
-    except ValueError:
-        return None
-    return max(0.0, (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - now().timestamp())
+    if (seconds := _number(value)) is None:
+        try:
+            date = parsedate_to_datetime(value.decode("latin-1"))
+        except ValueError:
+            return None
+        seconds = (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - now().timestamp()
+    return min(max(0.0, seconds), _LONGEST_S)
 
 
 def _number(value: bytes) -> float | None:

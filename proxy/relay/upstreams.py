@@ -193,7 +193,7 @@ class Upstreams:
         """
         self.attempts = attempts
         self._targets = {model: tuple(of_model) for model, of_model in targets.items()}
-        self._random = fleet.random
+        self.random = fleet.random
         self.budget = fleet.budget
 
     def all_targets(self) -> list[Target]:
@@ -227,7 +227,7 @@ class Upstreams:
         if len(able) <= 1:
             return able[0] if able else None
         weights = [target.weight * target.health.share() for target in able]
-        one, other = self._random.choices(able, weights, k=2)
+        one, other = self.random.choices(able, weights, k=2)
         return other if _load(other, one) * _CLEARLY_LESS < _load(one, other) else one
 
     def soonest(self, model: str) -> Target | None:

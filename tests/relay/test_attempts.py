@@ -8,10 +8,12 @@ from collections import Counter
 from collections.abc import Callable
 
 import httpx
+import pytest
 
 from proxy.config import Timeouts
 from proxy.errors import UpstreamUnavailable
 from proxy.relay.attempts import Attempts, Offer, Trail
+from proxy.relay.body import ClientLeft
 from proxy.relay.guard import Guard
 from proxy.relay.headers import OwnHeaders
 from proxy.relay.keys import Key, Keys, Rest
@@ -70,6 +72,50 @@ class Town:
                 return reply.status
         except UpstreamUnavailable as error:
             return error.status
+
+
+class Alone:
+    """One target, and requests that end by a cause of their own while the next attempt is waited for."""
+
+    def __init__(self, cause: Exception) -> None:
+        self.trail = Trail()
+        self._cause = cause
+        self._guard: Guard | None = None
+        self._clock = asyncio.get_running_loop().time
+        fleet = Fleet(random_source=random.Random(1))  # the first pause it draws is 13 ms long
+        fleet.budget.free = FREE
+        self.target = Target(
+            upstream="first", name="m", weight=1, url="http://first/v1", keys=NO_KEY, timeouts=Timeouts(),
+            transport=httpx.MockTransport(self._answer), health=fleet.health("first/m"), load=fleet.load("first"),
+        )  # fmt: skip
+        self.upstreams = Upstreams({"m": [self.target]}, fleet)
+
+    def _answer(self, _request: httpx.Request) -> httpx.Response:
+        assert self._guard is not None
+        asyncio.get_running_loop().call_later(0.005, self._guard.end, self._cause)
+        return httpx.Response(503, content=b"{}")
+
+    async def ask(self) -> None:
+        async def receive() -> dict[str, object]:
+            await asyncio.Event().wait()
+            return {}
+
+        async with Guard(receive) as self._guard:
+            attempts = Attempts(self.upstreams, self._guard, Call("POST", "/chat/completions", b"", []), self.trail)
+            await attempts.open(iter([Offer("m", None, lambda _target: b"{}")]))
+
+
+def test_what_ends_between_two_attempts_counts_the_one_that_was_made() -> None:
+    async def run() -> None:
+        alone = Alone(ClientLeft())
+        with pytest.raises(ClientLeft):
+            await alone.ask()
+        assert alone.trail.is_between
+        assert alone.trail.ended == [("first/m", "failed")]
+        assert (alone.trail.count, alone.trail.outcome) == (1, None)
+        assert alone.target.health.standing().in_flight == 0
+
+    asyncio.run(run())
 
 
 def statuses(*others: str, ends: Callable[[], httpx.Response]) -> tuple[Counter[int], Counter[str]]:
