@@ -42,9 +42,10 @@ from proxy.reload.reloader import Reloader
 from proxy.reload.source import ConfigSource
 from proxy.reload.watching import watching
 from proxy.routing.apis import APIS
+from proxy.routing.decision import PASSED_ROUTE
 from proxy.routing.passthrough import Passthrough, is_ours
 from proxy.shipped import shipped
-from proxy.telemetry.metrics import Metrics, ReloadMetrics
+from proxy.telemetry.metrics import UNROUTED, Metrics, ReloadMetrics
 from proxy.telemetry.record import Recorder
 
 POLL_S = 1.0
@@ -185,6 +186,7 @@ def _seed(metrics: Metrics, ready: Prepared, upstreams: Upstreams) -> None:
         version=__version__,
         config_sha256=ready.sha256,
         decisions=ready.router.decisions(),
+        passed=[(PASSED_ROUTE, model) for model in (UNROUTED, *ready.config.models) if ready.config.passthrough],
         models=ready.config.models,
         targets=[target.label for target in upstreams.all_targets()],
         topics=ready.config.topics,

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from collections.abc import Callable
+from functools import partial
 
 import aiohttp
 import httpx
+from aiohttp.client_proto import ResponseHandler
 
 from proxy.config import Tls, Upstream
 from proxy.relay.transport import AiohttpTransport
@@ -43,12 +46,31 @@ def aiohttp_transports() -> TransportFactory:
     return make
 
 
+class _Connection(ResponseHandler):
+    """
+    aiohttp's, except that an answer that is being read ends when what follows of it is not HTTP.
+
+    aiohttp closes the connection then, and forgets to tell the reader, who would wait for a deadline.
+    """
+
+    def set_exception(self, exc: BaseException, exc_cause: BaseException | None = None) -> None:
+        """The connection is of no use any more."""
+        super().set_exception(exc, *(() if exc_cause is None else (exc_cause,)))
+        answer = self._payload
+        if answer is not None and not answer.is_eof() and answer.exception() is None:
+            answer.set_exception(aiohttp.ClientPayloadError(f"Response payload is not completed: {exc!r}"))
+
+
 def _connector(upstream: Upstream, usual: ssl.SSLContext) -> aiohttp.BaseConnector:
+    connector: aiohttp.BaseConnector
     # No limit here: a queue inside the connector would be one that nobody can see or bound.
     if upstream.socket is not None:
-        return aiohttp.UnixConnector(str(upstream.socket), limit=0, keepalive_timeout=_KEEPALIVE_S)
-    context = usual if upstream.tls is None else _context(upstream.tls)
-    return aiohttp.TCPConnector(limit=0, ssl=context, keepalive_timeout=_KEEPALIVE_S)
+        connector = aiohttp.UnixConnector(str(upstream.socket), limit=0, keepalive_timeout=_KEEPALIVE_S)
+    else:
+        context = usual if upstream.tls is None else _context(upstream.tls)
+        connector = aiohttp.TCPConnector(limit=0, ssl=context, keepalive_timeout=_KEEPALIVE_S)
+    connector._factory = partial(_Connection, loop=asyncio.get_running_loop())  # type: ignore[assignment]  # of a subclass
+    return connector
 
 
 def _context(tls: Tls) -> ssl.SSLContext:

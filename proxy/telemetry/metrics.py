@@ -122,6 +122,7 @@ class Metrics:
         version: str,
         config_sha256: str,
         decisions: Iterable[tuple[str, str, str]],
+        passed: Iterable[tuple[str, str]],
         models: Iterable[str],
         targets: Iterable[str],
         topics: Iterable[str],
@@ -130,13 +131,20 @@ class Metrics:
         outcomes: Iterable[str],
         fail_open_causes: Iterable[str],
     ) -> None:
-        """Bring every series that is known in advance into being, at zero."""
+        """
+        Bring every series that is known in advance into being, at zero.
+
+        Args:
+            decisions: route, model and reason of each that can come out.
+            passed: what stands for the route, and the model, of requests that no decision is made for.
+        """
         self.build_info.labels(version).set(1)
         self.config_info.labels(config_sha256).set(1)
         for route, model, reason in decisions:
             self.decisions.labels(route, model, reason)
-            self.requests.labels(route, model, "200")
-            self.request_seconds.labels(route, model)
+            self._seed_requests(route, model)
+        for route, model in passed:
+            self._seed_requests(route, model)
         for model in models:
             self.first_token_seconds.labels(model)
             self.cost.labels(model)
@@ -161,6 +169,10 @@ class Metrics:
             self.embed_cache.labels(result)
         for cause in fail_open_causes:
             self.fail_open.labels(cause)
+
+    def _seed_requests(self, route: str, model: str) -> None:
+        self.requests.labels(route, model, "200")
+        self.request_seconds.labels(route, model)
 
 
 ReloadResult = Literal["ok", "invalid", "tests_failed", "error", "unchanged"]

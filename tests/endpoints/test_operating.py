@@ -76,11 +76,13 @@ def test_every_known_series_is_there_at_zero_from_the_start(fresh: House) -> Non
     assert fingerprint(config) not in config_info[0]
     assert {name for name, value in found.items() if value} == {f'build_info{{version="{__version__}"}}', *config_info}
     targets = ["here/gpt-4o-mini", "here/gpt 4o"]
+    taken = {(route, model) for route, model, _ in decisions} | {
+        ("passthrough", name) for name in ("-", *config.models)
+    }
     assert set(found) == {
         *(f'decisions_total{{model="{model}",reason="{reason}",route="{route}"}}' for route, model, reason in decisions),
-        *(f'requests_total{{model="{model}",route="{route}",status="200"}}' for route, model, _ in decisions),
-        *(f'request_seconds_{part}{{model="{model}",route="{route}"}}'
-          for route, model, _ in decisions for part in ("count", "sum")),
+        *(f'requests_total{{model="{model}",route="{route}",status="200"}}' for route, model in taken),
+        *(f'request_seconds_{part}{{model="{model}",route="{route}"}}' for route, model in taken for part in ("count", "sum")),
         *(f'{name}{{model="{model}"}}' for model in config.models
           for name in ("first_token_seconds_count", "first_token_seconds_sum", "cost_usd_total")),
         *(f'tokens_total{{kind="{kind}",model="{model}"}}' for model in config.models for kind in TOKEN_KINDS),

@@ -46,6 +46,7 @@ def seeded() -> Metrics:
         version="1.2.3",
         config_sha256="abc",
         decisions=[("code", "large", "topic"), ("default", "small", "default")],
+        passed=[("passthrough", "-"), ("passthrough", "small")],
         models=["small", "large"],
         targets=["sim/a", "sim/b"],
         topics=["code", "law"],
@@ -86,6 +87,9 @@ def test_what_is_known_in_advance_is_there_at_zero() -> None:
               ("requests_total", "", ',status="200"'),
               ("request_seconds_count", "", ""), ("request_seconds_sum", "", ""),
           ]),
+        *(f'{name}{{model="{model}",route="passthrough"{last}}}' for model in ("-", "small") for name, last in [
+            ("requests_total", ',status="200"'), ("request_seconds_count", ""), ("request_seconds_sum", ""),
+        ]),
         *(f'tokens_total{{kind="{kind}",model="{model}"}}' for kind in TOKEN_KINDS for model in ("small", "large")),
         *(f'{name}{{model="{model}"}}' for model in ("small", "large")
           for name in ("cost_usd_total", "first_token_seconds_count", "first_token_seconds_sum")),

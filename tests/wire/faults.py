@@ -78,6 +78,18 @@ def cut_after(sent: bytes) -> Play:
     return play
 
 
+def no_size_after(sent: bytes) -> Play:
+    """A chunk that begins with no number, where its size should stand."""
+
+    def play(exchange: Exchange, stream: bool) -> None:
+        exchange.send(sent)
+        time.sleep(0.05)  # else what was sent before would be unread when this is
+        exchange.send(b"zz\r\ndata: 1\n\n\r\n")
+        exchange.cut()
+
+    return play
+
+
 def reset_after(sent: bytes) -> Play:
     def play(exchange: Exchange, stream: bool) -> None:
         exchange.send(sent)
@@ -188,6 +200,7 @@ FAULTS = (
     _lost("breaks off after the role", cut_after(head(SSE, CHUNKED) + chunk(ROLE)), "cut", "stream"),
     _lost("breaks off in an event", cut_after(head(SSE, CHUNKED) + chunk(b'data: {"choi')), "cut", "stream"),
     _lost("breaks off in a character", cut_after(head(SSE, CHUNKED) + chunk(b'data: {"x":"\xc3')), "cut", "stream"),
+    _lost("sends a chunk without a size", no_size_after(head(SSE, CHUNKED)), "cut", "stream"),
     _lost("breaks off in the body", cut_after(head(b"content-length: 99") + b"{"), "cut", "whole"),
     _lost("says a length that is too long", cut_after(head(b"content-length: 999") + JSON_ANSWER), "cut", "whole"),
     _lost("says a length that is too short", cut_after(head(b"content-length: 20") + JSON_ANSWER), only="whole"),
@@ -245,6 +258,7 @@ BREAKS = (
     Break("closes its half", half_close_after(_begun()), "upstream_cut", "cut"),
     Break("falls silent", stall_after(_begun()), "idle_timeout", "idle", is_hasty=True),
     Break("falls silent in an event", stall_after(_begun(b"data: {")), "idle_timeout", "idle", is_hasty=True),
+    Break("sends a chunk without a size", no_size_after(_begun()), "upstream_cut", "cut"),
     Break("breaks off before a chunk's end", cut_after(_begun() + b"5\r\nda"), "upstream_cut", "cut"),
 )
 

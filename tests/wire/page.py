@@ -52,9 +52,11 @@ def page(played: Played) -> str:
         f"| `{_told(played.answers[Ask(f'break-{number}', True)])}` |\n"
         for number, broken in enumerate(BREAKS)
     )
+    too_long = _cell_of(played.answers[Ask("small", True)]), _cell_of(played.answers[Ask("small", False)])
     odd = "".join(
         f"- {name}\n" for number, name in enumerate(ODDITIES) if played.answers[odd_ask(number, name)].is_success
     )
+    faults += f"| 400, `context_length_exceeded` | `rejected` | | | by one with a larger `context`: {'; '.join(dict.fromkeys(too_long))} |\n"
     return _HEAD + faults + _BREAKS_HEAD + breaks + _ODD_HEAD + odd
 
 
@@ -77,6 +79,11 @@ def _got(case: Case, answer: httpx.Response) -> str:
     error = json.loads(answer.content)["error"]
     whose = "theirs" if error["message"] == "theirs" else f"`{error['code']}`"
     return f"{answer.status_code} {whose} ({attempts})"
+
+
+def _cell_of(answer: httpx.Response) -> str:
+    told = "answered" if answer.status_code == 200 else str(answer.status_code)
+    return f"{told} ({answer.headers['x-pointsman-attempts']})"
 
 
 def _outcome(played: Played, model: str) -> str:
