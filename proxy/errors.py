@@ -6,11 +6,14 @@ ProxyError
 ├── NobodyCanServe        400  ask for less, or for what some model can do
 ├── Blocked               403  nothing: an operator's rule refuses it, with this status or another
 ├── UnknownModel          404  name a model from /v1/models
+├── UnknownDecision       404  give the id of a decision of its own
 ├── UnknownPath           404  see the list of paths
 ├── WrongMethod           405  use the method in `allow`
 ├── BodyTimeout           408  send the body faster
 ├── BodyTooLarge          413  send a smaller body
+├── NotKept               501  nothing: an operator may turn the store on
 ├── UpstreamUnavailable   502  try again; an operator should look
+├── StoreDown             503  try again; an operator should look
 ├── Overloaded            503  try again after the seconds in `retry-after`
 └── UpstreamTimeout       504  try again, or ask for less
 
@@ -86,6 +89,12 @@ class UnknownModel(ProxyError):
     status, type, code = 404, "invalid_request_error", "model_not_found"
 
 
+class UnknownDecision(ProxyError):
+    """The client should give the id of a decision that was made for the same key."""
+
+    status, type, code = 404, "invalid_request_error", "decision_not_found"
+
+
 class UnknownPath(ProxyError):
     """The client should use a path that is served."""
 
@@ -117,6 +126,12 @@ class BodyTooLarge(ProxyError):
     headers = ((b"connection", b"close"),)
 
 
+class NotKept(ProxyError):
+    """No decision is kept here, so none can be rated."""
+
+    status, type, code = 501, "invalid_request_error", "no_store"
+
+
 class UpstreamUnavailable(ProxyError):
     """No upstream gave an answer; the client may try again, an operator should look."""
 
@@ -127,6 +142,13 @@ class UpstreamTimeout(ProxyError):
     """An upstream was too slow; the client may try again or ask for less."""
 
     status, type, code = 504, "upstream_error", "upstream_timeout"
+
+
+class StoreDown(ProxyError):
+    """The store does not answer; the client may try again, an operator should look."""
+
+    status, type, code = 503, "server_error", "store_unavailable"
+    headers = ((b"retry-after", b"5"),)
 
 
 class Overloaded(ProxyError):

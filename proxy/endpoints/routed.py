@@ -7,7 +7,9 @@ from time import perf_counter
 
 from starlette.types import Receive, Scope, Send
 
+from proxy.embedding import Vector
 from proxy.endpoints.exchange import Admission, Exchange
+from proxy.endpoints.keeping import keep
 from proxy.endpoints.running import Running, running
 from proxy.errors import Blocked
 from proxy.relay.attempts import Attempts, Offer
@@ -50,6 +52,7 @@ class _RoutedExchange(Exchange):
         super().__init__(held, scope, receive, send)
         self._api = api
         self._facts: Facts | None = None
+        self._vector: Vector | None = None
         self._hides_usage_of: set[Target] = set()
         if api is MESSAGES:
             self.protocol = "anthropic"
@@ -63,7 +66,8 @@ class _RoutedExchange(Exchange):
             facts = self._facts = self._api.read(body, self._headers)
             record.requested, record.is_stream = facts.model, facts.is_stream
             record.stages_s["read"] = perf_counter() - began
-            decision, _ = await held.decide(facts, record)
+            decision, signals = await held.decide(facts, record)
+            self._vector = signals.vector
             record.decision_s = perf_counter() - began
             if decision.block is not None:
                 raise Blocked(decision.block.message, status=decision.block.status)
@@ -94,10 +98,13 @@ class _RoutedExchange(Exchange):
         return Offer(model, self.running.config.models[model].context, body_for)
 
     def finish(self) -> None:
-        """Leave the record, and remember where a response is that others may go on from."""
+        """Leave the record, keep the decision, and remember where a response is that others may go on from."""
         super().finish()
-        facts, answer = self._facts, self._answer
-        if facts is None or not facts.is_kept or answer is None or self._record.outcome != "ok":
+        held, record, facts, answer = self.running, self._record, self._facts, self._answer
+        if facts is None or not record.reason:
             return
-        if (answer_id := answer.id()) is not None:
-            self.running.keep_answer(facts, self._record, answer_id)
+        answer_id = answer.id() if answer is not None and record.outcome == "ok" else None
+        if facts.is_kept and answer_id is not None:
+            held.keep_answer(facts, record, answer_id)
+        if held.writer is not None:
+            keep(held, facts, record, self._vector, answer_id, None)

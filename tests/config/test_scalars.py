@@ -24,7 +24,7 @@ def test_durations(text: str, seconds: float) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["3", "3.5", "s", "3 s", "3S", "1m30s", "-1s", "0s", "0.0h", "1e3s", "8785h", "inf", "3d", "٣s"]
+    "text", ["3", "3.5", "s", "3 s", "3S", "1m30s", "-1s", "0s", "0.0h", "1e3s", "8785h", "367d", "inf", "3w", "٣s"]
 )
 def test_no_durations(text: str) -> None:
     with pytest.raises(Unfit):
