@@ -24,7 +24,7 @@ def caller_of(headers: Mapping[str, str]) -> bytes | None:
 
 
 def keep(
-    held: Running, facts: Facts, record: Record, vector: Vector | None, answer_id: str | None, finish: Finish | None
+    held: Running, facts: Facts, record: Record, vector: Vector | None, answer_id: str | None, finish: Finish
 ) -> None:
     """
     Hand one decision to the writer.
@@ -39,7 +39,10 @@ def keep(
     """
     writer = held.writer
     assert writer is not None
-    finish = finish or Finish()
+    caller, conversation, text = caller_of(facts.headers), key_of(facts), facts.text(held.config.text)
+    # In the middle of tool calls the user's last words come again and again. And of those who show no key,
+    # two strangers may say the same.
+    may_be_retry = text and caller is not None and not facts.is_bound
     writer.put(
         DecisionRow(
             id=record.id,
@@ -62,12 +65,12 @@ def keep(
             finish_reason=finish.reason,
             is_cut=finish.is_cut,
             bad_tool_calls=finish.bad_tool_calls,
-            retry_of=None,
+            retry_of=writer.retries.asked(record.id, conversation, text, facts.turns) if may_be_retry else None,
             is_stream=record.is_stream,
             path=record.path,
-            caller=caller_of(facts.headers),
-            conversation=key_of(facts),
+            caller=caller,
+            conversation=conversation,
             config_sha256=held.sha256,
-            text=facts.text(held.config.text) if writer.keeps_text else None,
+            text=text if writer.keeps_text else None,
         )
     )

@@ -15,6 +15,7 @@ from proxy.errors import Blocked
 from proxy.relay.attempts import Attempts, Offer
 from proxy.relay.body import read_body, replace_model
 from proxy.relay.edits import edit_body
+from proxy.relay.finish import Finish
 from proxy.relay.guard import Guard
 from proxy.relay.reply import Call
 from proxy.relay.upstreams import Target
@@ -75,7 +76,12 @@ class _RoutedExchange(Exchange):
             attempts = Attempts(held.upstreams, guard, call, self._trail)
             sent = perf_counter()
             reply = await attempts.open(self._offers(body, decision, facts))
-            await self._relay(reply, sent, hides_usage=reply.target in self._hides_usage_of)
+            await self._relay(
+                reply,
+                sent,
+                hides_usage=reply.target in self._hides_usage_of,
+                reads_finish_of=self._api if held.writer is not None else None,
+            )
 
     def _offers(self, body: bytes, decision: Decision, facts: Facts) -> Iterator[Offer]:
         """The model that was decided on, then those that may stand in for it."""
@@ -107,4 +113,5 @@ class _RoutedExchange(Exchange):
         if facts.is_kept and answer_id is not None:
             held.keep_answer(facts, record, answer_id)
         if held.writer is not None:
-            keep(held, facts, record, self._vector, answer_id, None)
+            finish = answer.finish() if answer is not None and record.outcome == "ok" else Finish()
+            keep(held, facts, record, self._vector, answer_id, finish)

@@ -12,6 +12,7 @@ from time import monotonic
 from typing import Any
 
 from proxy.config import Store as Settings
+from proxy.learning.retries import Retries
 from proxy.learning.rows import DecisionRow, Rated, Rating
 from proxy.learning.store import RowsRefused, Store, StoreRefused, StoreUnavailable
 from proxy.telemetry.store_metrics import StoreMetrics
@@ -41,6 +42,7 @@ class Writer:
         self._store = store
         self.metrics = metrics
         """Of all stores of this process."""
+        self.retries = Retries()
         self._most = most
         self._rows: deque[DecisionRow] = deque()
         self._some = asyncio.Event()
