@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from proxy.embedding import Vector
 from proxy.endpoints.conversations import key_of
 from proxy.endpoints.running import Running
-from proxy.learning.rows import DecisionRow, hash_of_key
+from proxy.learning.rows import DecisionRow, hash_of_key, plain, word
 from proxy.relay.finish import Finish
 from proxy.routing.facts import Facts
 from proxy.telemetry.record import Record
@@ -52,8 +52,10 @@ def keep(
             answered=record.model,
             target=record.target,
             reason=record.reason,
-            vector=vector,
-            tokens=record.tokens,
+            prompt_tokens=record.tokens.get("prompt"),
+            cached_tokens=record.tokens.get("cached"),
+            completion_tokens=record.tokens.get("completion"),
+            reasoning_tokens=record.tokens.get("reasoning"),
             cost_usd=record.cost_usd,
             baseline_cost_usd=record.baseline_cost_usd,
             seconds=record.seconds,
@@ -61,16 +63,19 @@ def keep(
             status=record.status,
             outcome=record.outcome,
             error=record.error,
-            completion_id=answer_id,
-            finish_reason=finish.reason,
+            completion_id=word(answer_id),
+            finish_reason=word(finish.reason),
             is_cut=finish.is_cut,
             bad_tool_calls=finish.bad_tool_calls,
             retry_of=writer.retries.asked(record.id, conversation, text, facts.turns) if may_be_retry else None,
             is_stream=record.is_stream,
             path=record.path,
-            caller=caller,
-            conversation=conversation,
             config_sha256=held.sha256,
-            text=text if writer.keeps_text else None,
+            text=plain(text) if writer.keeps_text else None,
+            propensity=1.0,
+            policy=None,
+            key_hash=caller,
+            conversation_hash=conversation,
+            vector=vector,
         )
     )

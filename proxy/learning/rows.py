@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from proxy.embedding import Vector
@@ -15,9 +17,13 @@ LONGEST_TEXT = 8_000
 _LONGEST_WORD = 200
 
 
-@dataclass(slots=True)
-class DecisionRow:
-    """One decision and what came of it. No prompt unless asked for; of keys only hashes are written."""
+class DecisionRow(msgspec.Struct):
+    """
+    One decision and what came of it. No prompt unless asked for; of keys only hashes are written.
+
+    Its fields are the columns, in any order but for the last three, which are written in another form. A struct of
+    msgspec, since it is made in a request's time, and its values are all taken at once.
+    """
 
     id: str
     time: float
@@ -29,9 +35,10 @@ class DecisionRow:
     """The model that answered, or was tried last."""
     target: str
     reason: str
-    vector: Vector | None
-    """Of the text that the decision was made on, as the embedder has it; None where it was not looked at."""
-    tokens: dict[str, int]
+    prompt_tokens: int | None
+    cached_tokens: int | None
+    completion_tokens: int | None
+    reasoning_tokens: int | None
     cost_usd: float | None
     baseline_cost_usd: float | None
     seconds: float
@@ -53,62 +60,37 @@ class DecisionRow:
     """The decision before, for the same text of the same caller a moment ago; its answer seems not to have done."""
     is_stream: bool
     path: str
-    caller: bytes | None
-    """A hash of the caller's key, of this process; None when there was none."""
-    conversation: bytes
     config_sha256: str
     text: str | None
-    propensity: float = 1.0
-    """How likely this model was for this request."""
-    policy: str | None = None
+    propensity: float
+    """How likely this model was for this request; 1 where nothing was drawn."""
+    policy: str | None
     """The version of the policy that chose; None when none did."""
+    key_hash: bytes | None
+    """Of the caller's key, as `hash_of_key` has it; None when there was none."""
+    conversation_hash: bytes
+    """Of what names the conversation."""
+    vector: Vector | None
+    """Of the text that the decision was made on, as the embedder has it; None where it was not looked at."""
 
-    def values(self, salt: bytes) -> dict[str, Any]:
+    def values(self, salt: bytes) -> tuple[Any, ...]:
         """
-        The columns.
+        The columns' values, in the order of the fields.
 
         Args:
             salt: of the store.
         """
-        return {
-            "id": self.id,
-            "time": self.time,
-            "route": self.route,
-            "model": self.model,
-            "answered": self.answered,
-            "target": self.target,
-            "reason": self.reason,
-            "propensity": self.propensity,
-            "policy": self.policy,
-            "prompt_tokens": self.tokens.get("prompt"),
-            "cached_tokens": self.tokens.get("cached"),
-            "completion_tokens": self.tokens.get("completion"),
-            "reasoning_tokens": self.tokens.get("reasoning"),
-            "cost_usd": self.cost_usd,
-            "baseline_cost_usd": self.baseline_cost_usd,
-            "seconds": self.seconds,
-            "first_token_s": self.first_token_s,
-            "status": self.status,
-            "outcome": self.outcome,
-            "error": self.error,
-            "completion_id": word(self.completion_id),
-            "finish_reason": word(self.finish_reason),
-            "is_cut": self.is_cut,
-            "bad_tool_calls": self.bad_tool_calls,
-            "retry_of": self.retry_of,
-            "is_stream": self.is_stream,
-            "path": self.path,
-            "key_hash": None if self.caller is None else salted(self.caller, salt),
-            "conversation_hash": salted(self.conversation, salt),
-            "config_sha256": self.config_sha256,
-            # PostgreSQL has no NUL in its texts, and UTF-8 no half of a surrogate pair.
-            "text": None if self.text is None else _plain(self.text[:LONGEST_TEXT]),
-            "vector": None if self.vector is None else self.vector.astype(np.float16).tobytes(),
-        }
+        return (
+            *msgspec.structs.astuple(self)[:-3],
+            None if self.key_hash is None else _salted_key(self.key_hash, salt),
+            salted(self.conversation_hash, salt),
+            None if self.vector is None else self.vector.astype(np.float16).tobytes(),
+        )
 
 
-def _plain(text: str) -> str:
-    return text.replace("\0", "").encode("utf-8", "replace").decode("utf-8")
+def plain(text: str) -> str:
+    """A text that every database can keep: PostgreSQL has no NUL, and UTF-8 no half of a surrogate pair."""
+    return text[:LONGEST_TEXT].replace("\0", "").encode("utf-8", "replace").decode("utf-8")
 
 
 def word(text: str | None) -> str | None:
@@ -135,6 +117,9 @@ def salted(digest: bytes, salt: bytes) -> bytes:
         salt: the store's, 32 bytes.
     """
     return blake2b(digest, digest_size=16, key=salt).digest()
+
+
+_salted_key = lru_cache(maxsize=1024)(salted)  # of few callers come many requests
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
-from sqlalchemy import Connection, Table, delete, event, or_, select, update
+from sqlalchemy import Connection, Table, bindparam, delete, event, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError, StatementError
@@ -57,6 +57,7 @@ class Store:
         self._file = settings.url.file
         self._engine: AsyncEngine | None = None
         self._salt = b""
+        self._insert = ""
         self._opening = asyncio.Lock()
         self._is: tuple[int, int] | None = None
         if self._file is None and importlib.util.find_spec("asyncpg") is None:
@@ -86,9 +87,10 @@ class Store:
             RowsRefused: one of them is not to be written.
         """
         async with self._transaction() as connection:
-            statement = _inserted(connection, decisions).on_conflict_do_nothing(index_elements=["id"])
             for start in range(0, len(rows), _CHUNK):  # between two of them the loop serves others
-                await connection.execute(statement, [row.values(self._salt) for row in rows[start : start + _CHUNK]])
+                values = [row.values(self._salt) for row in rows[start : start + _CHUNK]]
+                # The statement as the driver has it: SQLAlchemy's look at each value costs more than all the rest.
+                await connection.exec_driver_sql(self._insert, values)
 
     async def rate(self, rating: Rating, caller: bytes | None) -> Rated | None:
         """
@@ -173,6 +175,7 @@ class Store:
                     await engine.dispose()
                     raise
                 self._engine, self._is = engine, self._identity()
+                self._insert = _insert_of(engine)
             return self._engine
 
     def _is_another_file(self) -> bool:
@@ -215,9 +218,18 @@ def _in_words(error: Exception) -> str:
     return told or type(error).__name__
 
 
-def _inserted(connection: AsyncConnection, table: Table) -> Any:
+def _inserted(connection: AsyncConnection | AsyncEngine, table: Table) -> Any:
     """An insert that can say what to do about rows that are there: each database has its own."""
     return (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(table)
+
+
+def _insert_of(engine: AsyncEngine) -> str:
+    """The statement that takes a row's values in their order."""
+    fields: dict[str, Any] = {name: bindparam(name) for name in DecisionRow.__struct_fields__}
+    statement = _inserted(engine, decisions).values(fields).on_conflict_do_nothing(index_elements=["id"])
+    compiled = statement.compile(dialect=engine.dialect)
+    assert compiled.positiontup == list(fields), "the columns are in the order of the fields"
+    return str(compiled)
 
 
 def _sqlite(file: str) -> AsyncEngine:
