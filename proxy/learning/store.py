@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
@@ -21,7 +21,7 @@ from proxy.learning.tables import StoreTooNew, decisions, feedback, meta, migrat
 
 __all__ = ["RowsRefused", "Store", "StoreRefused", "StoreUnavailable"]
 
-_PATIENCE_S = 3.0
+PATIENCE_S = 3.0
 _CONNECTIONS = 3
 _CHUNK = 50
 _TRIMMED_AT_ONCE = 1_000
@@ -47,14 +47,23 @@ class Store:
     All of them raise StoreUnavailable when the database cannot do it now.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(
+        self, settings: Settings, *, clock: Callable[[], float] = time.time, patience_s: float = PATIENCE_S
+    ) -> None:
         """
+        Args:
+            settings: where, and for how long.
+            clock: seconds since 1970.
+            patience_s: how long a lock, a connection or a free one of ours is waited for, in seconds.
+
         Raises:
             StoreRefused: the database's driver is missing.
         """
         self.settings = settings
         self.shown = settings.url.shown
         self._file = settings.url.file
+        self._clock = clock
+        self._patience_s = patience_s
         self._engine: AsyncEngine | None = None
         self._salt = b""
         self._insert = ""
@@ -104,7 +113,7 @@ class Store:
             found = await self._find(connection, rating.id, caller)
         if found is None:
             return None
-        values = {"rating": rating.value, "comment": rating.comment, "time": time.time()}
+        values = {"rating": rating.value, "comment": rating.comment, "time": self._clock()}
         key = {"decision_id": found.id, "source": rating.source}
         async with self._transaction() as connection:
             inserting = _inserted(connection, feedback).values(**key, **values)
@@ -120,7 +129,7 @@ class Store:
         """
         Drop what is too old or too much, if no replica has within the last minute; how many decisions that were.
         """
-        now = time.time()
+        now = self._clock()
         async with self._transaction() as connection:
             is_due = (meta.c.name == "trimmed") & (meta.c.value < stamp(now - _BETWEEN_TRIMS_S))
             if not (await connection.execute(update(meta).where(is_due).values(value=stamp(now)))).rowcount:
@@ -167,16 +176,21 @@ class Store:
             if self._engine is not None and self._is_another_file():
                 await self.close()  # what is open is the old file, which nobody else finds any more
             if self._engine is None:
-                engine = _sqlite(str(self._file)) if self._file is not None else _postgresql(self.settings.url.reveal())
+                engine = self._new_engine()
                 try:
                     async with engine.begin() as connection:
-                        self._salt = await connection.run_sync(migrate)
+                        self._salt = await connection.run_sync(migrate, now=self._clock())
                 except BaseException:
                     await engine.dispose()
                     raise
                 self._engine, self._is = engine, self._identity()
                 self._insert = _insert_of(engine)
             return self._engine
+
+    def _new_engine(self) -> AsyncEngine:
+        if self._file is not None:
+            return _sqlite(str(self._file), self._patience_s)
+        return _postgresql(self.settings.url.reveal(), self._patience_s)
 
     def _is_another_file(self) -> bool:
         return self._file is not None and self._identity() != self._is
@@ -232,15 +246,15 @@ def _insert_of(engine: AsyncEngine) -> str:
     return str(compiled)
 
 
-def _sqlite(file: str) -> AsyncEngine:
+def _sqlite(file: str, patience_s: float) -> AsyncEngine:
     url = URL.create("sqlite+aiosqlite", database=file)
     engine = create_async_engine(
         url,
         hide_parameters=True,
         pool_size=_CONNECTIONS,
         max_overflow=0,
-        pool_timeout=_PATIENCE_S,
-        connect_args={"timeout": _PATIENCE_S},
+        pool_timeout=patience_s,
+        connect_args={"timeout": patience_s},
     )
 
     @event.listens_for(engine.sync_engine, "connect")
@@ -260,13 +274,13 @@ def _sqlite(file: str) -> AsyncEngine:
     return engine
 
 
-def _postgresql(url: str) -> AsyncEngine:
+def _postgresql(url: str, patience_s: float) -> AsyncEngine:
     return create_async_engine(
         make_url(url).set(drivername="postgresql+asyncpg"),
         hide_parameters=True,
         pool_size=_CONNECTIONS,
         max_overflow=0,
-        pool_timeout=_PATIENCE_S,
+        pool_timeout=patience_s,
         pool_pre_ping=True,
-        connect_args={"timeout": _PATIENCE_S, "command_timeout": 3 * _PATIENCE_S},
+        connect_args={"timeout": patience_s, "command_timeout": 3 * patience_s},
     )

@@ -8,7 +8,6 @@ database gets the tables as they are now. There is no way back: an older program
 from __future__ import annotations
 
 import secrets
-import time
 from collections.abc import Mapping, Sequence
 
 from sqlalchemy import (
@@ -100,12 +99,15 @@ class StoreTooNew(Exception):
     """A newer Pointsman has changed the database."""
 
 
-def migrate(connection: Connection, *, version: int = VERSION, steps: Mapping[int, Sequence[str]] = STEPS) -> bytes:
+def migrate(
+    connection: Connection, *, now: float, version: int = VERSION, steps: Mapping[int, Sequence[str]] = STEPS
+) -> bytes:
     """
     Bring the database to this version; of several that try at once, one does it and the others wait.
 
     Args:
         connection: in a transaction that nobody else of SQLite writes beside.
+        now: seconds since 1970.
         version: to reach.
         steps: how.
 
@@ -119,7 +121,7 @@ def migrate(connection: Connection, *, version: int = VERSION, steps: Mapping[in
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
     if not inspect(connection).has_table(meta.name):
         tables.create_all(connection)
-        begun = {"version": str(version), "salt": secrets.token_hex(32), "trimmed": stamp(time.time())}
+        begun = {"version": str(version), "salt": secrets.token_hex(32), "trimmed": stamp(now)}
         connection.execute(insert(meta), [{"name": name, "value": value} for name, value in begun.items()])
     found = {name: value for name, value in connection.execute(select(meta.c.name, meta.c.value))}  # noqa: C416
     at = int(found["version"])

@@ -86,8 +86,7 @@ class Writer:
             if rated is not None:
                 break
             await asyncio.sleep(pause_s)
-            while self._rows and await self._flush():
-                pass
+            await self._flush_all()
             rated = await self._store.rate(rating, caller)
         return rated
 
@@ -135,6 +134,12 @@ class Writer:
                 await _until(self._batch, rest_s)
         while self._rows and await self._flush():
             pass
+
+    async def _flush_all(self) -> None:
+        """Write what waits now; raises StoreUnavailable when that cannot be done."""
+        for _ in range(-(-len(self._rows) // BATCH)):
+            if not await self._flush():
+                raise StoreUnavailable("decisions that wait cannot be written")
 
     async def _flush(self) -> bool:
         """Write the oldest rows; whether that went well. Rows leave the queue when they are written, and not before."""

@@ -152,6 +152,11 @@ class StreamFinish:
             if self._size <= _MOST_KEPT:
                 self._kept.append(events)
 
+    def _marked(self) -> Iterator[bytes]:
+        """The data of the events that matter; what came together with them is left out."""
+        if self._is_marked is not None:
+            yield from (data for _, data in events_of(b"".join(self._kept)) if self._is_marked(data) is not None)
+
     def result(self, tail: bytes) -> Finish:
         """
         What the stream said.
@@ -163,18 +168,18 @@ class StreamFinish:
         reason = told[-1].decode("ascii") if told else None
         if self._size > _MOST_KEPT:
             return Finish(reason)
-        kept = b"".join(self._kept)
         try:
             if self._api is RESPONSES:
-                return _of_response(kept)
-            return Finish(reason, _bad(_joined(_fragments(self._api, kept))))
+                return _of_response(map(_decode_event, self._marked()))
+            fragments = _of_blocks if self._api is MESSAGES else _of_choices
+            return Finish(reason, _bad(_joined(fragments(self._marked()))))
         except _UNREADABLE:
             return Finish(reason)
 
 
-def _of_response(kept: bytes) -> Finish:
+def _of_response(events: Iterable[_Event]) -> Finish:
     reason, arguments = None, []
-    for event in _events(kept):
+    for event in events:
         if event.response is not None:
             reason = _reason(event.response)
         else:
@@ -182,24 +187,24 @@ def _of_response(kept: bytes) -> Finish:
     return Finish(reason, _bad(arguments))
 
 
-def _fragments(api: Api, kept: bytes) -> Iterator[tuple[tuple[int, int], Any]]:
-    """The pieces of tool calls' arguments, in their order, each with whose it is."""
-    if api is MESSAGES:
-        yield from (((event.index, 0), event.delta.partial_json) for event in _events(kept) if event.delta)
-        return
-    for _, data in events_of(kept):
-        if not data.startswith(b"{"):  # [DONE], or a comment
-            continue
-        for choice in _decode_answer(data).choices:
+Fragment = tuple[tuple[int, int], Any]
+"""A piece of a tool call's arguments, and whose it is."""
+
+
+def _of_blocks(marked: Iterable[bytes]) -> Iterator[Fragment]:
+    for event in map(_decode_event, marked):
+        if event.delta is not None:
+            yield (event.index, 0), event.delta.partial_json
+
+
+def _of_choices(marked: Iterable[bytes]) -> Iterator[Fragment]:
+    for chunk in map(_decode_answer, marked):
+        for choice in chunk.choices:
             for call in (choice.delta and choice.delta.tool_calls) or ():
                 yield (choice.index, call.index), call.function and call.function.arguments
 
 
-def _events(kept: bytes) -> Iterator[_Event]:
-    return (_decode_event(data) for _, data in events_of(kept) if data.startswith(b"{"))
-
-
-def _joined(fragments: Iterable[tuple[tuple[int, int], Any]]) -> Iterable[str]:
+def _joined(fragments: Iterable[Fragment]) -> Iterable[str]:
     whole: dict[tuple[int, int], str] = {}
     for whose, piece in fragments:
         if isinstance(piece, str):
