@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -176,6 +177,9 @@ class Store:
             if self._engine is not None and self._is_another_file():
                 await self.close()  # what is open is the old file, which nobody else finds any more
             if self._engine is None:
+                if self._file is not None:
+                    # aiosqlite leaves a thread behind where a file cannot be opened, which may outlive the loop.
+                    await asyncio.to_thread(_try_to_open, str(self._file))
                 engine = self._new_engine()
                 try:
                     async with engine.begin() as connection:
@@ -209,10 +213,16 @@ class Store:
             yield
         except StoreTooNew as error:
             raise StoreRefused(f"store: {self.shown}: {error}") from None
+        except sqlite3.Error as error:
+            raise StoreUnavailable(str(error)) from None
         except (SQLAlchemyError, OSError, TimeoutError) as error:
             if _is_about_rows(error):
                 raise RowsRefused(type(error).__name__) from None
             raise StoreUnavailable(_in_words(error)) from None
+
+
+def _try_to_open(file: str) -> None:
+    sqlite3.connect(file).close()
 
 
 def _is_about_rows(error: Exception) -> bool:
