@@ -153,9 +153,8 @@ def serve_both(rounds: int, seconds: float, model: str) -> dict[str, object]:
         stores = {"off": "none", "on": f"sqlite:///{folder}/served.db"}
         both = {name: serve(stack, port, cores, store, model) for name, store in stores.items()}
         load_both(both, rounds, seconds, wrk, cores)
-        ratios = [
-            on.requests_per_s / off.requests_per_s for on, off in zip(both["on"].busy, both["off"].busy, strict=True)
-        ]
+        pairs = zip(both["on"].busy, both["off"].busy, strict=True)
+        ratios = [on.requests_per_s / off.requests_per_s for on, off in pairs]
         return {
             "model": model,
             **{

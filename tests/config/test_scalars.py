@@ -16,7 +16,16 @@ def read(kind: type, text: str, *, plain: bool = True) -> object:
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [("250ms", 0.25), ("3s", 3), ("1.5s", 1.5), (".5s", 0.5), ("10m", 600), ("1h", 3600), ("8784h", 31_622_400)],
+    [
+        ("250ms", 0.25),
+        ("3s", 3),
+        ("1.5s", 1.5),
+        (".5s", 0.5),
+        ("10m", 600),
+        ("1h", 3600),
+        ("2d", 172_800),
+        ("8784h", 31_622_400),
+    ],
 )
 def test_durations(text: str, seconds: float) -> None:
     assert read(Duration, text) == seconds
