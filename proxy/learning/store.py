@@ -25,6 +25,7 @@ __all__ = ["RowsRefused", "Store", "StoreRefused", "StoreUnavailable"]
 PATIENCE_S = 3.0
 _CONNECTIONS = 3
 _CHUNK = 50
+_NAMESAKES = 100
 _TRIMMED_AT_ONCE = 1_000
 _BETWEEN_TRIMS_S = 60.0
 
@@ -156,8 +157,10 @@ class Store:
         is_named = or_(columns.id == name, columns.completion_id == name)
         is_anybodys = columns.key_hash.is_(None)
         may = is_anybodys if caller is None else or_(is_anybodys, columns.key_hash == salted(caller, self._salt))
-        asked = select(columns.id, columns.route, columns.answered).where(is_named, may)
-        return (await connection.execute(asked.order_by(columns.time.desc()).limit(1))).first()
+        asked = select(columns.id, columns.time, columns.route, columns.answered).where(is_named, may).limit(_NAMESAKES)
+        # Sorted here: asked for the newest, a database may walk through all of them by time until it meets one.
+        found = await connection.execute(asked)
+        return max(found, key=lambda row: (row.id == name, row.time), default=None)
 
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator[AsyncConnection]:
@@ -219,6 +222,8 @@ class Store:
             if _is_about_rows(error):
                 raise RowsRefused(type(error).__name__) from None
             raise StoreUnavailable(_in_words(error)) from None
+        except Exception as error:  # a value that a driver trips over
+            raise RowsRefused(type(error).__name__) from None
 
 
 def _try_to_open(file: str) -> None:

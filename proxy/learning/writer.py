@@ -8,7 +8,6 @@ from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from itertools import islice
-from time import monotonic
 from typing import Any
 
 from proxy.config import Store as Settings
@@ -24,7 +23,7 @@ BATCH = 500
 EVERY_S = 0.5
 _LONGEST_REST_S = 30.0
 _PATIENCE_S = 3.0
-_TRIM_EVERY_S = 60.0
+TRIM_EVERY_S = 60.0
 _LOOK_AGAIN_S = (0.0, 0.1, 0.3, 0.6)
 """When a decision is looked for again that is not there yet: another replica may still hold it for `EVERY_S`."""
 
@@ -32,26 +31,29 @@ _LOOK_AGAIN_S = (0.0, 0.1, 0.3, 0.6)
 class Writer:
     """Keeps rows and ratings in one store. A store in trouble costs rows, which are counted, and never a request."""
 
-    def __init__(self, store: Store, metrics: StoreMetrics, *, most: int = MOST_WAITING) -> None:
+    def __init__(
+        self, store: Store, metrics: StoreMetrics, *, most: int = MOST_WAITING, trim_every_s: float = TRIM_EVERY_S
+    ) -> None:
         """
         Args:
             store: closed with the writer.
             metrics: counts what happens.
             most: rows that may wait; one more is dropped.
+            trim_every_s: seconds between two looks at what is too old or too much.
         """
         self._store = store
         self.metrics = metrics
         """Of all stores of this process."""
         self.retries = Retries()
         self._most = most
+        self._trim_every_s = trim_every_s
         self._rows: deque[DecisionRow] = deque()
         self._some = asyncio.Event()
         self._batch = asyncio.Event()
         self._flushing = asyncio.Lock()
         self._is_broken = False
         self._is_closing = False
-        self._trim_at = monotonic() + _TRIM_EVERY_S
-        self._task: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
 
     @property
     def keeps_text(self) -> bool:
@@ -102,18 +104,18 @@ class Writer:
                 await self._store.open()
         except (StoreUnavailable, TimeoutError) as error:
             self._trouble(error)
-        self._task = asyncio.create_task(self._run())
+        self._tasks = [asyncio.create_task(self._run()), asyncio.create_task(self._trim())]
 
     async def close(self) -> None:
         """Write what still waits, and close the store; within some seconds, whatever state it is in."""
         self._is_closing = True
         self._some.set()
         self._batch.set()
-        if self._task is not None:
-            _, late = await asyncio.wait({self._task}, timeout=_PATIENCE_S)
-            for task in late:
+        if self._tasks:
+            await asyncio.wait(self._tasks[:1], timeout=_PATIENCE_S)
+            for task in self._tasks:
                 task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await asyncio.gather(*self._tasks, return_exceptions=True)
         self.metrics.dropped("shutdown", len(self._rows))
         self.metrics.queue.set(0)
         with suppress(TimeoutError):
@@ -123,13 +125,10 @@ class Writer:
     async def _run(self) -> None:
         rest_s = 0.0
         while not self._is_closing:
-            await _until(self._some, self._trim_at - monotonic())
-            if self._rows:
-                await _until(self._batch, EVERY_S)
-                rest_s = 0.0 if await self._flush() else min(_LONGEST_REST_S, 2 * rest_s or EVERY_S)
-            if monotonic() >= self._trim_at:
-                await self._trim()
-            if rest_s:
+            await self._some.wait()
+            await _until(self._batch, EVERY_S)
+            rest_s = 0.0 if await self._flush() else min(_LONGEST_REST_S, 2 * rest_s or EVERY_S)
+            if rest_s and not self._is_closing:
                 self._batch.clear()
                 await _until(self._batch, rest_s)
         while self._rows and await self._flush():
@@ -145,6 +144,8 @@ class Writer:
         """Write the oldest rows; whether that went well. Rows leave the queue when they are written, and not before."""
         async with self._flushing:
             rows = list(islice(self._rows, BATCH))
+            if not rows:
+                return True
             try:
                 await self._store.write(rows)
             except RowsRefused as error:
@@ -166,11 +167,13 @@ class Writer:
             return True
 
     async def _trim(self) -> None:
-        self._trim_at = monotonic() + _TRIM_EVERY_S
-        try:
-            await self._store.trim()
-        except (StoreUnavailable, StoreRefused, RowsRefused) as error:
-            self._trouble(error)
+        """In a task of its own: dropping much takes longer than new rows can wait."""
+        while True:
+            await asyncio.sleep(self._trim_every_s)
+            try:
+                await self._store.trim()
+            except (StoreUnavailable, StoreRefused, RowsRefused) as error:
+                self._trouble(error)
 
     def _trouble(self, error: Exception) -> None:
         """Counted each time, and logged when it begins."""
@@ -240,5 +243,5 @@ class Writers:
 async def _until(event: asyncio.Event, seconds: float) -> None:
     """Wait for it, so long at most."""
     with suppress(TimeoutError):
-        async with asyncio.timeout(max(0.0, seconds)):
+        async with asyncio.timeout(seconds):
             await event.wait()

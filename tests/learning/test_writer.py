@@ -8,6 +8,7 @@ import resource
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager
+from itertools import count
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -221,3 +222,20 @@ def test_a_store_that_this_program_cannot_use_ends_the_start(tmp_path: Path) -> 
         connection.execute("UPDATE pointsman_meta SET value = '99' WHERE name = 'version'")
     with pytest.raises(StoreRefused, match="run the newer program"):
         asyncio.run(start())
+
+
+def test_what_is_too_much_is_dropped_while_it_runs(tmp_path: Path) -> None:
+    file, minutes = tmp_path / "store.db", count(1_000_000, 61)
+
+    async def write() -> None:
+        store = Store(settings(f"sqlite:///{file}", rows=3), clock=lambda: float(next(minutes)))
+        writer = Writer(store, StoreMetrics(CollectorRegistry()), trim_every_s=0.02)
+        await writer.start()
+        for number in range(20):
+            writer.put(row(number))
+        async with asyncio.timeout(10):
+            while ids(file) != ["ptm-17", "ptm-18", "ptm-19"]:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+        await writer.close()
+
+    asyncio.run(write())
