@@ -3,8 +3,9 @@
 
 First a million decisions are written into a SQLite file as the server writes them, and some are rated, by their own
 ids and by those of completions. Then the real `pointsman serve` runs twice on one core, with a store and without, and
-each is loaded in turn, round after round, so that a slow minute of the machine falls on both. Then one request at a
-time, in the same way, for the latency. The queue must have dropped nothing, or what was measured is not the cost.
+each is loaded in turn, round after round, so that a slow minute of the machine falls on both: by 32 connections that
+leave it no moment of rest, for the processor time of a decision, and by a request every few milliseconds, for what a
+client notices. The queue must have dropped nothing, or what was measured is not the cost.
 """
 
 from __future__ import annotations
@@ -43,7 +44,8 @@ from proxy.learning.rows import DecisionRow, Rating
 from proxy.learning.store import Store
 
 CONNECTIONS = 32
-SECONDS_ALONE = 3
+PACED_SECONDS = 3.0
+PACE_S = 0.005
 _DROPPED = re.compile(r'pointsman_store_dropped_total\{cause="\w+"\} (\d+)')
 
 
@@ -101,7 +103,7 @@ class Served:
     target: Target
     wire_bytes: int
     busy: list[Cell] = field(default_factory=list)
-    alone: list[Cell] = field(default_factory=list)
+    paced_s: list[float] = field(default_factory=list)
 
 
 def serve(stack: ExitStack, upstream: int, cores: Cores, store: str, model: str) -> Served:
@@ -119,18 +121,29 @@ def serve(stack: ExitStack, upstream: int, cores: Cores, store: str, model: str)
 def load_both(both: dict[str, Served], rounds: int, seconds: float, wrk: str, cores: Cores) -> None:
     """Each in turn, the one that begins changing from round to round."""
 
-    def once(served: Served, connections: int, for_s: float, seed: int) -> Cell:
+    def busy(served: Served, for_s: float, seed: int) -> Cell:
         return time_requests(
-            served.target, wrk=wrk, core=cores.load, pid=served.pid, stream=False, connections=connections,
+            served.target, wrk=wrk, core=cores.load, pid=served.pid, stream=False, connections=CONNECTIONS,
             seconds=for_s, seed=seed, wire_bytes=served.wire_bytes,
         )  # fmt: skip
 
     for served in both.values():
-        once(served, CONNECTIONS, 2, 0)  # connections opened, code compiled
+        busy(served, 2, 0)  # connections opened, code compiled
     for number in track(range(rounds), "load"):
         for served in list(both.values())[:: 1 if number % 2 else -1]:
-            served.busy.append(once(served, CONNECTIONS, seconds, number))
-            served.alone.append(once(served, 1, SECONDS_ALONE, number))
+            served.busy.append(busy(served, seconds, number))
+            served.paced_s += uvloop.run(paced(served.target))
+
+
+async def paced(target: Target) -> list[float]:
+    """How long requests take that come one by one, with time between them; seconds."""
+    asker, taken, request = await Asker.connect(target.port), [], target.request(SAME_TEXT, stream=False)
+    ends = time.perf_counter() + PACED_SECONDS
+    while time.perf_counter() < ends:
+        taken.append((await asker.ask(request)).total_s)
+        await asyncio.sleep(PACE_S)
+    asker.close()
+    return taken
 
 
 async def dropped(port: int) -> int:
@@ -160,8 +173,8 @@ def serve_both(rounds: int, seconds: float, model: str) -> dict[str, object]:
             **{
                 name: {
                     "requests_per_s": statistics.median(cell.requests_per_s for cell in served.busy),
-                    "p50_s": statistics.median(cell.p50_s for cell in served.alone),
-                    "p99_s": statistics.median(cell.p99_s for cell in served.alone),
+                    "cpu_s_a_request": statistics.median(cell.cpu / cell.requests_per_s for cell in served.busy),
+                    "paced": {"p50_s": percentile(served.paced_s, 50), "p99_s": percentile(served.paced_s, 99)},
                     "memory_mb": memory(served.pid).rss,
                 }
                 for name, served in both.items()

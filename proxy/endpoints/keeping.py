@@ -24,7 +24,7 @@ def caller_of(headers: Mapping[str, str]) -> bytes | None:
 
 
 def keep(
-    held: Running, facts: Facts, record: Record, vector: Vector | None, answer_id: str | None, finish: Finish
+    held: Running, facts: Facts, record: Record, vector: Vector | None, *, answer_id: str | None, finish: Finish
 ) -> None:
     """
     Hand one decision to the writer.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from time import perf_counter
 
@@ -109,9 +110,19 @@ class _RoutedExchange(Exchange):
         held, record, facts, answer = self.running, self._record, self._facts, self._answer
         if facts is None or not record.reason:
             return
-        answer_id = answer.id() if answer is not None and record.outcome == "ok" else None
-        if facts.is_kept and answer_id is not None:
+        if facts.is_kept and answer is not None and record.outcome == "ok" and (answer_id := answer.id()) is not None:
             held.keep_answer(facts, record, answer_id)
         if held.writer is not None:
-            finish = answer.finish() if answer is not None and record.outcome == "ok" else Finish()
-            keep(held, facts, record, self._vector, answer_id, finish)
+            # The last bytes of the answer go out when this turn of the loop is over: they need not wait for it.
+            asyncio.get_running_loop().call_soon(self._keep, facts)
+
+    def _keep(self, facts: Facts) -> None:
+        answer = self._answer if self._record.outcome == "ok" else None
+        keep(
+            self.running,
+            facts,
+            self._record,
+            self._vector,
+            answer_id=None if answer is None else answer.id(),
+            finish=Finish() if answer is None else answer.finish(),
+        )

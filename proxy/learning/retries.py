@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from hashlib import blake2b
 from time import monotonic
 
 WITHIN_S = 300.0
@@ -27,7 +26,7 @@ class Retries:
         """
         self._clock = clock
         self._most = most
-        self._asked: OrderedDict[bytes, tuple[str, int, float]] = OrderedDict()
+        self._asked: OrderedDict[tuple[bytes, int], tuple[str, int, float]] = OrderedDict()
 
     def asked(self, decision: str, conversation: bytes, text: str, turns: int) -> str | None:
         """
@@ -41,7 +40,7 @@ class Retries:
             text: that was decided on.
             turns: the user's messages so far.
         """
-        key = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16, key=conversation).digest()
+        key = conversation, hash(text)
         before, now = self._asked.get(key), self._clock()
         self._asked[key] = (decision, turns, now)
         self._asked.move_to_end(key)

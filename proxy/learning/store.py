@@ -24,7 +24,7 @@ __all__ = ["RowsRefused", "Store", "StoreRefused", "StoreUnavailable"]
 
 PATIENCE_S = 3.0
 _CONNECTIONS = 3
-_CHUNK = 50
+_CHUNK = 100
 _NAMESAKES = 100
 _TRIMMED_AT_ONCE = 1_000
 _BETWEEN_TRIMS_S = 60.0
