@@ -17,7 +17,7 @@ LONGEST_TEXT = 8_000
 _LONGEST_WORD = 200
 
 
-class DecisionRow(msgspec.Struct):
+class DecisionRow(msgspec.Struct, gc=False):
     """
     One decision and what came of it. No prompt unless asked for; of keys only hashes are written.
 

@@ -276,6 +276,7 @@ def _sqlite(file: str, patience_s: float) -> AsyncEngine:
     def connected(connection: Any, _: object) -> None:
         connection.isolation_level = None  # transactions begin where we say, below
         cursor = connection.cursor()
+        cursor.execute("PRAGMA page_size = 8192")  # of a new file: four rows a page, a third less work than with 4096
         cursor.execute("PRAGMA journal_mode = WAL")  # readers and a writer do not wait for each other
         cursor.execute("PRAGMA synchronous = NORMAL")  # a power cut may cost the last batches, never the file
         cursor.close()
