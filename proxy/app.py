@@ -21,6 +21,7 @@ from proxy.embedding.pool import FAIL_OPEN_CAUSES
 from proxy.endpoints.conversations import Conversations
 from proxy.endpoints.current import Active, Current
 from proxy.endpoints.exchange import Admission
+from proxy.endpoints.feedback import Feedback
 from proxy.endpoints.models import GetModel, ListModels
 from proxy.endpoints.one_call import OneCall
 from proxy.endpoints.operating import Health, PrometheusMetrics
@@ -31,6 +32,7 @@ from proxy.endpoints.routed import Routed
 from proxy.endpoints.running import Running
 from proxy.endpoints.targets import ListTargets
 from proxy.errors import ProxyError, UnknownPath, WrongMethod
+from proxy.learning.writer import Writers
 from proxy.relay.attempts import CAUSES
 from proxy.relay.checking import checking
 from proxy.relay.connecting import TransportFactory, aiohttp_transports
@@ -86,6 +88,7 @@ def build_app(
         prepared = load(config, model.embed, bulk, fitter)
         recorder = Recorder(Metrics())
         fleet = Fleet(tell=recorder.target_state)
+        writers = Writers(recorder.metrics.registry)
         conversations = Conversations()  # outlives every configuration: their upstreams stay warm
         embedder = Embedder(
             model.embed,
@@ -102,7 +105,10 @@ def build_app(
             async with AsyncExitStack() as stack:
                 upstreams = await stack.enter_async_context(open_upstreams(ready.config, make_transport, fleet))
                 await stack.enter_async_context(checking(ready.config, upstreams))
+                writer = await stack.enter_async_context(writers.of(ready.config.storing))
                 _seed(recorder.metrics, ready, upstreams)
+                if writer is not None:
+                    writer.metrics.seed(ready.router.ways)
                 running = Running(
                     config=ready.config,
                     router=ready.router,
@@ -113,6 +119,7 @@ def build_app(
                     upstreams=upstreams,
                     recorder=recorder,
                     conversations=conversations,
+                    writer=writer,
                     sha256=ready.sha256,
                 )
                 return Active(running, stack.pop_all().aclose)
@@ -137,6 +144,7 @@ def build_app(
                 yield {"current": current, "reloads": reloader, "readiness": Readiness()}
         finally:
             await current.close()
+            await writers.close()
             embedder.close()
 
     admission = Admission()
@@ -148,6 +156,7 @@ def build_app(
             Route("/v1/models/{name:path}", GetModel(), methods=["GET"]),
             Route("/v1/targets", ListTargets(), methods=["GET"]),
             Route("/v1/route", ExplainRoute(), methods=["POST"]),
+            Route("/v1/feedback", Feedback(), methods=["POST"]),
             Route("/route", OneCall(routed["/v1/chat/completions"]), methods=["POST"]),
             Route("/healthz", Health(), methods=["GET"]),
             Route("/readyz", Ready(), methods=["GET"]),

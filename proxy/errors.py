@@ -6,6 +6,7 @@ ProxyError
 ├── NobodyCanServe        400  ask for less, or for what some model can do
 ├── Blocked               403  nothing: an operator's rule refuses it, with this status or another
 ├── UnknownModel          404  name a model from /v1/models
+├── UnknownDecision       404  give the id of a decision of its own
 ├── UnknownPath           404  see the list of paths
 ├── WrongMethod           405  use the method in `allow`
 ├── BodyTimeout           408  send the body faster
@@ -13,7 +14,9 @@ ProxyError
 ├── BodyTooLarge          413  send a smaller body
 ├── UrlTooLong            414  send a shorter URL
 ├── HeadTooLarge          431  send fewer or shorter headers
+├── NotKept               501  nothing: an operator may turn the store on
 ├── UpstreamUnavailable   502  try again; an operator should look
+├── StoreDown             503  try again; an operator should look
 ├── Overloaded            503  try again after the seconds in `retry-after`
 ├── ShuttingDown          503  try again, on a new connection
 └── UpstreamTimeout       504  try again, or ask for less
@@ -90,6 +93,12 @@ class UnknownModel(ProxyError):
     status, type, code = 404, "invalid_request_error", "model_not_found"
 
 
+class UnknownDecision(ProxyError):
+    """The client should give the id of a decision that was made for the same key."""
+
+    status, type, code = 404, "invalid_request_error", "decision_not_found"
+
+
 class UnknownPath(ProxyError):
     """The client should use a path that is served."""
 
@@ -142,6 +151,12 @@ class HeadTooLarge(ProxyError):
     headers = ((b"connection", b"close"),)
 
 
+class NotKept(ProxyError):
+    """No decision is kept here, so none can be rated."""
+
+    status, type, code = 501, "invalid_request_error", "no_store"
+
+
 class UpstreamUnavailable(ProxyError):
     """No upstream gave an answer; the client may try again, an operator should look."""
 
@@ -152,6 +167,13 @@ class UpstreamTimeout(ProxyError):
     """An upstream was too slow; the client may try again or ask for less."""
 
     status, type, code = 504, "upstream_error", "upstream_timeout"
+
+
+class StoreDown(ProxyError):
+    """The store does not answer; the client may try again, an operator should look."""
+
+    status, type, code = 503, "server_error", "store_unavailable"
+    headers = ((b"retry-after", b"5"),)
 
 
 class Overloaded(ProxyError):

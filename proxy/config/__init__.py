@@ -24,6 +24,7 @@ from proxy.config.schema import (
     RouteTest,
     Server,
     Split,
+    Store,
     Target,
     Text,
     TextMatch,
@@ -34,7 +35,7 @@ from proxy.config.schema import (
     When,
     WireProtocol,
 )
-from proxy.config.values import Duration, File, ProxyUrl, Regex, Secret, Url
+from proxy.config.values import Duration, File, ProxyUrl, Regex, Secret, StoreUrl, Url
 
 __all__ = [
     "Block",
@@ -62,6 +63,8 @@ __all__ = [
     "Secret",
     "Server",
     "Split",
+    "Store",
+    "StoreUrl",
     "Target",
     "Text",
     "TextMatch",

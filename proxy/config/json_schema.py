@@ -12,7 +12,7 @@ import msgspec
 
 from proxy.config import schema, schema_upstreams
 from proxy.config.schema import Config
-from proxy.config.values import Duration, File, ProxyUrl, Regex, Secret, Url
+from proxy.config.values import Duration, File, ProxyUrl, Regex, Secret, StoreUrl, Url
 
 __all__ = ["json_schema"]
 
@@ -27,10 +27,11 @@ _SCALARS: dict[Any, dict[str, Any]] = {
     float: {"anyOf": [{"type": "number"}, _VARIABLE]},
     type(None): {"type": "null"},
     Any: {},
-    Duration: {"type": "string", "pattern": r"^([0-9.]+(ms|s|m|h)|.*\$\{.*)$"},
+    Duration: {"type": "string", "pattern": r"^([0-9.]+(ms|s|m|h|d)|.*\$\{.*)$"},
     Url: {"type": "string", "pattern": r"^(https?://|.*\$\{)"},
     Secret: {"type": ["string", "number"]},
     ProxyUrl: {"type": "string", "pattern": r"^(http://|.*\$\{|$)"},
+    StoreUrl: {"type": "string", "pattern": r"^(sqlite|postgres|none$|.*\$\{)"},
     File: {"type": "string", "minLength": 1},
     Regex: {"type": "string"},
 }

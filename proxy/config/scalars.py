@@ -18,7 +18,7 @@ import idna
 
 from proxy.config.problems import quote
 from proxy.config.tree import Scalar
-from proxy.config.values import Duration, File, ProxyUrl, Regex, Secret, Url
+from proxy.config.values import Duration, File, ProxyUrl, Regex, Secret, StoreUrl, Url
 
 __all__ = [
     "CUSTOM",
@@ -36,8 +36,8 @@ __all__ = [
 # slips. YAML 1.1 would also take 1_000 and 1:30 for numbers.
 _INT = re.compile(r"[-+]?(?:0|[1-9][0-9]*)")
 _FLOAT = re.compile(r"[-+]?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
-_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?|\.[0-9]+)(ms|s|m|h)")
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?|\.[0-9]+)(ms|s|m|h|d)")
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _LONGEST_DURATION_S = 366 * 24 * 3600.0
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
 _NOT_IN_URL = re.compile(r"[\x00-\x20\x7f-\xa0\\<>\"{}|^`]")
@@ -223,6 +223,14 @@ def _is_latin(text: str) -> bool:
     return all(ord(sign) < 256 for sign in text)
 
 
+def _to_store(scalar: Scalar) -> StoreUrl:
+    """Quotes nothing either."""
+    try:
+        return StoreUrl(_to_secret(scalar).reveal().strip())
+    except ValueError as error:
+        raise Unfit(str(error)) from None
+
+
 def _to_file(scalar: Scalar) -> File:
     if scalar.is_null or not scalar.text.strip():
         raise Unfit("expected a path, found nothing; leave the key out for none")
@@ -250,6 +258,7 @@ CUSTOM: dict[type, tuple[str, Callable[[Scalar], object]]] = {
     Url: ("a URL", _to_url),
     Secret: ("text", _to_secret),
     ProxyUrl: ("a URL", _to_proxy),
+    StoreUrl: ("a URL", _to_store),
     File: ("a path", _to_file),
     Regex: ("a regular expression", _to_regex),
 }

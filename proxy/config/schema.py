@@ -5,7 +5,7 @@ This file and `schema_upstreams.py` are the format's one owner: the loader walks
 and whatever describes the format elsewhere is generated from them or tested against them. A struct here knows
 nothing about vectors, connections or clocks; what the process runs is built from it in the rooms above.
 
-Units ride in the type: a `Duration` is seconds as a float, written `250ms`, `3s`, `10m`, `1h` in the file.
+Units ride in the type: a `Duration` is seconds as a float, written `250ms`, `3s`, `10m`, `1h`, `90d` in the file.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from proxy.config.schema_upstreams import (
     Upstream,
     WireProtocol,
 )
-from proxy.config.values import Duration, File, Regex
+from proxy.config.values import Duration, File, Regex, StoreUrl
 
 __all__ = [
     "Block",
@@ -49,6 +49,7 @@ __all__ = [
     "RouteTest",
     "Server",
     "Split",
+    "Store",
     "Target",
     "Text",
     "TextMatch",
@@ -152,6 +153,19 @@ class Retry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Further attempts for each recent request, so that an outage is not multiplied."""
     free: Annotated[float, msgspec.Meta(ge=0, le=1_000_000)] = 10.0
     """Further attempts that are allowed in any ten seconds besides, so that a quiet server may retry at all."""
+
+
+class Store(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where decisions and feedback are kept, and for how long."""
+
+    url: StoreUrl
+    """As `store` itself."""
+    text: bool = False
+    """Whether the text that a decision was made on is kept too. What is learned needs its vector only."""
+    keep: Duration = Duration(90 * 86400.0)
+    """How long a decision is kept."""
+    rows: Annotated[int, msgspec.Meta(ge=1, le=1_000_000_000)] = 1_000_000
+    """How many decisions are kept, the oldest leaving first; some 2 KiB each."""
 
 
 class Topic(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -290,6 +304,11 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     embedding: Embedding = Embedding()
     server: Server = Server()
     retry: Retry = Retry()
+    store: StoreUrl | Store | None = None
+    """
+    Where decisions and feedback are kept: `sqlite:///FILE`, which begins where the process was started,
+    `postgresql+asyncpg://NAME:PASSWORD@HOST/DATABASE` or `none`; a mapping says more. Nothing is when absent.
+    """
     topics: dict[Name, Topic] = {}
     complexity: References | None = None
     """What to measure complexity by, in place of the built-in references."""
@@ -299,6 +318,12 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def protocol(self, model: str) -> WireProtocol:
         """What this model's targets speak: all the same, in a valid config."""
         return self.upstreams[self.models[model].all_targets[0].upstream].protocol
+
+    @property
+    def storing(self) -> Store | None:
+        """The store, however it was written; None when nothing is kept."""
+        store = Store(self.store) if isinstance(self.store, StoreUrl) else self.store
+        return store if store is not None and store.url else None
 
     @property
     def files(self) -> tuple[File, ...]:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
+from urllib.parse import parse_qs, urlsplit
 
 import re2
 
@@ -77,6 +78,69 @@ class ProxyUrl(Secret):
     """The http URL of a forward proxy; a secret, since it may hold a password. Falsy for none."""
 
     __slots__ = ()
+
+
+class StoreUrl(Secret):
+    """Where decisions are kept: `sqlite:///FILE` or `postgresql+asyncpg://...`. A secret; falsy for none."""
+
+    __slots__ = ()
+
+    def __init__(self, value: str) -> None:
+        """
+        Raises:
+            ValueError: it is none of these; the message says why and quotes nothing.
+        """
+        super().__init__("" if value in ("", "none") else value)
+        if value and value != "none":
+            self._check()
+
+    @property
+    def file(self) -> Path | None:
+        """Of SQLite; a relative one begins where the process was started. None for PostgreSQL."""
+        scheme, _, path = self.reveal().partition(":///")
+        return Path(path) if scheme in _SQLITE else None
+
+    @property
+    def shown(self) -> str:
+        """What logs call it: without a name, a password or options."""
+        if (file := self.file) is not None:
+            return f"sqlite:///{file}"
+        parts = urlsplit(self.reveal())
+        where = parts.netloc.rpartition("@")[2]
+        return f"postgresql://{where}{parts.path}"
+
+    def _check(self) -> None:
+        scheme, _, rest = self.reveal().partition("://")
+        if scheme in _SQLITE:
+            self._check_sqlite(rest)
+        elif scheme in _POSTGRESQL:
+            self._check_postgresql()
+        else:
+            raise ValueError("expected none, sqlite:///FILE or postgresql+asyncpg://NAME:PASSWORD@HOST/DATABASE")
+
+    def _check_sqlite(self, rest: str) -> None:
+        if not rest.startswith("/") or rest in ("/", "/:memory:"):
+            raise ValueError("names no file: write sqlite:///FILE, or sqlite:////FOLDER/FILE for one from the root")
+        if "?" in rest or "#" in rest:
+            raise ValueError("a file of SQLite takes no options; remove everything from the '?' or '#' on")
+
+    def _check_postgresql(self) -> None:
+        try:
+            parts = urlsplit(self.reveal())
+            port = parts.port
+        except ValueError:
+            raise ValueError(
+                "not a URL; in a password other signs than letters and digits are percent-encoded"
+            ) from None
+        options = parse_qs(parts.query, keep_blank_values=True)
+        if port == 0 or not (parts.hostname or "host" in options) or not parts.path.strip("/") or "@" in parts.path:
+            raise ValueError("needs a host and a database: postgresql+asyncpg://NAME:PASSWORD@HOST/DATABASE")
+        if "sslmode" in options:
+            raise ValueError("write 'ssl' in place of 'sslmode': asyncpg calls it so")
+
+
+_SQLITE = ("sqlite", "sqlite+aiosqlite")
+_POSTGRESQL = ("postgresql+asyncpg", "postgresql", "postgres")
 
 
 @dataclass(frozen=True, slots=True)

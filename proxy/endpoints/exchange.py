@@ -21,6 +21,7 @@ from proxy.relay.guard import DeadlinePassed
 from proxy.relay.headers import Headers
 from proxy.relay.reply import Outcome, Reply, UpstreamCut, deadline_error
 from proxy.relay.usage import cost_usd
+from proxy.routing.apis import Api
 from proxy.routing.reading import header_map
 from proxy.telemetry.metrics import UNROUTED
 from proxy.telemetry.record import Record
@@ -110,7 +111,9 @@ class Exchange(ABC):
             logger.error("unforeseen error", extra={"id": record.id, "error": record.error, "where": where})
             await self._fail(ProxyError("Internal error; the log has it under the id in x-pointsman-id."))
 
-    async def _relay(self, reply: Reply, sent: float, *, hides_usage: bool = False) -> None:
+    async def _relay(
+        self, reply: Reply, sent: float, *, hides_usage: bool = False, reads_finish_of: Api | None = None
+    ) -> None:
         """
         Send the reply on, and close it.
 
@@ -118,6 +121,7 @@ class Exchange(ABC):
             reply: whose first content is here.
             sent: when the request went out, by `perf_counter`.
             hides_usage: whether a stream's usage chunk is kept from the client.
+            reads_finish_of: the API whose answer it is, where its `finish` will be asked for.
         """
         record = self._record
         try:
@@ -125,7 +129,9 @@ class Exchange(ABC):
                 record.first_token_s = perf_counter() - sent
             record.status = reply.status
             record.model = self._trail.model
-            self._answer = Answer(reply, self._send, self.protocol, hides_usage=hides_usage)
+            self._answer = Answer(
+                reply, self._send, self.protocol, hides_usage=hides_usage, reads_finish_of=reads_finish_of
+            )
             if "x-request-id" in self._headers:  # the caller's own name for this request goes before the upstream's
                 reply.headers = [(name, value) for name, value in reply.headers if name != b"x-request-id"]
             await self._answer.copy(self._own_headers(reply.headers))

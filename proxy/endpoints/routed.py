@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Iterator
 from time import perf_counter
 
 from starlette.types import Receive, Scope, Send
 
+from proxy.embedding import Vector
 from proxy.endpoints.exchange import Admission, Exchange
+from proxy.endpoints.keeping import keep
 from proxy.endpoints.running import Running, running
 from proxy.errors import Blocked
 from proxy.relay.attempts import Attempts, Offer
 from proxy.relay.body import read_body, replace_model
 from proxy.relay.edits import edit_body
+from proxy.relay.finish import Finish
 from proxy.relay.guard import Guard
 from proxy.relay.reply import Call
 from proxy.relay.upstreams import Target
@@ -50,6 +54,7 @@ class _RoutedExchange(Exchange):
         super().__init__(held, scope, receive, send)
         self._api = api
         self._facts: Facts | None = None
+        self._vector: Vector | None = None
         self._hides_usage_of: set[Target] = set()
         if api is MESSAGES:
             self.protocol = "anthropic"
@@ -63,7 +68,8 @@ class _RoutedExchange(Exchange):
             facts = self._facts = self._api.read(body, self._headers)
             record.requested, record.is_stream = facts.model, facts.is_stream
             record.stages_s["read"] = perf_counter() - began
-            decision, _ = await held.decide(facts, record)
+            decision, signals = await held.decide(facts, record)
+            self._vector = signals.vector
             record.decision_s = perf_counter() - began
             if decision.block is not None:
                 raise Blocked(decision.block.message, status=decision.block.status)
@@ -71,7 +77,12 @@ class _RoutedExchange(Exchange):
             attempts = Attempts(held.upstreams, guard, call, self._trail)
             sent = perf_counter()
             reply = await attempts.open(self._offers(body, decision, facts))
-            await self._relay(reply, sent, hides_usage=reply.target in self._hides_usage_of)
+            await self._relay(
+                reply,
+                sent,
+                hides_usage=reply.target in self._hides_usage_of,
+                reads_finish_of=self._api if held.writer is not None else None,
+            )
 
     def _offers(self, body: bytes, decision: Decision, facts: Facts) -> Iterator[Offer]:
         """The model that was decided on, then those that may stand in for it."""
@@ -96,10 +107,24 @@ class _RoutedExchange(Exchange):
         return Offer(model, self.running.config.models[model].context, body_for, only)
 
     def finish(self) -> None:
-        """Leave the record, and remember where a response is that others may go on from."""
+        """Leave the record, keep the decision, and remember where a response is that others may go on from."""
         super().finish()
-        facts, answer = self._facts, self._answer
-        if facts is None or not facts.is_kept or answer is None or self._record.outcome != "ok":
+        held, record, facts, answer = self.running, self._record, self._facts, self._answer
+        if facts is None or not record.reason:
             return
-        if (answer_id := answer.id()) is not None:
-            self.running.keep_answer(facts, self._record, answer_id)
+        if facts.is_kept and answer is not None and record.outcome == "ok" and (answer_id := answer.id()) is not None:
+            held.keep_answer(facts, record, answer_id)
+        if held.writer is not None:
+            # The last bytes of the answer go out when this turn of the loop is over: they need not wait for it.
+            asyncio.get_running_loop().call_soon(self._keep, facts)
+
+    def _keep(self, facts: Facts) -> None:
+        answer = self._answer if self._record.outcome == "ok" else None
+        keep(
+            self.running,
+            facts,
+            self._record,
+            self._vector,
+            answer_id=None if answer is None else answer.id(),
+            finish=Finish() if answer is None else answer.finish(),
+        )

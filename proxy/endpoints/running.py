@@ -14,6 +14,7 @@ from proxy.embedding import Embedder, EmbeddingFailed
 from proxy.embedding.minilm import head_and_tail
 from proxy.endpoints.conversations import Conversations
 from proxy.errors import NobodyCanServe
+from proxy.learning.writer import Writer
 from proxy.relay.upstreams import Upstreams
 from proxy.routing.complexity import Complexity
 from proxy.routing.conversation import Held
@@ -45,6 +46,8 @@ class Running:
     upstreams: Upstreams
     recorder: Recorder
     conversations: Conversations
+    writer: Writer | None
+    """Keeps decisions; None when routes.yaml has no store."""
     sha256: str
     """Of the file's meaning; see `fingerprint`."""
 

@@ -7,10 +7,12 @@ from starlette.types import Send
 from proxy.config import WireProtocol
 from proxy.errors import ProxyError
 from proxy.relay.events import WholeEvents, error_event
+from proxy.relay.finish import Finish, StreamFinish, finish_of_json
 from proxy.relay.headers import Headers
 from proxy.relay.reply import Reply
 from proxy.relay.usage import StreamUsage, Usage, id_of_json, usage_of_json
 from proxy.relay.usage_chunk import without_usage_chunk
+from proxy.routing.apis import Api
 
 # Of OpenAI's streams, and of Anthropic's.
 _LAST_WORDS = (b"data: [DONE]", b'"message_stop"')
@@ -20,19 +22,29 @@ _LOOKED_AT = 32
 class Answer:
     """A reply on its way to the client, and what was seen of it."""
 
-    def __init__(self, reply: Reply, send: Send, protocol: WireProtocol, *, hides_usage: bool = False) -> None:
+    def __init__(
+        self,
+        reply: Reply,
+        send: Send,
+        protocol: WireProtocol,
+        *,
+        hides_usage: bool = False,
+        reads_finish_of: Api | None = None,
+    ) -> None:
         """
         Args:
             reply: closed by whoever opened it.
             send: to the client.
             protocol: how the client expects errors.
             hides_usage: whether a stream's usage chunk is kept from the client, who did not ask for it.
+            reads_finish_of: the API whose answer it is, to be asked for its `finish` afterwards.
         """
         self._hides_usage = hides_usage and reply.is_stream
         self._protocol = protocol
         self._reply = reply
         self._send = send
         self._usage = StreamUsage()
+        self._finish = StreamFinish(reads_finish_of) if reads_finish_of is not None and reply.is_stream else None
         self._ended = b""
         self.is_begun = False
         """Whether the status is out: from then on the truth can only be told in-band."""
@@ -58,6 +70,8 @@ class Answer:
         async for chunk in reply.chunks():
             self._usage.feed(chunk)
             ready = events.feed(chunk) if events is not None else chunk
+            if self._finish is not None and ready:
+                self._finish.feed(ready)
             if self._hides_usage:
                 ready = without_usage_chunk(ready)
             if ready:
@@ -89,6 +103,13 @@ class Answer:
         """The id that the upstream gave its answer."""
         whole = self._whole_json
         return self._usage.id() if whole is None else id_of_json(whole)
+
+    def finish(self) -> Finish:
+        """How it ended; call it only where that was to be read."""
+        if self._finish is not None:
+            return self._finish.result(self._usage.tail)
+        whole = self._whole_json
+        return Finish() if whole is None else finish_of_json(whole)
 
     @property
     def _whole_json(self) -> bytes | None:

@@ -128,6 +128,11 @@ class StreamUsage:
         room = _TAIL_BYTES - len(chunk)
         self._tail = self._tail[-room:] + chunk if room > 0 else chunk[-_TAIL_BYTES:]
 
+    @property
+    def tail(self) -> bytes:
+        """The last bytes seen."""
+        return self._tail
+
     def result(self) -> Usage | None:
         """The usage that was told last; None when none was."""
         usage = _last_usage(self._tail)

@@ -6,6 +6,7 @@ import fnmatch
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import combinations
 
 from proxy.config import Block, Config, Model, Split, When, WireProtocol
@@ -222,6 +223,11 @@ class Router:
         if any(rule.reasons != ("rule",) for rule in self._rules):
             found |= {(DEFAULT_ROUTE, name, "overload") for name in defaults}
         return found
+
+    @cached_property
+    def ways(self) -> frozenset[tuple[str, str]]:
+        """Every route and model that can come out together."""
+        return frozenset((route, model) for route, model, _ in self.decisions())
 
     def all_fallbacks(self) -> set[tuple[str, str]]:
         """Every pair of a model and one that may come after it when it fails, for metrics that are there at zero."""

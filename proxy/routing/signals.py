@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 from proxy.embedding import Vector
@@ -22,6 +22,8 @@ class Signals:
     """In words: why the text will not be embedded. None when it has been, or was not tried."""
     is_overload: bool = False
     """Whether the embedder is why."""
+    vector: Vector | None = field(default=None, compare=False, repr=False)
+    """The text's; None as long as it was not embedded."""
 
     @property
     def is_final(self) -> bool:
@@ -31,4 +33,4 @@ class Signals:
     @classmethod
     def of(cls, vector: Vector, topics: Topics | None, complexity: Complexity) -> Self:
         """What a text's vector says."""
-        return cls(None if topics is None else topics.scores(vector), complexity.score(vector))
+        return cls(None if topics is None else topics.scores(vector), complexity.score(vector), vector=vector)

@@ -55,6 +55,7 @@ topics:
     threshold: 0.5
   smalltalk: {examples: [hi there, no, 42, 'it''s late']}
 retry: {attempts: 4, share: 0.1, free: 5}
+store: {url: "postgresql+asyncpg://me:hunter%32@db.internal/pointsman", text: true, keep: 30d, rows: 5000}
 complexity:
   simple: [What is the capital of France?]
   complex: ["Prove it, step by step"]

@@ -16,7 +16,16 @@ def read(kind: type, text: str, *, plain: bool = True) -> object:
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [("250ms", 0.25), ("3s", 3), ("1.5s", 1.5), (".5s", 0.5), ("10m", 600), ("1h", 3600), ("8784h", 31_622_400)],
+    [
+        ("250ms", 0.25),
+        ("3s", 3),
+        ("1.5s", 1.5),
+        (".5s", 0.5),
+        ("10m", 600),
+        ("1h", 3600),
+        ("2d", 172_800),
+        ("8784h", 31_622_400),
+    ],
 )
 def test_durations(text: str, seconds: float) -> None:
     assert read(Duration, text) == seconds
@@ -24,7 +33,7 @@ def test_durations(text: str, seconds: float) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["3", "3.5", "s", "3 s", "3S", "1m30s", "-1s", "0s", "0.0h", "1e3s", "8785h", "inf", "3d", "٣s"]
+    "text", ["3", "3.5", "s", "3 s", "3S", "1m30s", "-1s", "0s", "0.0h", "1e3s", "8785h", "367d", "inf", "3w", "٣s"]
 )
 def test_no_durations(text: str) -> None:
     with pytest.raises(Unfit):

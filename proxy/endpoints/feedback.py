@@ -1,0 +1,78 @@
+"""POST /v1/feedback: a rating for one decision."""
+
+from __future__ import annotations
+
+from starlette.types import Receive, Scope, Send
+
+from proxy.endpoints.answers import send_json
+from proxy.endpoints.keeping import caller_of
+from proxy.endpoints.running import Running, running
+from proxy.errors import NotKept, StoreDown, UnknownDecision
+from proxy.learning.feedback import kind_of, read_feedback
+from proxy.learning.rows import Rated, Rating
+from proxy.learning.store import RowsRefused, StoreRefused, StoreUnavailable
+from proxy.learning.writer import Writer
+from proxy.relay.body import ClientLeft, read_body
+from proxy.routing.reading import header_map
+from proxy.telemetry.metrics import UNROUTED
+
+_MOST_BYTES = 64 * 1024
+
+
+class Feedback:
+    """
+    Keeps ratings beside the decisions.
+
+    A decision that was made with a key is rated with the same key, in either header; for any other it is unknown.
+    """
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """
+        Keep one rating; of one source for one decision the last one counts.
+
+        Raises:
+            BadRequest: the body is no rating.
+            UnknownDecision: there is no such decision, or it is somebody else's.
+            NotKept: routes.yaml has no store.
+            StoreDown: the rating cannot be kept now.
+        """
+        held = running(scope)
+        try:
+            body = await read_body(scope, receive, max_bytes=_MOST_BYTES, timeout_s=held.config.server.body_timeout)
+        except ClientLeft:
+            return
+        rating = read_feedback(body)
+        if held.writer is None:
+            raise NotKept("No decisions are kept here, so none can be rated; `store` in routes.yaml turns that on.")
+        try:
+            rated = await held.writer.rate(rating, caller_of(header_map(scope["headers"])))
+        except (StoreUnavailable, StoreRefused, RowsRefused):
+            raise StoreDown("The store does not answer; the rating was not kept. Try again.") from None
+        if rated is None:
+            raise UnknownDecision(
+                f"There is no decision {rating.id!r}; one that was made with a key is rated with the same key.",
+                param="id",
+            )
+        _count(held, held.writer, rating, rated)
+        await send_json(
+            send,
+            {
+                "id": rating.id,
+                "decision": rated.decision,
+                "rating": rating.value,
+                "source": rating.source,
+                "route": rated.route,
+                "model": rated.model,
+                "replaced": rated.before is not None,
+            },
+        )
+
+
+def _count(held: Running, writer: Writer, rating: Rating, rated: Rated) -> None:
+    """Once for each thing that is said; under names of this routes.yaml, for the decision may be older."""
+    kind = kind_of(rating.value)
+    if rated.before is not None and kind_of(rated.before) == kind:
+        return
+    is_known = (rated.route, rated.model) in held.router.ways
+    route, model = (rated.route, rated.model) if is_known else (UNROUTED, UNROUTED)
+    writer.metrics.rated(route, model, kind)

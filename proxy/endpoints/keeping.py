@@ -1,0 +1,81 @@
+"""From a request that is over to the row that is kept of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+from proxy.embedding import Vector
+from proxy.endpoints.conversations import key_of
+from proxy.endpoints.running import Running
+from proxy.learning.rows import DecisionRow, hash_of_key, plain, word
+from proxy.relay.finish import Finish
+from proxy.routing.facts import Facts
+from proxy.telemetry.record import Record
+
+
+def caller_of(headers: Mapping[str, str]) -> bytes | None:
+    """What tells one caller's key from another's, whichever of the two headers it comes in; None without one."""
+    key = headers.get("authorization") or headers.get("x-api-key", "")
+    scheme, _, rest = key.partition(" ")
+    if scheme.lower() == "bearer":
+        key = rest
+    return hash_of_key(key.strip()) if key.strip() else None
+
+
+def keep(
+    held: Running, facts: Facts, record: Record, vector: Vector | None, *, answer_id: str | None, finish: Finish
+) -> None:
+    """
+    Hand one decision to the writer.
+
+    Args:
+        held: what the request ran on, which has a writer.
+        facts: of the request.
+        record: of the request, complete.
+        vector: of its text, if that was looked at.
+        answer_id: as the upstream named its answer.
+        finish: how the answer ended, as far as it says.
+    """
+    writer = held.writer
+    assert writer is not None
+    caller, conversation, text = caller_of(facts.headers), key_of(facts), facts.text(held.config.text)
+    # In the middle of tool calls the user's last words come again and again. And of those who show no key,
+    # two strangers may say the same.
+    may_be_retry = text and caller is not None and not facts.is_bound
+    writer.put(
+        DecisionRow(
+            id=record.id,
+            time=time.time() - record.seconds,
+            route=record.route,
+            model=record.decided,
+            answered=record.model,
+            target=record.target,
+            reason=record.reason,
+            prompt_tokens=record.tokens.get("prompt"),
+            cached_tokens=record.tokens.get("cached"),
+            completion_tokens=record.tokens.get("completion"),
+            reasoning_tokens=record.tokens.get("reasoning"),
+            cost_usd=record.cost_usd,
+            baseline_cost_usd=record.baseline_cost_usd,
+            seconds=record.seconds,
+            first_token_s=record.first_token_s,
+            status=record.status,
+            outcome=record.outcome,
+            error=record.error,
+            completion_id=word(answer_id),
+            finish_reason=word(finish.reason),
+            is_cut=finish.is_cut,
+            bad_tool_calls=finish.bad_tool_calls,
+            retry_of=writer.retries.asked(record.id, conversation, text, facts.turns) if may_be_retry else None,
+            is_stream=record.is_stream,
+            path=record.path,
+            config_sha256=held.sha256,
+            text=plain(text) if writer.keeps_text else None,
+            propensity=1.0,
+            policy=None,
+            key_hash=caller,
+            conversation_hash=conversation,
+            vector=vector,
+        )
+    )

@@ -1,0 +1,147 @@
+"""What is kept of one decision and of one rating; plain values, which the store writes as they are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import blake2b
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from proxy.embedding import Vector
+
+LONGEST_TEXT = 8_000
+"""Characters of a decision's text that are kept; longer ones keep their head."""
+_LONGEST_WORD = 200
+
+
+class DecisionRow(msgspec.Struct, gc=False):
+    """
+    One decision and what came of it. No prompt unless asked for; of keys only hashes are written.
+
+    Its fields are the columns, in any order but for the last three, which are written in another form. A struct of
+    msgspec, since it is made in a request's time, and its values are all taken at once.
+    """
+
+    id: str
+    time: float
+    """When the request began, in seconds since 1970."""
+    route: str
+    model: str
+    """The model that was decided on."""
+    answered: str
+    """The model that answered, or was tried last."""
+    target: str
+    reason: str
+    prompt_tokens: int | None
+    cached_tokens: int | None
+    completion_tokens: int | None
+    reasoning_tokens: int | None
+    cost_usd: float | None
+    baseline_cost_usd: float | None
+    seconds: float
+    first_token_s: float | None
+    status: int
+    """0 when the client left before there was one."""
+    outcome: str
+    """How the last attempt ended."""
+    error: str
+    completion_id: str | None
+    """As the upstream named its answer."""
+    finish_reason: str | None
+    """In the upstream's words; None when it told none."""
+    is_cut: bool
+    """Whether the answer stopped at its length limit."""
+    bad_tool_calls: int | None
+    """Calls of tools whose arguments are not JSON; None when that is not known."""
+    retry_of: str | None
+    """The decision before, for the same text of the same caller a moment ago; its answer seems not to have done."""
+    is_stream: bool
+    path: str
+    config_sha256: str
+    text: str | None
+    propensity: float
+    """How likely this model was for this request; 1 where nothing was drawn."""
+    policy: str | None
+    """The version of the policy that chose; None when none did."""
+    key_hash: bytes | None
+    """Of the caller's key, as `hash_of_key` has it; None when there was none."""
+    conversation_hash: bytes
+    """Of what names the conversation."""
+    vector: Vector | None
+    """Of the text that the decision was made on, as the embedder has it; None where it was not looked at."""
+
+    def values(self, salt: bytes) -> tuple[Any, ...]:
+        """
+        The columns' values, in the order of the fields.
+
+        Args:
+            salt: of the store.
+        """
+        return (
+            *msgspec.structs.astuple(self)[:-3],
+            None if self.key_hash is None else _salted_key(self.key_hash, salt),
+            salted(self.conversation_hash, salt),
+            None if self.vector is None else self.vector.astype(np.float16).tobytes(),
+        )
+
+
+def plain(text: str) -> str:
+    """A text that every database can keep: PostgreSQL has no NUL, and UTF-8 no half of a surrogate pair."""
+    return text[:LONGEST_TEXT].replace("\0", "").encode("utf-8", "replace").decode("utf-8")
+
+
+def word(text: str | None) -> str | None:
+    """A name that an upstream gave; None for what is none, and could break a row."""
+    return text if text is not None and len(text) <= _LONGEST_WORD and text.isascii() and text.isprintable() else None
+
+
+def vector_of(data: bytes) -> Vector:
+    """A stored vector, as float32 again."""
+    return np.frombuffer(data, dtype=np.float16).astype(np.float32)
+
+
+def hash_of_key(key: str) -> bytes:
+    """What stands for a caller's key in memory; the store salts it once more."""
+    return blake2b(key.encode("utf-8", "surrogatepass"), digest_size=32).digest()
+
+
+def salted(digest: bytes, salt: bytes) -> bytes:
+    """
+    The same for the same store, on every replica, and of no use elsewhere.
+
+    Args:
+        digest: of a key, or of what names a conversation.
+        salt: the store's, 32 bytes.
+    """
+    return blake2b(digest, digest_size=16, key=salt).digest()
+
+
+_salted_key = lru_cache(maxsize=1024)(salted)  # of few callers come many requests
+
+
+@dataclass(frozen=True, slots=True)
+class Rating:
+    """What somebody says of a decision."""
+
+    id: str
+    """The decision's, or the completion's own."""
+    value: float
+    """0 (bad) to 1 (good)."""
+    source: str
+    """Who says so; of one source the last rating counts."""
+    comment: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rated:
+    """The decision that a rating was kept for."""
+
+    decision: str
+    route: str
+    model: str
+    """That answered."""
+    before: float | None
+    """What the same source said before; None when it had not."""

@@ -1,0 +1,302 @@
+"""The database: opened when it can be, written in batches, asked for one decision."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import sqlite3
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+
+from sqlalchemy import Connection, Table, bindparam, delete, event, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError, StatementError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from proxy.config import Store as Settings
+from proxy.learning.rows import DecisionRow, Rated, Rating, salted
+from proxy.learning.tables import StoreTooNew, decisions, feedback, meta, migrate, stamp
+
+__all__ = ["RowsRefused", "Store", "StoreRefused", "StoreUnavailable"]
+
+PATIENCE_S = 3.0
+_CONNECTIONS = 3
+_CHUNK = 100
+_NAMESAKES = 100
+_TRIMMED_AT_ONCE = 1_000
+_BETWEEN_TRIMS_S = 60.0
+
+
+class StoreRefused(Exception):
+    """The store cannot be used by this program, however often it tries; the message says why."""
+
+
+class StoreUnavailable(Exception):
+    """The store does not answer now, or cannot be written; the message tells why, and no secret."""
+
+
+class RowsRefused(Exception):
+    """The store answers, and does not take these rows."""
+
+
+class Store:
+    """
+    One database. Every method may be called at any time, and opens it if it is not open.
+
+    All of them raise StoreUnavailable when the database cannot do it now.
+    """
+
+    def __init__(
+        self, settings: Settings, *, clock: Callable[[], float] = time.time, patience_s: float = PATIENCE_S
+    ) -> None:
+        """
+        Args:
+            settings: where, and for how long.
+            clock: seconds since 1970.
+            patience_s: how long a lock, a connection or a free one of ours is waited for, in seconds.
+
+        Raises:
+            StoreRefused: the database's driver is missing.
+        """
+        self.settings = settings
+        self.shown = settings.url.shown
+        self._file = settings.url.file
+        self._clock = clock
+        self._patience_s = patience_s
+        self._engine: AsyncEngine | None = None
+        self._salt = b""
+        self._insert = ""
+        self._opening = asyncio.Lock()
+        self._is: tuple[int, int] | None = None
+        if self._file is None and importlib.util.find_spec("asyncpg") is None:
+            raise StoreRefused("store: the driver of PostgreSQL is not installed: pip install 'pointsman[postgres]'")
+
+    async def open(self) -> None:
+        """
+        Open it, and bring its tables to this version.
+
+        Raises:
+            StoreRefused: a newer program has changed it.
+        """
+        with self._trouble():
+            await self._opened()
+
+    async def close(self) -> None:
+        """Let its connections go."""
+        engine, self._engine = self._engine, None
+        if engine is not None:
+            await engine.dispose()
+
+    async def write(self, rows: Sequence[DecisionRow]) -> None:
+        """
+        Keep decisions, all or none; those that are there already stay as they are.
+
+        Raises:
+            RowsRefused: one of them is not to be written.
+        """
+        async with self._transaction() as connection:
+            for start in range(0, len(rows), _CHUNK):  # between two of them the loop serves others
+                values = [row.values(self._salt) for row in rows[start : start + _CHUNK]]
+                # The statement as the driver has it: SQLAlchemy's look at each value costs more than all the rest.
+                await connection.exec_driver_sql(self._insert, values)
+
+    async def rate(self, rating: Rating, caller: bytes | None) -> Rated | None:
+        """
+        Keep a rating; None when there is no such decision for this caller.
+
+        Args:
+            rating: of a decision that was made with the same key, or with none.
+            caller: the hash of the key that came with the rating.
+        """
+        async with self._reading() as connection:
+            found = await self._find(connection, rating.id, caller)
+        if found is None:
+            return None
+        values = {"rating": rating.value, "comment": rating.comment, "time": self._clock()}
+        key = {"decision_id": found.id, "source": rating.source}
+        async with self._transaction() as connection:
+            inserting = _inserted(connection, feedback).values(**key, **values)
+            done = await connection.execute(inserting.on_conflict_do_nothing(index_elements=list(key)))
+            before = None
+            if not done.rowcount:
+                same = (feedback.c.decision_id == found.id) & (feedback.c.source == rating.source)
+                before = (await connection.execute(select(feedback.c.rating).where(same))).scalar_one()
+                await connection.execute(update(feedback).where(same).values(**values))
+        return Rated(found.id, found.route, found.answered, before)
+
+    async def trim(self) -> int:
+        """
+        Drop what is too old or too much, if no replica has within the last minute; how many decisions that were.
+        """
+        now = self._clock()
+        async with self._transaction() as connection:
+            is_due = (meta.c.name == "trimmed") & (meta.c.value < stamp(now - _BETWEEN_TRIMS_S))
+            if not (await connection.execute(update(meta).where(is_due).values(value=stamp(now)))).rowcount:
+                return 0
+        async with self._reading() as connection:
+            beyond = select(decisions.c.time).order_by(decisions.c.time.desc()).offset(self.settings.rows).limit(1)
+            last = (await connection.execute(beyond)).scalar()
+        cutoff = max(now - self.settings.keep, last or 0.0)
+        dropped = 0
+        while True:
+            async with self._transaction() as connection:
+                old = select(decisions.c.id).where(decisions.c.time <= cutoff).limit(_TRIMMED_AT_ONCE)
+                ids = (await connection.execute(old)).scalars().all()
+                await connection.execute(delete(feedback).where(feedback.c.decision_id.in_(ids)))
+                await connection.execute(delete(decisions).where(decisions.c.id.in_(ids)))
+            dropped += len(ids)
+            if len(ids) < _TRIMMED_AT_ONCE:
+                return dropped
+
+    async def _find(self, connection: AsyncConnection, name: str, caller: bytes | None) -> Any:
+        """The decision of this id, else the newest whose completion has it; only one that the caller may rate."""
+        columns = decisions.c
+        is_named = or_(columns.id == name, columns.completion_id == name)
+        is_anybodys = columns.key_hash.is_(None)
+        may = is_anybodys if caller is None else or_(is_anybodys, columns.key_hash == salted(caller, self._salt))
+        asked = select(columns.id, columns.time, columns.route, columns.answered).where(is_named, may).limit(_NAMESAKES)
+        # Sorted here: asked for the newest, a database may walk through all of them by time until it meets one.
+        found = await connection.execute(asked)
+        return max(found, key=lambda row: (row.id == name, row.time), default=None)
+
+    @asynccontextmanager
+    async def _transaction(self) -> AsyncIterator[AsyncConnection]:
+        """Written all or not at all."""
+        with self._trouble():
+            async with (await self._opened()).begin() as connection:
+                yield connection
+
+    @asynccontextmanager
+    async def _reading(self) -> AsyncIterator[AsyncConnection]:
+        with self._trouble():
+            async with (await self._opened()).connect() as connection:
+                yield await connection.execution_options(reads=True)
+
+    async def _opened(self) -> AsyncEngine:
+        async with self._opening:
+            if self._engine is not None and self._is_another_file():
+                await self.close()  # what is open is the old file, which nobody else finds any more
+            if self._engine is None:
+                if self._file is not None:
+                    # aiosqlite leaves a thread behind where a file cannot be opened, which may outlive the loop.
+                    await asyncio.to_thread(_try_to_open, str(self._file))
+                engine = self._new_engine()
+                try:
+                    async with engine.begin() as connection:
+                        self._salt = await connection.run_sync(migrate, now=self._clock())
+                except BaseException:
+                    await engine.dispose()
+                    raise
+                self._engine, self._is = engine, self._identity()
+                self._insert = _insert_of(engine)
+            return self._engine
+
+    def _new_engine(self) -> AsyncEngine:
+        if self._file is not None:
+            return _sqlite(str(self._file), self._patience_s)
+        return _postgresql(self.settings.url.reveal(), self._patience_s)
+
+    def _is_another_file(self) -> bool:
+        return self._file is not None and self._identity() != self._is
+
+    def _identity(self) -> tuple[int, int] | None:
+        try:
+            found = self._file.stat() if self._file is not None else None
+        except OSError:
+            return None
+        return None if found is None else (found.st_dev, found.st_ino)
+
+    @contextmanager
+    def _trouble(self) -> Iterator[None]:
+        """Tells the database's troubles in our words: theirs may quote a row, an address or a password."""
+        try:
+            yield
+        except StoreTooNew as error:
+            raise StoreRefused(f"store: {self.shown}: {error}") from None
+        except sqlite3.Error as error:
+            raise StoreUnavailable(str(error)) from None
+        except (SQLAlchemyError, OSError, TimeoutError) as error:
+            if _is_about_rows(error):
+                raise RowsRefused(type(error).__name__) from None
+            raise StoreUnavailable(_in_words(error)) from None
+        except Exception as error:  # a value that a driver trips over
+            raise RowsRefused(type(error).__name__) from None
+
+
+def _try_to_open(file: str) -> None:
+    sqlite3.connect(file).close()
+
+
+def _is_about_rows(error: Exception) -> bool:
+    if not isinstance(error, DBAPIError):
+        return isinstance(error, StatementError)
+    state = getattr(error.orig, "sqlstate", None) or ""
+    is_misfit = isinstance(error.orig and error.orig.__cause__, ValueError)  # found by asyncpg, before it is sent
+    return isinstance(error, IntegrityError | DataError) or state[:2] in ("22", "23") or is_misfit
+
+
+def _in_words(error: Exception) -> str:
+    if isinstance(error, DBAPIError) and error.orig is not None:
+        if type(error.orig).__module__ == "sqlite3":
+            return str(error.orig)
+        error = cause if isinstance(cause := error.orig.__cause__, Exception) else error
+    told = error.strerror if isinstance(error, OSError) else None
+    return told or type(error).__name__
+
+
+def _inserted(connection: AsyncConnection | AsyncEngine, table: Table) -> Any:
+    """An insert that can say what to do about rows that are there: each database has its own."""
+    return (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(table)
+
+
+def _insert_of(engine: AsyncEngine) -> str:
+    """The statement that takes a row's values in their order."""
+    fields: dict[str, Any] = {name: bindparam(name) for name in DecisionRow.__struct_fields__}
+    statement = _inserted(engine, decisions).values(fields).on_conflict_do_nothing(index_elements=["id"])
+    compiled = statement.compile(dialect=engine.dialect)
+    assert compiled.positiontup == list(fields), "the columns are in the order of the fields"
+    return str(compiled)
+
+
+def _sqlite(file: str, patience_s: float) -> AsyncEngine:
+    url = URL.create("sqlite+aiosqlite", database=file)
+    engine = create_async_engine(
+        url,
+        hide_parameters=True,
+        pool_size=_CONNECTIONS,
+        max_overflow=0,
+        pool_timeout=patience_s,
+        connect_args={"timeout": patience_s},
+    )
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def connected(connection: Any, _: object) -> None:
+        connection.isolation_level = None  # transactions begin where we say, below
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA page_size = 8192")  # of a new file: four rows a page, a third less work than with 4096
+        cursor.execute("PRAGMA journal_mode = WAL")  # readers and a writer do not wait for each other
+        cursor.execute("PRAGMA synchronous = NORMAL")  # a power cut may cost the last batches, never the file
+        cursor.close()
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def begun(connection: Connection) -> None:
+        # One that reads first and then writes would fail, and not wait, where another process writes between.
+        reads = connection.get_execution_options().get("reads")
+        connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+
+    return engine
+
+
+def _postgresql(url: str, patience_s: float) -> AsyncEngine:
+    return create_async_engine(
+        make_url(url).set(drivername="postgresql+asyncpg"),
+        hide_parameters=True,
+        pool_size=_CONNECTIONS,
+        max_overflow=0,
+        pool_timeout=patience_s,
+        pool_pre_ping=True,
+        connect_args={"timeout": patience_s, "command_timeout": 3 * patience_s},
+    )

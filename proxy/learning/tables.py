@@ -1,0 +1,142 @@
+"""
+The tables, and how an older database gets them.
+
+A change of a table is a new number in `VERSION` and the statements that bring a database there in `STEPS`; a new
+database gets the tables as they are now. There is no way back: an older program refuses a newer database.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping, Sequence
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Connection,
+    Double,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    insert,
+    inspect,
+    select,
+    text,
+    update,
+)
+
+__all__ = ["STEPS", "VERSION", "StoreTooNew", "decisions", "feedback", "meta", "migrate", "stamp"]
+
+VERSION = 1
+STEPS: Mapping[int, Sequence[str]] = {}
+"""By version: the statements that lead there from the version before, in SQL that both databases know."""
+
+_LOCK = 0x706F696E74736D  # any number that no other program's advisory lock has
+
+tables = MetaData()
+
+meta = Table(
+    "pointsman_meta",
+    tables,
+    Column("name", String, primary_key=True),
+    Column("value", String, nullable=False),
+)
+decisions = Table(
+    "decisions",
+    tables,
+    Column("id", String, primary_key=True),
+    Column("time", Double, nullable=False),
+    Column("route", String, nullable=False),
+    Column("model", String, nullable=False),
+    Column("answered", String, nullable=False),
+    Column("target", String, nullable=False),
+    Column("reason", String, nullable=False),
+    Column("prompt_tokens", BigInteger),
+    Column("cached_tokens", BigInteger),
+    Column("completion_tokens", BigInteger),
+    Column("reasoning_tokens", BigInteger),
+    Column("cost_usd", Double),
+    Column("baseline_cost_usd", Double),
+    Column("seconds", Double, nullable=False),
+    Column("first_token_s", Double),
+    Column("status", Integer, nullable=False),
+    Column("outcome", String, nullable=False),
+    Column("error", String, nullable=False),
+    Column("completion_id", String),
+    Column("finish_reason", String),
+    Column("is_cut", Boolean, nullable=False),
+    Column("bad_tool_calls", Integer),
+    Column("retry_of", String),
+    Column("is_stream", Boolean, nullable=False),
+    Column("path", String, nullable=False),
+    Column("config_sha256", String, nullable=False),
+    Column("text", Text),
+    Column("propensity", Double, nullable=False),
+    Column("policy", String),
+    Column("key_hash", LargeBinary),
+    Column("conversation_hash", LargeBinary, nullable=False),
+    Column("vector", LargeBinary),
+    Index("decisions_by_time", "time"),
+    Index("decisions_by_completion", "completion_id"),
+)
+feedback = Table(
+    "feedback",
+    tables,
+    Column("decision_id", String, primary_key=True),
+    Column("source", String, primary_key=True),
+    Column("rating", Double, nullable=False),
+    Column("comment", Text),
+    Column("time", Double, nullable=False),
+)
+
+
+class StoreTooNew(Exception):
+    """A newer Pointsman has changed the database."""
+
+
+def migrate(
+    connection: Connection, *, now: float, version: int = VERSION, steps: Mapping[int, Sequence[str]] = STEPS
+) -> bytes:
+    """
+    Bring the database to this version; of several that try at once, one does it and the others wait.
+
+    Args:
+        connection: in a transaction that nobody else of SQLite writes beside.
+        now: seconds since 1970.
+        version: to reach.
+        steps: how.
+
+    Returns:
+        The salt of this database.
+
+    Raises:
+        StoreTooNew: it is beyond this version.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+    if not inspect(connection).has_table(meta.name):
+        tables.create_all(connection)
+        begun = {"version": str(version), "salt": secrets.token_hex(32), "trimmed": stamp(now)}
+        connection.execute(insert(meta), [{"name": name, "value": value} for name, value in begun.items()])
+    found = {name: value for name, value in connection.execute(select(meta.c.name, meta.c.value))}  # noqa: C416
+    at = int(found["version"])
+    if at > version:
+        raise StoreTooNew(
+            f"its tables are of version {at}, and this program knows those up to {version}; run the newer program"
+        )
+    for step in range(at + 1, version + 1):
+        for statement in steps[step]:
+            connection.execute(text(statement))
+    if at < version:
+        connection.execute(update(meta).where(meta.c.name == "version").values(value=str(version)))
+    return bytes.fromhex(found["salt"])
+
+
+def stamp(seconds: float) -> str:
+    """A time as `meta` has it: texts of one length, so that the later one is the greater."""
+    return f"{seconds:017.3f}"

@@ -1,0 +1,58 @@
+"""Rows for tests of the store."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from proxy.config import Store as Settings
+from proxy.config import StoreUrl
+from proxy.embedding import DIMENSIONS
+from proxy.learning.rows import DecisionRow
+
+PLAIN = DecisionRow(
+    id="ptm-0",
+    time=1_000_000.0,
+    route="code",
+    model="small",
+    answered="large",
+    target="sim/a",
+    reason="topic",
+    prompt_tokens=2**40,
+    cached_tokens=0,
+    completion_tokens=3,
+    reasoning_tokens=0,
+    cost_usd=0.25,
+    baseline_cost_usd=None,
+    seconds=0.5,
+    first_token_s=None,
+    status=200,
+    outcome="ok",
+    error="",
+    completion_id="chatcmpl-0",
+    finish_reason="stop",
+    is_cut=False,
+    bad_tool_calls=None,
+    retry_of=None,
+    is_stream=False,
+    path="/v1/chat/completions",
+    config_sha256="a" * 64,
+    text=None,
+    propensity=1.0,
+    policy=None,
+    key_hash=None,
+    conversation_hash=b"c" * 16,
+    vector=None,
+)
+VECTOR = np.linspace(-1, 1, DIMENSIONS, dtype=np.float32)
+
+
+def row(number: int = 0, **fields: Any) -> DecisionRow:
+    named = {"id": f"ptm-{number}", "completion_id": f"chatcmpl-{number}", "time": 1_000_000.0 + number}
+    return msgspec.structs.replace(PLAIN, **{**named, **fields})
+
+
+def settings(url: str, **fields: Any) -> Settings:
+    return Settings(StoreUrl(url), **fields)

@@ -1,0 +1,97 @@
+"""Off-policy estimates, on logs of which the truth is known."""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+
+import numpy as np
+import pytest
+
+from proxy.learning.offpolicy import Estimate, Floats, doubly_robust, inverse_propensity
+
+ROWS, MODELS, SHARE = 2000, 3, 0.1
+
+
+class Log:
+    """Requests decided by one policy that explores in a tenth of them, and the mean rating of another."""
+
+    def __init__(self, seed: int, *, right: float = 0.8) -> None:
+        """
+        Args:
+            seed: of all chance.
+            right: how far the predictions are right; 1 for the true chances.
+        """
+        draw = np.random.default_rng(seed)
+        hardness = draw.random(ROWS)
+        chances = np.clip(np.linspace(0.9, 0.95, MODELS) - np.outer(hardness, (0.7, 0.4, 0.2)), 0.02, 0.98)
+        in_use = np.zeros(ROWS, dtype=int)
+        other = np.where(hardness > 0.5, 2, 0)
+        explores = draw.random(ROWS) < SHARE
+        chosen = np.where(explores, draw.integers(0, MODELS, ROWS), in_use)
+        self.propensities = np.where(chosen == in_use, 1 - SHARE, 0.0) + SHARE / MODELS
+        rows = np.arange(ROWS)
+        self.ratings = (draw.random(ROWS) < chances[rows, chosen]).astype(float)
+        self.target = (chosen == other).astype(float)
+        guessed = chances * right + 0.3 * (1 - right)
+        self.predicted, self.predicted_of_target = guessed[rows, chosen], guessed[rows, other]
+        self.truth = _truth()
+
+    def doubly_robust(self) -> Estimate:
+        return doubly_robust(self.ratings, self.propensities, self.target, self.predicted, self.predicted_of_target)
+
+    def inverse_propensity(self) -> Estimate:
+        return inverse_propensity(self.ratings, self.propensities, self.target)
+
+
+@cache
+def _truth() -> float:
+    """Over all hardness, 0 to 1, evenly."""
+    hardness = (np.arange(1_000_000) + 0.5) / 1_000_000
+    easy = np.clip(0.9 - 0.7 * hardness, 0.02, 0.98)
+    hard = np.clip(0.95 - 0.2 * hardness, 0.02, 0.98)
+    return float(np.where(hardness > 0.5, hard, easy).mean())
+
+
+@pytest.mark.parametrize("how", ["doubly_robust", "inverse_propensity"])
+def test_the_interval_holds_the_truth(how: str) -> None:
+    estimates = [(log := Log(seed), getattr(log, how)()) for seed in range(200)]
+    held = sum(estimate.low <= log.truth <= estimate.high for log, estimate in estimates)
+    assert 180 <= held <= 200
+    assert all(estimate.is_enough for _, estimate in estimates)
+
+
+def test_right_predictions_bring_it_nearer_to_the_truth() -> None:
+    logs = [Log(seed, right=1.0) for seed in range(200)]
+    misses = [
+        [getattr(log, how)().value - log.truth for log in logs] for how in ("doubly_robust", "inverse_propensity")
+    ]
+    assert np.std(misses[0]) < np.std(misses[1])
+
+
+def test_the_policy_in_use_is_worth_its_mean() -> None:
+    ratings = np.array([0.0, 1.0, 1.0, 0.5])
+    ones = np.ones(4)
+    for estimate in (inverse_propensity(ratings, ones, ones), doubly_robust(ratings, ones, ones, ones * 0.3, ones * 0.3)):
+        assert estimate.value == pytest.approx(0.625)
+        assert estimate.effective == 4
+        assert not estimate.is_enough
+
+
+def test_where_the_two_never_agree_nothing_is_known() -> None:
+    ratings, chance, never = np.ones(50), np.full(50, 0.5), np.zeros(50)
+    estimate = inverse_propensity(ratings, chance, never)
+    assert math.isnan(estimate.value)
+    assert not estimate.is_enough
+    assert not doubly_robust(ratings, chance, never, ratings, ratings).is_enough
+
+
+def test_a_choice_without_a_chance_is_refused() -> None:
+    wrong: Floats = np.array([0.5, 0.0])
+    with pytest.raises(ValueError, match="above 0"):
+        inverse_propensity(np.ones(2), wrong, np.ones(2))
+
+
+def test_one_row_says_nothing() -> None:
+    one = np.ones(1)
+    assert math.isnan(doubly_robust(one, one, one, one, one).value)

@@ -1,0 +1,284 @@
+"""The store on both databases: real files of SQLite, a real PostgreSQL."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Awaitable, Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import pytest
+from sqlalchemy import create_engine, text
+from sqlalchemy.exc import OperationalError
+
+from proxy.learning.rows import Rated, Rating, hash_of_key, vector_of
+from proxy.learning.store import PATIENCE_S, RowsRefused, Store, StoreRefused, StoreUnavailable
+from proxy.learning.tables import VERSION, StoreTooNew, migrate
+from tests.learning.postgres import Cluster
+from tests.learning.rows import VECTOR, row, settings
+
+T = TypeVar("T")
+ALICE, BOB = hash_of_key("sk-alice"), hash_of_key("sk-bob")
+
+
+class Base:
+    """A database of one of the two kinds."""
+
+    def __init__(self, url: str, ask: Callable[[str], list[tuple[Any, ...]]]) -> None:
+        self.url = url
+        self.ask = ask
+        self.now = 1_000_500.0
+
+    def store(self, *, patience_s: float = PATIENCE_S, **fields: Any) -> Store:
+        return Store(settings(self.url, **fields), clock=lambda: self.now, patience_s=patience_s)
+
+    def run(self, do: Callable[[Store], Awaitable[T]], **fields: Any) -> T:
+        """What one replica does with it, from its opening to its end."""
+
+        async def whole() -> T:
+            store = self.store(**fields)
+            try:
+                return await do(store)
+            finally:
+                await store.close()
+
+        return asyncio.run(whole())
+
+
+def sqlite_base(file: Path) -> Base:
+    def ask(statement: str) -> list[tuple[Any, ...]]:
+        with closing(sqlite3.connect(file)) as connection, connection:
+            return connection.execute(statement).fetchall()
+
+    return Base(f"sqlite:///{file}", ask)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def base(request: pytest.FixtureRequest, tmp_path: Path) -> Base:
+    if request.param == "sqlite":
+        return sqlite_base(tmp_path / "store.db")
+    postgres: Cluster = request.getfixturevalue("postgres")
+    url = postgres.fresh()
+
+    def ask(statement: str) -> list[tuple[Any, ...]]:
+        return [tuple(line.split("|")) for line in postgres.sql(url, statement).splitlines()]
+
+    return Base(url, ask)
+
+
+def numbers(base: Base, table: str = "decisions") -> int:
+    return int(base.ask(f"SELECT count(*) FROM {table}")[0][0])
+
+
+def test_a_row_is_kept_as_it_was(tmp_path: Path) -> None:
+    base = sqlite_base(tmp_path / "store.db")
+    base.run(lambda store: store.write([row(7, vector=VECTOR, key_hash=ALICE, text="Grüße", is_stream=True)]))
+    with closing(sqlite3.connect(tmp_path / "store.db")) as connection:
+        connection.row_factory = sqlite3.Row
+        found = dict(connection.execute("SELECT * FROM decisions").fetchone())
+    assert np.allclose(vector_of(found.pop("vector")), VECTOR, atol=1e-3)
+    hashes = found.pop("key_hash"), found.pop("conversation_hash")
+    assert all(len(each) == 16 and each not in ALICE for each in hashes)
+    plain = row(7, text="Grüße", is_stream=True)
+    for name in found:
+        assert found[name] == getattr(plain, name), name
+
+
+def test_a_batch_that_may_have_been_written_is_not_written_twice(base: Base) -> None:
+    async def twice(store: Store) -> None:
+        await store.write([row(1), row(2)])
+        await store.write([row(1), row(2), row(3, prompt_tokens=2**53, vector=VECTOR)])
+
+    base.run(twice)
+    assert numbers(base) == 3
+
+
+def test_the_last_rating_of_a_source_counts(base: Base) -> None:
+    async def rate(store: Store) -> list[Rated | None]:
+        await store.write([row(1)])
+        ratings = [
+            Rating("ptm-1", 1.0, "user", "good"),
+            Rating("ptm-1", 0.25, "user", "not so good"),
+            Rating("chatcmpl-1", 0.5, "judge"),
+        ]
+        return [await store.rate(rating, None) for rating in ratings]
+
+    told = base.run(rate)
+    assert told == [Rated("ptm-1", "code", "large", before) for before in (None, 1.0, None)]
+    kept = base.ask("SELECT source, rating, comment FROM feedback ORDER BY source")
+    assert [(source, float(rating), comment or None) for source, rating, comment in kept] == [
+        ("judge", 0.5, None),
+        ("user", 0.25, "not so good"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("made_with", "rated_with", "known"),
+    [(None, None, True), (None, ALICE, True), (ALICE, ALICE, True), (ALICE, BOB, False), (ALICE, None, False)],
+    ids=["no key", "a key for one without", "the same", "another's", "none for one with"],
+)
+def test_who_may_rate(tmp_path: Path, made_with: bytes | None, rated_with: bytes | None, known: bool) -> None:
+    async def rate(store: Store) -> list[Rated | None]:
+        await store.write([row(1, key_hash=made_with)])
+        return [await store.rate(Rating(name, 1.0, "user"), rated_with) for name in ("ptm-1", "chatcmpl-1")]
+
+    assert [told is not None for told in sqlite_base(tmp_path / "store.db").run(rate)] == [known, known]
+
+
+def test_of_completions_of_one_name_the_callers_own_newest_is_rated(base: Base) -> None:
+    async def rate(store: Store) -> Rated | None:
+        mine = [row(number, completion_id="same", key_hash=ALICE) for number in (1, 2)]
+        await store.write([*mine, row(3, completion_id="same", key_hash=BOB)])
+        return await store.rate(Rating("same", 1.0, "user"), ALICE)
+
+    told = base.run(rate)
+    assert told is not None
+    assert told.decision == "ptm-2"
+
+
+def test_replicas_that_start_at_once_agree_on_one_salt(base: Base) -> None:
+    async def all_at_once() -> list[Rated | None]:
+        replicas = [base.store() for _ in range(5)]
+        await asyncio.gather(*(replica.open() for replica in replicas))
+        await replicas[0].write([row(1, key_hash=ALICE)])
+        told = [await replica.rate(Rating("ptm-1", 1.0, "user"), ALICE) for replica in replicas]
+        for replica in replicas:
+            await replica.close()
+        return told
+
+    assert all(asyncio.run(all_at_once()))
+    assert numbers(base, "pointsman_meta") == 3
+
+
+def test_a_newer_database_is_refused(base: Base) -> None:
+    base.run(Store.open)
+    base.ask("UPDATE pointsman_meta SET value = '99' WHERE name = 'version'")
+    with pytest.raises(StoreRefused, match=rf"version 99, and this program knows those up to {VERSION}") as refused:
+        base.run(Store.open)
+    assert "hunter2" not in str(refused.value)
+
+
+def test_an_older_database_is_brought_up_step_by_step(tmp_path: Path) -> None:
+    engine = create_engine(f"sqlite:///{tmp_path / 'store.db'}")
+    steps = {
+        VERSION + 1: ["ALTER TABLE feedback ADD COLUMN first INTEGER"],
+        VERSION + 2: ["ALTER TABLE feedback ADD COLUMN second INTEGER", "UPDATE feedback SET second = first"],
+    }
+    with engine.begin() as connection:
+        salt = migrate(connection, now=0)
+        assert migrate(connection, now=0, version=VERSION + 2, steps=steps) == salt
+        assert migrate(connection, now=0, version=VERSION + 2, steps=steps) == salt  # and nothing is done twice
+        connection.execute(text("SELECT first, second FROM feedback"))
+        with pytest.raises(StoreTooNew):
+            migrate(connection, now=0)
+    with engine.begin() as connection, pytest.raises(OperationalError):
+        migrate(
+            connection, now=0, version=VERSION + 3, steps={VERSION + 3: ["ALTER TABLE nothing ADD COLUMN x INTEGER"]}
+        )
+    engine.dispose()
+
+
+def test_what_is_old_or_too_much_is_dropped_with_its_ratings(base: Base) -> None:
+
+    async def fill(store: Store) -> None:
+        await store.write([row(number) for number in range(3_000)])
+        for number in (2, 2_600, 2_999):
+            await store.rate(Rating(f"ptm-{number}", 1.0, "user"), None)
+
+    base.run(fill)
+    assert base.run(Store.trim) == 0  # not due yet
+    base.now = 1_010_000.0
+    assert base.run(Store.trim, keep=10_000 - 2_499.5) == 2_500  # which takes several batches
+    assert (numbers(base), numbers(base, "feedback")) == (500, 2)
+    assert base.run(Store.trim, rows=1) == 0, "another replica has done it within the minute"
+    base.now += 61
+    assert base.run(Store.trim, rows=10) == 490
+    assert (numbers(base), numbers(base, "feedback")) == (10, 1)
+    base.now += 61
+    assert base.run(Store.trim, rows=10) == 0
+
+
+def test_a_deleted_file_is_begun_anew(tmp_path: Path) -> None:
+    base = sqlite_base(tmp_path / "store.db")
+
+    files = [tmp_path / f"store.db{suffix}" for suffix in ("", "-wal", "-shm")]
+
+    async def lose(store: Store) -> None:
+        await store.write([row(1)])
+        for file in files:
+            file.unlink()
+        await store.write([row(2)])
+
+    base.run(lose)
+    assert base.ask("SELECT id FROM decisions") == [("ptm-2",)]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        pytest.param(lambda file: file.write_bytes(b"something else" * 1000), "not a database", id="corrupt"),
+        pytest.param(lambda file: file.mkdir(), "unable to open", id="a folder"),
+    ],
+)
+def test_a_file_that_is_none_is_told_and_works_once_it_is_moved_away(
+    tmp_path: Path, spoil: Callable[[Path], object], told: str
+) -> None:
+    file = tmp_path / "store.db"
+    spoil(file)
+
+    async def mend(store: Store) -> None:
+        for _ in range(2):
+            with pytest.raises(StoreUnavailable, match=told):
+                await store.write([row(1)])
+        file.rename(tmp_path / "aside")
+        await store.write([row(1)])
+
+    base = sqlite_base(file)
+    base.run(mend)
+    assert numbers(base) == 1
+
+
+def test_a_locked_file_is_waited_for_and_then_told(tmp_path: Path) -> None:
+    base = sqlite_base(tmp_path / "store.db")
+
+    async def meet_a_lock(store: Store) -> None:
+        await store.write([row(1)])
+        with closing(sqlite3.connect(tmp_path / "store.db")) as other:
+            other.execute("BEGIN IMMEDIATE")
+            with pytest.raises(StoreUnavailable, match="locked"):
+                await store.write([row(2)])
+            assert await store.rate(Rating("ptm-9", 1.0, "user"), None) is None, "who only reads need not wait"
+            other.rollback()
+        await store.write([row(2)])
+
+    base.run(meet_a_lock, patience_s=0.2)
+    assert numbers(base) == 2
+
+
+def test_a_server_that_restarts_is_found_again(postgres: Cluster) -> None:
+    async def lose(store: Store) -> None:
+        await store.write([row(1)])
+        await asyncio.to_thread(postgres.stop)
+        try:
+            with pytest.raises(StoreUnavailable) as told:
+                await store.write([row(2)])
+        finally:
+            await asyncio.to_thread(postgres.start)
+        assert "hunter2" not in str(told.value)
+        await store.write([row(2)])
+
+    url = postgres.fresh()
+    Base(url, lambda _: []).run(lose)
+    assert postgres.sql(url, "SELECT count(*) FROM decisions") == "2"
+
+
+def test_a_row_that_no_database_takes_is_not_tried_for_ever(base: Base) -> None:
+    async def refuse(store: Store) -> None:
+        with pytest.raises(RowsRefused):
+            await store.write([row(1), row(2, route=None)])
+
+    base.run(refuse)
+    assert numbers(base) == 0

@@ -1,0 +1,241 @@
+"""The queue between requests and the store, above all on the store's bad days."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import resource
+import sqlite3
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, closing, contextmanager
+from itertools import count
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from proxy.learning.rows import Rating
+from proxy.learning.store import Store, StoreRefused, StoreUnavailable
+from proxy.learning.writer import BATCH, Writer, Writers
+from proxy.telemetry.store_metrics import StoreMetrics
+from tests.learning.rows import row, settings
+from tests.relay.wire import dead_port
+
+
+class Kept:
+    """A writer, and what it tells."""
+
+    def __init__(self, writer: Writer, registry: CollectorRegistry) -> None:
+        self.writer = writer
+        self._registry = registry
+
+    def counted(self, name: str, **labels: str) -> float:
+        return self._registry.get_sample_value(f"pointsman_store_{name}", labels) or 0.0
+
+    async def until(self, name: str, value: float, **labels: str) -> None:
+        async with asyncio.timeout(10):
+            while self.counted(name, **labels) < value:  # noqa: ASYNC110  # the metric is what an operator sees
+                await asyncio.sleep(0.01)
+
+
+@asynccontextmanager
+async def keeping(url: str, *, most: int = 10_000, patience_s: float = 3.0) -> AsyncIterator[Kept]:
+    registry = CollectorRegistry()
+    writer = Writer(Store(settings(url), patience_s=patience_s), StoreMetrics(registry), most=most)
+    await writer.start()
+    try:
+        yield Kept(writer, registry)
+    finally:
+        await writer.close()
+
+
+def ids(file: Path) -> list[str]:
+    with closing(sqlite3.connect(file)) as connection:
+        return [name for (name,) in connection.execute("SELECT id FROM decisions ORDER BY rowid")]
+
+
+def told(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.message for record in caplog.records if record.name == "proxy.learning.writer"]
+
+
+def test_rows_are_written_in_their_order_and_in_batches(tmp_path: Path) -> None:
+    async def write() -> float:
+        async with keeping(f"sqlite:///{tmp_path}/store.db") as kept:
+            for number in range(2 * BATCH + 1):
+                kept.writer.put(row(number))
+            await kept.until("writes_total", 3, result="ok")
+            return kept.counted("writes_total", result="ok")
+
+    assert asyncio.run(write()) == 3
+    assert ids(tmp_path / "store.db") == [f"ptm-{number}" for number in range(2 * BATCH + 1)]
+
+
+def test_what_waits_at_the_end_is_written(tmp_path: Path) -> None:
+    async def write() -> None:
+        async with keeping(f"sqlite:///{tmp_path}/store.db") as kept:
+            for number in range(BATCH + 7):
+                kept.writer.put(row(number))
+
+    asyncio.run(write())
+    assert len(ids(tmp_path / "store.db")) == BATCH + 7
+
+
+def test_a_full_queue_drops_and_counts(tmp_path: Path) -> None:
+    async def write() -> float:
+        async with keeping(f"sqlite:///{tmp_path}/store.db", most=5) as kept:
+            for number in range(8):
+                kept.writer.put(row(number))
+            return kept.counted("dropped_total", cause="full")
+
+    assert asyncio.run(write()) == 3
+    assert len(ids(tmp_path / "store.db")) == 5
+
+
+def test_a_decision_that_still_waits_can_be_rated(tmp_path: Path) -> None:
+    async def rate() -> tuple[Any, float]:
+        async with keeping(f"sqlite:///{tmp_path}/store.db") as kept:
+            began = perf_counter()
+            kept.writer.put(row(1))
+            return await kept.writer.rate(Rating("ptm-1", 1.0, "user"), None), perf_counter() - began
+
+    rated, seconds = asyncio.run(rate())
+    assert rated is not None
+    assert seconds < 0.4, "it was not left to the next batch"
+
+
+def test_a_decision_that_another_replica_has_not_written_yet_is_waited_for(tmp_path: Path) -> None:
+    async def rate() -> Any:
+        url = f"sqlite:///{tmp_path}/store.db"
+        async with keeping(url) as one, keeping(url) as other:
+            one.writer.put(row(1))
+            return await other.writer.rate(Rating("chatcmpl-1", 1.0, "user"), None)
+
+    assert asyncio.run(rate()) is not None
+
+
+@contextmanager
+def full_disk(size: int) -> Iterator[None]:
+    """No file of this process grows beyond so many bytes."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_full_disk_costs_nothing_but_time_and_is_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+
+    async def write() -> None:
+        async with keeping(f"sqlite:///{tmp_path}/store.db") as kept:
+            with full_disk(1_000_000):
+                for number in range(900):  # 2 MB
+                    kept.writer.put(row(number, text="x" * 2_000))
+                await kept.until("writes_total", 2, result="failed")
+                with pytest.raises(StoreUnavailable):
+                    await kept.writer.rate(Rating("ptm-899", 1.0, "user"), None)
+            await kept.until("writes_total", 2, result="ok")
+            assert kept.counted("dropped_total", cause="full") == kept.counted("queue") == 0
+
+    asyncio.run(write())
+    assert ids(tmp_path / "store.db") == [f"ptm-{number}" for number in range(900)]
+    assert told(caplog) == ["store out of order", "store in order again"]
+
+
+def test_a_store_that_is_not_there_is_awaited(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    folder = tmp_path / "later"
+
+    async def write() -> None:
+        async with keeping(f"sqlite:///{folder}/store.db") as kept:
+            kept.writer.put(row(1))
+            await kept.until("writes_total", 2, result="failed")
+            folder.mkdir()
+            await kept.until("writes_total", 1, result="ok")
+
+    asyncio.run(write())
+    assert ids(folder / "store.db") == ["ptm-1"]
+    assert told(caplog) == ["store out of order", "store in order again"]
+
+
+def test_a_server_that_does_not_answer_delays_neither_start_nor_end_for_long(caplog: pytest.LogCaptureFixture) -> None:
+    async def start(port: int) -> tuple[float, float, float]:
+        began = perf_counter()
+        async with keeping(f"postgresql+asyncpg://me:hunter2@127.0.0.1:{port}/pointsman") as kept:
+            started = perf_counter()
+            kept.writer.put(row(1))
+            put = perf_counter()
+        assert kept.counted("dropped_total", cause="shutdown") == 1
+        return started - began, put - started, perf_counter() - put
+
+    with dead_port() as port:
+        started_s, put_s, ended_s = asyncio.run(start(port))
+    assert started_s < 4
+    assert put_s < 0.05
+    assert ended_s < 7
+    assert "hunter2" not in caplog.text
+
+
+def test_rows_that_are_refused_do_not_stop_the_others(tmp_path: Path) -> None:
+    async def write() -> None:
+        async with keeping(f"sqlite:///{tmp_path}/store.db") as kept:
+            kept.writer.put(row(1, route=None))
+            await kept.until("dropped_total", 1, cause="refused")
+            kept.writer.put(row(2))
+            await kept.until("writes_total", 1, result="ok")
+
+    asyncio.run(write())
+    assert ids(tmp_path / "store.db") == ["ptm-2"]
+
+
+def test_configurations_that_say_the_same_share_a_writer(tmp_path: Path) -> None:
+    async def use() -> None:
+        writers = Writers(CollectorRegistry())
+        one, other = settings(f"sqlite:///{tmp_path}/one.db"), settings(f"sqlite:///{tmp_path}/other.db")
+        async with writers.of(one) as first:
+            async with writers.of(settings(one.url.reveal())) as second:
+                assert first is second
+            async with writers.of(other) as third, writers.of(None) as none:
+                assert third is not first
+                assert none is None
+                third.put(row(2))  # type: ignore[union-attr]
+            first.put(row(1))  # type: ignore[union-attr]
+        await writers.close()
+
+    asyncio.run(use())
+    assert ids(tmp_path / "one.db") == ["ptm-1"]
+    assert ids(tmp_path / "other.db") == ["ptm-2"]
+
+
+def test_a_store_that_this_program_cannot_use_ends_the_start(tmp_path: Path) -> None:
+    file = tmp_path / "store.db"
+
+    async def start() -> None:
+        async with keeping(f"sqlite:///{file}"):
+            pass
+
+    asyncio.run(start())
+    with closing(sqlite3.connect(file)) as connection, connection:
+        connection.execute("UPDATE pointsman_meta SET value = '99' WHERE name = 'version'")
+    with pytest.raises(StoreRefused, match="run the newer program"):
+        asyncio.run(start())
+
+
+def test_what_is_too_much_is_dropped_while_it_runs(tmp_path: Path) -> None:
+    file, minutes = tmp_path / "store.db", count(1_000_000, 61)
+
+    async def write() -> None:
+        store = Store(settings(f"sqlite:///{file}", rows=3), clock=lambda: float(next(minutes)))
+        writer = Writer(store, StoreMetrics(CollectorRegistry()), trim_every_s=0.02)
+        await writer.start()
+        for number in range(20):
+            writer.put(row(number))
+        async with asyncio.timeout(10):
+            while ids(file) != ["ptm-17", "ptm-18", "ptm-19"]:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+        await writer.close()
+
+    asyncio.run(write())
