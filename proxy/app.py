@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from proxy import __version__
 from proxy.config import Config
-from proxy.embedding import Embedder, MiniLM
+from proxy.embedding import Embedder, MiniLM, name_of
 from proxy.embedding.pool import FAIL_OPEN_CAUSES
 from proxy.endpoints.conversations import Conversations
 from proxy.endpoints.current import Active, Current
@@ -36,12 +36,14 @@ from proxy.relay.checking import checking
 from proxy.relay.reply import OUTCOMES
 from proxy.relay.upstreams import Fleet, TransportFactory, Upstreams, aiohttp_transports, open_upstreams
 from proxy.reload.loading import LoadingLog, load, loaders
+from proxy.reload.policies import policy_of
 from proxy.reload.prepare import Prepared, fingerprint
 from proxy.reload.reloader import Reloader
 from proxy.reload.source import ConfigSource
 from proxy.reload.watching import watching
 from proxy.routing.apis import APIS
 from proxy.routing.passthrough import Passthrough, is_ours
+from proxy.routing.policy import policy_version
 from proxy.shipped import shipped
 from proxy.telemetry.metrics import Metrics, ReloadMetrics
 from proxy.telemetry.record import Recorder
@@ -51,9 +53,17 @@ POLL_S = 1.0
 ModelLoader = Callable[[Config], MiniLM]
 
 
+_MODEL = "models/all-MiniLM-L6-v2"
+
+
 def load_minilm(config: Config) -> MiniLM:
     """The embedding model that comes with the package."""
-    return MiniLM(shipped("models/all-MiniLM-L6-v2"), max_tokens=config.text.max_tokens)
+    return MiniLM(shipped(_MODEL), max_tokens=config.text.max_tokens)
+
+
+def embedder_name(config: Config) -> str:
+    """What the vectors of `load_minilm` are called."""
+    return name_of(shipped(_MODEL), config.text.max_tokens)
 
 
 def build_app(
@@ -81,7 +91,7 @@ def build_app(
     async def lifespan(app: Starlette) -> AsyncIterator[dict[str, Any]]:  # noqa: ARG001
         model = load_model(config)
         bulk, fitter = loaders(model, cache_dir, LoadingLog())
-        prepared = load(config, model.embed, bulk, fitter)
+        prepared = load(config, model.embed, bulk, fitter, policy_of(config, model.name))
         recorder = Recorder(Metrics())
         fleet = Fleet(tell=recorder.target_state)
         conversations = Conversations()  # outlives every configuration: their upstreams stay warm
@@ -112,14 +122,17 @@ def build_app(
                     recorder=recorder,
                     conversations=conversations,
                     sha256=ready.sha256,
+                    policy_version=policy_version(ready.policy),
                 )
                 return Active(running, stack.pop_all().aclose)
 
         async def swap(ready: Prepared) -> None:
-            active, old = await activate(ready), current.active.running.sha256
+            active, old = await activate(ready), current.active.running
             current.replace(active)
-            if old != ready.sha256:
-                recorder.metrics.forget_config(old)
+            if old.sha256 != ready.sha256:
+                recorder.metrics.forget_config(old.sha256)
+            if old.policy_version != policy_version(ready.policy):
+                recorder.metrics.forget_policy(old.policy_version)
 
         current = Current(await activate(prepared))
         try:
@@ -128,7 +141,8 @@ def build_app(
                 if source is not None:
                     reloads = ReloadMetrics(recorder.metrics.registry)
                     reloader = Reloader(
-                        source, prepared, embed=model.embed, bulk=bulk, fitter=fitter, swap=swap, metrics=reloads,
+                        source, prepared, embed=model.embed, bulk=bulk, fitter=fitter,
+                        policy_of=lambda written: policy_of(written, model.name), swap=swap, metrics=reloads,
                         poll_s=poll_s,
                     )  # fmt: skip
                     await stack.enter_async_context(watching(reloader))
@@ -183,6 +197,7 @@ def _seed(metrics: Metrics, ready: Prepared, upstreams: Upstreams) -> None:
     metrics.seed(
         version=__version__,
         config_sha256=ready.sha256,
+        policy_version=policy_version(ready.policy),
         decisions=ready.router.decisions(),
         models=ready.config.models,
         targets=[target.label for target in upstreams.all_targets()],
@@ -221,4 +236,4 @@ async def _answer_unforeseen(request: Request, error: Exception) -> Response:  #
     return _response(ProxyError("Internal error; the operator finds it in the log."))
 
 
-__all__ = ["ConfigSource", "ModelLoader", "build_app", "fingerprint", "load_minilm"]
+__all__ = ["ConfigSource", "ModelLoader", "build_app", "embedder_name", "fingerprint", "load_minilm"]

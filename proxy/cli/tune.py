@@ -110,7 +110,12 @@ def _broken_tests(router: PromptRouter, proposed: Mapping[str, float]) -> list[s
     prepared = router.prepared
     if not prepared.config.tests or not proposed:
         return []
-    changed = prepare(with_thresholds(prepared.config, proposed), prepared.texts.embed, fitter=router.fitter)
+    changed = prepare(
+        with_thresholds(prepared.config, proposed),
+        prepared.texts.embed,
+        fitter=router.fitter,
+        policy=prepared.policy,
+    )
     now = set(prepared.wrong_tests())
     return [line for line in changed.wrong_tests() if line not in now]
 

@@ -7,6 +7,7 @@ from proxy.config.json_schema import json_schema
 from proxy.config.loading import load_config, parse_config
 from proxy.config.problems import ConfigError, Problem, choices, did_you_mean, quote, show_path
 from proxy.config.schema import (
+    PREFER,
     Block,
     Capability,
     Config,
@@ -14,8 +15,10 @@ from proxy.config.schema import (
     Embedding,
     Feature,
     HealthCheck,
+    Learned,
     Level,
     Model,
+    Preference,
     Price,
     Range,
     References,
@@ -35,6 +38,7 @@ from proxy.config.schema import (
 from proxy.config.values import Duration, Regex, Secret, Url
 
 __all__ = [
+    "PREFER",
     "Block",
     "CannotEdit",
     "Capability",
@@ -45,8 +49,10 @@ __all__ = [
     "Embedding",
     "Feature",
     "HealthCheck",
+    "Learned",
     "Level",
     "Model",
+    "Preference",
     "Price",
     "Problem",
     "Range",

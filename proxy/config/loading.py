@@ -20,12 +20,15 @@ __all__ = ["load_config", "parse_config"]
 
 def load_config(path: Path, environ: Mapping[str, str]) -> Config:
     """
-    Read the file at `path`; see `parse_config`.
+    Read the file at `path`; see `parse_config`. What it names other files by is relative to its own folder.
 
     Raises:
         ConfigError: also when there is no such file, or it cannot be read.
     """
-    return parse_config(read_bytes(path), source=str(path), environ=environ)
+    config = parse_config(read_bytes(path), source=str(path), environ=environ)
+    if config.policy is None:
+        return config
+    return msgspec.structs.replace(config, policy=str(path.parent / config.policy))
 
 
 def parse_config(text: str | bytes, *, source: str, environ: Mapping[str, str]) -> Config:

@@ -1,4 +1,4 @@
-"""The file that a config came from: read again, and asked whether it is still the same."""
+"""The file that a config came from, and the policy that it names: read again, and asked whether they are the same."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ class ConfigSource:
         self.path = path
         self._environ = environ
         self._overlay = overlay
-        self._loaded: _Mark = None
+        self._policy: str | None = None
+        self._loaded: tuple[_Mark, _Mark] = (None, None)
 
     def load(self) -> Config:
         """
@@ -36,19 +37,26 @@ class ConfigSource:
         Raises:
             ConfigError: it cannot be read or is not right.
         """
-        self._loaded = self._mark()  # before the read: a change meanwhile is then seen as one
+        self._loaded = self._marks()  # before the read: a change meanwhile is then seen as one
         config = load_config(self.path, self._environ)
+        if config.policy != self._policy:
+            self._policy = config.policy
+            self._loaded = (self._loaded[0], self._marks()[1])
         return self._overlay(config) if self._overlay else config
 
     def has_changed(self) -> bool:
-        """Whether the file is another one, or none, since it was last loaded; right or wrong, it is tried once."""
-        return self._mark() != self._loaded
+        """Whether one of the files is another one, or none, since the last load; right or wrong, it is tried once."""
+        return self._marks() != self._loaded
 
-    def _mark(self) -> _Mark:
-        try:
-            # A ConfigMap's files keep their names while the folder `..data` is pointed to another one.
-            real = os.path.realpath(self.path)
-            found = os.stat(real)  # noqa: PTH116 - of the very file that `real` names
-        except OSError:
-            return None
-        return real, found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size
+    def _marks(self) -> tuple[_Mark, _Mark]:
+        return _mark(self.path), None if self._policy is None else _mark(self._policy)
+
+
+def _mark(path: Path | str) -> _Mark:
+    try:
+        # A ConfigMap's files keep their names while the folder `..data` is pointed to another one.
+        real = os.path.realpath(path)
+        found = os.stat(real)  # noqa: PTH116 - of the very file that `real` names
+    except OSError:
+        return None
+    return real, found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size

@@ -10,12 +10,14 @@ from proxy.routing.complexity import Complexity
 from proxy.routing.topics import Topics, TopicScores
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Signals:
     """What was computed of the text so far; a signal that nobody asked for is not there."""
 
     topics: TopicScores | None = None
     """None as long as the text was not embedded, and where routes.yaml has no topics."""
+    vector: Vector | None = None
+    """What all of these are computed from, and the policy decides by."""
     complexity: float | None = None
     """0 to 1; None as long as the text was not embedded."""
     missing: str | None = None
@@ -31,4 +33,4 @@ class Signals:
     @classmethod
     def of(cls, vector: Vector, topics: Topics | None, complexity: Complexity) -> Self:
         """What a text's vector says."""
-        return cls(None if topics is None else topics.scores(vector), complexity.score(vector))
+        return cls(None if topics is None else topics.scores(vector), vector, complexity.score(vector))
