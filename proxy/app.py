@@ -58,7 +58,12 @@ _MODEL = "models/all-MiniLM-L6-v2"
 
 def load_minilm(config: Config) -> MiniLM:
     """The embedding model that comes with the package."""
-    return MiniLM(shipped(_MODEL), max_tokens=config.text.max_tokens)
+    return minilm(config.text.max_tokens)
+
+
+def minilm(max_tokens: int) -> MiniLM:
+    """The same, for texts of so many tokens."""
+    return MiniLM(shipped(_MODEL), max_tokens=max_tokens)
 
 
 def embedder_name(config: Config) -> str:
@@ -236,4 +241,4 @@ async def _answer_unforeseen(request: Request, error: Exception) -> Response:  #
     return _response(ProxyError("Internal error; the operator finds it in the log."))
 
 
-__all__ = ["ConfigSource", "ModelLoader", "build_app", "embedder_name", "fingerprint", "load_minilm"]
+__all__ = ["ConfigSource", "ModelLoader", "build_app", "embedder_name", "fingerprint", "load_minilm", "minilm"]

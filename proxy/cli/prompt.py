@@ -12,8 +12,8 @@ from proxy.cli.progress import loading_bar
 from proxy.config import Config
 from proxy.reload.loading import loaders
 from proxy.reload.policies import policy_of
-from proxy.reload.prepare import prepare, prompt_body, texts_of
-from proxy.routing.chat import read_chat
+from proxy.reload.prepare import prepare, texts_of
+from proxy.routing.chat import prompt_body, read_chat
 from proxy.routing.explain import explain
 from proxy.routing.router import AUTO
 

@@ -20,8 +20,8 @@ from proxy.cli.labelled import read_labelled, same
 from proxy.cli.options import cache_dir_option, config_option, exit_with, load_or_exit
 from proxy.cli.prompt import PromptRouter
 from proxy.config import CannotEdit, Config, ConfigError, edit_thresholds, parse_config, with_thresholds
-from proxy.reload.prepare import Prepared, prepare, prompt_body
-from proxy.routing.chat import read_chat
+from proxy.reload.prepare import Prepared, prepare
+from proxy.routing.chat import prompt_body, read_chat
 from proxy.routing.thresholds import Compared, Counts, Scored, Tuning, tune
 from proxy.routing.topics import FITTED_THRESHOLD
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from proxy.config.editing import CannotEdit, edit_thresholds, with_thresholds
 from proxy.config.json_schema import json_schema
 from proxy.config.loading import load_config, parse_config
+from proxy.config.meaning import AUTO
 from proxy.config.problems import ConfigError, Problem, choices, did_you_mean, quote, show_path
 from proxy.config.schema import (
     PREFER,
@@ -38,6 +39,7 @@ from proxy.config.schema import (
 from proxy.config.values import Duration, Regex, Secret, Url
 
 __all__ = [
+    "AUTO",
     "PREFER",
     "Block",
     "CannotEdit",

@@ -13,12 +13,12 @@ import numpy as np
 from proxy.config import Config
 from proxy.embedding import DIMENSIONS, Vector, Vectors
 from proxy.reload.fitting import FitFrom, TopicFitter
-from proxy.routing.chat import read_chat
+from proxy.routing.chat import prompt_body, read_chat
 from proxy.routing.complexity import Complexity
 from proxy.routing.complexity_references import built_in_complexity
 from proxy.routing.facts import Facts
 from proxy.routing.policy import Policy
-from proxy.routing.router import AUTO, Router
+from proxy.routing.router import Router
 from proxy.routing.signals import Signals
 from proxy.routing.topics import Topics, spoken
 
@@ -151,11 +151,6 @@ def fit_complexity(config: Config, texts: Vectorised) -> Complexity:
     simple, hard = config.complexity.simple, config.complexity.complex
     lengths = [len(text) for text in (*simple, *hard)]
     return Complexity.fit(texts.embed_all(simple), texts.embed_all(hard), lengths)
-
-
-def prompt_body(prompt: str, model: str = AUTO) -> bytes:
-    """The chat request with this one user message."""
-    return msgspec.json.encode({"model": model, "messages": [{"role": "user", "content": prompt}]})
 
 
 def fingerprint(config: Config, policy: Policy | None = None) -> str:
