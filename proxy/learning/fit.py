@@ -78,11 +78,14 @@ def fit_policy(rows: Rows, *, embedder: str, seed: int = 0, about: Mapping[str, 
 
 
 def _fit_parts(rows: Rows, seed: int) -> _Parts:
-    ridges = fit_ridges(rows.inputs, rows.scores, rows.weights)
+    count = len(rows.models)
     known = np.isfinite(rows.costs)
-    costs = fit_ridges(rows.inputs, np.log(rows.costs), known.astype(np.float64)) if rows.has_costs else []
-    if not costs:
-        costs = [np.full((rows.inputs.shape[1] + 1, len(rows.models)), np.nan)]
+    # Side by side: where all is known of all rows, which is usual, qualities and costs share the decomposition.
+    targets = np.hstack([rows.scores, np.log(rows.costs)])
+    both = fit_ridges(rows.inputs, targets, np.hstack([rows.weights, known.astype(np.float64)]))
+    ridges, costs = [one[:, :count] for one in both], [one[:, count:] for one in both]
+    if not rows.has_costs:
+        costs = [np.full_like(costs[0], np.nan)]
     return _Parts(ridges, condense(rows, seed), costs, rows.means)
 
 

@@ -30,6 +30,9 @@ Floats32 = NDArray[np.float32]
 
 INPUTS = DIMENSIONS + 2
 """The vector's numbers and two for the prompt's length."""
+_HALF = math.sqrt(0.5)
+"""The length of each layer's part of the inputs."""
+
 STEPS = 101
 """Values of `prefer` that are told apart: 0, 0.01, ... 1."""
 
@@ -78,7 +81,7 @@ class Neighbours:
         """For each neighbourhood, (requests, models): the models' mean scores in it, less those over all texts."""
         places = project(inputs, self.axes, self.centre)
         closeness = places @ self.centres.T
-        closeness -= self._half_squares
+        closeness -= self.half_squares
         most = self.takes[-1]
         if most < len(self.centres):
             nearest = np.argpartition(closeness, -most, axis=1)[:, -most:]
@@ -93,7 +96,8 @@ class Neighbours:
         return found
 
     @cached_property
-    def _half_squares(self) -> Floats32:
+    def half_squares(self) -> Floats32:
+        """(centres,): what makes the nearest of the products."""
         result: Floats32 = 0.5 * (self.centres**2).sum(axis=1)
         return result
 
@@ -125,7 +129,7 @@ class Policy:
     version: str = ""
     """The beginning of the file's hash; empty as long as it has none."""
 
-    @property
+    @cached_property
     def knows_costs(self) -> bool:
         """Whether there were costs to learn from; if not, `prefer` changes nothing."""
         return bool(np.isfinite(self.mean_costs).all())
@@ -167,21 +171,58 @@ class Policy:
             penalties: by model, what is taken off its score for what is measured now, such as its latency.
         """
         if vector is None:
-            quality, cost = self.means, self.mean_costs
+            quality, cost = self.means.tolist(), self.mean_costs.tolist()
         else:
-            outlook = self.predict(inputs_of(vector[np.newaxis], np.array([tokens])))
-            quality, cost = outlook.quality[0], outlook.cost_usd[0]
+            quality, cost = self._predict_one(vector, tokens)
         weight, margin = self.prefer[round(prefer * (STEPS - 1))].tolist()
         single = self.best_single(models)
         found = []
         for name in models:
             at = self._places[name]
-            usd = float(cost[at])
-            score = float(quality[at]) - (weight * usd if self.knows_costs else 0.0)
-            score += margin if name == single else 0.0
-            score -= penalties.get(name, 0.0) if penalties else 0.0
-            found.append(Candidate(name, float(quality[at]), usd if math.isfinite(usd) else None, score))
+            score = quality[at] + (margin if name == single else 0.0)
+            if self.knows_costs:
+                score -= weight * cost[at]
+            if penalties:
+                score -= penalties.get(name, 0.0)
+            found.append(Candidate(name, quality[at], cost[at] if self.knows_costs else None, score))
         return tuple(sorted(found, key=lambda candidate: -candidate.score))
+
+    def _predict_one(self, vector: Vector, tokens: int) -> tuple[list[float], list[float]]:
+        """
+        Quality and cost, by model, of one request: what `predict` says, in a fifth of its time.
+
+        Nearly all of that is what numpy takes to begin with, so there are few calls here, and one matrix for the three
+        linear maps.
+        """
+        first, second = vector[:LAST_LAYER], vector[LAST_LAYER:]
+        maps, count = self._maps, len(self.models)
+        found = (first @ maps[:LAST_LAYER]) * (_HALF / max(math.sqrt(first @ first), 1e-9))
+        found += (second @ maps[LAST_LAYER:DIMENSIONS]) * (_HALF / max(math.sqrt(second @ second), 1e-9))
+        length = _length(tokens)
+        found += 0.3 * length * maps[-3] + 0.1 * length**2 * maps[-2] + maps[-1]
+        near, places = self.neighbours, found[2 * count :]
+        places *= 1.0 / max(math.sqrt(places @ places), 1e-9)
+        closeness = near.centres @ places
+        closeness -= near.half_squares
+        most = near.takes[-1]
+        nearest = closeness.argpartition(-most)[-most:] if most < len(closeness) else np.arange(most)
+        nearest = nearest[(-closeness[nearest]).argsort(kind="stable")]
+        ends = [take - 1 for take in near.takes]
+        excess = near.sums[nearest].cumsum(axis=0)[ends] / (near.counts[nearest].cumsum(axis=0)[ends] + near.prior)
+        common = excess.sum(axis=1) / count
+        apart = self.blends[:, 1] @ excess + (self.blends[:, 0] - self.blends[:, 1]) @ common
+        quality = [min(max(each, 0.0), 1.0) for each in (found[:count] + apart + self.means).tolist()]
+        if not self.knows_costs:
+            return quality, []
+        return quality, [math.exp(each) for each in found[count : 2 * count].tolist()]
+
+    @cached_property
+    def _maps(self) -> Floats32:
+        """(inputs + 1, 2 models + directions): quality, cost and the neighbours' directions, side by side."""
+        axes = np.zeros((INPUTS + 1, len(self.neighbours.centre)), dtype=np.float32)
+        axes[:DIMENSIONS] = self.neighbours.axes
+        axes[-1] = -self.neighbours.centre
+        return np.ascontiguousarray(np.hstack([self.linear, self.cost, axes]), dtype=np.float32)
 
     def best_single(self, models: Sequence[str]) -> str:
         """The one of these that is best on average."""
@@ -204,6 +245,15 @@ def project(inputs: Floats32, axes: Floats32, centre: Floats32) -> Floats32:
     return places
 
 
+def _length(tokens: float) -> float:
+    """
+    A prompt's length, about -2.5 to 2.5; 0 where it is not known.
+
+    What is beyond is taken for the edge: nothing was learned of a prompt of 100,000 tokens.
+    """
+    return 0.0 if math.isnan(tokens) else min(max((math.log(max(tokens, 1.0)) - 4.6) / 1.5, -2.5), 2.5)
+
+
 def inputs_of(vectors: Vectors, tokens: NDArray[Any]) -> Floats32:
     """
     What a policy reads of texts.
@@ -221,8 +271,7 @@ def inputs_of(vectors: Vectors, tokens: NDArray[Any]) -> Floats32:
     for layer in (slice(0, LAST_LAYER), slice(LAST_LAYER, DIMENSIONS)):
         part = vectors[:, layer]
         inputs[:, layer] = part / (np.sqrt(2.0) * np.maximum(np.linalg.norm(part, axis=1, keepdims=True), 1e-9))
-    # About -2 to 2. What is beyond is taken for its edge: nothing was learned of a prompt of 100,000 tokens.
-    length = np.nan_to_num(np.clip((np.log(np.maximum(tokens.astype(np.float64), 1.0)) - 4.6) / 1.5, -2.5, 2.5))
+    length = np.array([_length(each) for each in tokens.tolist()])
     inputs[:, -2] = 0.3 * length
     inputs[:, -1] = 0.1 * length**2
     return inputs
