@@ -224,11 +224,9 @@ def _one_protocol(path: Path, names: tuple[str, ...], config: Config, file: Judg
         targets = () if model is None or model is BROKEN else model.all_targets
         if targets is not BROKEN and targets and (protocol := _protocol(targets[0], config)) is not None:
             spoken[name] = protocol
-    if len(set(spoken.values())) > 1:
-        told = ", ".join(f"{quote(name)} speaks {protocol}" for name, protocol in spoken.items())
-        file.say(
-            path, f"one of these is chosen for a request, which has one protocol, and {told}; make them two routes"
-        )
+    if len(protocols := sorted(set(spoken.values()))) > 1:
+        told = " and ".join(map(repr, protocols))
+        file.say(path, f"a request has one protocol, and these models speak {told}; make them two routes")
 
 
 def _protocol(target: Target, config: Config) -> str | None:

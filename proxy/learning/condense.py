@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from proxy.embedding import DIMENSIONS
+from proxy.learning.linear import principal
 from proxy.learning.rows import Floats, Ints, Rows
 from proxy.routing.policy import Floats32, Neighbours, project
 
@@ -28,9 +29,7 @@ def condense(rows: Rows, seed: int) -> Neighbours:
     """
     vectors = rows.inputs[:, :DIMENSIONS]
     mean = vectors.mean(axis=0, dtype=np.float64)
-    covariance = vectors.T.astype(np.float64) @ vectors.astype(np.float64) - len(rows) * np.outer(mean, mean)
-    _, axes = np.linalg.eigh(covariance)
-    axes = axes[:, ::-1][:, :DIRECTIONS].astype(np.float32)
+    axes = principal(vectors - mean)[1][:, :DIRECTIONS].astype(np.float32)
     centre = (mean @ axes).astype(np.float32)
     places = project(rows.inputs, axes, centre)
     count = int(np.clip(len(rows) // ROWS_A_CENTRE, 1, MOST_CENTRES))

@@ -43,15 +43,25 @@ def fit_ridges(
         total = weight.sum()
         centre = weight @ rows / total
         means = weight @ known[:, columns] / total
-        gram = (rows * weight[:, np.newaxis]).T @ rows - total * np.outer(centre, centre)
-        moment = (rows * weight[:, np.newaxis]).T @ (known[:, columns] - means)
-        values, axes = np.linalg.eigh(gram)
+        root = np.sqrt(weight)[:, np.newaxis]
+        centred = root * (rows - centre)
+        moment = centred.T @ (root * (known[:, columns] - means))
+        values, axes = principal(centred)
         along = axes.T @ moment
         for result, strength in zip(found, strengths, strict=True):
             slopes = axes @ (along / (np.maximum(values, 0.0) + strength)[:, np.newaxis])
             result[:-1, columns] = slopes
             result[-1, columns] = means - centre @ slopes
     return found
+
+
+def principal(rows: Floats) -> tuple[Floats, Floats]:
+    """The sums of squares of centred rows along their principal directions, and those directions as columns."""
+    if len(rows) < rows.shape[1]:
+        _, sizes, directions = np.linalg.svd(rows, full_matrices=False)
+        return sizes**2, directions.T
+    values, axes = np.linalg.eigh(rows.T @ rows)
+    return values[::-1], axes[:, ::-1]
 
 
 def apply(linear: Floats, inputs: Floats32) -> Floats:
