@@ -211,7 +211,7 @@ def tables(found: Sequence[tuple[str, dict[str, Any]]]) -> Iterator[Table]:
 @click.option("--json", "as_json", is_flag=True, help="A JSON object a line, as they come.")
 def main(folder: Path, seeds: int, cache_dir: Path | None, as_json: bool) -> None:
     found = []
-    with threadpool_limits(limits=2, user_api="blas"):
+    with threadpool_limits(limits=1, user_api="blas"):
         for kind, each in measure(folder, seeds, cache_dir):
             found.append((kind, each))
             if as_json:

@@ -58,9 +58,11 @@ def fit_ridges(
 def principal(rows: Floats) -> tuple[Floats, Floats]:
     """The sums of squares of centred rows along their principal directions, and those directions as columns."""
     if len(rows) < rows.shape[1]:
-        _, sizes, directions = np.linalg.svd(rows, full_matrices=False)
-        return sizes**2, directions.T
-    values, axes = np.linalg.eigh(rows.T @ rows)
+        values, axes = np.linalg.eigh(rows @ rows.T)
+        real = values > 1e-9 * max(float(values[-1]), 1e-300)
+        values, axes = values[real], rows.T @ (axes[:, real] / np.sqrt(values[real]))
+    else:
+        values, axes = np.linalg.eigh(rows.T @ rows)
     return values[::-1], axes[:, ::-1]
 
 

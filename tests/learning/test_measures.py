@@ -37,7 +37,7 @@ def test_a_pair_whose_gains_come_first_recovers_the_gap_with_half_of_the_calls()
 
 def test_a_random_mix_of_the_same_cost_is_what_there_is_to_beat() -> None:
     own = figures(outcomes(CASE))
-    assert (own.quality[0], own.quality[100], own.single) == (0.5, 0.75, 1.0)
+    assert (own.quality[0], own.quality[100], float(own.single)) == (0.5, 0.75, 1.0)
     assert own.cost[100] == 1.5
     assert own.mixed[100] == 0.625
     assert own.gain == pytest.approx(0.125 * 51 / 101)
