@@ -94,6 +94,8 @@ class _Reader:
         self.problems: list[Problem] = []
         self.counts: dict[str, int] = {}
         """Ratings by model, in the order of their first."""
+        self._named: dict[str, None] = {}
+        """Every model that a line names, asked for or not."""
 
     def read(self) -> Iterator[Rated]:
         """Line by line; stops at too many problems."""
@@ -110,8 +112,8 @@ class _Reader:
             self.problems.append(Problem(str(self._path), 0, 0, "", f"no rated requests; write lines like {FORM}"))
         for name in self._models:
             if found and not self.counts.get(name):
-                near = did_you_mean(name, self.counts)
-                names = choices(map(quote, self.counts), last="and")
+                near = did_you_mean(name, self._named)
+                names = choices(map(quote, self._named), last="and")
                 hint = f"did you mean {quote(near)}?" if near else f"there are {names}"
                 self.problems.append(
                     Problem(str(self._path), 0, 0, "", f"no line has a score of {quote(name)}; {hint}")
@@ -175,6 +177,8 @@ class _Reader:
             self._say(number, f"'{key}' is {'missing' if given is None else 'not an object'}; each line is {FORM}")
             return {}
         found = {}
+        if key == "scores" and not self._named.keys() >= given.keys():
+            self._named |= dict.fromkeys(given)
         for name, each in given.items():
             if each is None or (self._models and name not in self._models):
                 continue
