@@ -4,7 +4,8 @@
 A file of 100 topics with 15 examples each and 50 rules, each on several conditions, is decided for one new request
 after the other. No rule but the last holds, so all are asked, and all signals are computed. It is measured twice, in
 turns: right after a run of the embedding model on the same core, untimed, which leaves nothing in the processor's
-caches (cold), and without one (warm). A server that has little to do finds them cold as well.
+caches (cold), and without one (warm). A server that has little to do finds them cold as well. A policy's choice among
+five models, which no rule here asks for, is timed beside that.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any
 
 import click
 import msgspec
+import numpy as np
 import yaml
 from rich.console import Console
 from rich.table import Table
@@ -27,9 +29,11 @@ from bench.prompts import texts
 from proxy.app import load_minilm
 from proxy.cli.serve import tame_the_process
 from proxy.config import parse_config
-from proxy.embedding import Vector
+from proxy.embedding import DIMENSIONS, Vector
+from proxy.learning.condense import DIRECTIONS, MOST_CENTRES, PRIOR
 from proxy.reload.prepare import Prepared, prepare
 from proxy.routing.chat import read_chat
+from proxy.routing.policy import INPUTS, STEPS, Floats32, Neighbours, Policy
 from proxy.routing.signals import Signals
 
 HEADERS = {"content-type": "application/json", "x-team": "search", "authorization": "Bearer nobody"}
@@ -37,6 +41,8 @@ Taken = dict[str, list[float]]
 IN_A_TURN = 50
 SETTLING = 5
 STAGES = ("read", "rules without the text", "signals", "rules with the text", "all")
+POLICY = "policy of 5 models"
+MODELS = ("a", "b", "c", "d", "e")
 
 
 def routes_file(topics: int, examples: int, rules: int) -> str:
@@ -68,6 +74,49 @@ def _when(n: int, topics: int) -> dict[str, Any]:
         {"all": [{"text": {"contains": [f"nowhere {n}", f"never {n}"]}}, {"topic": f"topic-{n % topics}"}]},
     )
     return kinds[n % len(kinds)]
+
+
+def largest_policy(seed: int = 0) -> Policy:
+    """A policy of five models as large as a training makes them, of chance numbers: they cost what others do."""
+    random = np.random.default_rng(seed)
+
+    def numbers(*shape: int) -> Floats32:
+        return random.normal(0, 0.05, shape).astype(np.float32)
+
+    count, near = len(MODELS), (numbers(DIMENSIONS, DIRECTIONS), numbers(DIRECTIONS), numbers(MOST_CENTRES, DIRECTIONS))
+    neighbours = Neighbours(
+        *near,
+        sums=numbers(MOST_CENTRES, count),
+        counts=np.full((MOST_CENTRES, count), 4.0, dtype=np.float32),
+        takes=(10, 20, 40),
+        prior=PRIOR,
+    )
+    return Policy(
+        models=MODELS,
+        means=np.full(count, 0.5, dtype=np.float32),
+        mean_costs=np.full(count, 0.001, dtype=np.float32),
+        linear=numbers(INPUTS + 1, count),
+        cost=numbers(INPUTS + 1, count),
+        neighbours=neighbours,
+        blends=np.full((3, 2), 0.2, dtype=np.float32),
+        prefer=np.tile(np.array([100.0, 0.0], dtype=np.float32), (STEPS, 1)),
+        embedder="bench",
+        seen=np.empty(0, dtype=np.int64),
+        about={},
+    )
+
+
+def choose(policy: Policy, embed: Callable[[str], Vector], prompts: Sequence[str], *, cold: bool) -> list[float]:
+    """Seconds that the policy takes to choose, one for each prompt."""
+    taken = []
+    vectors = [embed(prompt) for prompt in prompts]
+    for prompt, vector in zip(prompts, vectors, strict=True):
+        if cold:
+            embed(prompt)
+        began = perf_counter()
+        policy.choose(MODELS, 0.5, vector, 100)
+        taken.append(perf_counter() - began)
+    return taken
 
 
 def decide(prepared: Prepared, embed: Callable[[str], Vector], prompts: Sequence[str], *, cold: bool) -> Taken:
@@ -104,7 +153,7 @@ def decide(prepared: Prepared, embed: Callable[[str], Vector], prompts: Sequence
 def main(topics: int, examples: int, rules: int, requests: int, as_json: bool) -> None:
     config = parse_config(routes_file(topics, examples, rules), source="routes.yaml", environ=os.environ)
     embed = load_minilm(config).embed
-    prepared = prepare(config, embed)
+    prepared, policy = prepare(config, embed), largest_policy()
     prompts = list(islice(texts(1), requests))
     taken = {"cold": _nothing(), "warm": _nothing()}
     for start in range(0, requests, IN_A_TURN):
@@ -113,6 +162,8 @@ def main(topics: int, examples: int, rules: int, requests: int, as_json: bool) -
             for stage in STAGES:
                 # The first of each turn finds the caches as the other kind left them.
                 times[stage] += now[stage][SETTLING:]
+            chosen = choose(policy, embed, prompts[start : start + IN_A_TURN], cold=name == "cold")
+            times[POLICY] += chosen[SETTLING:]
     found = {
         name: {stage: {f"p{p}": percentile(each, p) * 1000 for p in (50, 90, 99)} for stage, each in times.items()}
         for name, times in taken.items()
@@ -123,13 +174,13 @@ def main(topics: int, examples: int, rules: int, requests: int, as_json: bool) -
     table = Table(title=f"{topics} topics of {examples} examples, {rules} rules; milliseconds")
     for heading in ("", "cold p50", "p90", "p99", "warm p50", "p90", "p99"):
         table.add_column(heading, justify="right" if heading else "left")
-    for stage in STAGES:
+    for stage in (*STAGES, POLICY):
         table.add_row(stage, *(f"{figure:.3f}" for kind in found.values() for figure in kind[stage].values()))
     Console().print(table)
 
 
 def _nothing() -> Taken:
-    return {stage: [] for stage in STAGES}
+    return {stage: [] for stage in (*STAGES, POLICY)}
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from proxy import __version__
 from proxy.config import Config
-from proxy.embedding import Embedder, MiniLM
+from proxy.embedding import Embedder, MiniLM, name_of
 from proxy.embedding.pool import FAIL_OPEN_CAUSES
 from proxy.endpoints.conversations import Conversations
 from proxy.endpoints.current import Active, Current
@@ -39,6 +39,7 @@ from proxy.relay.connecting import TransportFactory, aiohttp_transports
 from proxy.relay.reply import OUTCOMES
 from proxy.relay.upstreams import Fleet, Upstreams, open_upstreams
 from proxy.reload.loading import LoadingLog, load, loaders
+from proxy.reload.policies import policy_of
 from proxy.reload.prepare import Prepared, fingerprint
 from proxy.reload.reloader import Reloader
 from proxy.reload.source import ConfigSource
@@ -46,6 +47,7 @@ from proxy.reload.watching import watching
 from proxy.routing.apis import APIS
 from proxy.routing.decision import PASSED_ROUTE
 from proxy.routing.passthrough import Passthrough, is_ours
+from proxy.routing.policy import policy_version
 from proxy.shipped import shipped
 from proxy.telemetry.metrics import UNROUTED, Metrics, ReloadMetrics
 from proxy.telemetry.record import Recorder
@@ -55,9 +57,22 @@ POLL_S = 1.0
 ModelLoader = Callable[[Config], MiniLM]
 
 
+_MODEL = "models/all-MiniLM-L6-v2"
+
+
 def load_minilm(config: Config) -> MiniLM:
     """The embedding model that comes with the package."""
-    return MiniLM(shipped("models/all-MiniLM-L6-v2"), max_tokens=config.text.max_tokens)
+    return minilm(config.text.max_tokens)
+
+
+def minilm(max_tokens: int) -> MiniLM:
+    """The same, for texts of so many tokens."""
+    return MiniLM(shipped(_MODEL), max_tokens=max_tokens)
+
+
+def embedder_name(config: Config) -> str:
+    """What the vectors of `load_minilm` are called."""
+    return name_of(shipped(_MODEL), config.text.max_tokens)
 
 
 def build_app(
@@ -85,7 +100,7 @@ def build_app(
     async def lifespan(app: Starlette) -> AsyncIterator[dict[str, Any]]:  # noqa: ARG001
         model = load_model(config)
         bulk, fitter = loaders(model, cache_dir, LoadingLog())
-        prepared = load(config, model.embed, bulk, fitter)
+        prepared = load(config, model.embed, bulk, fitter, policy_of(config, model.name))
         recorder = Recorder(Metrics())
         fleet = Fleet(tell=recorder.target_state)
         writers = Writers(recorder.metrics.registry)
@@ -121,14 +136,17 @@ def build_app(
                     conversations=conversations,
                     writer=writer,
                     sha256=ready.sha256,
+                    policy_version=policy_version(ready.policy),
                 )
                 return Active(running, stack.pop_all().aclose)
 
         async def swap(ready: Prepared) -> None:
-            active, old = await activate(ready), current.active.running.sha256
+            active, old = await activate(ready), current.active.running
             current.replace(active)
-            if old != ready.sha256:
-                recorder.metrics.forget_config(old)
+            if old.sha256 != ready.sha256:
+                recorder.metrics.forget_config(old.sha256)
+            if old.policy_version != policy_version(ready.policy):
+                recorder.metrics.forget_policy(old.policy_version)
 
         current = Current(await activate(prepared))
         try:
@@ -137,7 +155,8 @@ def build_app(
                 if source is not None:
                     reloads = ReloadMetrics(recorder.metrics.registry)
                     reloader = Reloader(
-                        source, prepared, embed=model.embed, bulk=bulk, fitter=fitter, swap=swap, metrics=reloads,
+                        source, prepared, embed=model.embed, bulk=bulk, fitter=fitter,
+                        policy_of=lambda written: policy_of(written, model.name), swap=swap, metrics=reloads,
                         poll_s=poll_s,
                     )  # fmt: skip
                     await stack.enter_async_context(watching(reloader))
@@ -194,6 +213,7 @@ def _seed(metrics: Metrics, ready: Prepared, upstreams: Upstreams) -> None:
     metrics.seed(
         version=__version__,
         config_sha256=ready.sha256,
+        policy_version=policy_version(ready.policy),
         decisions=ready.router.decisions(),
         passed=[(PASSED_ROUTE, model) for model in (UNROUTED, *ready.config.models) if ready.config.passthrough],
         models=ready.config.models,
@@ -233,4 +253,4 @@ async def _answer_unforeseen(request: Request, error: Exception) -> Response:  #
     return _response(ProxyError("Internal error; the operator finds it in the log."))
 
 
-__all__ = ["ConfigSource", "ModelLoader", "build_app", "fingerprint", "load_minilm"]
+__all__ = ["ConfigSource", "ModelLoader", "build_app", "embedder_name", "fingerprint", "load_minilm", "minilm"]

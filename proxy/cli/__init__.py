@@ -1,4 +1,4 @@
-"""The command line: `pointsman serve | init | check | explain | tune | schema`, one file for each command."""
+"""The command line: `pointsman serve | init | check | explain | tune | train | evaluate | schema`, a file for each."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import click
 
 from proxy import __version__
 from proxy.cli.check import check
+from proxy.cli.evaluate import evaluate
 from proxy.cli.explain import explain
 from proxy.cli.init import init
 from proxy.cli.schema import schema
 from proxy.cli.serve import serve
+from proxy.cli.train import train
 from proxy.cli.tune import tune_thresholds
 
 
@@ -19,5 +21,5 @@ def main() -> None:
     """Pointsman: each request goes to the model that fits it."""
 
 
-for command in (serve, init, check, explain, tune_thresholds, schema):
+for command in (serve, init, check, explain, tune_thresholds, train, evaluate, schema):
     main.add_command(command)

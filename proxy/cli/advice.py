@@ -4,26 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from proxy.config import Config, Split, When
+from proxy.config import Config, Learned, Split, When
 
 _FEW_EXAMPLES = 5
 
 
 def advice(config: Config) -> list[str]:
     """One line for each thing, in the order of the file; each says what follows from it."""
-    return [*_models(config), *_topics(config)]
+    return [*_models(config), *_topics(config), *_policy(config)]
 
 
 def _models(config: Config) -> Iterator[str]:
     used = {config.default}
     for route in config.routes:
-        used |= (
-            {route.use}
-            if isinstance(route.use, str)
-            else set(route.use.split)
-            if isinstance(route.use, Split)
-            else set()
-        )
+        match route.use:
+            case str(name):
+                used.add(name)
+            case Split(split=shares):
+                used |= set(shares)
+            case Learned(learned=names):
+                used |= set(names)
         used |= set(route.fallbacks or ())
     for name, model in config.models.items():
         used |= set(model.fallbacks) if name in used else set()
@@ -36,6 +36,17 @@ def _models(config: Config) -> Iterator[str]:
             yield f"models.{name}: no fallbacks, so a request that it cannot serve is refused"
         if name not in used:
             yield f"models.{name}: no route uses it; only clients that name it reach it"
+
+
+def _policy(config: Config) -> Iterator[str]:
+    learned = [route.name for route in config.routes if isinstance(route.use, Learned)]
+    if learned and config.policy is None:
+        which = f"{', '.join(learned)} {'is' if len(learned) == 1 else 'are'} 'learned'"
+        yield f"routes: {which} and there is no policy, so the first model takes all; 'pointsman train' makes one"
+    elif learned and config.policy is not None and not config.policy.path.exists():
+        yield f"policy: {config.policy} does not exist, so the first model of a learned route takes all"
+    elif not learned and config.policy is not None:
+        yield "policy: no route is 'learned', so nothing is decided by it"
 
 
 def _topics(config: Config) -> Iterator[str]:

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from proxy.config import Config, ConfigError, Problem, choices, did_you_mean, quote
-from proxy.reload.prepare import prompt_body
-from proxy.routing.chat import read_chat
+from proxy.routing.chat import prompt_body, read_chat
 
 _FORM = '{"text": "...", "topic": "..."}, with null for a text of no topic'
 _SURROGATE = re.compile("[\ud800-\udfff]")

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
 import click
 
+from proxy.app import embedder_name
 from proxy.config import Config, ConfigError, load_config
+from proxy.reload.policies import policy_of
 
 EXIT_BAD_CONFIG = 2
 
@@ -46,11 +49,13 @@ cache_dir_option = click.option(
 
 
 def load_or_exit(path: Path) -> Config:
-    """The file's config; else every error on standard error, and exit code 2."""
+    """The file's config, whose policy can be used; else every error on standard error, and exit code 2."""
     try:
-        return load_config(path, os.environ)
+        config = load_config(path, os.environ)
+        policy_of(config, partial(embedder_name, config))
     except ConfigError as error:
         exit_with(error)
+    return config
 
 
 def exit_with(error: ConfigError) -> NoReturn:

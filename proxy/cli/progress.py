@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import click
@@ -36,4 +36,13 @@ def loading_bar() -> Iterator[LoadingBar]:
         yield LoadingBar(progress)
 
 
-__all__ = ["LoadingBar", "loading_bar"]
+@contextmanager
+def working_bar(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar for work in so many parts; what it gives is to be told how many are done, and of how many."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
+        bar = progress.add_task(what, total=None)
+        yield lambda done, parts: progress.update(bar, completed=done, total=parts)
+
+
+__all__ = ["LoadingBar", "loading_bar", "working_bar"]

@@ -11,8 +11,9 @@ from proxy.app import load_minilm
 from proxy.cli.progress import loading_bar
 from proxy.config import Config
 from proxy.reload.loading import loaders
-from proxy.reload.prepare import prepare, prompt_body, texts_of
-from proxy.routing.chat import read_chat
+from proxy.reload.policies import policy_of
+from proxy.reload.prepare import prepare, texts_of
+from proxy.routing.chat import prompt_body, read_chat
 from proxy.routing.explain import explain
 from proxy.routing.router import AUTO
 
@@ -31,7 +32,7 @@ class PromptRouter:
         with loading_bar() as bar:
             bulk, self.fitter = loaders(model, cache_dir, bar)
             found = bulk.vectors(texts_of(config, tests=tests), threads=config.embedding.threads)
-            self.prepared = prepare(config, model.embed, found.vectors, self.fitter)
+            self.prepared = prepare(config, model.embed, found.vectors, self.fitter, policy_of(config, model.name))
 
     def explain(self, prompt: str, *, model: str = AUTO, headers: Mapping[str, str] | None = None) -> dict[str, Any]:
         """

@@ -20,8 +20,8 @@ from proxy.cli.labelled import read_labelled, same
 from proxy.cli.options import cache_dir_option, config_option, exit_with, load_or_exit
 from proxy.cli.prompt import PromptRouter
 from proxy.config import CannotEdit, Config, ConfigError, edit_thresholds, parse_config, with_thresholds
-from proxy.reload.prepare import Prepared, prepare, prompt_body
-from proxy.routing.chat import read_chat
+from proxy.reload.prepare import Prepared, prepare
+from proxy.routing.chat import prompt_body, read_chat
 from proxy.routing.thresholds import Compared, Counts, Scored, Tuning, tune
 from proxy.routing.topics import FITTED_THRESHOLD
 
@@ -110,7 +110,12 @@ def _broken_tests(router: PromptRouter, proposed: Mapping[str, float]) -> list[s
     prepared = router.prepared
     if not prepared.config.tests or not proposed:
         return []
-    changed = prepare(with_thresholds(prepared.config, proposed), prepared.texts.embed, fitter=router.fitter)
+    changed = prepare(
+        with_thresholds(prepared.config, proposed),
+        prepared.texts.embed,
+        fitter=router.fitter,
+        policy=prepared.policy,
+    )
     now = set(prepared.wrong_tests())
     return [line for line in changed.wrong_tests() if line not in now]
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from proxy.config.editing import CannotEdit, edit_thresholds, with_thresholds
 from proxy.config.json_schema import json_schema
 from proxy.config.loading import load_config, parse_config
+from proxy.config.meaning import AUTO
 from proxy.config.problems import ConfigError, Problem, choices, did_you_mean, quote, show_path
 from proxy.config.schema import (
+    PREFER,
     Block,
     Capability,
     Config,
@@ -15,8 +17,10 @@ from proxy.config.schema import (
     Embedding,
     Feature,
     HealthCheck,
+    Learned,
     Level,
     Model,
+    Preference,
     Price,
     Range,
     References,
@@ -38,6 +42,8 @@ from proxy.config.schema import (
 from proxy.config.values import Duration, File, ProxyUrl, Regex, Secret, StoreUrl, Url
 
 __all__ = [
+    "AUTO",
+    "PREFER",
     "Block",
     "CannotEdit",
     "Capability",
@@ -50,8 +56,10 @@ __all__ = [
     "Feature",
     "File",
     "HealthCheck",
+    "Learned",
     "Level",
     "Model",
+    "Preference",
     "Price",
     "Problem",
     "ProxyUrl",

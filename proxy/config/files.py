@@ -32,6 +32,9 @@ def with_files(config: Config, folder: FilePath, file: Judge) -> Config:
         folder: where relative paths begin.
         file: where it says so.
     """
+    if isinstance(config.policy, File):
+        # What is in it is told apart by the policy itself, and it may come later than the config that names it.
+        config = msgspec.structs.replace(config, policy=File(folder / config.policy.path))
     if config.upstreams is BROKEN:
         return config
     upstreams = {

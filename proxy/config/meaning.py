@@ -15,7 +15,7 @@ import msgspec
 from proxy.config.judging import Judge
 from proxy.config.problems import Path, Report, quote
 from proxy.config.reach import canonical, covers, first_covers, is_everything
-from proxy.config.schema import Config, Model, Range, Route, Split, Target, TextMatch, When
+from proxy.config.schema import Config, Learned, Model, Range, Route, Split, Target, TextMatch, When
 from proxy.config.texts import folded, nothing_in
 from proxy.config.tree import Tree
 from proxy.config.typed import BROKEN
@@ -158,6 +158,19 @@ def _targets(path: Path, model: Model, config: Config, file: Judge) -> None:
         file.say((*path, "targets"), f"one model has one protocol, and {told}; make them two models")
 
 
+def _one_protocol(path: Path, names: tuple[str, ...], config: Config, file: Judge) -> None:
+    """Models of which one is chosen for a request must all be able to read it."""
+    spoken: dict[str, str] = {}
+    for name in () if names is BROKEN else names:
+        model = None if name is BROKEN else config.models.get(name)
+        targets = () if model is None or model is BROKEN else model.all_targets
+        if targets is not BROKEN and targets and (protocol := _protocol(targets[0], config)) is not None:
+            spoken[name] = protocol
+    if len(protocols := sorted(set(spoken.values()))) > 1:
+        told = " and ".join(map(repr, protocols))
+        file.say(path, f"a request has one protocol, and these models speak {told}; make them two routes")
+
+
 def _protocol(target: Target, config: Config) -> str | None:
     """What the target's upstream speaks; None where that could not be read."""
     upstream = None if target is BROKEN or target.upstream is BROKEN else config.upstreams.get(target.upstream)
@@ -237,6 +250,9 @@ def _action(path: Path, route: Route, config: Config, file: Judge) -> None:
         weights = list(use.split.values())
         if BROKEN not in weights and not any(weights):
             file.say((*path, "use", "split"), "every weight is 0, so no model would be used")
+    elif isinstance(use, Learned):
+        _fallbacks((*path, "use", "learned"), use.learned, None, config, file)
+        _one_protocol((*path, "use", "learned"), use.learned, config, file)
     if route.fallbacks is not None:
         first = use if isinstance(use, str) else None
         _fallbacks((*path, "fallbacks"), route.fallbacks, first, config, file)

@@ -31,6 +31,7 @@ from proxy.config.schema_upstreams import (
 from proxy.config.values import Duration, File, Regex, StoreUrl
 
 __all__ = [
+    "PREFER",
     "Block",
     "Capability",
     "Config",
@@ -39,9 +40,11 @@ __all__ = [
     "Embedding",
     "Feature",
     "HealthCheck",
+    "Learned",
     "Level",
     "Model",
     "ModelTimeouts",
+    "Preference",
     "Price",
     "Range",
     "References",
@@ -241,6 +244,24 @@ class Split(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Weights by model. A conversation keeps its model, and every replica gives it the same one."""
 
 
+Preference = Literal["quality", "balanced", "cheap"]
+PREFER: dict[Preference, float] = {"cheap": 0.25, "balanced": 0.5, "quality": 1.0}
+"""
+What the names stand for. The scale is one of quality on requests that training did not see: 0 is the cheapest model
+whatever it is worth, 0.25 as cheap as can be at 95% of the best single model's quality, 0.5 at all of it, 1 the best
+quality; in between, quality rises evenly.
+"""
+
+
+class Learned(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Several models of which the policy chooses one for each request."""
+
+    learned: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
+    """Without a policy, the first one that can serve the request."""
+    prefer: Preference | Annotated[float, msgspec.Meta(ge=0, le=1)] = "balanced"
+    """`quality` (1), `balanced` (0.5: as good as the best single model, as cheap as can be), `cheap` (0.25), 0 to 1."""
+
+
 class Block(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """An answer in place of a model's."""
 
@@ -259,7 +280,7 @@ class Route(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A rule: when it applies, which model to use. Exactly one of `use` and `block`."""
 
     name: Name
-    use: str | Split | None = None
+    use: str | Split | Learned | None = None
     block: Block | None = None
     when: When = When()
     fallbacks: tuple[str, ...] | None = None
@@ -299,6 +320,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Globs over what comes after `/v1/` in the URLs that are not routed and are passed on: `audio/*`, `files*`. An
     upstream with a key of its own here acts on all of them as the key's owner.
     """
+    policy: File | None = None
+    """The file that `pointsman train` writes, relative to this one; routes with `learned` decide by it."""
     text: Text = Text()
     conversation: Conversation = Conversation()
     embedding: Embedding = Embedding()
@@ -327,5 +350,6 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def files(self) -> tuple[File, ...]:
-        """The certificates and keys that it names; a change of one is a change of the config."""
-        return tuple(file for upstream in self.upstreams.values() if upstream.tls for file in upstream.tls.files)
+        """The certificates, keys and the policy that it names; a change of one is a change of the config."""
+        proofs = (file for upstream in self.upstreams.values() if upstream.tls for file in upstream.tls.files)
+        return tuple(proofs) if self.policy is None else (*proofs, self.policy)

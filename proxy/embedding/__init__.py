@@ -1,7 +1,7 @@
 """Text to unit vectors, inside the process: all-MiniLM-L6-v2 on ONNX Runtime."""
 
 from proxy.embedding.bulk import Bulk, BulkEmbedder, BulkObserver
-from proxy.embedding.minilm import DIMENSIONS, LAST_LAYER, MiniLM, Vector, Vectors, last_layer
+from proxy.embedding.minilm import DIMENSIONS, LAST_LAYER, MiniLM, Vector, Vectors, last_layer, name_of
 from proxy.embedding.pool import Embedder, EmbeddingFailed, FailOpenCause
 from proxy.embedding.vector_cache import VectorCache
 
@@ -19,4 +19,5 @@ __all__ = [
     "VectorCache",
     "Vectors",
     "last_layer",
+    "name_of",
 ]

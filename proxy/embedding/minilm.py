@@ -66,6 +66,14 @@ def head_and_tail(text: str, max_tokens: int) -> str:
     return text if len(text) <= 2 * half else f"{text[:half]} {text[-half:]}"
 
 
+def name_of(folder: Path, max_tokens: int) -> str:
+    """What `MiniLM.name` says, without loading the model."""
+    digest = hashlib.sha256()
+    for name in _FILES:
+        digest.update((folder / name).read_bytes())
+    return f"{folder.name} {digest.hexdigest()[:8]}, {max_tokens} tokens"
+
+
 class MiniLM:
     """
     all-MiniLM-L6-v2.
@@ -101,6 +109,15 @@ class MiniLM:
         self._tokenizer.no_truncation()
         self._max_tokens = max_tokens
         self._folder = folder
+
+    def name(self) -> str:
+        """
+        What its vectors are called, for what was learned from them and is used elsewhere.
+
+        Unlike `fingerprint` the same on every machine and with every version of the libraries: what differs between
+        those is the last bits of a vector, which move a cached vector and no prediction.
+        """
+        return name_of(self._folder, self._max_tokens)
 
     def fingerprint(self) -> bytes:
         """A hash that is the same only where the same text has the same vector, to the last bit."""

@@ -50,6 +50,8 @@ class Running:
     """Keeps decisions; None when routes.yaml has no store."""
     sha256: str
     """Of the file's meaning; see `fingerprint`."""
+    policy_version: str = "none"
+    """Of the policy's content."""
 
     async def decide(self, facts: Facts, record: Record, *, remember: bool = True) -> tuple[Decision, Signals]:
         """

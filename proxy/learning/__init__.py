@@ -1,1 +1,1 @@
-"""What decisions and their feedback teach: the store, and what is learned from it."""
+"""What decisions and their feedback teach: the store, the training of a policy, and the proof of its worth."""

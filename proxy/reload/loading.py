@@ -10,11 +10,12 @@ from typing import Any
 
 from threadpoolctl import threadpool_limits
 
-from proxy.config import Config
+from proxy.config import Config, Learned
 from proxy.embedding import BulkEmbedder, BulkObserver, MiniLM, Vector, VectorCache
 from proxy.reload.fitting import TopicFitter
 from proxy.reload.prepare import Prepared, prepare, texts_of
 from proxy.routing.kept_fits import KeptFits
+from proxy.routing.policy import Policy
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +63,9 @@ def loaders(model: MiniLM, cache_dir: Path | None, observer: BulkObserver) -> tu
     return bulk, TopicFitter(fits, bulk.troubles)
 
 
-def load(config: Config, embed: Callable[[str], Vector], bulk: BulkEmbedder, fitter: TopicFitter) -> Prepared:
+def load(
+    config: Config, embed: Callable[[str], Vector], bulk: BulkEmbedder, fitter: TopicFitter, policy: Policy | None
+) -> Prepared:
     """
     Make the config of a start ready to decide; with thousands of examples it takes a minute.
 
@@ -71,6 +74,7 @@ def load(config: Config, embed: Callable[[str], Vector], bulk: BulkEmbedder, fit
         embed: the vector of one text.
         bulk: the vectors of many.
         fitter: fits the topics.
+        policy: what learned routes are decided by; see `policy_of`.
     """
     began = time.perf_counter()
     found = bulk.vectors(texts_of(config), threads=config.embedding.threads)
@@ -84,11 +88,16 @@ def load(config: Config, embed: Callable[[str], Vector], bulk: BulkEmbedder, fit
         logger.info("examples embedded", extra=told)
     # As many threads as for the texts: no request waits yet. Those to come are decided on one.
     with threadpool_limits(limits=config.embedding.threads, user_api="blas"):
-        prepared = prepare(config, embed, found.vectors, fitter)
+        prepared = prepare(config, embed, found.vectors, fitter, policy)
     if prepared.topics is not None:
         seconds = round(time.perf_counter() - embedded, 3)
         told = {"topics": len(config.topics), "from": prepared.fit_from, "seconds": seconds}
         logger.info("topics fitted", extra=told)
+    if policy is not None:
+        logger.info("policy loaded", extra={"version": policy.version, "models": list(policy.models)})
+    elif any(isinstance(route.use, Learned) for route in config.routes):
+        instead = "the first model of learned routes"
+        logger.warning("no policy yet", extra={"path": str(config.policy), "instead": instead})
     return prepared
 
 

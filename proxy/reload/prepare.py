@@ -13,11 +13,12 @@ import numpy as np
 from proxy.config import Config
 from proxy.embedding import DIMENSIONS, Vector, Vectors
 from proxy.reload.fitting import FitFrom, TopicFitter
-from proxy.routing.chat import read_chat
+from proxy.routing.chat import prompt_body, read_chat
 from proxy.routing.complexity import Complexity
 from proxy.routing.complexity_references import built_in_complexity
 from proxy.routing.facts import Facts
-from proxy.routing.router import AUTO, Router
+from proxy.routing.policy import Policy
+from proxy.routing.router import Router
 from proxy.routing.signals import Signals
 from proxy.routing.topics import Topics, spoken
 
@@ -56,6 +57,8 @@ class Prepared:
 
     config: Config
     router: Router
+    policy: Policy | None
+    """None when routes.yaml names none, or there is none yet."""
     topics: Topics | None
     """None when routes.yaml has no topics."""
     complexity: Complexity
@@ -109,6 +112,7 @@ def prepare(
     embed: Callable[[str], Vector],
     known: Mapping[str, Vector] | None = None,
     fitter: TopicFitter | None = None,
+    policy: Policy | None = None,
 ) -> Prepared:
     """
     Make a config ready to decide; takes seconds when it has many new examples.
@@ -118,11 +122,13 @@ def prepare(
         embed: the vector of one text.
         known: vectors of texts that need not be embedded again.
         fitter: may know topics that need not be fitted again.
+        policy: what learned routes are decided by; see `policy_of`.
     """
     texts = Vectorised(embed, known)
     topics, fit_from = fit_topics(config, texts, fitter or TopicFitter()) if config.topics else (None, None)
     complexity = fit_complexity(config, texts)
-    return Prepared(config, Router(config), topics, complexity, texts, fingerprint(config), fit_from)
+    router = Router(config, policy)
+    return Prepared(config, router, policy, topics, complexity, texts, fingerprint(config, policy), fit_from)
 
 
 def fit_topics(config: Config, texts: Vectorised, fitter: TopicFitter) -> tuple[Topics, FitFrom]:
@@ -147,13 +153,13 @@ def fit_complexity(config: Config, texts: Vectorised) -> Complexity:
     return Complexity.fit(texts.embed_all(simple), texts.embed_all(hard), lengths)
 
 
-def prompt_body(prompt: str, model: str = AUTO) -> bytes:
-    """The chat request with this one user message."""
-    return msgspec.json.encode({"model": model, "messages": [{"role": "user", "content": prompt}]})
+def fingerprint(config: Config, policy: Policy | None = None) -> str:
+    """
+    A hash that is the same for the same meaning and tells nothing of a secret.
 
-
-def fingerprint(config: Config) -> str:
-    """A hash that is the same for the same meaning and tells nothing of a secret."""
+    Of a policy its content counts, not where it lies.
+    """
+    config = msgspec.structs.replace(config, policy=None if policy is None else policy.version)
 
     def plain(value: Any) -> Any:
         return str(value)

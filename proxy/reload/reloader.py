@@ -16,8 +16,10 @@ import msgspec
 from proxy.config import Config, ConfigError
 from proxy.embedding import Bulk, BulkEmbedder, Vector
 from proxy.reload.fitting import TopicFitter
+from proxy.reload.policies import unusable
 from proxy.reload.prepare import Prepared, prepare, texts_of
 from proxy.reload.source import ConfigSource
+from proxy.routing.policy import Policy
 from proxy.telemetry.metrics import ReloadMetrics, ReloadResult
 
 logger = logging.getLogger(__name__)
@@ -57,6 +59,7 @@ class Reloader:
         embed: Callable[[str], Vector],
         bulk: BulkEmbedder,
         fitter: TopicFitter,
+        policy_of: Callable[[Config], Policy | None],
         swap: Callable[[Prepared], Awaitable[None]],
         metrics: ReloadMetrics,
         poll_s: float,
@@ -68,6 +71,7 @@ class Reloader:
             embed: the vector of one text.
             bulk: the vectors of many.
             fitter: fits the topics.
+            policy_of: reads the policy that a config names.
             swap: puts a config into use, or raises and leaves the old one; called only with one that may be used.
             metrics: counts what happens.
             poll_s: seconds between two looks at the file.
@@ -79,6 +83,7 @@ class Reloader:
         self._embed = embed
         self._bulk = bulk
         self._fitter = fitter
+        self._policy_of = policy_of
         self._swap = swap
         self._metrics = metrics
         self._poll_s = poll_s
@@ -141,12 +146,17 @@ class Reloader:
             TestsFailed: it does not pass its own tests.
         """
         written = self._source.load()
-        if _is_same(written, self._written):
+        policy, used = self._policy_of(written), self._prepared.policy
+        if policy is None and written.policy is not None and used is not None:
+            # At a start there may be none yet. Here there was one, and to do without is a decision, not an accident.
+            raise unusable(written.policy.path, "is gone; remove 'policy' from routes.yaml to do without")
+        is_same_policy = policy is used or (policy is not None and used is not None and policy.version == used.version)
+        if is_same_policy and _is_same(written, self._written):
             return None
         usable = _usable_now(written, self._prepared.config)
         # One thread, where a start takes all that it may have: requests need the others.
         bulk = self._bulk.vectors(texts_of(usable, tests=True), threads=1, known=self._prepared.texts.vectors)
-        prepared = prepare(usable, self._embed, bulk.vectors, self._fitter)
+        prepared = prepare(usable, self._embed, bulk.vectors, self._fitter, policy)
         if wrong := prepared.wrong_tests():
             raise TestsFailed(wrong)
         return written, prepared, bulk

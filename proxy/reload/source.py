@@ -1,4 +1,4 @@
-"""The file that a config came from: read again, and asked whether it is still the same."""
+"""The file that a config came from, and those that it names: read again, and asked whether they are the same."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _Mark = tuple[str, int, int, int, int] | None
 
 
 class ConfigSource:
-    """A routes.yaml that may change, and with it the certificates that it names."""
+    """A routes.yaml that may change, and with it the files that it names: certificates and the policy."""
 
     def __init__(
         self, path: Path, environ: Mapping[str, str], *, overlay: Callable[[Config], Config] | None = None

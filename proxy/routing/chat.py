@@ -7,7 +7,7 @@ from functools import cached_property
 
 import msgspec
 
-from proxy.config import Feature
+from proxy.config import AUTO, Feature
 from proxy.routing.facts import Facts, Message, is_filled_list, leniently
 from proxy.routing.reading import UNSET, Head, read_head, read_model, require, value_of
 
@@ -66,3 +66,8 @@ def read_chat(body: bytes, headers: Mapping[str, str]) -> Facts:
     model = read_model(head.model)
     require(head.messages, "messages", b"[", "an array")
     return ChatFacts(head, model=model, headers=headers)
+
+
+def prompt_body(prompt: str, model: str = AUTO) -> bytes:
+    """The chat request with this one user message."""
+    return msgspec.json.encode({"model": model, "messages": [{"role": "user", "content": prompt}]})

@@ -7,11 +7,13 @@ from typing import Literal, get_args
 
 from proxy.config import Block
 from proxy.routing.edits import Edits
+from proxy.routing.policy import Candidate
 
-Reason = Literal["rule", "topic", "complexity", "split", "conversation", "pinned", "default", "overload"]
+Reason = Literal["rule", "topic", "complexity", "learned", "split", "conversation", "pinned", "default", "overload"]
 """
 Why this model: a route whose conditions held without the text being embedded (`rule`), a route that a topic
-decided (`topic`) or the text's complexity alone (`complexity`), a route's share among several models (`split`),
+decided (`topic`) or the text's complexity alone (`complexity`), the policy's choice among a route's models
+(`learned`; `overload` where it could not look at the text), a route's share among several models (`split`),
 the conversation is on this model and keeps it (`conversation`), the client named it (`pinned`), no route applied
 (`default`), no route applied and the text could not be looked at (`overload`).
 """
@@ -52,6 +54,8 @@ class Decision:
     """The models to try, in this order, when this one fails; `Router.fallbacks` says which of them can serve."""
     target: str | None = None
     """The one target that can answer, by its label; any of the model's when None."""
+    candidates: tuple[Candidate, ...] = ()
+    """What the policy thinks of the models it chose from, the best first; empty where it did not choose."""
     is_firm: bool = False
     """Whether it stands whatever model the conversation is on."""
 

@@ -17,7 +17,8 @@ def explain(
     """
     Everything that led to a decision, as JSON-ready values.
 
-    `topic` is null and `topics` empty when no rule asked for the text; `note` then says why, if there is a why.
+    `topic` is null and `topics` empty when no rule asked for the text; `note` then says why, if there is a why, and
+    where a policy is missing. `quality`, `cost_usd` and `score` are there where a policy chose.
     Prices are per million tokens, in USD.
     """
     found = signals.topics
@@ -31,7 +32,7 @@ def explain(
         else {"name": found.best, "score": round(found.score, 4), "threshold": round(found.threshold, 4)},
         "topics": [] if found is None else [{"name": name, "score": round(score, 4)} for name, score in found.ranked],
         "complexity": None if signals.complexity is None else round(signals.complexity, 4),
-        "note": signals.missing,
+        "note": _note(router, decision, signals),
         "block": None
         if decision.block is None
         else {"status": decision.block.status, "message": decision.block.message},
@@ -44,17 +45,29 @@ def explain(
     }
 
 
+def _note(router: Router, decision: Decision, signals: Signals) -> str | None:
+    """Why there is nothing to see where one would look for it."""
+    if signals.missing is None and router.waits_for_policy(decision.route):
+        return "there is no policy yet, so this route takes the first of its models; 'pointsman train' makes one"
+    return signals.missing
+
+
 def _candidates(router: Router, config: Config, facts: Facts, decision: Decision) -> list[dict[str, Any]]:
-    """Every model, the chosen one first: why it cannot serve this request if it cannot, its price and targets."""
+    """Every model, the chosen one first: why it cannot serve this, what the policy thinks of it, price and targets."""
     excluded = router.candidates(facts)
+    learned = {candidate.model: candidate for candidate in decision.candidates}
     names = dict.fromkeys(name for name in (decision.model, *excluded) if name in excluded)
     found = []
     for name in names:
         price = config.models[name].price
+        seen = learned.get(name)
         found.append(
             {
                 "model": name,
                 "excluded": excluded[name],
+                "quality": None if seen is None else round(seen.quality, 4),
+                "cost_usd": None if seen is None or seen.cost_usd is None else round(seen.cost_usd, 8),
+                "score": None if seen is None else round(seen.score, 4),
                 "price": None if price is None else {"input": price.input, "output": price.output},
                 "targets": [f"{target.upstream}/{target.name}" for target in config.models[name].all_targets],
             }

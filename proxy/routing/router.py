@@ -5,11 +5,11 @@ from __future__ import annotations
 import fnmatch
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import combinations
 
-from proxy.config import Block, Config, Model, Split, When, WireProtocol
+from proxy.config import Block, Config, Learned, Model, Split, When, WireProtocol
 from proxy.errors import NobodyCanServe, UnknownModel
 from proxy.routing.capability import why_excluded
 from proxy.routing.conditions import Condition, compile_when, may_hold_without_text, text_signals
@@ -25,6 +25,8 @@ from proxy.routing.decision import (
 )
 from proxy.routing.edits import Edits, edits_of
 from proxy.routing.facts import Facts
+from proxy.routing.policy import Candidate, Policy
+from proxy.routing.preference import asked_preference, prefer_of
 from proxy.routing.signals import Signals
 from proxy.routing.split import share
 
@@ -43,7 +45,7 @@ class _Rule:
     when: Condition
     reasons: tuple[Reason, ...]
     """What can be the reason for taking it: first where its text decides, last where it need not be looked at."""
-    use: str | Split | None
+    use: str | Split | Learned | None
     block: Block | None
     fallbacks: tuple[str, ...] | None
     edits: tuple[Edits, ...]
@@ -54,7 +56,13 @@ class _Rule:
 class Router:
     """The rules of one routes.yaml, ready to decide."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, policy: Policy | None = None) -> None:
+        """
+        Args:
+            config: what routes.yaml says.
+            policy: knows every model of its learned routes; without one those take the first that can serve.
+        """
+        self._policy = policy
         self._models = config.models
         self._protocols = {name: config.protocol(name) for name in config.models}
         self._model_edits = {name: edits_of(model) for name, model in config.models.items()}
@@ -90,6 +98,7 @@ class Router:
         Raises:
             UnknownModel: the client asked for a model that is not served here.
             NobodyCanServe: neither the model of the route nor any of its fallbacks can serve the request.
+            BadRequest: the client prefers what cannot be preferred.
         """
         default = self._defaults.get(facts.protocol)
         if default is None:
@@ -97,6 +106,7 @@ class Router:
                 f"No model here speaks {_API_OF[facts.protocol]}: that takes an upstream with "
                 f"'protocol: {facts.protocol}' in routes.yaml."
             )
+        asked_preference(facts.headers)  # what is wrong is told, whatever route it takes
         if (pinned := self._pinned(facts)) is not None:
             # A name may stand for another where it fails, as its model says; the header insists.
             if self._protocols[pinned] != facts.protocol:
@@ -109,7 +119,7 @@ class Router:
             if held is None:
                 return None
             if held:
-                return self._apply(rule, facts)
+                return self._apply(rule, facts, signals)
         reason: Reason = "overload" if signals.is_overload else "default"
         return self._first_able(DEFAULT_ROUTE, default, None, reason, (), facts)
 
@@ -139,11 +149,17 @@ class Router:
             if self._why_excluded(name, facts) is None:
                 yield name, edits + self._model_edits[name]
 
+    def waits_for_policy(self, route: str) -> bool:
+        """Whether the route would have the policy choose, if there were one."""
+        return self._policy is None and any(
+            rule.name == route and isinstance(rule.use, Learned) for rule in self._rules
+        )
+
     def is_stronger(self, model: str, than: str) -> bool:
         """Whether to go from one model to the other is an upgrade."""
         return self._ranks[model] > self._ranks[than]
 
-    def _apply(self, rule: _Rule, facts: Facts) -> Decision:
+    def _apply(self, rule: _Rule, facts: Facts, signals: Signals) -> Decision | None:
         # A route that may look at the text need not have: then it would have held without.
         needs_no_text = rule.when.holds(facts, _UNKNOWN) is True
         reason = rule.reasons[-1] if needs_no_text else rule.reasons[0]
@@ -153,8 +169,29 @@ class Router:
         if isinstance(rule.use, Split):
             model = share(rule.use.split, f"{rule.name}\0{facts.conversation}")
             return self._first_able(rule.name, model, rule.fallbacks, "split", rule.edits, facts, firm)
+        if isinstance(rule.use, Learned):
+            return self._learned(rule, rule.use, reason, facts, signals)
         assert rule.use is not None, "a valid config has either a model or a block"
         return self._first_able(rule.name, rule.use, rule.fallbacks, reason, rule.edits, facts, firm)
+
+    def _learned(self, rule: _Rule, use: Learned, reason: Reason, facts: Facts, signals: Signals) -> Decision | None:
+        """What the policy chooses; without one the first model, as if the route had no other."""
+        able = [name for name in use.learned if self._why_excluded(name, facts) is None]
+        first = able[0] if able else use.learned[0]
+        excluded = [
+            Exclusion(name, why) for name in use.learned if (why := self._why_excluded(name, facts)) is not None
+        ]
+        candidates: tuple[Candidate, ...] = ()
+        if self._policy is not None and able:
+            if len(able) > 1 and signals.vector is None and signals.missing is None:
+                return None
+            asked = asked_preference(facts.headers)
+            prefer = prefer_of(use.prefer) if asked is None else asked
+            candidates = self._policy.choose(able, prefer, signals.vector, facts.tokens)
+            first, reason = candidates[0].model, "overload" if signals.is_overload else "learned"
+        decision = self._first_able(rule.name, first, rule.fallbacks, reason, rule.edits, facts)
+        told = tuple(dict.fromkeys((*excluded, *decision.excluded)))
+        return replace(decision, excluded=told, candidates=candidates)
 
     def _first_able(
         self, route: str, model: str, fallbacks: Iterable[str] | None, reason: Reason, edits: tuple[Edits, ...],
@@ -212,12 +249,20 @@ class Router:
             elif isinstance(rule.use, Split):
                 for model in rule.use.split:
                     found |= {(rule.name, name, "split") for name in self._chain(model, rule.fallbacks)}
+            elif isinstance(rule.use, Learned):
+                reasons = rule.reasons if self._policy is None else ("learned", "overload")
+                able = {name for model in rule.use.learned for name in self._chain(model, rule.fallbacks)}
+                found |= {(rule.name, name, reason) for name in able for reason in reasons}
             elif rule.use is not None:
                 chain = self._chain(rule.use, rule.fallbacks)
                 found |= {(rule.name, name, reason) for name in chain for reason in rule.reasons}
         defaults = {name for default in self._defaults.values() for name in self._chain(default, None)}
         found |= {(DEFAULT_ROUTE, name, "default") for name in defaults}
-        never_kept = {rule.name for rule in self._rules if rule.is_firm and rule.reasons == ("rule",)}
+        never_kept = {
+            rule.name
+            for rule in self._rules
+            if rule.is_firm and rule.reasons == ("rule",) and not isinstance(rule.use, Learned)
+        }
         kept = self._route_edits.keys() - never_kept
         found |= {(route, model, "conversation") for route, model, _ in found if route in kept}
         if any(rule.reasons != ("rule",) for rule in self._rules):
@@ -234,8 +279,7 @@ class Router:
         chains = [(name, *model.fallbacks) for name, model in self._models.items()]
         for rule in self._rules:
             if rule.fallbacks is not None and rule.use is not None:
-                uses = rule.use.split if isinstance(rule.use, Split) else (rule.use,)
-                chains += [(use, *rule.fallbacks) for use in uses]
+                chains += [(use, *rule.fallbacks) for use in _named(rule.use)]
         return {pair for chain in chains for pair in combinations(chain, 2) if pair[0] != pair[1]}
 
     def _chain(self, model: str, fallbacks: tuple[str, ...] | None) -> list[str]:
@@ -258,6 +302,13 @@ class Router:
                 f"Model {facts.model!r} is not served here; see /v1/models, or ask for {AUTO!r}.", param="model"
             )
         return facts.model
+
+
+def _named(use: str | Split | Learned) -> Iterable[str]:
+    """The models that a route names."""
+    if isinstance(use, str):
+        return (use,)
+    return use.split if isinstance(use, Split) else use.learned
 
 
 def _reasons(when: When) -> tuple[Reason, ...]:

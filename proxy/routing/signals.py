@@ -10,7 +10,7 @@ from proxy.routing.complexity import Complexity
 from proxy.routing.topics import Topics, TopicScores
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Signals:
     """What was computed of the text so far; a signal that nobody asked for is not there."""
 
@@ -22,8 +22,8 @@ class Signals:
     """In words: why the text will not be embedded. None when it has been, or was not tried."""
     is_overload: bool = False
     """Whether the embedder is why."""
-    vector: Vector | None = field(default=None, compare=False, repr=False)
-    """The text's; None as long as it was not embedded."""
+    vector: Vector | None = field(default=None, repr=False)
+    """What all of these are computed from, and the policy decides by; None as long as the text was not embedded."""
 
     @property
     def is_final(self) -> bool:

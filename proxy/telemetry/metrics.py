@@ -105,22 +105,34 @@ class Metrics:
             "topic_score", "The score of the best topic of a text, 0 to 1.", _SCORE_BUCKETS, "topic"
         )
         self.config_info = gauge("config_info", "1 for the configuration in use.", "livemax", "sha256")
+        self.policy_info = gauge(
+            "policy_info", "1 for the policy in use; version none without one.", "livemax", "version"
+        )
         self.build_info = gauge("build_info", "1 for the version that runs.", "livemax", "version")
 
     def forget_config(self, sha256: str) -> None:
         """This configuration is no longer the one in use."""
+        self._forget(self.config_info, sha256)
+
+    def forget_policy(self, version: str) -> None:
+        """This policy is no longer the one in use."""
+        self._forget(self.policy_info, version)
+
+    @staticmethod
+    def _forget(gauge: Gauge, label: str) -> None:
         if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
             # The client cannot remove a series from the workers' shared files. The highest of all is shown, so 0 is
             # what remains once the last worker has let go.
-            self.config_info.labels(sha256).set(0)
+            gauge.labels(label).set(0)
         else:
-            self.config_info.remove(sha256)
+            gauge.remove(label)
 
     def seed(
         self,
         *,
         version: str,
         config_sha256: str,
+        policy_version: str,
         decisions: Iterable[tuple[str, str, str]],
         passed: Iterable[tuple[str, str]],
         models: Iterable[str],
@@ -140,6 +152,7 @@ class Metrics:
         """
         self.build_info.labels(version).set(1)
         self.config_info.labels(config_sha256).set(1)
+        self.policy_info.labels(policy_version).set(1)
         for route, model, reason in decisions:
             self.decisions.labels(route, model, reason)
             self._seed_requests(route, model)

@@ -6,7 +6,7 @@ import json
 
 from click.testing import CliRunner
 
-from bench.deciding import STAGES, main
+from bench.deciding import POLICY, STAGES, main
 
 
 def test_every_stage_is_timed_with_cold_and_warm_caches() -> None:
@@ -19,6 +19,6 @@ def test_every_stage_is_timed_with_cold_and_warm_caches() -> None:
     found = json.loads(result.output)
     assert found.keys() == {"cold", "warm"}
     for kind in found.values():
-        assert tuple(kind) == STAGES
+        assert tuple(kind) == (*STAGES, POLICY)
         for figures in kind.values():
             assert 0 < figures["p50"] <= figures["p90"] <= figures["p99"]

@@ -17,6 +17,7 @@ from proxy.config import (
     Drain,
     Duration,
     File,
+    Learned,
     ProxyUrl,
     Range,
     References,
@@ -39,6 +40,7 @@ rewrite: ["*", "gpt-[34]*"]
 default: ${DEFAULT:-small}
 baseline: large
 passthrough: ["audio/*", "files*"]
+policy: models/policy.npz
 text: {turns: 2, max_tokens: 64, ignore: [system-reminder, note]}
 conversation: {switch: never, keep: 10m, cache: 1000}
 embedding: {threads: 1, queue: 0, deadline: 200ms, cache: 0}
@@ -106,6 +108,8 @@ routes:
   - name: trial
     when: {topic: [smalltalk]}
     use: {split: {small: 90, coder: 10}}
+  - {name: everyday, when: {user: "u*"}, use: {learned: [small, large], prefer: cheap}}
+  - {name: measured, when: {user: "v*"}, use: {learned: [small, coder], prefer: 0.3}}
   - {name: rest, use: small}
 tests:
   - {prompt: Fix this loop, route: restricted}
@@ -172,13 +176,16 @@ def test_everything_is_read() -> None:
     assert (large.context, large.supports, large.fallbacks) == (128_000, ("tools", "vision", "json_schema"), ())
     assert (large.rename, large.drop) == ({"max_tokens": "max_completion_tokens"}, ("temperature", "top_p"))
     assert large.set == {"reasoning_effort": "high", "metadata": {"tier": [1, True, None, None, "x"]}}
-    restricted, day, long, secrets, hard, trial, rest = config.routes
+    restricted, day, long, secrets, hard, trial, everyday, measured, rest = config.routes
     assert secrets.block == Block(451, "Keys do not belong in prompts.")
     assert hard.when.all is not None
     assert hard.when.all[0] == When(not_=When(has=("tools", "images")))
     assert hard.when.all[2].metadata == {"tier": "gold", "team name": ("a", "b?")}
     assert (hard.default, hard.set) == ({"temperature": 0.2}, {"seed": 2**64 - 1})
     assert trial.use == Split({"small": 90.0, "coder": 10.0})
+    assert everyday.use == Learned(("small", "large"), "cheap")
+    assert measured.use == Learned(("small", "coder"), 0.3)
+    assert config.policy == File(Path("models/policy.npz"))
     assert restricted.when.header == {"x-data-class": "restricted", "x-team": ("a", "b*")}
     assert (day.name, day.when.topic, day.when.tokens) == ("route-of-the-day", "code", Range(max=8000.0))
     assert long.when.model == ("gpt-*", "auto")

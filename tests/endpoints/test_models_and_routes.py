@@ -57,6 +57,9 @@ def test_what_an_explanation_has(house: House) -> None:
     assert told["candidates"][0] == {
         "model": "team/slashed",
         "excluded": None,
+        "quality": None,
+        "cost_usd": None,
+        "score": None,
         "price": None,
         "targets": ["open/o3-mini"],
     }

@@ -74,7 +74,11 @@ def test_every_known_series_is_there_at_zero_from_the_start(fresh: House) -> Non
     config_info = [name for name in found if name.startswith("config_info")]
     assert len(config_info) == 1
     assert fingerprint(config) not in config_info[0]
-    assert {name for name, value in found.items() if value} == {f'build_info{{version="{__version__}"}}', *config_info}
+    assert {name for name, value in found.items() if value} == {
+        f'build_info{{version="{__version__}"}}',
+        'policy_info{version="none"}',
+        *config_info,
+    }
     targets = ["here/gpt-4o-mini", "here/gpt 4o"]
     taken = {(route, model) for route, model, _ in decisions} | {
         ("passthrough", name) for name in ("-", *config.models)
@@ -95,7 +99,7 @@ def test_every_known_series_is_there_at_zero_from_the_start(fresh: House) -> Non
         *(f'fail_open_total{{cause="{cause}"}}' for cause in FAIL_OPEN_CAUSES),
         'embed_cache_total{result="hit"}', 'embed_cache_total{result="miss"}',
         "decision_seconds_count", "decision_seconds_sum", "in_flight", "embed_queue",
-        f'build_info{{version="{__version__}"}}', *config_info,
+        f'build_info{{version="{__version__}"}}', 'policy_info{version="none"}', *config_info,
     }  # fmt: skip
 
 

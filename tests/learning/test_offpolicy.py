@@ -72,7 +72,10 @@ def test_right_predictions_bring_it_nearer_to_the_truth() -> None:
 def test_the_policy_in_use_is_worth_its_mean() -> None:
     ratings = np.array([0.0, 1.0, 1.0, 0.5])
     ones = np.ones(4)
-    for estimate in (inverse_propensity(ratings, ones, ones), doubly_robust(ratings, ones, ones, ones * 0.3, ones * 0.3)):
+    for estimate in (
+        inverse_propensity(ratings, ones, ones),
+        doubly_robust(ratings, ones, ones, ones * 0.3, ones * 0.3),
+    ):
         assert estimate.value == pytest.approx(0.625)
         assert estimate.effective == 4
         assert not estimate.is_enough

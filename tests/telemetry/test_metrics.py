@@ -36,6 +36,7 @@ SERIES: dict[str, tuple[type, tuple[str, ...]]] = {
     "fail_open": (Counter, ("cause",)),
     "topic_score": (Histogram, ("topic",)),
     "config_info": (Gauge, ("sha256",)),
+    "policy_info": (Gauge, ("version",)),
     "build_info": (Gauge, ("version",)),
 }
 
@@ -45,6 +46,7 @@ def seeded() -> Metrics:
     metrics.seed(
         version="1.2.3",
         config_sha256="abc",
+        policy_version="p1",
         decisions=[("code", "large", "topic"), ("default", "small", "default")],
         passed=[("passthrough", "-"), ("passthrough", "small")],
         models=["small", "large"],
@@ -78,7 +80,11 @@ def test_every_series_says_what_it_is() -> None:
 
 def test_what_is_known_in_advance_is_there_at_zero() -> None:
     found = series(exposition(seeded().registry, {}).decode())
-    assert counted(seeded()) == {'build_info{version="1.2.3"}': 1, 'config_info{sha256="abc"}': 1}
+    assert counted(seeded()) == {
+        'build_info{version="1.2.3"}': 1,
+        'config_info{sha256="abc"}': 1,
+        'policy_info{version="p1"}': 1,
+    }
     expected = {
         *(f'{name}{{model="{model}",{more}route="{route}"{last}}}'
           for route, model, reason in [("code", "large", "topic"), ("default", "small", "default")]
@@ -103,7 +109,7 @@ def test_what_is_known_in_advance_is_there_at_zero() -> None:
         *(f'embed_cache_total{{result="{result}"}}' for result in ("hit", "miss")),
         *(f'fail_open_total{{cause="{cause}"}}' for cause in ("late", "full")),
         "decision_seconds_count", "decision_seconds_sum", "in_flight", "embed_queue",
-        'build_info{version="1.2.3"}', 'config_info{sha256="abc"}',
+        'build_info{version="1.2.3"}', 'config_info{sha256="abc"}', 'policy_info{version="p1"}',
     }  # fmt: skip
     assert set(found) == expected
 

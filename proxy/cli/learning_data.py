@@ -1,0 +1,136 @@
+"""What `train` and `evaluate` share: rated requests from a file to arrays, and the report as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from proxy.app import minilm
+from proxy.cli.options import exit_with
+from proxy.cli.progress import loading_bar
+from proxy.config import Config, ConfigError, Text
+from proxy.embedding import Vector
+from proxy.learning.preparing import rows_of
+from proxy.learning.rated import Rows
+from proxy.learning.reading import Read, read_rated
+from proxy.reload.loading import loaders
+
+Embed = Callable[[Sequence[str]], Mapping[str, Vector]]
+
+
+class Labelled:
+    """A file of rated requests, embedded."""
+
+    def __init__(
+        self,
+        path: Path,
+        config: Config | None,
+        *,
+        models: tuple[str, ...],
+        limit: int,
+        seed: int,
+        cache_dir: Path | None,
+        output_tokens: int,
+    ) -> None:
+        """
+        Args:
+            path: of the file; what is wrong with it ends the program with exit code 2.
+            config: says what of a prompt is looked at, and prices.
+            models: the only ones to look at; all when empty.
+            limit: rows to keep.
+            seed: of what is kept.
+            cache_dir: a folder that keeps vectors.
+            output_tokens: expected of an answer, where its cost is made of prices.
+        """
+        which = config.text if config is not None else Text()
+        try:
+            self.read: Read = read_rated(path, models=models, which=which, limit=limit, seed=seed)
+        except ConfigError as error:
+            exit_with(error)
+        self._model = minilm(which.max_tokens)
+        self._cache_dir = cache_dir
+        self.embedder = self._model.name()
+        prices = {} if config is None else {n: m.price for n, m in config.models.items() if m.price is not None}
+        self.rows: Rows = rows_of(self.read.rows, self.read.models, self.embed, prices, output_tokens)
+
+    def embed(self, texts: Sequence[str]) -> Mapping[str, Vector]:
+        """The vectors of texts, with a bar on a terminal."""
+        with loading_bar() as bar:
+            bulk, _ = loaders(self._model, self._cache_dir, bar)
+            return bulk.vectors(texts, threads=2).vectors
+
+
+def show(console: Console, report: dict[str, Any]) -> None:
+    """The report as tables."""
+    has_costs = report["single_cost"] is not None
+    console.print(f"\n{report['rows']:,} requests, {report['texts']:,} of them different; all figures are held out\n")
+    models = _table("model", "quality", "USD per 1,000", "taken: quality", "balanced", "cheap")
+    for each in report["models"]:
+        marks = " (best single)" * (each["model"] == report["single"])
+        marks += " (cheapest)" * (has_costs and each["model"] == report["cheapest"])
+        taken = [_percent(each["taken"][name]) for name in ("quality", "balanced", "cheap")]
+        models.add_row(each["model"] + marks, f"{each['quality']:.4f}", _dollars(each["cost"]), *taken)
+    console.print(models)
+    settings = _table(
+        "prefer", "quality", "over best single", "over random mix", "USD per 1,000", "saved of best single's cost"
+    )
+    for name, each in report["settings"].items():
+        settings.add_row(
+            f"{name} ({each['prefer']:g})",
+            f"{each['quality']:.4f}",
+            _points(each["above_single"], each["above_single_interval"]),
+            _points(each["above_random_mix"]),
+            _dollars(each["cost"]),
+            _saved(each["saved"], each["saved_interval"]),
+        )
+    console.print()
+    console.print(settings)
+    told = _table("", "")
+    for each in report["saved"]:
+        told.add_row(f"saved at {each['share']:.0%} of best single", _saved(each["saved"], each["interval"]))
+    low, high = report["gain_interval"]
+    told.add_row(
+        "gain over a random mix", f"{100 * (report['gain'] or 0):.2f} points ({100 * low:.2f} to {100 * high:.2f})"
+    )
+    told.add_row("calibration error", f"{report['calibration_error']:.3f}")
+    if report["pair"]["apgr"] is not None:
+        two = report["pair"]
+        told.add_row(
+            f"{two['strong']} or {two['weak']}",
+            f"APGR {two['apgr']:.3f}, CPT(50) {two['cpt50']:.1%}, CPT(80) {two['cpt80']:.1%}",
+        )
+    for what, rate in report.get("flips", {}).items():
+        told.add_row(f"other model with {what}", f"{rate:.1%}")
+    told.show_header = False
+    console.print()
+    console.print(told)
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for place, column in enumerate(columns):
+        table.add_column(column, justify="right" if place and len(columns) > 2 else "left")
+    return table
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{share:.1%}"
+
+
+def _dollars(usd: float | None) -> str:
+    return "-" if usd is None else f"{usd:.4g}"
+
+
+def _points(value: float, interval: Sequence[float] | None = None) -> str:
+    between = "" if interval is None else f" ({100 * interval[0]:+.1f} to {100 * interval[1]:+.1f})"
+    return f"{100 * value:+.2f}{between}"
+
+
+def _saved(share: float | None, interval: Sequence[float]) -> str:
+    if share is None:
+        return "never"
+    return f"{share:.1%} ({max(interval[0], 0):.0%} to {interval[1]:.0%})"

@@ -1,0 +1,149 @@
+"""`pointsman train`: a policy from rated requests, and the proof that it is worth having."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+from proxy.cli.learning_data import Labelled, show
+from proxy.cli.options import EXIT_BAD_CONFIG, cache_dir_option, exit_with, load_or_exit
+from proxy.cli.progress import working_bar
+from proxy.config import ConfigError
+from proxy.learning.fit import fit_policy
+from proxy.learning.held_out import cross_fit
+from proxy.learning.incumbent import why_keep
+from proxy.learning.plot import plot
+from proxy.learning.preparing import OUTPUT_TOKENS, why_not
+from proxy.learning.report import report, why_not_better
+from proxy.learning.rewording import flip_rates
+from proxy.reload.policies import read_policy
+from proxy.routing.policy import Policy
+from proxy.routing.policy_file import pack, unpack
+
+LEAST_ROWS = 50
+EXIT_NOT_BETTER = 1
+
+
+@click.command()
+@click.argument("labelled", type=click.Path(path_type=Path))
+@click.option("--models", default="", metavar="A,B,...", help="Only these of the models in LABELLED.")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("policy.npz"), show_default=True)
+@click.option("--config", "-c", "config_path", type=click.Path(path_type=Path), help="routes.yaml: prices, and `text`.")
+@click.option("--incumbent", type=click.Path(path_type=Path), help="The policy to beat; --out where that exists.")
+@click.option("--force", is_flag=True, help="Write the policy even if it beats nothing; the file will say so.")
+@click.option("--output-tokens", type=click.IntRange(min=1), default=OUTPUT_TOKENS, show_default=True,
+              help="Expected of an answer, where its cost is made of prices.")  # fmt: skip
+@click.option("--limit", type=click.IntRange(min=LEAST_ROWS), default=50_000, show_default=True,
+              help="Rows to learn from; of more, a sample.")  # fmt: skip
+@click.option("--folds", type=click.IntRange(2, 20), default=5, show_default=True, help="Of the hold-out.")
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--plot", "plot_path", type=click.Path(path_type=Path), help="A picture of quality and cost, as SVG.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object, for scripts.")
+@cache_dir_option
+def train(
+    labelled: Path,
+    models: str,
+    out: Path,
+    config_path: Path | None,
+    incumbent: Path | None,
+    force: bool,
+    output_tokens: int,
+    limit: int,
+    folds: int,
+    seed: int,
+    plot_path: Path | None,
+    as_json: bool,
+    cache_dir: Path | None,
+) -> None:
+    """
+    Learn from LABELLED which model to choose for which request, and write the policy.
+
+    LABELLED has a JSON object on each line, gzipped or not: {"prompt": "...", "scores": {"MODEL": 0 to 1}, "costs":
+    {"MODEL": USD}}. In place of a prompt its "vector" may stand; "costs" may be absent. The figures are held out:
+    every request is decided by a policy that was fitted without it.
+
+    Exit code 0: written. 1: not written, since it is no better than what there is. 2: the file has errors.
+    """
+    config = None if config_path is None else load_or_exit(config_path)
+    wanted = tuple(dict.fromkeys(name.strip() for name in models.split(",") if name.strip()))
+    data = Labelled(
+        labelled, config, models=wanted, limit=limit, seed=seed, cache_dir=cache_dir, output_tokens=output_tokens
+    )
+    if (problem := why_not(data.rows, LEAST_ROWS)) is not None:
+        click.echo(f"{labelled}: {problem}", err=True)
+        sys.exit(EXIT_BAD_CONFIG)
+    old = _incumbent(incumbent, out)
+    with working_bar("training") as tell:
+        held = cross_fit(data.rows, embedder=data.embedder, seed=seed, folds=folds, tell=tell)
+        found = report(held, seed=seed)
+        policy = fit_policy(data.rows, embedder=data.embedder, seed=seed)
+    texts = {one.text: one.tokens for one in data.read.rows if one.text}
+    if texts:
+        found["flips"] = flip_rates(policy, list(texts), list(texts.values()), data.embed)
+    reason = why_not_better(found) or (old and why_keep(old, held, embedder=data.embedder))
+    written = reason is None or force
+    if written:
+        version = _write(out, replace(policy, about=_about(found, seed, folds, force=reason is not None)))
+    if plot_path is not None:
+        plot_path.write_text(plot(found), encoding="utf-8")
+    if as_json:
+        told = {"written": str(out) if written else None, "version": version if written else None, "reason": reason}
+        click.echo(json.dumps({**told, "read": data.read.found, **found}, ensure_ascii=False))
+    else:
+        if data.read.found > len(data.read.rows):
+            click.echo(f"{data.read.found:,} rows, of which {len(data.read.rows):,} are looked at; --limit takes more")
+        show(Console(), found)
+        if reason is not None:
+            click.echo(f"\nNo better than what there is: {reason}")
+        click.echo(f"\nWrote {out}, version {version}" if written else f"\n{out} is not written; --force writes it")
+    sys.exit(0 if written else EXIT_NOT_BETTER)
+
+
+def _incumbent(named: Path | None, out: Path) -> Policy | None:
+    path = named or out
+    try:
+        found = read_policy(path)
+    except ConfigError as error:
+        if named is None:
+            click.echo(f"warning: {error}; it is replaced", err=True)
+            return None
+        exit_with(error)
+    if found is None and named is not None:
+        raise click.ClickException(f"{named}: no such file, so nothing to beat.")
+    return found
+
+
+def _about(found: dict[str, Any], seed: int, folds: int, *, force: bool) -> dict[str, Any]:
+    """What the file tells of its training."""
+    kept = ("rows", "single", "single_quality", "single_cost", "settings", "saved", "gain", "calibration_error")
+    return {"seed": seed, "folds": folds, "forced": force, **{name: found[name] for name in kept}}
+
+
+def _write(path: Path, policy: Policy) -> str:
+    """All of it or nothing: a server that watches the file never reads half of it. Returns the version."""
+    content = pack(policy)
+    version = unpack(content).version
+    new: Path | None = None
+    try:
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+            new = Path(file.name)
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        umask = os.umask(0)
+        os.umask(umask)
+        new.chmod(0o666 & ~umask)
+        new.replace(path)
+    except OSError as error:
+        if new is not None:
+            new.unlink(missing_ok=True)
+        raise click.ClickException(f"{path} cannot be written: {error.strerror or error}.") from None
+    return version

@@ -1,0 +1,67 @@
+"""The condensed neighbours of training texts: principal directions, and k-means centres that stand for a few each."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from proxy.embedding import DIMENSIONS
+from proxy.learning.linear import principal
+from proxy.learning.rated import Floats, Ints, Rows
+from proxy.routing.policy import Floats32, Neighbours, project
+
+DIRECTIONS = 64
+MOST_CENTRES = 1024
+ROWS_A_CENTRE = 4
+NEIGHBOURHOODS = (40, 80, 160)
+"""Training texts each."""
+PRIOR = 2.0
+_ROUNDS = 8
+_AT_ONCE = 8192
+
+
+def condense(rows: Rows, seed: int) -> Neighbours:
+    """
+    The neighbours of these texts.
+
+    Args:
+        rows: at least one.
+        seed: of the centres that k-means begins with.
+    """
+    vectors = rows.inputs[:, :DIMENSIONS]
+    mean = vectors.mean(axis=0, dtype=np.float64)
+    axes = principal(vectors - mean)[1][:, :DIRECTIONS].astype(np.float32)
+    centre = (mean @ axes).astype(np.float32)
+    places = project(rows.inputs, axes, centre)
+    count = int(np.clip(len(rows) // ROWS_A_CENTRE, 1, MOST_CENTRES))
+    centres, nearest = _k_means(places, count, seed)
+    sums = np.zeros((len(centres), len(rows.models)))
+    counts = np.zeros_like(sums)
+    above = np.where(rows.weights > 0, np.nan_to_num(rows.scores) - rows.means, 0.0)
+    np.add.at(sums, nearest, above * rows.weights)
+    np.add.at(counts, nearest, rows.weights)
+    takes = {int(np.clip(round(texts * len(centres) / len(rows)), 1, len(centres))) for texts in NEIGHBOURHOODS}
+    return Neighbours(
+        axes, centre, centres, sums.astype(np.float32), counts.astype(np.float32), tuple(sorted(takes)), PRIOR
+    )
+
+
+def _k_means(places: Floats32, count: int, seed: int) -> tuple[Floats32, Ints]:
+    """Lloyd's algorithm from `count` of the rows: the centres that something is nearest to, and each row's."""
+    drawn = np.random.default_rng(seed).permutation(len(places))[:count]
+    centres = places[drawn]
+    for _ in range(_ROUNDS):
+        nearest = _nearest(places, centres)
+        sizes = np.bincount(nearest, minlength=len(centres))
+        sums: Floats = np.zeros(centres.shape)
+        np.add.at(sums, nearest, places)
+        kept = sizes > 0
+        centres = (sums[kept] / sizes[kept, np.newaxis]).astype(np.float32)
+    nearest = _nearest(places, centres)
+    used, numbers = np.unique(nearest, return_inverse=True)
+    return centres[used], numbers
+
+
+def _nearest(places: Floats32, centres: Floats32) -> Ints:
+    half = 0.5 * (centres**2).sum(axis=1)
+    pieces = [places[start : start + _AT_ONCE] for start in range(0, len(places), _AT_ONCE)]
+    return np.concatenate([(piece @ centres.T - half).argmax(axis=1) for piece in pieces])

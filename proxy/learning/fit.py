@@ -1,0 +1,183 @@
+"""One fit: from rated requests to a policy, everything about it chosen inside the rows that it is given."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from proxy.learning.condense import condense
+from proxy.learning.linear import apply, fit_ridges, non_negative
+from proxy.learning.prefer import fit_prefer
+from proxy.learning.rated import Floats, Rows, folds_of
+from proxy.routing.policy import STEPS, Neighbours, Outlook, Policy
+
+INNER_FOLDS = 4
+LEAST_ROWS = 20
+"""With fewer there is nothing that could be held out."""
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """What a blend is made of: the same rows by several regressions and neighbourhoods."""
+
+    ridges: list[Floats]
+    neighbours: Neighbours
+    costs: list[Floats]
+    means: Floats
+
+    def members(self, rows: Rows) -> Floats:
+        """(members, rows, models): each one's prediction less the model's mean."""
+        ridges = [apply(ridge, rows.inputs) - self.means for ridge in self.ridges]
+        return np.stack([*ridges, *self.neighbours.excess(rows.inputs)]).astype(np.float64)
+
+    def log_costs(self, rows: Rows) -> Floats:
+        """(strengths, rows, models)."""
+        return np.stack([apply(cost, rows.inputs) for cost in self.costs])
+
+
+def fit_policy(rows: Rows, *, embedder: str, seed: int = 0, about: Mapping[str, Any] | None = None) -> Policy:
+    """
+    Fit a policy.
+
+    The members of the blend, their weights, the strength of the cost's regression and the scale of `prefer` are all
+    chosen by predictions for rows that were held out inside of `rows`.
+
+    Args:
+        rows: at least `LEAST_ROWS`.
+        embedder: the name of the embedding model.
+        seed: of every draw.
+        about: what the file is to tell of itself.
+    """
+    # One thread: on cores that others use as well, numpy's threads wait for each other (measured: 0.4 s become 7).
+    with threadpool_limits(limits=1, user_api="blas"):
+        return _fit_policy(rows, embedder, seed, about or {})
+
+
+def _fit_policy(rows: Rows, embedder: str, seed: int, about: Mapping[str, Any]) -> Policy:
+    folds = folds_of(rows.groups, INNER_FOLDS, seed)
+    members: Floats | None = None
+    log_costs: Floats | None = None
+    for fold in range(INNER_FOLDS):
+        inside, outside = folds != fold, folds == fold
+        if not inside.any() or not outside.any():
+            continue
+        parts, held = _fit_parts(rows.take(inside), seed), rows.take(outside)
+        found, found_costs = parts.members(held), parts.log_costs(held)
+        if members is None or log_costs is None:
+            members = np.zeros((len(found), len(rows), len(rows.models)))
+            log_costs = np.zeros((len(found_costs), len(rows), len(rows.models)))
+        # A neighbourhood is so many centres; a fold may come to fewer different ones, its last then counts for them.
+        places = np.minimum(np.arange(len(members)), len(found) - 1)
+        members[:, outside] = found[places]
+        log_costs[:, outside] = found_costs
+    assert members is not None, "there are at least two different rows"
+    assert log_costs is not None
+    parts = _fit_parts(rows, seed)
+    count = len(parts.ridges) + len(parts.neighbours.takes)
+    blend = _blend(members[np.minimum(np.arange(count), len(members) - 1)], rows)
+    policy = _assemble(parts, blend, log_costs, rows, embedder, about)
+    outlook = _held_out(policy, members[np.minimum(np.arange(count), len(members) - 1)], blend, log_costs, rows)
+    return replace(policy, prefer=fit_prefer(outlook, rows).astype(np.float32))
+
+
+def _fit_parts(rows: Rows, seed: int) -> _Parts:
+    count = len(rows.models)
+    known = np.isfinite(rows.costs)
+    # Side by side: where all is known of all rows, which is usual, qualities and costs share the decomposition.
+    targets = np.hstack([rows.scores, np.log(rows.costs)])
+    both = fit_ridges(rows.inputs, targets, np.hstack([rows.weights, known.astype(np.float64)]))
+    ridges, costs = [one[:, :count] for one in both], [one[:, count:] for one in both]
+    if not rows.has_costs:
+        costs = [np.full_like(costs[0], np.nan)]
+    return _Parts(ridges, condense(rows, seed), costs, rows.means)
+
+
+def _blend(members: Floats, rows: Rows) -> Floats:
+    """
+    (members, 2): weights for what all models have in common on a request, and for how they differ.
+
+    A choice hangs on the differences alone, which are far harder to see than how hard a request is: weights fitted to
+    both at once would be right about what does not matter. Where no request was answered by every model, there are no
+    differences to fit to, and both get the weights that fit the scores.
+    """
+    complete = rows.is_complete
+    above = rows.scores - rows.means
+    if len(rows.models) > 1 and int(complete.sum()) >= LEAST_ROWS:
+        own, seen = above[complete], members[:, complete]
+        common, seen_common = own.mean(axis=1), seen.mean(axis=2)
+        apart = own - common[:, np.newaxis]
+        seen_apart = seen - seen_common[:, :, np.newaxis]
+        count = len(members)
+        return np.stack(
+            [
+                non_negative(seen_common.T, common),
+                non_negative(seen_apart.reshape(count, -1).T, apart.ravel()),
+            ],
+            axis=1,
+        )
+    rated = np.isfinite(rows.scores)
+    weights = non_negative(members[:, rated].T, above[rated])
+    return np.stack([weights, weights], axis=1)
+
+
+def _blended(members: Floats, blend: Floats) -> Floats:
+    """(rows, models), less the models' means."""
+    common = members.mean(axis=2, keepdims=True)
+    result: Floats = np.tensordot(blend[:, 0], np.broadcast_to(common, members.shape), 1)
+    result += np.tensordot(blend[:, 1], members - common, 1)
+    return result
+
+
+def _assemble(
+    parts: _Parts, blend: Floats, log_costs: Floats, rows: Rows, embedder: str, about: Mapping[str, Any]
+) -> Policy:
+    linear = np.zeros_like(parts.ridges[0])
+    for ridge, (common_weight, apart_weight) in zip(parts.ridges, blend, strict=False):
+        above = ridge.copy()
+        above[-1] -= parts.means
+        common = above.mean(axis=1, keepdims=True)
+        linear += common_weight * common + apart_weight * (above - common)
+    best, smearing = _best_cost(log_costs, rows)
+    cost = parts.costs[best].copy()
+    cost[-1] += np.log(smearing)
+    return Policy(
+        models=rows.models,
+        means=rows.means.astype(np.float32),
+        mean_costs=rows.mean_costs.astype(np.float32),
+        linear=linear.astype(np.float32),
+        cost=cost.astype(np.float32),
+        neighbours=parts.neighbours,
+        blends=blend[len(parts.ridges) :].astype(np.float32),
+        prefer=np.zeros((STEPS, 2), dtype=np.float32),
+        embedder=embedder,
+        seen=np.unique(rows.groups),
+        about=about,
+    )
+
+
+def _best_cost(log_costs: Floats, rows: Rows) -> tuple[int, Floats]:
+    """
+    The strength that predicts the logarithm of costs best, and what each model's exponential is short of the mean.
+
+    The second is Duan's smearing, in its multiplicative form: Smearing estimate, JASA 78, 1983.
+    """
+    if not rows.has_costs:
+        return 0, np.full(len(rows.models), np.nan)
+    known = np.isfinite(rows.costs)
+    errors = [float(((np.log(rows.costs[known]) - one[known]) ** 2).sum()) for one in log_costs]
+    best = int(np.argmin(errors))
+    told = np.where(known, np.exp(log_costs[best]), 0.0).sum(axis=0)
+    result: Floats = np.where(known, rows.costs, 0.0).sum(axis=0) / np.maximum(told, 1e-300)
+    return best, result
+
+
+def _held_out(policy: Policy, members: Floats, blend: Floats, log_costs: Floats, rows: Rows) -> Outlook:
+    """What would have been predicted for each row without it."""
+    quality = np.clip(_blended(members, blend) + rows.means, 0.0, 1.0)
+    best, smearing = _best_cost(log_costs, rows)
+    cost = np.exp(log_costs[best]) * smearing if policy.knows_costs else np.full(quality.shape, np.nan)
+    return Outlook(quality.astype(np.float32), cost.astype(np.float32))

@@ -1,0 +1,82 @@
+"""What a policy does on requests that it has not seen: by cross-validation where it is new, at once where it is not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from proxy.learning.fit import fit_policy
+from proxy.learning.prefer import pick
+from proxy.learning.rated import Floats, Ints, Rows, folds_of
+from proxy.routing.policy import STEPS, Outlook, Policy
+
+FOLDS = 5
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Rows, each decided by a policy that was fitted without it."""
+
+    rows: Rows
+    quality: Floats
+    """(rows, models), predicted."""
+    cost: Floats
+    """(rows, models), predicted, USD; NaN without costs."""
+    picks: Ints
+    """(101, rows): the place of the model that is chosen at every step of `prefer`."""
+    single: Ints
+    """(rows,): the place of the model that was best on average where the policy was fitted."""
+
+    def take(self, which: Ints) -> HeldOut:
+        """Some of the rows."""
+        return HeldOut(
+            self.rows.take(which), self.quality[which], self.cost[which], self.picks[:, which], self.single[which]
+        )
+
+
+def cross_fit(
+    rows: Rows, *, embedder: str, seed: int = 0, folds: int = FOLDS, tell: Callable[[int, int], None] | None = None
+) -> HeldOut:
+    """
+    Fit a policy on all but one fold, decide that fold, and so on around.
+
+    Everything about each policy is chosen inside the rows it is fitted on, so the figures are those of the procedure.
+
+    Args:
+        rows: what to learn from.
+        embedder: the name of the embedding model.
+        seed: of the folds and of every draw.
+        folds: how many.
+        tell: is given how many folds are done, and of how many.
+    """
+    fold_of = folds_of(rows.groups, folds, seed + 1)
+    quality = np.zeros(rows.scores.shape)
+    cost = np.full(rows.scores.shape, np.nan)
+    picks = np.zeros((STEPS, len(rows)), dtype=np.int64)
+    single = np.zeros(len(rows), dtype=np.int64)
+    for fold in range(folds):
+        inside, outside = rows.take(fold_of != fold), fold_of == fold
+        if outside.any():
+            policy = fit_policy(inside, embedder=embedder, seed=seed)
+            quality[outside], cost[outside], picks[:, outside] = _decide(policy, rows.take(outside))
+            single[outside] = inside.single
+        if tell is not None:
+            tell(fold + 1, folds)
+    return HeldOut(rows, quality, cost, picks, single)
+
+
+def decide_all(policy: Policy, rows: Rows) -> HeldOut:
+    """The same of a policy that is there already; `rows` has its models, in its order."""
+    quality, cost, picks = _decide(policy, rows)
+    single = policy.models.index(policy.best_single(policy.models))
+    return HeldOut(rows, quality, cost, picks, np.full(len(rows), single))
+
+
+def _decide(policy: Policy, rows: Rows) -> tuple[Floats, Floats, Ints]:
+    found = policy.predict(rows.inputs)
+    outlook = Outlook(found.quality, np.array(found.cost_usd))
+    single = policy.models.index(policy.best_single(policy.models))
+    picks = [pick(outlook, weight, margin, single) for weight, margin in policy.prefer.tolist()]
+    return outlook.quality.astype(np.float64), outlook.cost_usd.astype(np.float64), np.stack(picks)

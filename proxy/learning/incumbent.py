@@ -1,0 +1,47 @@
+"""Whether a new policy is better than the one that is in use."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from proxy.learning.held_out import HeldOut, decide_all
+from proxy.learning.measures import figures, outcomes
+from proxy.routing.policy import Policy
+
+LEAST_UNSEEN = 100
+
+
+def why_keep(old: Policy, new: HeldOut, *, embedder: str) -> str | None:
+    """
+    Why the old policy is to be kept, in words; None when the new one is better.
+
+    The two are compared on requests that neither has seen, by their gain over a random mix. Where the old one was
+    trained on nearly all of these, what it told of itself then, held out, is what there is to beat.
+
+    Args:
+        old: in use.
+        new: held-out decisions of the new one.
+        embedder: the name of the embedding model that made the vectors.
+    """
+    if old.embedder != embedder or set(old.models) != set(new.rows.models):
+        return None  # it could not be used here
+    unseen = np.flatnonzero(~np.isin(new.rows.groups, old.seen))
+    if len(unseen) < LEAST_UNSEEN:
+        told = old.about.get("gain")
+        own = float(figures(outcomes(new)).gain)
+        if isinstance(told, (int, float)) and own < told - 1e-5:  # told in so many digits
+            return f"held out, it gains {100 * own:.2f} points over a random mix, and the incumbent {100 * told:.2f}"
+        return None
+    among = new.take(unseen)
+    # Its columns in the order of the rows.
+    order = [old.models.index(name) for name in among.rows.models]
+    seen_by_old = decide_all(old, among.rows)
+    back = np.argsort(order)
+    decided = HeldOut(
+        among.rows, seen_by_old.quality[:, order], seen_by_old.cost[:, order], back[seen_by_old.picks], among.single
+    )
+    own, other = (float(figures(outcomes(each)).gain) for each in (among, decided))
+    if own < other:
+        told = f"it gains {100 * own:.2f} points over a random mix, and the incumbent {100 * other:.2f}"
+        return f"on {len(unseen):,} requests that neither has seen, {told}"
+    return None

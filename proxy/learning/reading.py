@@ -1,0 +1,239 @@
+"""JSON lines of rated requests, read with suspicion: every mistake with its line, no more kept than asked for."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import math
+import random
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from proxy.config import ConfigError, Problem, Text, choices, did_you_mean, quote
+from proxy.embedding import DIMENSIONS, Vector
+from proxy.routing.chat import prompt_body, read_chat
+
+FORM = '{"prompt": "...", "scores": {"MODEL": 0 to 1}, "costs": {"MODEL": USD}}, costs optional'
+MOST_PROBLEMS = 50
+MOST_LINE = 16 * 1024 * 1024
+LEAST_COST = 1e-9
+MOST_WEIGHT = 50.0
+"""What a rating may count at most: one over a tiny propensity would drown all others."""
+
+
+class Rated(NamedTuple):
+    """One line."""
+
+    text: str
+    """What the server would look at of the prompt; empty where the line has its vector."""
+    vector: Vector | None
+    tokens: float
+    """Of the prompt, estimated; NaN where there is none."""
+    scores: dict[str, float]
+    costs: dict[str, float]
+    weight: float
+
+    @property
+    def key(self) -> int:
+        """The same for the same text or vector, as a signed 64-bit number."""
+        said = self.text.casefold().encode() if self.vector is None else self.vector.tobytes()
+        return int.from_bytes(hashlib.blake2b(said, digest_size=8).digest(), "big", signed=True)
+
+
+@dataclass(frozen=True)
+class Read:
+    """A file's rows."""
+
+    models: tuple[str, ...]
+    rows: list[Rated]
+    found: int
+    """How many there were; more than `rows` where only a sample is kept."""
+
+
+def read_rated(
+    path: Path, *, models: tuple[str, ...] = (), which: Text | None = None, limit: int = 50_000, seed: int = 0
+) -> Read:
+    """
+    The rated requests of a file, or a sample of them.
+
+    Args:
+        path: JSON lines, gzipped or not.
+        models: the only ones to look at; all that the file has when empty.
+        which: what of a prompt is looked at, as in routes.yaml.
+        limit: rows to keep; of more, each has the same chance.
+        seed: of that choice.
+
+    Raises:
+        ConfigError: every line that cannot be used, up to some, and models that the file does not have.
+    """
+    reader = _Reader(path, models, which or Text())
+    draw = random.Random(seed)  # noqa: S311 - no secret
+    rows: list[Rated] = []
+    found = 0
+    for rated in reader.read():
+        found += 1
+        if len(rows) < limit:
+            rows.append(rated)
+        elif (place := draw.randrange(found)) < limit:  # Vitter's algorithm R
+            rows[place] = rated
+    reader.judge(found)
+    if reader.problems:
+        raise ConfigError(reader.problems)
+    return Read(models or tuple(reader.counts), rows, found)
+
+
+class _Reader:
+    def __init__(self, path: Path, models: tuple[str, ...], which: Text) -> None:
+        self._path, self._models, self._which = path, models, which
+        self.problems: list[Problem] = []
+        self.counts: dict[str, int] = {}
+        """Ratings by model, in the order of their first."""
+        self._named: dict[str, None] = {}
+        """Every model that a line names, asked for or not."""
+
+    def read(self) -> Iterator[Rated]:
+        """Line by line; stops at too many problems."""
+        for number, line in self._lines():
+            if line.strip() and (rated := self._rated(number, line)) is not None:
+                yield rated
+            if len(self.problems) >= MOST_PROBLEMS:
+                self.problems.append(Problem(str(self._path), number + 1, 1, "", "the rest was not read"))
+                return
+
+    def judge(self, found: int) -> None:
+        """Report what is wrong with the file as a whole."""
+        if not found and not self.problems:
+            self.problems.append(Problem(str(self._path), 0, 0, "", f"no rated requests; write lines like {FORM}"))
+        for name in self._models:
+            if found and not self.counts.get(name):
+                near = did_you_mean(name, self._named)
+                names = choices(map(quote, self._named), last="and")
+                hint = f"did you mean {quote(near)}?" if near else f"there are {names}"
+                self.problems.append(
+                    Problem(str(self._path), 0, 0, "", f"no line has a score of {quote(name)}; {hint}")
+                )
+
+    def _lines(self) -> Iterator[tuple[int, bytes]]:
+        try:
+            with self._path.open("rb") as raw:
+                is_zipped = raw.read(2) == b"\x1f\x8b"
+            with gzip.open(self._path, "rb") if is_zipped else self._path.open("rb") as lines:
+                number = 0
+                while line := lines.readline(MOST_LINE):
+                    number += 1
+                    yield number, line
+            return
+        except (EOFError, gzip.BadGzipFile, zlib.error):
+            message = "its gzip is damaged or cut short"
+        except OSError as error:
+            message = f"cannot be read: {error.strerror or error}"
+        self.problems.append(Problem(str(self._path), 0, 0, "", message))
+
+    def _say(self, number: int, message: str) -> None:
+        self.problems.append(Problem(str(self._path), number, 1, "", message))
+
+    def _read_line(self, number: int, line: bytes) -> dict[str, Any] | None:
+        try:
+            value: Any = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
+        except UnicodeDecodeError:
+            self._say(number, "not UTF-8")
+        except json.JSONDecodeError as error:
+            self._say(number, f"not JSON: {error.msg}; each line is {FORM}")
+        except (ValueError, RecursionError):  # a number of thousands of digits, or brackets nested as deep
+            self._say(number, f"not JSON that can be read; each line is {FORM}")
+        else:
+            if isinstance(value, dict):
+                return value
+            self._say(number, f"not an object; each line is {FORM}")
+        return None
+
+    def _rated(self, number: int, line: bytes) -> Rated | None:
+        if (value := self._read_line(number, line)) is None:
+            return None
+        before = len(self.problems)
+        scores = self._numbers(number, value, "scores", 1.0)
+        costs = self._numbers(number, value, "costs", math.inf) if value.get("costs") is not None else {}
+        text, tokens, vector = self._text(number, value)
+        weight = self._weight(number, value)
+        if before != len(self.problems):
+            return None
+        if not scores:
+            if not (self._models and value["scores"]):  # else a request that none of the models asked for was rated on
+                self._say(number, "no scores")
+            return None
+        for name in scores:
+            self.counts[name] = self.counts.get(name, 0) + 1
+        return Rated(text, vector, tokens, scores, costs, weight)
+
+    def _numbers(self, number: int, value: dict[str, Any], key: str, most: float) -> dict[str, float]:
+        given = value.get(key)
+        if not isinstance(given, dict):
+            self._say(number, f"'{key}' is {'missing' if given is None else 'not an object'}; each line is {FORM}")
+            return {}
+        found = {}
+        if key == "scores" and not self._named.keys() >= given.keys():
+            self._named |= dict.fromkeys(given)
+        for name, each in given.items():
+            if each is None or (self._models and name not in self._models):
+                continue
+            if isinstance(each, bool):
+                each = float(each)
+            if not isinstance(each, (int, float)) or not math.isfinite(_float(each)):
+                self._say(number, f"{key}.{name}: {json.dumps(each)[:40]} is not a number")
+            elif not 0 <= each <= most:
+                said = f"{each:g} is outside 0 to 1" if most == 1.0 else f"{each:g} is below 0"
+                self._say(number, f"{key}.{name}: {said}")
+            else:
+                found[name] = max(float(each), LEAST_COST) if key == "costs" else float(each)
+        return found
+
+    def _text(self, number: int, value: dict[str, Any]) -> tuple[str, float, Vector | None]:
+        vector = value.get("vector")
+        prompt = value.get("prompt", value.get("text"))
+        nothing: tuple[str, float, Vector | None] = ("", math.nan, None)
+        if vector is not None:
+            tokens = read_chat(prompt_body(prompt), {}).tokens if isinstance(prompt, str) else math.nan
+            try:
+                row = np.array(vector, dtype=np.float32)
+            except (ValueError, TypeError, OverflowError):
+                row = np.empty(0, dtype=np.float32)
+            if row.shape != (DIMENSIONS,) or not np.isfinite(row).all() or not row.any():
+                self._say(number, f"'vector' is not a list of {DIMENSIONS} numbers as the embedding model gives")
+                return nothing
+            return "", tokens, row / np.linalg.norm(row)
+        if not isinstance(prompt, str):
+            self._say(number, f"'prompt' is {'missing' if prompt is None else 'not a string'}; each line is {FORM}")
+            return nothing
+        try:
+            facts = read_chat(prompt_body(prompt), {})
+        except UnicodeEncodeError:
+            self._say(number, "an escape in 'prompt' means half of a character")
+            return nothing
+        if not (text := facts.text(self._which)):
+            self._say(number, "nothing is looked at of this prompt")
+        return text, facts.tokens, None
+
+    def _weight(self, number: int, value: dict[str, Any]) -> float:
+        propensity = value.get("propensity")
+        if propensity is None:
+            return 1.0
+        if isinstance(propensity, bool) or not isinstance(propensity, (int, float)) or not 0 < propensity <= 1:
+            self._say(number, "'propensity' is not a number above 0 and up to 1")
+            return 1.0
+        return min(1.0 / propensity, MOST_WEIGHT)
+
+
+def _float(number: int | float) -> float:
+    try:
+        return float(number)
+    except OverflowError:
+        return math.inf
+
+
+__all__ = ["FORM", "Rated", "Read", "read_rated"]

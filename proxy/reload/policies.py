@@ -1,0 +1,62 @@
+"""The policy that a config names: read, and seen to fit it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from proxy.config import Config, ConfigError, Learned, Problem
+from proxy.routing.policy import Policy
+from proxy.routing.policy_file import MOST_BYTES, PolicyUnusable, check_fits, unpack
+
+
+def read_policy(path: Path) -> Policy | None:
+    """
+    The policy in a file; None when there is no file.
+
+    Raises:
+        ConfigError: there is something, and it is not a policy.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(MOST_BYTES + 1)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise unusable(path, f"cannot be read: {error.strerror or error}") from error
+    try:
+        return unpack(content)
+    except PolicyUnusable as error:
+        raise unusable(path, str(error)) from error
+
+
+def policy_of(config: Config, embedder: Callable[[], str]) -> Policy | None:
+    """
+    The policy that a config is to decide by.
+
+    None where it names no file, and where there is none yet: a first start has nothing to learn from, and its learned
+    routes take their first model until a file is put there.
+
+    Args:
+        config: what routes.yaml says.
+        embedder: the name of the embedding model that runs here; only asked for if there is a policy.
+
+    Raises:
+        ConfigError: the file cannot be used, or not with this config.
+    """
+    if config.policy is None or (policy := read_policy(config.policy.path)) is None:
+        return None
+    models = {name for route in config.routes if isinstance(route.use, Learned) for name in route.use.learned}
+    try:
+        check_fits(policy, embedder=embedder(), models=sorted(models))
+    except PolicyUnusable as error:
+        raise unusable(config.policy.path, str(error)) from error
+    return policy
+
+
+def unusable(path: Path, problem: str) -> ConfigError:
+    """What to raise for a file that cannot be used."""
+    return ConfigError([Problem(str(path), 0, 0, "", problem)])
+
+
+__all__ = ["policy_of", "read_policy", "unusable"]

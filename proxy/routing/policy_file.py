@@ -1,0 +1,222 @@
+"""
+The file of a policy: a compressed `.npz` of plain numbers, and a text that says what they are.
+
+It may come from anywhere, so nothing in it is believed: no pickle is ever read, an array is only made once its header
+says the size that it must have, and a hash over all of it must be right.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import zipfile
+import zlib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from proxy.embedding import DIMENSIONS
+from proxy.routing.policy import INPUTS, STEPS, Neighbours, Policy
+
+FORMAT = 1
+"""Raised with every change after which an older Pointsman would misread the file."""
+
+MOST_BYTES = 64 * 1024 * 1024
+"""Of a file and of what it unpacks to; a policy of 20 models takes 1 MB."""
+
+_MOST_MODELS = 1000
+_MOST_CENTRES = 16_384
+_MOST_SEEN = 4_000_000
+
+
+class PolicyUnusable(Exception):
+    """The file is not a policy that can be used here; the message says why."""
+
+
+class _About(msgspec.Struct):
+    """The text in the file."""
+
+    format: int
+    models: list[str]
+    embedder: str
+    takes: list[int]
+    prior: float
+    about: dict[str, Any]
+
+
+def pack(policy: Policy) -> bytes:
+    """The file of a policy; the same policy always makes the same content, and so the same version."""
+    near = policy.neighbours
+    about = _About(FORMAT, list(policy.models), policy.embedder, list(near.takes), near.prior, dict(policy.about))
+    arrays: dict[str, NDArray[Any]] = {name: getattr(policy, name) for name in _OF_POLICY}
+    arrays |= {name: getattr(near, name) for name in _OF_NEIGHBOURS}
+    arrays = {name: np.ascontiguousarray(array, dtype="<f4") for name, array in arrays.items()}
+    arrays["seen"] = np.ascontiguousarray(policy.seen, dtype="<i8")
+    arrays["about"] = np.frombuffer(msgspec.json.encode(about, order="sorted"), dtype=np.uint8)
+    arrays["sha256"] = np.frombuffer(_digest(arrays), dtype=np.uint8)
+    content = io.BytesIO()
+    np.savez_compressed(content, allow_pickle=False, **arrays)
+    return content.getvalue()
+
+
+def unpack(content: bytes) -> Policy:
+    """
+    The policy of a file.
+
+    Raises:
+        PolicyUnusable: it is damaged, of another version, or never was one.
+    """
+    if len(content) > MOST_BYTES:
+        raise PolicyUnusable(f"it has {len(content):,} bytes, more than the {MOST_BYTES:,} that a policy may have")
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            about = _about(_member(archive, "about", MOST_BYTES // 64))
+            arrays = {name: _array(archive, name, shape) for name, shape in _shapes(about).items()}
+            seen = _plain(_member(archive, "seen", MOST_BYTES), np.dtype("<i8"), (None,), most=_MOST_SEEN)
+            stored = _plain(_member(archive, "sha256", 1024), np.dtype(np.uint8), (32,)).tobytes()
+            text = _member(archive, "about", MOST_BYTES // 64)
+    except (zipfile.BadZipFile, KeyError, ValueError, EOFError, OSError, zlib.error, NotImplementedError) as error:
+        raise PolicyUnusable("it is damaged, or no policy") from error
+    except RuntimeError as error:  # of an encrypted archive
+        raise PolicyUnusable("it is encrypted") from error
+    digest = _digest({**arrays, "seen": seen, "about": _text_of(text)})
+    if digest != stored:
+        raise PolicyUnusable("its content is not what was written: its hash differs")
+    directions, centres = arrays["centre"].size, len(arrays["centres"])
+    agree = (
+        arrays["axes"].shape[1] == arrays["centres"].shape[1] == directions
+        and len(arrays["sums"]) == len(arrays["counts"]) == centres > 0
+        and about.takes[-1] <= centres
+    )
+    if not agree:
+        raise PolicyUnusable("its arrays have other sizes than those of a policy")
+    for name, array in arrays.items():
+        may_be_unknown = name in ("mean_costs", "cost")
+        if not (np.isfinite(array).all() or (may_be_unknown and np.isnan(array).all())):
+            raise PolicyUnusable(f"its {name} are no numbers")
+    near = Neighbours(**{name: arrays[name] for name in _OF_NEIGHBOURS}, takes=tuple(about.takes), prior=about.prior)
+    return Policy(
+        models=tuple(about.models),
+        **{name: arrays[name] for name in _OF_POLICY},
+        neighbours=near,
+        embedder=about.embedder,
+        seen=seen.astype(np.int64),
+        about=about.about,
+        version=digest.hex()[:12],
+    )
+
+
+def check_fits(policy: Policy, *, embedder: str, models: Iterable[str] = ()) -> None:
+    """
+    See that a policy can be used here.
+
+    Args:
+        policy: what was read.
+        embedder: the name of the embedding model that runs here.
+        models: those that it must know.
+
+    Raises:
+        PolicyUnusable: it cannot.
+    """
+    if policy.embedder != embedder:
+        raise PolicyUnusable(
+            f"it was trained on vectors of {policy.embedder!r}, and here runs {embedder!r}; train it again"
+        )
+    if unknown := [name for name in models if name not in policy.models]:
+        raise PolicyUnusable(
+            f"it does not know {', '.join(map(repr, unknown))}; it knows {', '.join(map(repr, policy.models))}"
+        )
+
+
+_OF_POLICY = ("means", "mean_costs", "linear", "cost", "blends", "prefer")
+_OF_NEIGHBOURS = ("axes", "centre", "centres", "sums", "counts")
+
+
+def _shapes(about: _About) -> dict[str, tuple[int | None, ...]]:
+    """What shape each array has; None for the two sizes that a policy chooses itself, each the same everywhere."""
+    models = len(about.models)
+    return {
+        "means": (models,),
+        "mean_costs": (models,),
+        "linear": (INPUTS + 1, models),
+        "cost": (INPUTS + 1, models),
+        "blends": (len(about.takes), 2),
+        "prefer": (STEPS, 2),
+        "axes": (DIMENSIONS, None),
+        "centre": (None,),
+        "centres": (None, None),
+        "sums": (None, models),
+        "counts": (None, models),
+    }
+
+
+def _about(content: bytes) -> _About:
+    text = _text_of(content).tobytes()
+    # The format before all else: another one may have other members.
+    version: Any = msgspec.json.decode(text)
+    if isinstance(version, dict) and isinstance(version.get("format"), int) and version["format"] != FORMAT:
+        raise PolicyUnusable(f"it has format {version['format']}, and this Pointsman reads format {FORMAT}")
+    try:
+        about = msgspec.convert(version, _About)
+    except msgspec.ValidationError as error:
+        raise PolicyUnusable(f"what it says of itself cannot be understood: {error}") from error
+    sound = (
+        1 <= len(about.models) <= _MOST_MODELS
+        and len(set(about.models)) == len(about.models)
+        and 1 <= len(about.takes) <= 16
+        and list(about.takes) == sorted(set(about.takes))
+        and about.takes[0] >= 1
+        and about.prior > 0
+    )
+    if not sound:
+        raise PolicyUnusable("what it says of itself cannot be")
+    return about
+
+
+def _member(archive: zipfile.ZipFile, name: str, most: int) -> bytes:
+    info = archive.getinfo(f"{name}.npy")
+    if info.file_size > most:
+        raise PolicyUnusable(f"its {name} would take {info.file_size:,} bytes")
+    with archive.open(info) as file:
+        return file.read(most)
+
+
+def _array(archive: zipfile.ZipFile, name: str, shape: tuple[int | None, ...]) -> NDArray[np.float32]:
+    found = _plain(_member(archive, name, MOST_BYTES), np.dtype("<f4"), shape)
+    return found.astype(np.float32)
+
+
+def _plain(
+    content: bytes, dtype: np.dtype[Any], shape: tuple[int | None, ...], most: int = _MOST_CENTRES
+) -> NDArray[Any]:
+    """The array of a `.npy` of this type and shape: read by hand, since numpy makes room for what a header claims."""
+    file = io.BytesIO(content)
+    if np.lib.format.read_magic(file) != (1, 0):
+        raise PolicyUnusable("it is damaged, or no policy")
+    claimed, is_fortran, its = np.lib.format.read_array_header_1_0(file)
+    fits = len(claimed) == len(shape) and all(
+        size == wanted or (wanted is None and 0 <= size <= most) for size, wanted in zip(claimed, shape, strict=True)
+    )
+    rest = content[file.tell() :]
+    if not fits or its != dtype or is_fortran or len(rest) != int(np.prod(claimed)) * dtype.itemsize:
+        raise PolicyUnusable("its arrays have other sizes than those of a policy")
+    return np.frombuffer(rest, dtype=dtype).reshape(claimed)
+
+
+def _text_of(content: bytes) -> NDArray[np.uint8]:
+    file = io.BytesIO(content)
+    np.lib.format.read_magic(file)
+    np.lib.format.read_array_header_1_0(file)
+    return np.frombuffer(content[file.tell() :], dtype=np.uint8)
+
+
+def _digest(arrays: Mapping[str, NDArray[Any]]) -> bytes:
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        array = arrays[name]
+        digest.update(repr((name, array.shape)).encode())
+        digest.update(array.tobytes())
+    return digest.digest()

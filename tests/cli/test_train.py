@@ -1,0 +1,154 @@
+"""`pointsman train` and `evaluate`, from lines to a file that decides."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+from click.testing import CliRunner, Result
+
+from proxy.cli import main
+from proxy.reload.policies import read_policy
+from tests.learning.made import made
+
+
+def lines(count: int = 150, *, seed: int = 0, **options: Any) -> list[dict[str, Any]]:
+    rows = made(count, seed=seed, **options)
+    return [
+        {
+            "prompt": f"question {seed} {number}",
+            "vector": rows.inputs[number, :768].tolist(),
+            "scores": dict(zip(rows.models, rows.scores[number].tolist(), strict=True)),
+            "costs": dict(zip(rows.models, rows.costs[number].tolist(), strict=True)),
+        }
+        for number in range(count)
+    ]
+
+
+def write(path: Path, rows: list[Any]) -> Path:
+    content = "".join(f"{row if isinstance(row, str) else json.dumps(row)}\n" for row in rows).encode()
+    path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
+    return path
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(main, [str(each) for each in arguments])
+
+
+def test_a_policy_is_written_with_its_proof(tmp_path: Path) -> None:
+    data, out = write(tmp_path / "rated.jsonl.gz", lines()), tmp_path / "policy.npz"
+    told = run("train", data, "--out", out, "--folds", 3, "--json", "--plot", tmp_path / "p.svg")
+    assert (told.exit_code, told.stderr) == (0, "")
+    found = json.loads(told.stdout)
+    policy = read_policy(out)
+    assert policy is not None
+    assert (found["version"], found["reason"], found["single"]) == (policy.version, None, "large")
+    assert (policy.about["forced"], policy.about["rows"]) == (False, 150)
+    assert policy.about["gain"] == found["gain"] > 0
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+    picture = ElementTree.fromstring((tmp_path / "p.svg").read_text())
+    assert picture.tag.endswith("svg")
+    assert "prefers-color-scheme: dark" in (tmp_path / "p.svg").read_text()
+
+    told = run("evaluate", out, write(tmp_path / "others.jsonl", lines(80, seed=9)), "--json")
+    found = json.loads(told.stdout)
+    assert (told.exit_code, found["version"], found["left_out"], found["rows"]) == (0, policy.version, 0, 80)
+    told = run("evaluate", out, data)
+    assert (told.exit_code, "was trained on each of these requests" in told.stderr) == (2, True)
+
+
+def test_a_policy_that_learned_nothing_is_refused_unless_forced(tmp_path: Path) -> None:
+    rows = lines(150)
+    scores = [row["scores"] for row in rows]
+    for row, other in zip(rows, reversed(scores), strict=True):
+        row["scores"] = {"small": other["small"], "large": 1.0, "coder": other["coder"]}
+        row["costs"] = dict.fromkeys(row["costs"], 0.01)
+    data, out = write(tmp_path / "rated.jsonl", rows), tmp_path / "policy.npz"
+    told = run("train", data, "--out", out, "--folds", 2)
+    assert told.exit_code == 1
+    assert "No better than what there is" in told.stdout
+    assert not out.exists()
+    told = run("train", data, "--out", out, "--folds", 2, "--force")
+    assert told.exit_code == 0
+    policy = read_policy(out)
+    assert policy is not None
+    assert policy.about["forced"] is True
+
+
+def test_every_bad_line_is_told(tmp_path: Path) -> None:
+    bad = [
+        "{",
+        "[1]",
+        {"prompt": "x"},
+        {"scores": {"a": 1}},
+        {"prompt": "x", "scores": {"a": 1.5}},
+        '{"prompt": "x", "scores": {"a": NaN}}',
+        {"prompt": "x", "scores": {"a": "good"}},
+        {"prompt": "x", "scores": {"a": 1}, "costs": {"a": -1}},
+        {"prompt": "x", "scores": {"a": 1}, "propensity": 0},
+        {"vector": [1, 2], "scores": {"a": 1}},
+        {"prompt": "", "scores": {"a": 1}},
+        {"prompt": "x", "scores": {}},
+    ]
+    told = run("train", write(tmp_path / "r.jsonl", bad), "--out", tmp_path / "p.npz")
+    assert told.exit_code == 2
+    for number, what in enumerate(
+        (
+            "not JSON", "not an object", "'scores' is missing", "'prompt' is missing", "1.5 is outside 0 to 1",
+            "NaN is not a number", '"good" is not a number', "-1 is below 0", "'propensity' is not", "list of 768 numbers",
+            "nothing is looked at", "no scores",
+        ),
+        start=1,
+    ):  # fmt: skip
+        assert any(f"r.jsonl:{number}:1" in line and what in line for line in told.stderr.splitlines()), what
+
+
+@pytest.mark.parametrize(
+    ("rows", "options", "said"),
+    [
+        pytest.param([], (), "no rated requests", id="empty"),
+        pytest.param(lines(10), (), "10 different requests; at least 50 are needed", id="ten-rows"),
+        pytest.param(lines(), ("--models", "small"), "only one model", id="one-model"),
+        pytest.param(lines(), ("--models", "small,larg"), "did you mean 'large'?", id="unknown-model"),
+        pytest.param(
+            [row | {"scores": {"a": 1, "b": 1}} for row in lines(60)], (), "every score is 1", id="one-class-only"
+        ),
+        pytest.param(
+            [row | {"scores": {"a": i % 2, "b": i % 2}} for i, row in enumerate(lines(60))],
+            (),
+            "the same score on every request",
+            id="no-difference",
+        ),
+        pytest.param(["{"] * 200, (), "the rest was not read", id="no-end-of-mistakes"),
+        pytest.param(lines(10) * 20, (), "10 different requests", id="duplicates"),
+    ],
+)
+def test_what_cannot_be_learned_from(rows: list[Any], options: tuple[str, ...], said: str, tmp_path: Path) -> None:
+    told = run("train", write(tmp_path / "r.jsonl", rows), "--out", tmp_path / "p.npz", *options)
+    assert (told.exit_code, told.stdout) == (2, "")
+    assert said in told.stderr
+    assert not (tmp_path / "p.npz").exists()
+
+
+def test_a_cut_gzip_and_a_missing_file(tmp_path: Path) -> None:
+    data = write(tmp_path / "r.jsonl.gz", lines(60))
+    data.write_bytes(data.read_bytes()[:2000])
+    assert "gzip is damaged or cut short" in run("train", data).stderr
+    assert "cannot be read: No such file" in run("train", tmp_path / "none").stderr
+
+
+def test_of_a_long_file_a_sample_is_learned_from(tmp_path: Path) -> None:
+    data = write(tmp_path / "r.jsonl", lines(200))
+    found = json.loads(run("train", data, "--limit", 100, "--folds", 2, "--json", "--out", tmp_path / "p").stdout)
+    assert (found["read"], found["rows"]) == (200, 100)
+
+
+def test_a_broken_incumbent(tmp_path: Path) -> None:
+    broken = tmp_path / "old.npz"
+    broken.write_bytes(b"PK")
+    told = run("train", write(tmp_path / "r.jsonl", lines(60)), "--incumbent", broken, "--out", tmp_path / "p")
+    assert (told.exit_code, "damaged, or no policy" in told.stderr) == (2, True)

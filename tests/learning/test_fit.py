@@ -1,0 +1,97 @@
+"""A policy finds what there is to find, and nothing where there is nothing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from proxy.learning.fit import fit_policy
+from proxy.learning.held_out import cross_fit, decide_all
+from proxy.learning.incumbent import why_keep
+from proxy.learning.measures import calibration_error, figures, outcomes
+from proxy.learning.rated import folds_of
+from proxy.learning.report import report, why_not_better
+from tests.learning.made import MODELS, made
+
+
+def test_what_can_be_learned_is_learned() -> None:
+    held = cross_fit(made(), embedder="e", folds=3)
+    found = report(held)
+    assert why_not_better(found) is None
+    assert found["single"] == "large"
+    assert found["settings"]["quality"]["above_single"] >= 0
+    assert found["saved"][0]["saved"] > 0.7, "the cheap specialists are as good, each at its own"
+    assert found["gain"] > 0.05
+    assert found["pair"]["weak"] == found["cheapest"]
+    assert calibration_error(held.quality, held.rows.scores) < 0.12
+
+
+def test_where_there_is_nothing_to_learn_the_policy_is_refused_and_never_worse() -> None:
+    held = cross_fit(made(learnable=False, costs=False), embedder="e", folds=3)
+    own = figures(outcomes(held))
+    assert own.quality[-1] >= own.single - 0.03
+    found = report(held)
+    assert found["single_cost"] is None
+    if found["gain"] <= 0:
+        assert "below that of 'large' alone" in str(why_not_better(found))
+
+
+def test_the_scale_of_prefer_runs_from_the_cheapest_to_the_best() -> None:
+    rows = made()
+    policy = fit_policy(rows, embedder="e")
+    picks = decide_all(policy, rows).picks
+    assert set(picks[0]) == {rows.cheapest}
+    own = figures(outcomes(decide_all(policy, rows)))
+    assert own.cost[0] <= own.cost[25] <= own.cost[50] <= own.cost[100] * 1.0001
+    assert own.quality[100] >= own.quality[0]
+
+
+def test_the_same_rows_and_seed_make_the_same_policy() -> None:
+    one, other = (fit_policy(made(), embedder="e", seed=3) for _ in range(2))
+    assert np.array_equal(one.linear, other.linear)
+    assert np.array_equal(one.prefer, other.prefer)
+
+
+def test_rows_with_one_rated_model_and_a_propensity_are_taken() -> None:
+    rows = made(600)
+    random = np.random.default_rng(1)
+    drawn = random.integers(0, 3, len(rows))
+    is_drawn = np.arange(3) == drawn[:, np.newaxis]
+    thin = replace(rows, scores=np.where(is_drawn, rows.scores, np.nan), weights=np.where(is_drawn, 3.0, 0.0))
+    quality = fit_policy(thin, embedder="e").predict(rows.inputs).quality
+    kind = rows.inputs[:, 0] > 0
+    assert quality[kind, 2].mean() > quality[kind, 0].mean() + 0.2
+    assert quality[~kind, 0].mean() > quality[~kind, 2].mean() + 0.2
+
+
+def test_a_weight_counts_like_copies() -> None:
+    rows = made(60)
+    heavy = replace(rows, weights=np.where(np.arange(60)[:, np.newaxis] < 20, 3.0, 1.0))
+    copies = rows.take(np.concatenate([np.arange(60), np.arange(20), np.arange(20)]))
+    assert heavy.means == pytest.approx(copies.means)
+
+
+def test_what_says_the_same_is_in_the_same_fold() -> None:
+    groups = np.random.default_rng(0).integers(0, 30, 200)
+    folds = folds_of(groups, 5, 1)
+    assert all(len(set(folds[groups == group])) == 1 for group in groups)
+    assert set(folds) == {0, 1, 2, 3, 4}
+
+
+def test_a_worse_policy_does_not_replace_the_incumbent() -> None:
+    good = fit_policy(made(seed=5), embedder="e")
+    noise = cross_fit(made(200, seed=6, learnable=False), embedder="e", folds=3)
+    fresh = replace(noise, rows=replace(noise.rows, groups=noise.rows.groups + 10_000))
+    better = cross_fit(made(200, seed=7), embedder="e", folds=3)
+    strangers = replace(better, rows=replace(better.rows, groups=better.rows.groups + 10_000))
+    poor = fit_policy(made(200, seed=8, learnable=False), embedder="e")
+    assert why_keep(poor, strangers, embedder="e") is None
+    lost = replace(strangers, picks=np.zeros_like(strangers.picks))
+    assert "neither has seen" in str(why_keep(good, lost, embedder="e"))
+    assert why_keep(good, fresh, embedder="another") is None, "it could not be used here"
+    known = replace(good, about={"gain": 0.5})
+    seen = replace(better, rows=replace(better.rows, groups=good.seen[:200]))
+    assert "held out" in str(why_keep(known, seen, embedder="e"))
+    assert good.models == MODELS

@@ -1,0 +1,200 @@
+"""The policy's decision, and its file."""
+
+from __future__ import annotations
+
+import io
+import pickle
+import zipfile
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+
+from proxy.errors import BadRequest
+from proxy.learning.fit import fit_policy
+from proxy.routing.policy import Policy, inputs_of
+from proxy.routing.policy_file import PolicyUnusable, check_fits, pack, unpack
+from proxy.routing.router import Router
+from proxy.routing.signals import Signals
+from tests.learning.made import made
+from tests.routing.requests import BASE, config, facts, user
+
+ROUTES = "routes: [{name: all, use: {learned: [small, large], prefer: balanced}, when: {turns: {min: 1}}}]\n"
+CODER = BASE.replace("gpt-own:", "coder:")
+
+
+@cache
+def policy() -> Policy:
+    return unpack(pack(fit_policy(made(), embedder="e", about={"forced": False})))
+
+
+def vector(kind: int) -> Any:
+    found = np.full(768, 0.001, dtype=np.float32)
+    found[0], found[400] = (0.9 if kind else -0.9), 0.4
+    return found
+
+
+def router(text: str = ROUTES, own: Policy | None = None) -> Router:
+    return Router(config(text), own or policy())
+
+
+def signals(kind: int) -> Signals:
+    return Signals(vector=vector(kind), complexity=0.5)
+
+
+def test_one_request_is_predicted_as_many_are() -> None:
+    random = np.random.default_rng(0)
+    vectors = random.normal(size=(20, 768)).astype(np.float32)
+    tokens = random.integers(1, 5000, 20)
+    many = policy().predict(inputs_of(vectors, tokens))
+    for place, (row, count) in enumerate(zip(vectors, tokens.tolist(), strict=True)):
+        for candidate in policy().choose(policy().models, 1.0, row, count):
+            at = policy().models.index(candidate.model)
+            assert candidate.quality == pytest.approx(many.quality[place, at], abs=1e-5)
+            assert candidate.cost_usd == pytest.approx(many.cost_usd[place, at], rel=1e-4)
+
+
+def test_the_text_decides() -> None:
+    best = router(ROUTES.replace("balanced", "quality"))
+    one, other = router().decide(facts(), signals(0)), best.decide(facts(), signals(1))
+    assert one is not None
+    assert other is not None
+    assert (one.model, one.reason, one.route) == ("small", "learned", "all")
+    assert other.model == "large"
+    assert {candidate.model for candidate in other.candidates} == {"small", "large"}
+    assert other.candidates[0].score >= other.candidates[1].score
+
+
+def test_it_is_waited_for_the_text() -> None:
+    assert router().decide(facts(), Signals()) is None
+    late = router().decide(facts(), Signals(missing="late", is_overload=True))
+    assert late is not None
+    assert (late.reason, late.route) == ("overload", "all")
+
+
+@pytest.mark.parametrize(
+    ("said", "model"),
+    [("quality", "large"), ("1", "large"), ("0", "small"), ("0.0", "small"), ("cheap", None), ("balanced", None)],
+)
+def test_the_client_may_prefer(said: str, model: str | None) -> None:
+    decision = router().decide(facts(headers={"x-pointsman-prefer": said}), signals(1))
+    assert decision is not None
+    assert model in (decision.model, None)
+
+
+@pytest.mark.parametrize("said", ["", "best", "1.1", "-0.1", "nan", "1e400"])
+def test_what_cannot_be_preferred_is_refused(said: str) -> None:
+    with pytest.raises(BadRequest, match="x-pointsman-prefer"):
+        router().decide(facts(headers={"x-pointsman-prefer": said}), signals(1))
+
+
+def test_without_a_policy_the_first_model_that_can_serve_takes_all() -> None:
+    empty = Router(config(ROUTES))
+    decision = empty.decide(facts(), Signals())
+    assert decision is not None
+    assert (decision.model, decision.reason, decision.candidates) == ("small", "rule", ())
+    assert empty.waits_for_policy("all")
+    assert not router().waits_for_policy("all")
+    assert ("all", "small", "rule") in empty.decisions()
+    assert {("all", "large", "learned"), ("all", "small", "overload")} <= router().decisions()
+
+
+def test_a_model_that_cannot_serve_is_no_candidate() -> None:
+    small = BASE.replace("price: {input: 0.15", "context: 100, price: {input: 0.15")
+    narrow = Router(config_of(small + ROUTES), policy())
+    decision = narrow.decide(facts(user("x" * 4000)), signals(0))
+    assert decision is not None
+    assert (decision.model, [one.model for one in decision.excluded]) == ("large", ["small"])
+    assert [candidate.model for candidate in decision.candidates] == ["large"]
+
+
+def config_of(text: str) -> Any:
+    from proxy.config import parse_config
+
+    return parse_config(text, source="routes.yaml", environ={})
+
+
+def test_a_penalty_moves_the_choice() -> None:
+    first = policy().choose(("small", "large"), 1.0, vector(1), 50)[0].model
+    other = policy().choose(("small", "large"), 1.0, vector(1), 50, {first: 5.0})[0].model
+    assert first == "large"
+    assert other == "small"
+
+
+def test_the_file_holds_the_policy() -> None:
+    again = unpack(pack(policy()))
+    assert again.version == policy().version
+    assert len(again.version) == 12
+    assert again.about == {"forced": False}
+    assert np.array_equal(again.predict(made().inputs).quality, policy().predict(made().inputs).quality)
+    other = replace(policy(), means=policy().means + np.float32(0.001))
+    assert unpack(pack(other)).version != policy().version
+
+
+def test_a_policy_must_fit() -> None:
+    check_fits(policy(), embedder="e", models=["large"])
+    with pytest.raises(PolicyUnusable, match="vectors of 'e', and here runs 'f'"):
+        check_fits(policy(), embedder="f")
+    with pytest.raises(PolicyUnusable, match="does not know 'gpt-9'; it knows 'small', 'large', 'coder'"):
+        check_fits(policy(), embedder="e", models=["gpt-9"])
+
+
+def rezipped(change: Any) -> bytes:
+    """The file with members changed."""
+    with zipfile.ZipFile(io.BytesIO(pack(policy()))) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    change(members)
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        for name, member in members.items():
+            archive.writestr(name, member)
+    return content.getvalue()
+
+
+def array(value: Any, **options: Any) -> bytes:
+    content = io.BytesIO()
+    np.save(content, value, **options)
+    return content.getvalue()
+
+
+def huge(members: dict[str, bytes]) -> None:
+    """A header that claims a terabyte."""
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "<f4", "fortran_order": False, "shape": (10**12,)})
+    members["centre.npy"] = header.getvalue() + b"\0" * 64
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        pytest.param(b"", "damaged, or no policy", id="empty"),
+        pytest.param(b"version: 1\n", "damaged, or no policy", id="another-file"),
+        pytest.param(pickle.dumps([1, 2]), "damaged, or no policy", id="pickle"),
+        pytest.param(lambda: pack(policy())[:5000], "damaged, or no policy", id="cut"),
+        pytest.param(lambda: rezipped(lambda m: m.pop("sums.npy")), "damaged, or no policy", id="a-part-missing"),
+        pytest.param(lambda: rezipped(huge), "other sizes", id="a-header-that-lies"),
+        pytest.param(
+            lambda: rezipped(lambda m: m.update({"means.npy": array(np.array([{}, 1, 2]), allow_pickle=True)})),
+            "other sizes",
+            id="pickled-objects",
+        ),
+        pytest.param(
+            lambda: rezipped(lambda m: m.update({"means.npy": array(np.array([0.5, 0.5, 0.5], np.float32))})),
+            "its hash differs",
+            id="changed",
+        ),
+        pytest.param(
+            lambda: rezipped(lambda m: m.update({"about.npy": m["about.npy"].replace(b'"format":1', b'"format":2')})),
+            "format 2, and this Pointsman reads format 1",
+            id="another-version",
+        ),
+        pytest.param(
+            lambda: pack(replace(policy(), means=policy().means * np.float32("nan"))), "no numbers", id="not-a-number"
+        ),
+    ],
+)
+def test_what_is_no_policy_is_told(content: Any, said: str) -> None:
+    with pytest.raises(PolicyUnusable, match=said):
+        unpack(content() if callable(content) else content)

@@ -1,0 +1,125 @@
+"""A learned route through a server: without a policy, with one, with another, and with one that is none."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from proxy.app import ConfigSource, build_app, minilm
+from proxy.learning.fit import fit_policy
+from proxy.routing.policy import Policy
+from proxy.routing.policy_file import pack
+from tests.learning.made import MODELS, made
+from tests.serving import serving
+
+FILE = """\
+version: 1
+policy: learned/policy.npz
+upstreams: {one: {base_url: "http://127.0.0.1:9/v1"}}
+models:
+  small: {target: {upstream: one, name: s}, supports: []}
+  large: {target: {upstream: one, name: l}}
+  coder: {target: {upstream: one, name: c}}
+default: small
+routes: [{name: all, use: {learned: [small, large, coder], prefer: quality}}]
+"""
+
+
+@dataclass
+class Served:
+    """A server that watches its file, and the file of its policy."""
+
+    policy: Path
+    http: httpx.Client
+
+    def route(self, text: str = "hello", **headers: str) -> httpx.Response:
+        body = {"model": "auto", "messages": [{"role": "user", "content": text}]}
+        told = {name.replace("_", "-"): value for name, value in headers.items()}
+        return self.http.post("/v1/route", json=body, headers=told)
+
+    def versions(self) -> list[str]:
+        lines = self.http.get("/metrics").text.splitlines()
+        return [line.split('"')[1] for line in lines if line.startswith("pointsman_policy_info{")]
+
+    def reloads(self, result: str) -> str:
+        (line,) = (
+            line
+            for line in self.http.get("/metrics").text.splitlines()
+            if line.startswith(f'pointsman_config_reloads_total{{result="{result}"}}')
+        )
+        return line.split()[-1]
+
+    def put(self, content: bytes) -> None:
+        """As `train` does: a new file in place of the old one."""
+        fresh = self.policy.with_suffix(".new")
+        fresh.write_bytes(content)
+        fresh.replace(self.policy)
+
+
+@pytest.fixture(scope="module")
+def learned() -> Policy:
+    return fit_policy(made(), embedder=minilm(128).name())
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[Served]:
+    path = tmp_path / "routes.yaml"
+    path.write_text(FILE)
+    (tmp_path / "learned").mkdir()
+    source = ConfigSource(path, {})
+    with (
+        serving(build_app(source.load(), source=source, poll_s=0.02)) as server,
+        httpx.Client(base_url=server.url, timeout=10) as http,
+    ):
+        yield Served(tmp_path / "learned" / "policy.npz", http)
+
+
+def until(holds: Callable[[], bool]) -> None:
+    """The reload has its own thread; nobody tells when it is done but the metrics."""
+    deadline = time.monotonic() + 20
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_a_policy_that_comes_later_decides_from_then_on(served: Served, learned: Policy) -> None:
+    first: dict[str, Any] = served.route().json()
+    assert (first["model"], first["reason"], served.versions()) == ("small", "rule", ["none"])
+    assert "there is no policy yet" in first["note"]
+    assert {each["quality"] for each in first["candidates"]} == {None}
+
+    served.put(pack(learned))
+    until(lambda: served.versions() != ["none"])
+    told = served.route().json()
+    assert (told["reason"], told["note"]) == ("learned", None)
+    assert told["candidates"][0]["model"] == told["model"]
+    assert {each["model"] for each in told["candidates"]} == set(MODELS)
+    best = max(told["candidates"], key=lambda each: each["score"])
+    assert best["model"] == told["model"]
+    assert all(0 <= each["quality"] <= 1 and each["cost_usd"] > 0 for each in told["candidates"])
+
+    cheapest = served.route(x_pointsman_prefer="0").json()
+    assert cheapest["model"] == MODELS[made().cheapest]
+    refused = served.route(x_pointsman_prefer="most")
+    assert refused.status_code == 400
+    assert "x-pointsman-prefer" in refused.json()["error"]["message"]
+
+
+def test_a_file_that_cannot_be_used_leaves_the_policy_as_it_is(served: Served, learned: Policy) -> None:
+    served.put(pack(learned))
+    until(lambda: served.versions() != ["none"])
+    in_use = served.versions()
+    for number, content in enumerate((pack(learned)[:1000], pack(replace(learned, embedder="another"))), start=1):
+        served.put(content)
+        until(lambda number=number: served.reloads("invalid") == f"{number}.0")  # type: ignore[misc]
+        assert served.versions() == in_use
+        assert served.route().json()["reason"] == "learned"
+    served.policy.unlink()
+    until(lambda: served.reloads("invalid") == "3.0")
+    assert served.versions() == in_use, "that it is gone is an accident: routes.yaml still names it"
