@@ -58,7 +58,12 @@ def test_the_envelope(kind: type[ProxyError]) -> None:
 
 @pytest.mark.parametrize("kind", below(ProxyError), ids=lambda kind: kind.__name__)
 def test_the_type_says_whose_fault_it_is(kind: type[ProxyError]) -> None:
-    ours = "overloaded_error" if kind in (errors.Overloaded, errors.ShuttingDown) else "upstream_error"
+    ours = {
+        errors.Overloaded: "overloaded_error",
+        errors.ShuttingDown: "overloaded_error",
+        errors.StoreDown: "server_error",
+        errors.NotKept: "invalid_request_error",
+    }.get(kind, "upstream_error")
     assert kind.type == ("invalid_request_error" if kind.status < 500 else ours)
     if kind is not errors.BadRequest:
         assert kind.code is not None

@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from proxy.app import build_app
 from proxy.cli import main
 from proxy.cli.serve import on_simulator
-from proxy.config import Upstream, When, load_config, parse_config
+from proxy.config import StoreUrl, Upstream, When, load_config, parse_config
 from proxy.routing.apis import APIS
 from proxy.shipped import shipped
 from proxy.simulator import build_simulator
@@ -59,10 +59,12 @@ def test_it_names_every_condition_and_every_path() -> None:
 
 
 @pytest.fixture(scope="module")
-def demo() -> Iterator[str]:
-    """What `make run` starts, with upstreams that do not take their time."""
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """What `make run` starts, with upstreams that do not take their time, and a store of its own."""
     with serving(build_simulator(pace=0)) as upstreams:
         config = on_simulator(load_config(shipped("routes.yaml"), {}), upstreams.url)
+        store = StoreUrl(f"sqlite:///{tmp_path_factory.mktemp('store') / 'pointsman.db'}")
+        config = msgspec.structs.replace(config, store=store)
         with serving(build_app(config)) as served:
             yield served.url
 
@@ -78,12 +80,16 @@ def test_its_python_works_when_pasted(demo: str, capsys: pytest.CaptureFixture[s
 @pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl here")
 def test_its_curls_work_when_pasted(demo: str) -> None:
     commands = re.findall(r"^curl (?:.*\\\n)*.*", README, re.MULTILINE)
-    answers = [
-        subprocess.run(command.replace(HERE, demo), shell=True, capture_output=True, text=True, check=True).stdout
-        for command in commands
-    ]
-    chat, embeddings, route = answers
+    chat, embeddings, route, feedback = commands
+
+    def run(command: str) -> str:
+        command = command.replace(HERE, demo)
+        return subprocess.run(command, shell=True, capture_output=True, text=True, check=True).stdout
+
+    chat, embeddings, route = run(chat), run(embeddings), run(route)
     for header in ("x-pointsman-route: code", "x-pointsman-model: large", "x-pointsman-reason: topic"):
         assert header in chat
     assert '"object":"embedding"' in embeddings
     assert '"route":"simple"' in route
+    (completion,) = re.findall(r"chatcmpl-\w+", chat)
+    assert '"model":"large","replaced":false' in run(feedback.replace("chatcmpl-...", completion))
