@@ -30,10 +30,10 @@ from proxy.app import load_minilm
 from proxy.cli.serve import tame_the_process
 from proxy.config import parse_config
 from proxy.embedding import DIMENSIONS, Vector
-from proxy.learning.condense import DIRECTIONS, MOST_CENTRES, PRIOR
+from proxy.learning.condense import DIRECTIONS, MOST_CENTRES, MOST_REGIONS, PRIOR
 from proxy.reload.prepare import Prepared, prepare
 from proxy.routing.chat import read_chat
-from proxy.routing.policy import INPUTS, STEPS, Floats32, Neighbours, Policy
+from proxy.routing.policy import INPUTS, STEPS, Floats32, Neighbours, Policy, Regions
 from proxy.routing.signals import Signals
 
 HEADERS = {"content-type": "application/json", "x-team": "search", "authorization": "Bearer nobody"}
@@ -98,6 +98,7 @@ def largest_policy(seed: int = 0) -> Policy:
         linear=numbers(INPUTS + 1, count),
         cost=numbers(INPUTS + 1, count),
         neighbours=neighbours,
+        regions=Regions(numbers(MOST_REGIONS, DIRECTIONS), numbers(MOST_REGIONS, count), numbers(MOST_REGIONS, count)),
         blends=np.full((3, 2), 0.2, dtype=np.float32),
         prefer=np.tile(np.array([100.0, 0.0], dtype=np.float32), (STEPS, 1)),
         embedder="bench",

@@ -57,7 +57,9 @@ def row(number: int, vector: np.ndarray[tuple[int], np.dtype[np.float32]]) -> De
         reason="topic", prompt_tokens=48, cached_tokens=0, completion_tokens=120, reasoning_tokens=0, cost_usd=0.0013,
         baseline_cost_usd=0.0013, seconds=1.5, first_token_s=0.4, status=200, outcome="ok", error="",
         completion_id=f"chatcmpl-{digits}", finish_reason="stop", is_cut=False, bad_tool_calls=0, retry_of=None,
-        is_stream=False, path="/v1/chat/completions", config_sha256="0" * 64, text=None, propensity=1.0, policy=None,
+        is_stream=False, path="/v1/chat/completions", config_sha256="0" * 64, text=None, facts=None,
+        propensity=1.0, arm=None, policy=None, prefer=None, region=None, predicted=None, shadow_route=None,
+        shadow_model=None,
         key_hash=b"k" * 32, conversation_hash=b"c" * 16, vector=vector,
     )  # fmt: skip
 

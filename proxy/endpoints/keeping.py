@@ -10,6 +10,7 @@ from proxy.endpoints.conversations import key_of
 from proxy.endpoints.running import Running
 from proxy.learning.rows import DecisionRow, hash_of_key, plain, word
 from proxy.relay.finish import Finish
+from proxy.routing.decision import Decision
 from proxy.routing.facts import Facts
 from proxy.telemetry.record import Record
 
@@ -24,7 +25,14 @@ def caller_of(headers: Mapping[str, str]) -> bytes | None:
 
 
 def keep(
-    held: Running, facts: Facts, record: Record, vector: Vector | None, *, answer_id: str | None, finish: Finish
+    held: Running,
+    facts: Facts,
+    record: Record,
+    decision: Decision,
+    vector: Vector | None,
+    *,
+    answer_id: str | None,
+    finish: Finish,
 ) -> None:
     """
     Hand one decision to the writer.
@@ -33,6 +41,7 @@ def keep(
         held: what the request ran on, which has a writer.
         facts: of the request.
         record: of the request, complete.
+        decision: that was made for it.
         vector: of its text, if that was looked at.
         answer_id: as the upstream named its answer.
         finish: how the answer ended, as far as it says.
@@ -72,8 +81,15 @@ def keep(
             path=record.path,
             config_sha256=held.sha256,
             text=plain(text) if writer.keeps_text else None,
-            propensity=1.0,
-            policy=None,
+            facts=None,
+            propensity=decision.propensity,
+            arm=decision.model if decision.reason == "split" else None,
+            policy=held.policy_version if decision.candidates else None,
+            prefer=decision.prefer,
+            region=decision.region,
+            predicted=next((one.quality for one in decision.candidates if one.model == decision.model), None),
+            shadow_route=None,
+            shadow_model=None,
             key_hash=caller,
             conversation_hash=conversation,
             vector=vector,

@@ -54,6 +54,7 @@ class _RoutedExchange(Exchange):
         super().__init__(held, scope, receive, send)
         self._api = api
         self._facts: Facts | None = None
+        self._decision: Decision | None = None
         self._vector: Vector | None = None
         self._hides_usage_of: set[Target] = set()
         if api is MESSAGES:
@@ -69,7 +70,7 @@ class _RoutedExchange(Exchange):
             record.requested, record.is_stream = facts.model, facts.is_stream
             record.stages_s["read"] = perf_counter() - began
             decision, signals = await held.decide(facts, record)
-            self._vector = signals.vector
+            self._decision, self._vector = decision, signals.vector
             record.decision_s = perf_counter() - began
             if decision.block is not None:
                 raise Blocked(decision.block.message, status=decision.block.status)
@@ -110,20 +111,22 @@ class _RoutedExchange(Exchange):
         """Leave the record, keep the decision, and remember where a response is that others may go on from."""
         super().finish()
         held, record, facts, answer = self.running, self._record, self._facts, self._answer
-        if facts is None or not record.reason:
+        decision = self._decision
+        if facts is None or decision is None:
             return
         if facts.is_kept and answer is not None and record.outcome == "ok" and (answer_id := answer.id()) is not None:
             held.keep_answer(facts, record, answer_id)
         if held.writer is not None:
             # The last bytes of the answer go out when this turn of the loop is over: they need not wait for it.
-            asyncio.get_running_loop().call_soon(self._keep, facts)
+            asyncio.get_running_loop().call_soon(self._keep, facts, decision)
 
-    def _keep(self, facts: Facts) -> None:
+    def _keep(self, facts: Facts, decision: Decision) -> None:
         answer = self._answer if self._record.outcome == "ok" else None
         keep(
             self.running,
             facts,
             self._record,
+            decision,
             self._vector,
             answer_id=None if answer is None else answer.id(),
             finish=Finish() if answer is None else answer.finish(),

@@ -20,6 +20,7 @@ from proxy.routing.complexity import Complexity
 from proxy.routing.conversation import Held
 from proxy.routing.decision import Decision
 from proxy.routing.facts import Facts
+from proxy.routing.live import NOTHING_LIVE, Live
 from proxy.routing.passthrough import Passthrough
 from proxy.routing.responses import conversation_after
 from proxy.routing.router import Router
@@ -63,18 +64,18 @@ class Running:
         Args:
             facts: of the request.
             record: gets what was decided, and how long that took.
-            remember: whether the conversation's next turn is to know of it.
+            remember: whether the conversation's next turn is to know of it; if not, nothing is explored either.
 
         Raises:
             UnknownModel: the client asked for a model that is not served here.
             NobodyCanServe: no model that the route allows can serve the request.
         """
         began = perf_counter()
-        signals = Signals()
-        decision, kept = self._decide(facts, signals)
+        signals, live = Signals(), self._live(record.id if remember else None)
+        decision, kept = self._decide(facts, signals, live)
         if decision is None:
             signals = await self.signals(facts, record)
-            decision, kept = self._decide(facts, signals)
+            decision, kept = self._decide(facts, signals, live)
             assert decision is not None, "final signals always lead to a decision"
         if kept is not None and self._goes_on(kept, decision, signals):
             decision = kept
@@ -98,13 +99,23 @@ class Running:
         held, most = Held(record.route, record.model, record.target), self.config.conversation.cache
         self.conversations.keep(facts, held, most=most, named=conversation_after(answer_id))
 
-    def _decide(self, facts: Facts, signals: Signals) -> tuple[Decision | None, Decision | None]:
+    def _live(self, drawn_by: str | None) -> Live:
+        """What learned routes weigh at this moment, as far as any does."""
+        router = self.router
+        if not (router.explores or router.weighs_latency):
+            return NOTHING_LIVE
+        return Live(
+            draw=None if drawn_by is None or not router.explores else draw_of(drawn_by),
+            latencies_s=self.upstreams.latencies_s() if router.weighs_latency else {},
+        )
+
+    def _decide(self, facts: Facts, signals: Signals, live: Live) -> tuple[Decision | None, Decision | None]:
         """
         What the rules say, None if they need the text; and, where it may have a say, the decision to go on where the
         conversation is.
         """
         try:
-            decision = self.router.decide(facts, signals)
+            decision = self.router.decide(facts, signals, live)
         except NobodyCanServe:
             kept = self._kept(facts)
             if kept is None:
@@ -173,3 +184,8 @@ def new_id() -> str:
         digits = os.urandom(12 * 128).hex()
         _ids.extend(f"ptm-{digits[start : start + 24]}" for start in range(0, len(digits), 24))
         return _ids.pop()
+
+
+def draw_of(decision_id: str) -> float:
+    """From 0 up to 1, evenly: of an id that `new_id` gave, of which one cannot be told from the other."""
+    return int(decision_id[-13:], 16) / 16**13

@@ -7,7 +7,7 @@ import numpy as np
 from proxy.embedding import DIMENSIONS
 from proxy.learning.linear import principal
 from proxy.learning.rated import Floats, Ints, Rows
-from proxy.routing.policy import Floats32, Neighbours, project
+from proxy.routing.policy import Floats32, Neighbours, Regions, project
 
 DIRECTIONS = 64
 MOST_CENTRES = 1024
@@ -15,6 +15,10 @@ ROWS_A_CENTRE = 4
 NEIGHBOURHOODS = (40, 80, 160)
 """Training texts each."""
 PRIOR = 2.0
+MOST_REGIONS = 12
+ROWS_A_REGION = 40
+REGION_PRIOR = 10.0
+"""So many ratings' worth of the model's mean."""
 _ROUNDS = 8
 _AT_ONCE = 8192
 
@@ -43,6 +47,28 @@ def condense(rows: Rows, seed: int) -> Neighbours:
     return Neighbours(
         axes, centre, centres, sums.astype(np.float32), counts.astype(np.float32), tuple(sorted(takes)), PRIOR
     )
+
+
+def regions_of(rows: Rows, near: Neighbours, seed: int) -> Regions:
+    """
+    The same texts in a few large parts.
+
+    Args:
+        rows: those that `near` was made of.
+        near: their neighbours, whose directions are used.
+        seed: of the centres that k-means begins with.
+    """
+    places = project(rows.inputs, near.axes, near.centre)
+    count = int(np.clip(len(rows) // ROWS_A_REGION, 1, MOST_REGIONS))
+    centres, nearest = _k_means(places, count, seed)
+    sums = np.zeros((len(centres), len(rows.models)))
+    counts, weights = np.zeros_like(sums), np.zeros_like(sums)
+    known = rows.weights > 0
+    np.add.at(sums, nearest, np.where(known, np.nan_to_num(rows.scores) - rows.means, 0.0) * rows.weights)
+    np.add.at(weights, nearest, rows.weights)
+    np.add.at(counts, nearest, known)
+    quality = np.clip(rows.means + sums / (weights + REGION_PRIOR), 0.0, 1.0)
+    return Regions(centres, quality.astype(np.float32), counts.astype(np.float32))
 
 
 def _k_means(places: Floats32, count: int, seed: int) -> tuple[Floats32, Ints]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from proxy.learning.condense import condense
+from proxy.learning.condense import condense, regions_of
 from proxy.learning.linear import apply, fit_ridges, non_negative
 from proxy.learning.prefer import fit_prefer
 from proxy.learning.rated import Floats, Rows, folds_of
@@ -79,7 +79,7 @@ def _fit_policy(rows: Rows, embedder: str, seed: int, about: Mapping[str, Any]) 
     parts = _fit_parts(rows, seed)
     count = len(parts.ridges) + len(parts.neighbours.takes)
     blend = _blend(members[np.minimum(np.arange(count), len(members) - 1)], rows)
-    policy = _assemble(parts, blend, log_costs, rows, embedder, about)
+    policy = _assemble(parts, blend, log_costs, rows, embedder, seed, about)
     outlook = _held_out(policy, members[np.minimum(np.arange(count), len(members) - 1)], blend, log_costs, rows)
     return replace(policy, prefer=fit_prefer(outlook, rows).astype(np.float32))
 
@@ -133,7 +133,7 @@ def _blended(members: Floats, blend: Floats) -> Floats:
 
 
 def _assemble(
-    parts: _Parts, blend: Floats, log_costs: Floats, rows: Rows, embedder: str, about: Mapping[str, Any]
+    parts: _Parts, blend: Floats, log_costs: Floats, rows: Rows, embedder: str, seed: int, about: Mapping[str, Any]
 ) -> Policy:
     linear = np.zeros_like(parts.ridges[0])
     for ridge, (common_weight, apart_weight) in zip(parts.ridges, blend, strict=False):
@@ -151,6 +151,7 @@ def _assemble(
         linear=linear.astype(np.float32),
         cost=cost.astype(np.float32),
         neighbours=parts.neighbours,
+        regions=regions_of(rows, parts.neighbours, seed),
         blends=blend[len(parts.ridges) :].astype(np.float32),
         prefer=np.zeros((STEPS, 2), dtype=np.float32),
         embedder=embedder,

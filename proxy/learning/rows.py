@@ -62,10 +62,23 @@ class DecisionRow(msgspec.Struct, gc=False):
     path: str
     config_sha256: str
     text: str | None
+    facts: str | None
+    """JSON: what rules could ask for besides the text, so that another routes.yaml can be tried on it."""
     propensity: float
     """How likely this model was for this request; 1 where nothing was drawn."""
+    arm: str | None
+    """Of an experiment: the model that was drawn, or `learned`; None where nothing was compared."""
     policy: str | None
     """The version of the policy that chose; None when none did."""
+    prefer: float | None
+    """What it was asked to prefer, 0 to 1."""
+    region: int | None
+    """Where it sees the text."""
+    predicted: float | None
+    """The quality that it predicts of the model decided on, without corrections."""
+    shadow_route: str | None
+    """What decides in the shadow would have done; None where nothing does, or could not tell."""
+    shadow_model: str | None
     key_hash: bytes | None
     """Of the caller's key, as `hash_of_key` has it; None when there was none."""
     conversation_hash: bytes

@@ -230,6 +230,15 @@ class Upstreams:
         one, other = self.random.choices(able, weights, k=2)
         return other if _load(other, one) * _CLEARLY_LESS < _load(one, other) else one
 
+    def latencies_s(self) -> dict[str, float]:
+        """By model, the seconds to the first content at the quicker of its targets; only where that is known."""
+        found = {}
+        for model, targets in self._targets.items():
+            known = [seconds for target in targets if (seconds := target.health.latency_s) is not None]
+            if known:
+                found[model] = min(known)
+        return found
+
     def soonest(self, model: str) -> Target | None:
         """Of targets that all rest, the one that ends first; None when all have as many requests as they may have."""
         able = [target for target in self._targets[model] if not target.is_full]

@@ -56,6 +56,12 @@ class Decision:
     """The one target that can answer, by its label; any of the model's when None."""
     candidates: tuple[Candidate, ...] = ()
     """What the policy thinks of the models it chose from, the best first; empty where it did not choose."""
+    region: int | None = None
+    """Where the policy sees the request; None where it did not choose, or knows nothing of the text."""
+    prefer: float | None = None
+    """What the policy was asked to prefer; None where it did not choose."""
+    propensity: float = 1.0
+    """The chance of this model for this request: below 1 where it was drawn, as in a split or to explore."""
     is_firm: bool = False
     """Whether it stands whatever model the conversation is on."""
 

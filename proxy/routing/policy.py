@@ -43,10 +43,32 @@ class Candidate(NamedTuple):
     model: str
     quality: float
     """0 to 1, as the scores it was trained on."""
+    correction: float
+    """What feedback since then adds to it; 0 where it adds nothing."""
     cost_usd: float | None
     """None where the policy was trained without costs."""
     score: float
     """The highest is chosen."""
+
+
+class Choice(NamedTuple):
+    """What the policy says of one request."""
+
+    candidates: tuple[Candidate, ...]
+    """By their score, the best first; of equals the one named first."""
+    region: int | None
+    """Where among the training texts the request is; None where its text is not known."""
+
+
+class Regions(NamedTuple):
+    """The training texts in a few large parts, by which feedback is gathered and people see what was learned."""
+
+    centres: Floats32
+    """(regions, directions)."""
+    quality: Floats32
+    """(regions, models): mean scores, shrunk to the model's mean where data is thin."""
+    counts: Floats32
+    """(regions, models): how many ratings stand behind that."""
 
 
 class Outlook(NamedTuple):
@@ -116,6 +138,7 @@ class Policy:
     cost: Floats32
     """(inputs + 1, models): to the logarithm of the cost in USD."""
     neighbours: Neighbours
+    regions: Regions
     blends: Floats32
     """(neighbourhoods, 2): how much each counts for the models' mean, and for the difference of each from that."""
     prefer: Floats32
@@ -159,9 +182,10 @@ class Policy:
         vector: Vector | None,
         tokens: int,
         penalties: Mapping[str, float] | None = None,
-    ) -> tuple[Candidate, ...]:
+        corrections: Floats32 | None = None,
+    ) -> Choice:
         """
-        The models by their score for one request, the best first; of equals the one named first.
+        The models by their score for one request.
 
         Args:
             models: which may be chosen, at least one; the policy knows all of them.
@@ -169,27 +193,31 @@ class Policy:
             vector: of the request's text; None when there is none, and each model's mean is all that is known.
             tokens: of the prompt, estimated.
             penalties: by model, what is taken off its score for what is measured now, such as its latency.
+            corrections: (regions, models), what feedback adds to the predictions.
         """
+        region: int | None = None
         if vector is None:
             quality, cost = self.means.tolist(), self.mean_costs.tolist()
         else:
-            quality, cost = self._predict_one(vector, tokens)
+            quality, cost, region = self._predict_one(vector, tokens)
+        corrected = None if corrections is None or region is None else corrections[region].tolist()
         weight, margin = self.prefer[round(prefer * (STEPS - 1))].tolist()
         single = self.best_single(models)
         found = []
         for name in models:
             at = self._places[name]
-            score = quality[at] + (margin if name == single else 0.0)
+            correction = 0.0 if corrected is None else corrected[at]
+            score = quality[at] + correction + (margin if name == single else 0.0)
             if self.knows_costs:
                 score -= weight * cost[at]
             if penalties:
                 score -= penalties.get(name, 0.0)
-            found.append(Candidate(name, quality[at], cost[at] if self.knows_costs else None, score))
-        return tuple(sorted(found, key=lambda candidate: -candidate.score))
+            found.append(Candidate(name, quality[at], correction, cost[at] if self.knows_costs else None, score))
+        return Choice(tuple(sorted(found, key=lambda candidate: -candidate.score)), region)
 
-    def _predict_one(self, vector: Vector, tokens: int) -> tuple[list[float], list[float]]:
+    def _predict_one(self, vector: Vector, tokens: int) -> tuple[list[float], list[float], int]:
         """
-        Quality and cost, by model, of one request: what `predict` says, in a fifth of its time.
+        Quality and cost, by model, of one request, and its region: what `predict` says, in a fifth of its time.
 
         Nearly all of that is what numpy takes to begin with, so there are few calls here, and one matrix for the three
         linear maps.
@@ -212,9 +240,15 @@ class Policy:
         common = excess.sum(axis=1) / count
         apart = self.blends[:, 1] @ excess + (self.blends[:, 0] - self.blends[:, 1]) @ common
         quality = [min(max(each, 0.0), 1.0) for each in (found[:count] + apart + self.means).tolist()]
+        region = int((self.regions.centres @ places - self._region_half_squares).argmax())
         if not self.knows_costs:
-            return quality, []
-        return quality, [math.exp(each) for each in found[count : 2 * count].tolist()]
+            return quality, [], region
+        return quality, [math.exp(each) for each in found[count : 2 * count].tolist()], region
+
+    @cached_property
+    def _region_half_squares(self) -> Floats32:
+        result: Floats32 = 0.5 * (self.regions.centres**2).sum(axis=1)
+        return result
 
     @cached_property
     def _maps(self) -> Floats32:

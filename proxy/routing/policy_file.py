@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proxy.embedding import DIMENSIONS
-from proxy.routing.policy import INPUTS, STEPS, Neighbours, Policy
+from proxy.routing.policy import INPUTS, STEPS, Neighbours, Policy, Regions
 
 FORMAT = 1
 """Raised with every change after which an older Pointsman would misread the file."""
@@ -53,6 +53,7 @@ def pack(policy: Policy) -> bytes:
     about = _About(FORMAT, list(policy.models), policy.embedder, list(near.takes), near.prior, dict(policy.about))
     arrays: dict[str, NDArray[Any]] = {name: getattr(policy, name) for name in _OF_POLICY}
     arrays |= {name: getattr(near, name) for name in _OF_NEIGHBOURS}
+    arrays |= {f"region_{name}": array for name, array in policy.regions._asdict().items()}
     arrays = {name: np.ascontiguousarray(array, dtype="<f4") for name, array in arrays.items()}
     arrays["seen"] = np.ascontiguousarray(policy.seen, dtype="<i8")
     arrays["about"] = np.frombuffer(msgspec.json.encode(about, order="sorted"), dtype=np.uint8)
@@ -90,6 +91,9 @@ def unpack(content: bytes) -> Policy:
         arrays["axes"].shape[1] == arrays["centres"].shape[1] == directions
         and len(arrays["sums"]) == len(arrays["counts"]) == centres > 0
         and about.takes[-1] <= centres
+        and arrays["region_centres"].shape[1] == directions
+        and len({len(arrays[f"region_{name}"]) for name in Regions._fields}) == 1
+        and len(arrays["region_centres"]) > 0
     )
     if not agree:
         raise PolicyUnusable("its arrays have other sizes than those of a policy")
@@ -102,6 +106,7 @@ def unpack(content: bytes) -> Policy:
         models=tuple(about.models),
         **{name: arrays[name] for name in _OF_POLICY},
         neighbours=near,
+        regions=Regions(*(arrays[f"region_{name}"] for name in Regions._fields)),
         embedder=about.embedder,
         seen=seen.astype(np.int64),
         about=about.about,
@@ -150,6 +155,9 @@ def _shapes(about: _About) -> dict[str, tuple[int | None, ...]]:
         "centres": (None, None),
         "sums": (None, models),
         "counts": (None, models),
+        "region_centres": (None, None),
+        "region_quality": (None, models),
+        "region_counts": (None, models),
     }
 
 

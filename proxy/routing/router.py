@@ -25,7 +25,8 @@ from proxy.routing.decision import (
 )
 from proxy.routing.edits import Edits, edits_of
 from proxy.routing.facts import Facts
-from proxy.routing.policy import Candidate, Policy
+from proxy.routing.live import NOTHING_LIVE, Live, explored, propensity
+from proxy.routing.policy import Choice, Policy
 from proxy.routing.preference import asked_preference, prefer_of
 from proxy.routing.signals import Signals
 from proxy.routing.split import share
@@ -86,10 +87,20 @@ class Router:
         self._route_edits[DEFAULT_ROUTE] = self._route_edits[PINNED_ROUTE] = ()
         self._route_fallbacks = {rule.name: rule.fallbacks for rule in self._rules}
         self._ranks = ranks(config)
+        learned = [rule.use for rule in self._rules if isinstance(rule.use, Learned)] if policy is not None else []
+        self.explores = any(use.explore for use in learned)
+        """Whether a decision may depend on `Live.draw`."""
+        self.weighs_latency = any(use.latency for use in learned)
+        """Whether a decision may depend on `Live.latencies_s`."""
 
-    def decide(self, facts: Facts, signals: Signals) -> Decision | None:
+    def decide(self, facts: Facts, signals: Signals, live: Live = NOTHING_LIVE) -> Decision | None:
         """
         Choose the model for one request.
+
+        Args:
+            facts: what it is.
+            signals: what is known of its text.
+            live: what else a learned route weighs.
 
         Returns:
             The decision; None when it depends on the text and `signals` do not have it yet. Ask again with
@@ -119,7 +130,7 @@ class Router:
             if held is None:
                 return None
             if held:
-                return self._apply(rule, facts, signals)
+                return self._apply(rule, facts, signals, live)
         reason: Reason = "overload" if signals.is_overload else "default"
         return self._first_able(DEFAULT_ROUTE, default, None, reason, (), facts)
 
@@ -159,7 +170,7 @@ class Router:
         """Whether to go from one model to the other is an upgrade."""
         return self._ranks[model] > self._ranks[than]
 
-    def _apply(self, rule: _Rule, facts: Facts, signals: Signals) -> Decision | None:
+    def _apply(self, rule: _Rule, facts: Facts, signals: Signals, live: Live) -> Decision | None:
         # A route that may look at the text need not have: then it would have held without.
         needs_no_text = rule.when.holds(facts, _UNKNOWN) is True
         reason = rule.reasons[-1] if needs_no_text else rule.reasons[0]
@@ -168,30 +179,46 @@ class Router:
         firm = rule.is_firm and needs_no_text
         if isinstance(rule.use, Split):
             model = share(rule.use.split, f"{rule.name}\0{facts.conversation}")
-            return self._first_able(rule.name, model, rule.fallbacks, "split", rule.edits, facts, firm)
+            drawn = self._first_able(rule.name, model, rule.fallbacks, "split", rule.edits, facts, firm)
+            weights = rule.use.split
+            return replace(drawn, propensity=weights[model] / sum(weights.values()))
         if isinstance(rule.use, Learned):
-            return self._learned(rule, rule.use, reason, facts, signals)
+            return self._learned(rule, rule.use, reason, facts, signals, live)
         assert rule.use is not None, "a valid config has either a model or a block"
         return self._first_able(rule.name, rule.use, rule.fallbacks, reason, rule.edits, facts, firm)
 
-    def _learned(self, rule: _Rule, use: Learned, reason: Reason, facts: Facts, signals: Signals) -> Decision | None:
+    def _learned(
+        self, rule: _Rule, use: Learned, reason: Reason, facts: Facts, signals: Signals, live: Live
+    ) -> Decision | None:
         """What the policy chooses; without one the first model, as if the route had no other."""
         able = [name for name in use.learned if self._why_excluded(name, facts) is None]
         first = able[0] if able else use.learned[0]
         excluded = [
             Exclusion(name, why) for name in use.learned if (why := self._why_excluded(name, facts)) is not None
         ]
-        candidates: tuple[Candidate, ...] = ()
+        choice, chance, prefer = Choice((), None), 1.0, None
         if self._policy is not None and able:
             if len(able) > 1 and signals.vector is None and signals.missing is None:
                 return None
             asked = asked_preference(facts.headers)
             prefer = prefer_of(use.prefer) if asked is None else asked
-            candidates = self._policy.choose(able, prefer, signals.vector, facts.tokens)
-            first, reason = candidates[0].model, "overload" if signals.is_overload else "learned"
+            waits = {name: use.latency * seconds for name, seconds in live.latencies_s.items()} if use.latency else None
+            choice = self._policy.choose(able, prefer, signals.vector, facts.tokens, waits, live.corrections)
+            reason, place = "overload" if signals.is_overload else "learned", 0
+            if use.explore and live.draw is not None and signals.vector is not None:
+                place = explored(live.draw, use.explore, len(able)) or 0
+                chance = propensity(place, use.explore, len(able))
+            first = choice.candidates[place].model
         decision = self._first_able(rule.name, first, rule.fallbacks, reason, rule.edits, facts)
         told = tuple(dict.fromkeys((*excluded, *decision.excluded)))
-        return replace(decision, excluded=told, candidates=candidates)
+        return replace(
+            decision,
+            excluded=told,
+            candidates=choice.candidates,
+            region=choice.region,
+            prefer=prefer,
+            propensity=chance,
+        )
 
     def _first_able(
         self, route: str, model: str, fallbacks: Iterable[str] | None, reason: Reason, edits: tuple[Edits, ...],

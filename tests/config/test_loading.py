@@ -109,7 +109,7 @@ routes:
     when: {topic: [smalltalk]}
     use: {split: {small: 90, coder: 10}}
   - {name: everyday, when: {user: "u*"}, use: {learned: [small, large], prefer: cheap}}
-  - {name: measured, when: {user: "v*"}, use: {learned: [small, coder], prefer: 0.3}}
+  - {name: measured, when: {user: "v*"}, use: {learned: [small, coder], prefer: 0.3, explore: 0.02, latency: 0.01}}
   - {name: rest, use: small}
 tests:
   - {prompt: Fix this loop, route: restricted}
@@ -184,7 +184,7 @@ def test_everything_is_read() -> None:
     assert (hard.default, hard.set) == ({"temperature": 0.2}, {"seed": 2**64 - 1})
     assert trial.use == Split({"small": 90.0, "coder": 10.0})
     assert everyday.use == Learned(("small", "large"), "cheap")
-    assert measured.use == Learned(("small", "coder"), 0.3)
+    assert measured.use == Learned(("small", "coder"), 0.3, explore=0.02, latency=0.01)
     assert config.policy == File(Path("models/policy.npz"))
     assert restricted.when.header == {"x-data-class": "restricted", "x-team": ("a", "b*")}
     assert (day.name, day.when.topic, day.when.tokens) == ("route-of-the-day", "code", Range(max=8000.0))

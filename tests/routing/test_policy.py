@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import pickle
 import zipfile
+from collections import Counter
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 
 from proxy.errors import BadRequest
 from proxy.learning.fit import fit_policy
+from proxy.routing.live import Live
 from proxy.routing.policy import Policy, inputs_of
 from proxy.routing.policy_file import PolicyUnusable, check_fits, pack, unpack
 from proxy.routing.router import Router
@@ -50,7 +52,7 @@ def test_one_request_is_predicted_as_many_are() -> None:
     tokens = random.integers(1, 5000, 20)
     many = policy().predict(inputs_of(vectors, tokens))
     for place, (row, count) in enumerate(zip(vectors, tokens.tolist(), strict=True)):
-        for candidate in policy().choose(policy().models, 1.0, row, count):
+        for candidate in policy().choose(policy().models, 1.0, row, count).candidates:
             at = policy().models.index(candidate.model)
             assert candidate.quality == pytest.approx(many.quality[place, at], abs=1e-5)
             assert candidate.cost_usd == pytest.approx(many.cost_usd[place, at], rel=1e-4)
@@ -117,10 +119,66 @@ def config_of(text: str) -> Any:
 
 
 def test_a_penalty_moves_the_choice() -> None:
-    first = policy().choose(("small", "large"), 1.0, vector(1), 50)[0].model
-    other = policy().choose(("small", "large"), 1.0, vector(1), 50, {first: 5.0})[0].model
+    first = policy().choose(("small", "large"), 1.0, vector(1), 50).candidates[0].model
+    other = policy().choose(("small", "large"), 1.0, vector(1), 50, {first: 5.0}).candidates[0].model
     assert first == "large"
     assert other == "small"
+
+
+EXPLORING = ROUTES.replace("prefer: balanced", "prefer: quality, explore: 0.3, latency: 0.1")
+
+
+def test_exploring_takes_each_model_as_often_as_it_says() -> None:
+    curious, told = router(EXPLORING), {}
+    draws = np.arange(1000) / 1000
+    taken = Counter[str]()
+    for draw in draws.tolist():
+        decision = curious.decide(facts(), signals(1), Live(draw))
+        assert decision is not None
+        taken[decision.model] += 1
+        told[decision.model] = decision.propensity
+    assert told == {"large": pytest.approx(0.85), "small": pytest.approx(0.15)}
+    assert {model: count / 1000 for model, count in taken.items()} == pytest.approx(told, abs=2e-3)
+    without = curious.decide(facts(), signals(1))
+    assert without is not None
+    assert (without.model, without.propensity) == ("large", 1.0)
+    blind = curious.decide(facts(), Signals(missing="late", is_overload=True), Live(0.0))
+    assert blind is not None
+    assert blind.propensity == 1.0
+
+
+def test_a_slow_model_loses_what_its_seconds_are_worth() -> None:
+    slow = router(EXPLORING).decide(facts(), signals(1), Live(latencies_s={"large": 30.0, "small": 0.1}))
+    heedless = router(ROUTES.replace("balanced", "quality"))
+    assert slow is not None
+    assert slow.model == "small"
+    assert heedless.decide(facts(), signals(1), Live(latencies_s={"large": 30.0})).model == "large"  # type: ignore[union-attr]
+
+
+def test_corrections_are_added_in_their_region_alone() -> None:
+    known = policy()
+    region = known.choose(known.models, 1.0, vector(1), 50).region
+    assert region is not None
+    corrections = np.zeros(known.regions.quality.shape, dtype=np.float32)
+    corrections[region, known.models.index("large")] = -0.9
+    moved = router().decide(facts(), signals(1), Live(corrections=corrections))
+    assert moved is not None
+    assert (moved.model, moved.region) == ("small", region)
+    (large,) = (one for one in moved.candidates if one.model == "large")
+    assert large.correction == pytest.approx(-0.9)
+    elsewhere = router(ROUTES.replace("balanced", "quality")).decide(facts(), signals(0), Live(corrections=corrections))
+    assert elsewhere is not None
+    assert elsewhere.region != region
+    assert {one.correction for one in elsewhere.candidates} == {0.0}
+
+
+def test_regions_tell_models_apart_where_texts_do() -> None:
+    known = policy()
+    at = [known.choose(known.models, 1.0, vector(kind), 50).region for kind in (0, 1)]
+    small, large = (known.models.index(name) for name in ("small", "large"))
+    easy, hard = (known.regions.quality[place] for place in at)
+    assert hard[large] - hard[small] > easy[large] - easy[small] + 0.1
+    assert known.regions.counts.sum(axis=0).tolist() == [len(made())] * len(known.models)
 
 
 def test_the_file_holds_the_policy() -> None:
