@@ -26,12 +26,14 @@ from proxy.endpoints.models import GetModel, ListModels
 from proxy.endpoints.one_call import OneCall
 from proxy.endpoints.operating import Health, PrometheusMetrics
 from proxy.endpoints.passthrough import METHODS, PassThrough
+from proxy.endpoints.policy import ShowPolicy
 from proxy.endpoints.ready import Readiness, Ready
 from proxy.endpoints.route import ExplainRoute
 from proxy.endpoints.routed import Routed
 from proxy.endpoints.running import Running
 from proxy.endpoints.targets import ListTargets
 from proxy.errors import ProxyError, UnknownPath, WrongMethod
+from proxy.learning.corrector import Corrector, correcting
 from proxy.learning.writer import Writers
 from proxy.relay.attempts import CAUSES
 from proxy.relay.checking import checking
@@ -116,6 +118,12 @@ def build_app(
         model.embed("warm up")  # the first run of a session allocates; no request should wait for that
         make_transport = transport or aiohttp_transports()
 
+        def show_corrections(corrector: Corrector | None) -> None:
+            recorder.metrics.show_corrections(
+                () if corrector is None else corrector.policy.models,
+                () if corrector is None else corrector.corrections.added.tolist(),
+            )
+
         async def activate(ready: Prepared) -> Active:
             async with AsyncExitStack() as stack:
                 upstreams = await stack.enter_async_context(open_upstreams(ready.config, make_transport, fleet))
@@ -124,6 +132,10 @@ def build_app(
                 _seed(recorder.metrics, ready, upstreams)
                 if writer is not None:
                     writer.metrics.seed(ready.router.ways)
+                store = None if writer is None else writer.store
+                corrector = await stack.enter_async_context(
+                    correcting(ready.config.corrections, ready.policy, store, show_corrections)
+                )
                 running = Running(
                     config=ready.config,
                     router=ready.router,
@@ -136,13 +148,17 @@ def build_app(
                     conversations=conversations,
                     writer=writer,
                     sha256=ready.sha256,
-                    policy_version=policy_version(ready.policy),
+                    policy=ready.policy,
+                    corrector=corrector,
                 )
                 return Active(running, stack.pop_all().aclose)
 
         async def swap(ready: Prepared) -> None:
             active, old = await activate(ready), current.active.running
             current.replace(active)
+            if old.corrector is not None:
+                await old.corrector.stop()  # its last requests may take long, and two would show different things
+            show_corrections(active.running.corrector)
             if old.sha256 != ready.sha256:
                 recorder.metrics.forget_config(old.sha256)
             if old.policy_version != policy_version(ready.policy):
@@ -174,6 +190,7 @@ def build_app(
             Route("/v1/models", ListModels(), methods=["GET"]),
             Route("/v1/models/{name:path}", GetModel(), methods=["GET"]),
             Route("/v1/targets", ListTargets(), methods=["GET"]),
+            Route("/v1/policy", ShowPolicy(), methods=["GET"]),
             Route("/v1/route", ExplainRoute(), methods=["POST"]),
             Route("/v1/feedback", Feedback(), methods=["POST"]),
             Route("/route", OneCall(routed["/v1/chat/completions"]), methods=["POST"]),

@@ -7,6 +7,7 @@ ProxyError
 ├── Blocked               403  nothing: an operator's rule refuses it, with this status or another
 ├── UnknownModel          404  name a model from /v1/models
 ├── UnknownDecision       404  give the id of a decision of its own
+├── NoPolicy              404  nothing: an operator may train one
 ├── UnknownPath           404  see the list of paths
 ├── WrongMethod           405  use the method in `allow`
 ├── BodyTimeout           408  send the body faster
@@ -97,6 +98,12 @@ class UnknownDecision(ProxyError):
     """The client should give the id of a decision that was made for the same key."""
 
     status, type, code = 404, "invalid_request_error", "decision_not_found"
+
+
+class NoPolicy(ProxyError):
+    """Nothing is learned here; an operator may train a policy."""
+
+    status, type, code = 404, "invalid_request_error", "no_policy"
 
 
 class UnknownPath(ProxyError):

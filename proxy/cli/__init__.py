@@ -1,4 +1,4 @@
-"""The command line: `pointsman serve | init | check | explain | tune | train | evaluate | schema`, a file for each."""
+"""The command line: `pointsman serve | init | check | explain | tune | train | evaluate | ...`, a file for each."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from proxy.cli.check import check
 from proxy.cli.evaluate import evaluate
 from proxy.cli.explain import explain
 from proxy.cli.init import init
+from proxy.cli.reset_corrections import reset_corrections
 from proxy.cli.schema import schema
 from proxy.cli.serve import serve
 from proxy.cli.train import train
@@ -21,5 +22,5 @@ def main() -> None:
     """Pointsman: each request goes to the model that fits it."""
 
 
-for command in (serve, init, check, explain, tune_thresholds, train, evaluate, schema):
+for command in (serve, init, check, explain, tune_thresholds, train, evaluate, reset_corrections, schema):
     main.add_command(command)

@@ -15,7 +15,7 @@ import msgspec
 from proxy.config.judging import Judge
 from proxy.config.problems import Path, Report, quote
 from proxy.config.reach import canonical, covers, first_covers, is_everything
-from proxy.config.schema import Config, Learned, Model, Range, Route, Split, Target, TextMatch, When
+from proxy.config.schema import Config, Learned, Model, Range, Route, Split, Store, Target, TextMatch, When
 from proxy.config.texts import folded, nothing_in
 from proxy.config.tree import Tree
 from proxy.config.typed import BROKEN
@@ -65,6 +65,7 @@ def judge(config: Config, tree: Tree, report: Report) -> None:
     _reach(config, file)
     _tests(config, file)
     _drain(config, file)
+    _corrections(config, file)
     file.name(("default",), config.default, config.models, "model")
     _baseline(config, file)
     for path, glob in _each(("rewrite",), config.rewrite):  # an empty list is fine: then only `auto` is routed
@@ -89,6 +90,17 @@ def _drain(config: Config, file: Judge) -> None:
     delay, grace = config.server.drain.delay, config.server.drain.grace
     if delay is not None and BROKEN not in (delay, grace) and delay >= grace:
         file.say(("server", "drain", "delay"), "leaves requests no time: it is a part of 'grace', which is not longer")
+
+
+def _corrections(config: Config, file: Judge) -> None:
+    if BROKEN in (config.corrections, config.store, config.policy) or config.corrections.mode != "apply":
+        return
+    if config.policy is None:
+        file.say(("corrections", "mode"), "there is nothing to apply them to without 'policy'")
+    elif isinstance(config.store, Store) and config.store.url is BROKEN:
+        return
+    elif config.storing is None:
+        file.say(("corrections", "mode"), "there is no feedback to make them of without 'store'")
 
 
 def _models(config: Config, file: Judge) -> None:

@@ -36,6 +36,7 @@ __all__ = [
     "Capability",
     "Config",
     "Conversation",
+    "Corrections",
     "Drain",
     "Embedding",
     "Feature",
@@ -169,6 +170,19 @@ class Store(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How long a decision is kept."""
     rows: Annotated[int, msgspec.Meta(ge=1, le=1_000_000_000)] = 1_000_000
     """How many decisions are kept, the oldest leaving first; some 2 KiB each."""
+
+
+class Corrections(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How feedback on live decisions corrects the policy, where there is a store to keep it."""
+
+    mode: Literal["observe", "apply", "off"] = "observe"
+    """`observe` computes and shows what feedback would change; `apply` decides by it as well."""
+    half_life: Duration = Duration(7 * 86400.0)
+    """The age at which a rating counts half."""
+    most: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.2
+    """How much predicted quality is raised or lowered at most."""
+    every: Duration = Duration(30.0)
+    """How often a worker asks the store for new feedback."""
 
 
 class Topic(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -336,6 +350,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Where decisions and feedback are kept: `sqlite:///FILE`, which begins where the process was started,
     `postgresql+asyncpg://NAME:PASSWORD@HOST/DATABASE` or `none`; a mapping says more. Nothing is when absent.
     """
+    corrections: Corrections = Corrections()
     topics: dict[Name, Topic] = {}
     complexity: References | None = None
     """What to measure complexity by, in place of the built-in references."""

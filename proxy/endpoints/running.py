@@ -14,6 +14,7 @@ from proxy.embedding import Embedder, EmbeddingFailed
 from proxy.embedding.minilm import head_and_tail
 from proxy.endpoints.conversations import Conversations
 from proxy.errors import NobodyCanServe
+from proxy.learning.corrector import Corrector
 from proxy.learning.writer import Writer
 from proxy.relay.upstreams import Upstreams
 from proxy.routing.complexity import Complexity
@@ -22,6 +23,7 @@ from proxy.routing.decision import Decision
 from proxy.routing.facts import Facts
 from proxy.routing.live import NOTHING_LIVE, Live
 from proxy.routing.passthrough import Passthrough
+from proxy.routing.policy import Policy, policy_version
 from proxy.routing.responses import conversation_after
 from proxy.routing.router import Router
 from proxy.routing.signals import Signals
@@ -51,8 +53,15 @@ class Running:
     """Keeps decisions; None when routes.yaml has no store."""
     sha256: str
     """Of the file's meaning; see `fingerprint`."""
-    policy_version: str = "none"
-    """Of the policy's content."""
+    policy: Policy | None = None
+    """None where there is none yet, or routes.yaml names none."""
+    corrector: Corrector | None = None
+    """What feedback adds to the policy; None where there is no policy or no store, or routes.yaml says off."""
+
+    @property
+    def policy_version(self) -> str:
+        """Of the policy's content; `none` where there is none."""
+        return policy_version(self.policy)
 
     async def decide(self, facts: Facts, record: Record, *, remember: bool = True) -> tuple[Decision, Signals]:
         """
@@ -102,11 +111,13 @@ class Running:
     def _live(self, drawn_by: str | None) -> Live:
         """What learned routes weigh at this moment, as far as any does."""
         router = self.router
-        if not (router.explores or router.weighs_latency):
+        corrections = None if self.corrector is None else self.corrector.applied
+        if corrections is None and not (router.explores or router.weighs_latency):
             return NOTHING_LIVE
         return Live(
             draw=None if drawn_by is None or not router.explores else draw_of(drawn_by),
             latencies_s=self.upstreams.latencies_s() if router.weighs_latency else {},
+            corrections=corrections,
         )
 
     def _decide(self, facts: Facts, signals: Signals, live: Live) -> tuple[Decision | None, Decision | None]:

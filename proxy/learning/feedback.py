@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from proxy.errors import BadRequest
-from proxy.learning.rows import Rating
+from proxy.learning.rows import USER, Rating
 from proxy.telemetry.store_metrics import RatingKind
 
 LONGEST_COMMENT = 4_000
@@ -83,7 +83,7 @@ def _rating(told: Any, scale: Any) -> float:
 
 def _source(told: Any) -> str:
     if told is None:
-        return "user"
+        return USER
     if not isinstance(told, str) or not _SOURCE.fullmatch(told):
         raise BadRequest(
             "source: give a name of at most 64 letters, digits and . _ - that begins with a letter or digit.",

@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
 
 from proxy.embedding import Vector
 
+USER = "user"
+"""The source of a rating that names none: the end user, whoever that is."""
 LONGEST_TEXT = 8_000
 """Characters of a decision's text that are kept; longer ones keep their head."""
 _LONGEST_WORD = 200
@@ -158,3 +160,20 @@ class Rated:
     """That answered."""
     before: float | None
     """What the same source said before; None when it had not."""
+
+
+class LiveRating(NamedTuple):
+    """A rating of a decision that a policy made, and whose answer came from the model decided on."""
+
+    region: int
+    """Where the policy sees the text."""
+    model: str
+    predicted: float
+    """The quality that the policy predicted of it, without corrections."""
+    rating: float
+    """0 (bad) to 1 (good)."""
+    time: float
+    """Of the rating, in seconds since 1970."""
+    source: str
+    conversation: bytes
+    """The hash of what names the decision's conversation."""

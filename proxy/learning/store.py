@@ -10,14 +10,14 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
-from sqlalchemy import Connection, Table, bindparam, delete, event, or_, select, update
+from sqlalchemy import Connection, Table, bindparam, delete, event, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError, StatementError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from proxy.config import Store as Settings
-from proxy.learning.rows import DecisionRow, Rated, Rating, salted
+from proxy.learning.rows import DecisionRow, LiveRating, Rated, Rating, salted
 from proxy.learning.tables import StoreTooNew, decisions, feedback, meta, migrate, stamp
 
 __all__ = ["RowsRefused", "Store", "StoreRefused", "StoreUnavailable"]
@@ -28,6 +28,9 @@ _CHUNK = 100
 _NAMESAKES = 100
 _TRIMMED_AT_ONCE = 1_000
 _BETWEEN_TRIMS_S = 60.0
+MOST_RATINGS = 20_000
+_READ_AT_ONCE = 500
+_RESET = "corrections_reset"
 
 
 class StoreRefused(Exception):
@@ -126,6 +129,51 @@ class Store:
                 before = (await connection.execute(select(feedback.c.rating).where(same))).scalar_one()
                 await connection.execute(update(feedback).where(same).values(**values))
         return Rated(found.id, found.route, found.answered, before)
+
+    async def live_ratings(self, policy: str, *, since: float, most: int = MOST_RATINGS) -> list[LiveRating]:
+        """
+        The ratings of a policy's own decisions, the newest first, as far as they count: see `reset_corrections`.
+
+        Args:
+            policy: its version.
+            since: seconds since 1970; older ones are not looked for.
+            most: of all ratings, so many of the newest are looked at.
+        """
+        found: list[LiveRating] = []
+        async with self._reading() as connection:
+            since = max(since, await _reset_at(connection))
+            newest = feedback.c.time.desc(), feedback.c.decision_id, feedback.c.source
+            looked_at = select(feedback).where(feedback.c.time > since).order_by(*newest).limit(most).subquery()
+            columns, rated = decisions.c, looked_at.c
+            asked = (
+                select(
+                    columns.region, columns.model, columns.predicted,
+                    rated.rating, rated.time, rated.source, columns.conversation_hash,
+                )
+                .join(decisions, columns.id == rated.decision_id)
+                .where(columns.policy == policy, columns.answered == columns.model, columns.outcome == "ok")
+                .where(columns.region.is_not(None), columns.predicted.is_not(None))
+                .order_by(rated.time.desc(), rated.decision_id, rated.source)
+            )  # fmt: skip
+            async with connection.stream(asked) as rows:
+                async for part in rows.partitions(_READ_AT_ONCE):  # between two of them the loop serves others
+                    found += map(LiveRating._make, part)
+        return found
+
+    async def reset_corrections(self) -> int:
+        """From now on no rating until now counts for corrections; how many that counted do not any more."""
+        now = self._clock()
+        async with self._transaction() as connection:
+            since = await _reset_at(connection)
+            of_policy = feedback.join(decisions, decisions.c.id == feedback.c.decision_id)
+            counted = select(func.count()).select_from(of_policy)
+            counted = counted.where(feedback.c.time > since, decisions.c.policy.is_not(None))
+            count: int = (await connection.execute(counted)).scalar_one()
+            inserting = _inserted(connection, meta).values(name=_RESET, value=stamp(now))
+            await connection.execute(
+                inserting.on_conflict_do_update(index_elements=["name"], set_={"value": inserting.excluded.value})
+            )
+        return count
 
     async def trim(self) -> int:
         """
@@ -245,6 +293,12 @@ def _in_words(error: Exception) -> str:
         error = cause if isinstance(cause := error.orig.__cause__, Exception) else error
     told = error.strerror if isinstance(error, OSError) else None
     return told or type(error).__name__
+
+
+async def _reset_at(connection: AsyncConnection) -> float:
+    """When corrections began anew, in seconds since 1970; 0 when they never did."""
+    found = await connection.execute(select(meta.c.value).where(meta.c.name == _RESET))
+    return float(found.scalar() or 0.0)
 
 
 def _inserted(connection: AsyncConnection | AsyncEngine, table: Table) -> Any:

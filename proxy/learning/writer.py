@@ -56,6 +56,11 @@ class Writer:
         self._tasks: list[asyncio.Task[None]] = []
 
     @property
+    def store(self) -> Store:
+        """Where it keeps them; closed with the writer."""
+        return self._store
+
+    @property
     def keeps_text(self) -> bool:
         """Whether rows shall have the text that was decided on."""
         return self._store.settings.text

@@ -14,7 +14,7 @@ from proxy.errors import UnknownModel, UnknownPath
 from proxy.routing.apis import APIS
 from proxy.routing.router import AUTO, PIN_HEADER
 
-_OURS = frozenset(("route", "targets", "models", "feedback"))
+_OURS = frozenset(("route", "targets", "models", "feedback", "policy"))
 _ROUTED = frozenset(api.path.removeprefix("/") for api in APIS)
 _BREAKS = re.compile(r"[/\\]")
 _STEPS_OUT = frozenset(("", ".", ".."))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -108,6 +108,12 @@ class Metrics:
         self.policy_info = gauge(
             "policy_info", "1 for the policy in use; version none without one.", "livemax", "version"
         )
+        self.policy_correction = gauge(
+            "policy_correction",
+            "What feedback adds to the quality that the policy predicts, in regions of texts; used in mode apply.",
+            "livemostrecent", "region", "model",
+        )  # fmt: skip
+        self._corrected: frozenset[tuple[str, str]] = frozenset()
         self.build_info = gauge("build_info", "1 for the version that runs.", "livemax", "version")
 
     def forget_config(self, sha256: str) -> None:
@@ -118,14 +124,33 @@ class Metrics:
         """This policy is no longer the one in use."""
         self._forget(self.policy_info, version)
 
+    def show_corrections(self, models: Sequence[str], corrections: Sequence[Sequence[float]]) -> None:
+        """
+        These are the corrections now, and those of before that are not among them are none any more.
+
+        Args:
+            models: those of the policy that routes.yaml names.
+            corrections: for each region those of the models.
+        """
+        found = {
+            (str(region), model): value
+            for region, row in enumerate(corrections)
+            for model, value in zip(models, row, strict=True)
+        }
+        for labels, value in found.items():
+            self.policy_correction.labels(*labels).set(value)
+        for labels in self._corrected - found.keys():
+            self._forget(self.policy_correction, *labels)
+        self._corrected = frozenset(found)
+
     @staticmethod
-    def _forget(gauge: Gauge, label: str) -> None:
+    def _forget(gauge: Gauge, *labels: str) -> None:
         if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
-            # The client cannot remove a series from the workers' shared files. The highest of all is shown, so 0 is
-            # what remains once the last worker has let go.
-            gauge.labels(label).set(0)
+            # The client cannot remove a series from the workers' shared files. The highest of all or the latest is
+            # shown, so 0 is what remains once the last worker has let go.
+            gauge.labels(*labels).set(0)
         else:
-            gauge.remove(label)
+            gauge.remove(*labels)
 
     def seed(
         self,

@@ -1,0 +1,102 @@
+"""GET /v1/policy: what was learned, and what feedback on live decisions adds to it."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from starlette.types import Receive, Scope, Send
+
+from proxy.endpoints.answers import send_json
+from proxy.endpoints.running import Running, running
+from proxy.errors import NoPolicy
+from proxy.learning.corrections import no_corrections
+from proxy.learning.corrector import Corrector
+from proxy.routing.policy import Policy
+
+
+class ShowPolicy:
+    """The policy in use, and its corrections as the worker sees them that answers."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
+        """
+        `regions` has each region of texts with each model: what training knows of it, and what feedback since adds.
+
+        Raises:
+            NoPolicy: there is none.
+        """
+        held = running(scope)
+        policy = held.policy
+        if policy is None:
+            named = held.config.policy
+            raise NoPolicy(
+                "There is no policy: routes.yaml names none under 'policy'."
+                if named is None
+                else f"There is no policy yet at {str(named.path)!r}; 'pointsman train' makes one."
+            )
+        await send_json(
+            send,
+            {
+                "version": policy.version,
+                "embedder": policy.embedder,
+                "rows": policy.about.get("rows"),
+                "models": [
+                    {
+                        "model": name,
+                        "quality": round(float(policy.means[place]), 4),
+                        "cost_usd": round(float(policy.mean_costs[place]), 8) if policy.knows_costs else None,
+                    }
+                    for place, name in enumerate(policy.models)
+                ],
+                "mode": held.config.corrections.mode,
+                "corrections": None if held.corrector is None else _told(held.corrector),
+                "note": _note(held),
+                "regions": _regions(policy, held.corrector),
+            },
+        )
+
+
+def _note(held: Running) -> str | None:
+    """Why there are no corrections, where one would look for them."""
+    if held.corrector is not None:
+        return "the store does not answer; these are the last that it told" if held.corrector.is_broken else None
+    if held.writer is None:
+        return "nothing is kept here, so no feedback corrects the policy; 'store' in routes.yaml turns that on"
+    return "corrections are off"
+
+
+def _told(corrector: Corrector) -> dict[str, Any]:
+    settings = corrector.settings
+    seen = None if corrector.seen is None else time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(corrector.seen))
+    return {
+        "applied": corrector.applied is not None,
+        "ratings": int(corrector.corrections.ratings.sum()),
+        "half_life_s": float(settings.half_life),
+        "most": settings.most,
+        "every_s": float(settings.every),
+        "seen": seen,
+    }
+
+
+def _regions(policy: Policy, corrector: Corrector | None) -> list[dict[str, Any]]:
+    known = policy.regions
+    live = no_corrections(known.quality.shape) if corrector is None else corrector.corrections
+    is_applied = corrector is not None and corrector.applied is not None
+    return [
+        {
+            "region": region,
+            "models": [
+                {
+                    "model": name,
+                    "quality": round(float(known.quality[region, place]), 4),
+                    "ratings": int(known.counts[region, place]),
+                    "live_ratings": int(live.ratings[region, place]),
+                    "live_weight": round(float(live.weight[region, place]), 3),
+                    "correction": round(float(live.added[region, place]), 4),
+                    "applied": is_applied,
+                }
+                for place, name in enumerate(policy.models)
+            ],
+        }
+        for region in range(len(known.quality))
+    ]

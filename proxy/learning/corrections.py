@@ -1,0 +1,117 @@
+"""
+What feedback on live decisions adds to a policy's predictions, for each region of texts and each model.
+
+A cell is the mean of how far ratings are above what was predicted. A rating counts half after a half-life; some
+ratings' worth of no correction is mixed in, so that a few ratings move little; and the result stays within `most`.
+No source may have more than a share of a cell's weight: one that says a thousand times what it thinks has said it,
+and is as loud as that share, and not louder.
+
+Pure, and of nothing but what a store holds: all who share the store come to the same corrections without talking.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from proxy.learning.rows import USER, LiveRating
+from proxy.routing.policy import Floats32
+
+PRIOR = 10.0
+"""So many ratings' worth of no correction stands in each cell."""
+SHARE = 0.2
+"""Of a cell's whole weight, the prior included, the most that one source can have."""
+HALF_LIVES = 6
+"""A rating that is older than so many says a sixty-fourth of what it said, and is left out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Corrections:
+    """What feedback adds, and what stands behind it."""
+
+    added: Floats32
+    """(regions, models): to the predicted quality."""
+    ratings: NDArray[np.int64]
+    """(regions, models): how many."""
+    weight: NDArray[np.float64]
+    """(regions, models): of those, after their age and each source's share; the prior not included."""
+
+
+def no_corrections(shape: tuple[int, ...]) -> Corrections:
+    """
+    Those without any feedback.
+
+    Args:
+        shape: regions, models.
+    """
+    return Corrections(np.zeros(shape, np.float32), np.zeros(shape, np.int64), np.zeros(shape))
+
+
+def corrections_of(
+    ratings: Iterable[LiveRating],
+    *,
+    models: Sequence[str],
+    regions: int,
+    now: float,
+    half_life_s: float,
+    most: float,
+) -> Corrections:
+    """
+    The corrections of one policy.
+
+    Args:
+        ratings: of decisions by this very policy: another one's regions are others.
+        models: in the policy's order.
+        regions: how many it has.
+        now: seconds since 1970.
+        half_life_s: after which a rating counts half, in seconds.
+        most: that is added or taken off.
+    """
+    places = {name: place for place, name in enumerate(models)}
+    cells: defaultdict[tuple[int, int], dict[tuple[str, bytes], list[float]]] = defaultdict(dict)
+    found = no_corrections((regions, len(models)))
+    for each in ratings:
+        place, age = places.get(each.model), max(now - each.time, 0.0) / half_life_s
+        if place is None or not 0 <= each.region < regions or age > HALF_LIVES:
+            continue
+        weight = 0.5**age
+        sums = cells[each.region, place].setdefault(_source(each), [0.0, 0.0])
+        sums[0] += weight
+        sums[1] += weight * (each.rating - each.predicted)
+        found.ratings[each.region, place] += 1
+    for cell, sources in cells.items():
+        weights, sums_above = np.array(list(sources.values())).T
+        kept = bounded(weights, share=SHARE, prior=PRIOR)
+        found.weight[cell] = kept.sum()
+        found.added[cell] = np.clip((sums_above * kept / weights).sum() / (PRIOR + kept.sum()), -most, most)
+    return found
+
+
+def bounded(weights: NDArray[np.float64], *, share: float, prior: float) -> NDArray[np.float64]:
+    """
+    The same weights, cut at the one level at which none is more than its share of the whole.
+
+    Water-filling: the level is `share x (prior + sum of min(weight, level))`. The heaviest are taken for cut, one
+    more at a time, until the next one is below the level that follows; they are always fewer than 1 / share.
+
+    Args:
+        weights: (sources,), above 0.
+        share: of the whole, above 0 and up to 1.
+        prior: what is in the whole besides, above 0.
+    """
+    level, rest = 0.0, prior + float(weights.sum())
+    for cut, heaviest in enumerate((*np.sort(weights)[::-1].tolist(), 0.0)):
+        level = share * rest / (1.0 - cut * share)
+        if heaviest <= level:
+            break
+        rest -= heaviest
+    return np.minimum(weights, level)
+
+
+def _source(rating: LiveRating) -> tuple[str, bytes]:
+    """Who says so. All end users of an app come as `user`: of those each conversation's is one."""
+    return rating.source, rating.conversation if rating.source == USER else b""

@@ -1,0 +1,133 @@
+"""The corrections in use: computed from the store again and again, in a task of its own off the path of requests."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+
+from proxy.config import Corrections as Settings
+from proxy.learning.corrections import HALF_LIVES, Corrections, corrections_of, no_corrections
+from proxy.learning.store import RowsRefused, Store, StoreRefused, StoreUnavailable
+from proxy.routing.policy import Floats32, Policy
+
+logger = logging.getLogger(__name__)
+
+_PATIENCE_S = 1.0
+
+
+class Corrector:
+    """Knows what feedback adds to one policy. A store in trouble leaves that as it was, and fails no request."""
+
+    def __init__(
+        self,
+        store: Store,
+        policy: Policy,
+        settings: Settings,
+        tell: Callable[[Corrector], None],
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """
+        Args:
+            store: closed by its owner, after this.
+            policy: whose predictions are corrected.
+            settings: how far, and how often the store is asked; its mode is not `off`.
+            tell: gets this one after each look, also after one that failed.
+            clock: seconds since 1970.
+        """
+        self.policy = policy
+        self.settings = settings
+        self.corrections: Corrections = no_corrections(policy.regions.quality.shape)
+        """The last that could be computed."""
+        self.seen: float | None = None
+        """When that was, in seconds since 1970; None when it never was."""
+        self.is_broken = False
+        """Whether the last look at the store failed."""
+        self._store = store
+        self._tell = tell
+        self._clock = clock
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def applied(self) -> Floats32 | None:
+        """(regions, models): what decisions add to predictions; None where they only observe."""
+        return self.corrections.added if self.settings.mode == "apply" else None
+
+    async def start(self) -> None:
+        """Look once, so that the first request is decided as any later one, and go on in a task."""
+        try:
+            async with asyncio.timeout(_PATIENCE_S):
+                await self.look()
+        except TimeoutError as error:
+            self._trouble(error)
+        self._task = asyncio.create_task(self._run(), name="corrections")
+
+    async def stop(self) -> None:
+        """Look no more; may be called again."""
+        if self._task is not None:
+            self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task
+
+    async def look(self) -> None:
+        """Compute the corrections from what the store holds now."""
+        now, half_life_s = self._clock(), self.settings.half_life
+        try:
+            ratings = await self._store.live_ratings(self.policy.version, since=now - HALF_LIVES * half_life_s)
+        except (StoreUnavailable, StoreRefused, RowsRefused) as error:
+            self._trouble(error)
+            return
+        self.corrections = await asyncio.to_thread(
+            corrections_of,
+            ratings,
+            models=self.policy.models,
+            regions=len(self.policy.regions.quality),
+            now=now,
+            half_life_s=half_life_s,
+            most=self.settings.most,
+        )
+        self.seen = now
+        if self.is_broken:
+            logger.info("corrections up to date again", extra={"store": self._store.shown})
+        self.is_broken = False
+        self._tell(self)
+
+    async def _run(self) -> None:
+        while True:
+            await asyncio.sleep(self.settings.every)
+            await self.look()
+
+    def _trouble(self, error: Exception) -> None:
+        """Logged when it begins; until it ends the last corrections hold."""
+        if not self.is_broken:
+            told = str(error) or type(error).__name__
+            logger.warning("corrections not up to date", extra={"store": self._store.shown, "error": told})
+        self.is_broken = True
+        self._tell(self)
+
+
+@asynccontextmanager
+async def correcting(
+    settings: Settings, policy: Policy | None, store: Store | None, tell: Callable[[Corrector], None]
+) -> AsyncIterator[Corrector | None]:
+    """
+    What corrects a policy, until the block ends; None where there is none, nothing is kept, or routes.yaml says off.
+
+    Args:
+        settings: what routes.yaml says.
+        policy: in use.
+        store: where feedback is kept.
+        tell: see `Corrector`.
+    """
+    if policy is None or store is None or settings.mode == "off":
+        yield None
+        return
+    corrector = Corrector(store, policy, settings, tell)
+    await corrector.start()
+    try:
+        yield corrector
+    finally:
+        await corrector.stop()
