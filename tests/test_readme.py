@@ -50,6 +50,7 @@ def test_it_names_every_condition_and_every_path() -> None:
         *(f"/v1{api.path}" for api in APIS),
         "/v1/models",
         "/v1/targets",
+        "/v1/policy",
         "/v1/route",
         "/healthz",
         "/readyz",

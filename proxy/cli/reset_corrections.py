@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from pathlib import Path
 
 import click
 
-from proxy.cli.options import config_option, load_or_exit
+from proxy.cli.options import config_option, exit_with
+from proxy.config import ConfigError, load_config
 from proxy.config import Store as Settings
 from proxy.learning.store import RowsRefused, Store, StoreRefused, StoreUnavailable
 
@@ -25,7 +27,10 @@ def reset_corrections(config_path: Path, as_json: bool) -> None:
 
     Exit code 0: done. 1: there is no store, or it does not answer. 2: the file has errors.
     """
-    config = load_or_exit(config_path)
+    try:
+        config = load_config(config_path, os.environ)  # whatever has become of the policy: there may be need to hurry
+    except ConfigError as error:
+        exit_with(error)
     settings = config.storing
     if settings is None:
         raise click.ClickException(

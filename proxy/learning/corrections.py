@@ -11,7 +11,6 @@ Pure, and of nothing but what a store holds: all who share the store come to the
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -71,23 +70,28 @@ def corrections_of(
         half_life_s: after which a rating counts half, in seconds.
         most: that is added or taken off.
     """
-    places = {name: place for place, name in enumerate(models)}
-    cells: defaultdict[tuple[int, int], dict[tuple[str, bytes], list[float]]] = defaultdict(dict)
     found = no_corrections((regions, len(models)))
-    for each in ratings:
-        place, age = places.get(each.model), max(now - each.time, 0.0) / half_life_s
-        if place is None or not 0 <= each.region < regions or age > HALF_LIVES:
-            continue
-        weight = 0.5**age
-        sums = cells[each.region, place].setdefault(_source(each), [0.0, 0.0])
-        sums[0] += weight
-        sums[1] += weight * (each.rating - each.predicted)
-        found.ratings[each.region, place] += 1
-    for cell, sources in cells.items():
-        weights, sums_above = np.array(list(sources.values())).T
-        kept = bounded(weights, share=SHARE, prior=PRIOR)
-        found.weight[cell] = kept.sum()
-        found.added[cell] = np.clip((sums_above * kept / weights).sum() / (PRIOR + kept.sum()), -most, most)
+    places, oldest = {name: place for place, name in enumerate(models)}, now - HALF_LIVES * half_life_s
+    known = [each for each in ratings if each.model in places and 0 <= each.region < regions and each.time >= oldest]
+    if not known:
+        return found
+    # Each source in each cell by a number, so that all else is arrays: there may be tens of thousands of ratings.
+    numbers: dict[tuple[int, int, str, bytes], int] = {}
+    of = np.array(
+        [numbers.setdefault((each.region, places[each.model], *_source(each)), len(numbers)) for each in known]
+    )
+    ages_s = np.maximum(now - np.array([each.time for each in known]), 0.0)
+    above = np.array([each.rating - each.predicted for each in known])
+    weight = 0.5 ** (ages_s / half_life_s)
+    counts, weights, sums = np.bincount(of), np.bincount(of, weight), np.bincount(of, weight * above)
+    cells = np.array([region * len(models) + place for region, place, *_ in numbers])
+    for cell in np.unique(cells).tolist():
+        among, at = np.flatnonzero(cells == cell), divmod(cell, len(models))
+        kept = bounded(weights[among], share=SHARE, prior=PRIOR)
+        mean = (sums[among] * kept / weights[among]).sum() / (PRIOR + kept.sum())
+        found.added[at] = np.clip(mean, -most, most)
+        found.ratings[at] = counts[among].sum()
+        found.weight[at] = kept.sum()
     return found
 
 

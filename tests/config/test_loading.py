@@ -14,6 +14,7 @@ from proxy.config import (
     Block,
     Config,
     ConfigError,
+    Corrections,
     Drain,
     Duration,
     File,
@@ -58,6 +59,7 @@ topics:
   smalltalk: {examples: [hi there, no, 42, 'it''s late']}
 retry: {attempts: 4, share: 0.1, free: 5}
 store: {url: "postgresql+asyncpg://me:hunter%32@db.internal/pointsman", text: true, keep: 30d, rows: 5000}
+corrections: {mode: apply, half_life: 3d, most: 0.1, every: 10s}
 complexity:
   simple: [What is the capital of France?]
   complex: ["Prove it, step by step"]
@@ -185,6 +187,7 @@ def test_everything_is_read() -> None:
     assert trial.use == Split({"small": 90.0, "coder": 10.0})
     assert everyday.use == Learned(("small", "large"), "cheap")
     assert measured.use == Learned(("small", "coder"), 0.3, explore=0.02, latency=0.01)
+    assert config.corrections == Corrections("apply", Duration(259_200.0), 0.1, Duration(10.0))
     assert config.policy == File(Path("models/policy.npz"))
     assert restricted.when.header == {"x-data-class": "restricted", "x-team": ("a", "b*")}
     assert (day.name, day.when.topic, day.when.tokens) == ("route-of-the-day", "code", Range(max=8000.0))

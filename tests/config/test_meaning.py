@@ -24,6 +24,27 @@ from tests.config.files import BASE, NO_MODELS, add, problems, put
             id="delay-as-long-as-grace",
         ),
         pytest.param(
+            add("corrections: {mode: apply}\nstore: sqlite:///x.db"),
+            ["8:21 corrections.mode: there is nothing to apply them to without 'policy'"],
+            id="corrections-of-nothing",
+        ),
+        pytest.param(
+            add("corrections: {mode: apply}\npolicy: p.npz\nstore: none"),
+            ["8:21 corrections.mode: there is no feedback to make them of without 'store'"],
+            id="corrections-by-nothing",
+        ),
+        pytest.param(
+            add("corrections: {mode: aply, most: 2, every: 0s, half_life: 7}\npolicy: p.npz\nstore: {url: x}"),
+            [
+                "8:21 corrections.mode: expected 'observe', 'apply' or 'off', found 'aply'; did you mean 'apply'?",
+                "8:33 corrections.most: 2 is outside 0 to 1",
+                "8:43 corrections.every: 0s is not above zero",
+                "8:58 corrections.half_life: expected a duration such as 250ms, 3s, 10m or 1h, found '7'; write 7s for seconds or 7ms for milliseconds",
+                "10:14 store.url: expected none, sqlite:///FILE or postgresql+asyncpg://NAME:PASSWORD@HOST/DATABASE",
+            ],
+            id="corrections-of-other-values",
+        ),
+        pytest.param(
             put("default: small", "default: gpt-5"),
             [
                 "7:10 default: no model is called 'gpt-5'; there are 'small' and 'large'",

@@ -37,6 +37,7 @@ SERIES: dict[str, tuple[type, tuple[str, ...]]] = {
     "topic_score": (Histogram, ("topic",)),
     "config_info": (Gauge, ("sha256",)),
     "policy_info": (Gauge, ("version",)),
+    "policy_correction": (Gauge, ("region", "model")),
     "build_info": (Gauge, ("version",)),
 }
 
@@ -138,6 +139,27 @@ def test_the_text_is_in_the_format_that_its_type_says() -> None:
     assert "_created" not in text
 
 
+def test_corrections_of_another_policy_take_the_place_of_those_before() -> None:
+    metrics = Metrics()
+
+    def shown() -> dict[str, float]:
+        found = series(exposition(metrics.registry, {}).decode())
+        return {name: value for name, value in found.items() if name.startswith("policy_correction")}
+
+    metrics.show_corrections(("small", "large"), [[0.1, 0.0], [-0.2, 0.0]])
+    assert shown() == {
+        f'policy_correction{{model="{model}",region="{region}"}}': value
+        for model, region, value in [("small", 0, 0.1), ("large", 0, 0), ("small", 1, -0.2), ("large", 1, 0)]
+    }
+    metrics.show_corrections(("large", "coder"), [[0.0, 0.3]])
+    assert shown() == {
+        'policy_correction{model="large",region="0"}': 0,
+        'policy_correction{model="coder",region="0"}': 0.3,
+    }
+    metrics.show_corrections((), ())
+    assert shown() == {}
+
+
 # In a process of its own, since the prometheus client looks at this variable when it is imported.
 _WORKERS = """
 import os, pathlib, subprocess, sys
@@ -148,7 +170,12 @@ from proxy.telemetry.metrics import Metrics, exposition
 metrics = Metrics()
 metrics.requests.labels("r", "m", "200").inc(3)
 metrics.in_flight.inc()
-sys.stdout.write(exposition(metrics.registry).decode())
+metrics.show_corrections(("m",), [[0.2]])
+later = "import sys; from proxy.telemetry.metrics import Metrics; Metrics().show_corrections(('m',), [[0.1]]); print(flush=True); sys.stdin.read()"
+with subprocess.Popen([sys.executable, "-c", later], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+    other.stdout.readline()
+    sys.stdout.write(exposition(metrics.registry).decode())
+    other.stdin.close()
 """
 
 
@@ -158,3 +185,4 @@ def test_workers_are_summed_and_a_dead_ones_gauges_forgotten(tmp_path: Path) -> 
     found = series(done.stdout)
     assert found['requests_total{model="m",route="r",status="200"}'] == 5
     assert found["in_flight"] == 1
+    assert found['policy_correction{model="m",region="0"}'] == 0.1, "each worker says the same; the latest is right"

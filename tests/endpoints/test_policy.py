@@ -1,0 +1,248 @@
+"""Feedback on live decisions corrects a policy: two replicas on one store, of which one applies and one observes."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from proxy.app import build_app
+from proxy.cli import main
+from proxy.config import Config, parse_config
+from proxy.embedding import MiniLM
+from proxy.learning.fit import fit_policy
+from proxy.learning.rated import Rows
+from proxy.routing.policy import inputs_of
+from proxy.routing.policy_file import pack
+from proxy.simulator import build_simulator
+from tests.learning.made import MODELS
+from tests.relay.wire import House, WordModel
+from tests.serving import serving
+
+MATHS = "sum integral proof matrix limit prime"
+CHAT = "hello weather thanks dinner film music"
+
+FILE = """\
+version: 1
+policy: {policy}
+store: sqlite:///{store}
+corrections: {{mode: {mode}, every: 20ms}}
+upstreams: {{up: {{base_url: "{upstream}/up/v1"}}}}
+models:
+  small: {{target: {{upstream: up, name: gpt-4o-mini}}}}
+  large: {{target: {{upstream: up, name: gpt-4o}}}}
+  coder: {{target: {{upstream: up, name: o3-mini}}}}
+default: small
+routes: [{{name: all, use: {{learned: [small, large, coder], prefer: quality}}}}]
+"""
+
+
+class Words(WordModel):
+    """With a name, for a policy to belong to."""
+
+    def name(self) -> str:
+        return "words"
+
+
+def words(config: Config) -> MiniLM:
+    return Words()
+
+
+def rows() -> Rows:
+    """Of maths `coder` is best and `large` next, of chat `small`; all at no known cost."""
+    random, model = np.random.default_rng(0), Words()
+    kinds = random.integers(0, 2, 240)
+    texts = [" ".join(random.choice((MATHS if kind else CHAT).split(), 4)) for kind in kinds]
+    chances = np.where(kinds[:, np.newaxis] == 1, [0.3, 0.85, 0.95], [0.95, 0.6, 0.3])
+    scores = (random.random(chances.shape) < chances).astype(np.float64)
+    inputs = inputs_of(np.stack([model.embed(text) for text in texts]), np.full(240, 8))
+    return Rows(MODELS, inputs, scores, np.full_like(scores, np.nan), np.ones_like(scores), np.arange(240))
+
+
+class Replica:
+    """One server and a client of it, whose requests are all conversations of their own."""
+
+    _number = count()
+
+    def __init__(self, http: httpx.Client, routes: Path) -> None:
+        self.http = http
+        self.routes = routes
+
+    def chat(self, text: str = MATHS) -> httpx.Response:
+        body = {"model": "auto", "messages": [{"role": "user", "content": text}]}
+        headers = {"x-pointsman-conversation": f"c{next(self._number)}"}
+        answered = self.http.post("/v1/chat/completions", json=body, headers=headers)
+        assert answered.status_code == 200, answered.text
+        return answered
+
+    def model(self, text: str = MATHS) -> str:
+        return self.chat(text).headers["x-pointsman-model"]
+
+    def rate(self, answered: httpx.Response, rating: float) -> None:
+        told = self.http.post("/v1/feedback", json={"id": answered.headers["x-pointsman-id"], "rating": rating})
+        assert told.status_code == 200, told.text
+
+    def policy(self) -> dict[str, Any]:
+        told = self.http.get("/v1/policy")
+        assert told.status_code == 200, told.text
+        found: dict[str, Any] = told.json()
+        return found
+
+    def corrections(self) -> dict[tuple[int, str], float]:
+        """Those that are not 0."""
+        regions = self.policy()["regions"]
+        cells = [
+            (region["region"], each["model"], each["correction"]) for region in regions for each in region["models"]
+        ]
+        return {(region, model): value for region, model, value in cells if value}
+
+    def shown(self) -> dict[tuple[int, str], float]:
+        """The same, as the gauge has them."""
+        lines = self.http.get("/metrics").text.splitlines()
+        series = [line for line in lines if line.startswith("pointsman_policy_correction{")]
+        labels = [line.split('"') for line in series]
+        values = [round(float(line.split()[-1]), 4) for line in series]
+        return {(int(told[3]), told[1]): value for told, value in zip(labels, values, strict=True) if value}
+
+
+def until(holds: Callable[[], bool]) -> None:
+    """A worker looks at the store in a task of its own; nobody is told when."""
+    deadline = time.monotonic() + 20
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+@pytest.fixture(scope="module")
+def policy_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("learned") / "policy.npz"
+    path.write_bytes(pack(fit_policy(rows(), embedder="words")))
+    return path
+
+
+@pytest.fixture(scope="module")
+def upstream() -> Iterator[str]:
+    with serving(build_simulator(pace=0)) as served:
+        yield served.url
+
+
+@pytest.fixture
+def replica(tmp_path: Path, policy_file: Path, upstream: str) -> Iterator[Callable[..., Replica]]:
+    """Opens replicas on one store."""
+    with ExitStack() as stack:
+
+        def opened(mode: str, store: str = "store.db") -> Replica:
+            text = FILE.format(policy=policy_file, store=tmp_path / store, mode=mode, upstream=upstream)
+            routes = tmp_path / f"{mode}.yaml"
+            routes.write_text(text)
+            config = parse_config(text, source="routes.yaml", environ={})
+            served = stack.enter_context(serving(build_app(config, load_model=words)))
+            return Replica(stack.enter_context(httpx.Client(base_url=served.url, timeout=20)), routes)
+
+        yield opened
+
+
+def live_ratings(told: dict[str, Any]) -> int:
+    return int(told["corrections"]["ratings"])
+
+
+def test_bad_feedback_moves_traffic_where_it_is_applied_and_a_reset_brings_it_back(
+    replica: Callable[..., Replica],
+) -> None:
+    applying, observing = replica("apply"), replica("observe")
+    assert (applying.model(), observing.model(), applying.model(CHAT)) == ("coder", "coder", "small")
+    assert applying.policy()["corrections"]["ratings"] == 0
+    assert applying.corrections() == applying.shown() == {}
+
+    for _ in range(12):
+        answered = observing.chat()
+        assert answered.headers["x-pointsman-model"] == "coder"
+        observing.rate(answered, 0.0)
+    until(lambda: live_ratings(applying.policy()) == live_ratings(observing.policy()) == 12)
+
+    ((region, model),) = applying.corrections()
+    assert model == "coder"
+    assert applying.corrections()[region, model] == -0.2
+    assert applying.corrections() == observing.corrections(), "it is a function of what the store holds"
+    assert applying.shown() == observing.shown() == applying.corrections()
+    assert (applying.model(), observing.model()) == ("large", "coder")
+    assert (applying.model(CHAT), observing.model(CHAT)) == ("small", "small"), "other texts are another region"
+    body = {"model": "auto", "messages": [{"role": "user", "content": MATHS}]}
+    candidates = {each["model"]: each for each in applying.http.post("/v1/route", json=body).json()["candidates"]}
+    assert (candidates["coder"]["correction"], candidates["large"]["correction"]) == (-0.2, 0.0)
+
+    told = CliRunner().invoke(main, ["reset-corrections", "-c", str(applying.routes)])
+    assert told.exit_code == 0, told.output
+    assert "12 ratings no longer count" in told.output
+    until(lambda: live_ratings(applying.policy()) == live_ratings(observing.policy()) == 0)
+    assert applying.corrections() == applying.shown() == observing.shown() == {}
+    assert applying.model() == "coder"
+
+
+def test_a_store_in_trouble_keeps_the_last_corrections_and_fails_no_request(
+    replica: Callable[..., Replica], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    one = replica("apply")
+    one.rate(one.chat(), 0.0)
+    until(lambda: bool(one.corrections()))
+    before = one.corrections()
+    with broken(tmp_path / "store.db"):
+        until(lambda: one.policy()["note"] is not None)
+        assert "does not answer" in one.policy()["note"]
+        assert one.chat().status_code == 200
+        assert one.corrections() == one.shown() == before
+    until(lambda: one.policy()["note"] is None)
+    said = Counter(record.message for record in caplog.records if record.name == "proxy.learning.corrector")
+    assert said == {"corrections not up to date": 1, "corrections up to date again": 1}
+
+
+@contextmanager
+def broken(file: Path) -> Iterator[None]:
+    """A folder stands where the file was."""
+    files = [path for path in file.parent.iterdir() if path.name.startswith(file.name)]
+    for path in files:
+        path.rename(path.with_name(f"aside-{path.name}"))
+    file.mkdir()
+    try:
+        yield
+    finally:
+        shutil.rmtree(file)
+
+
+def test_without_a_store_it_is_said_that_there_is_none(policy_file: Path, upstream: str) -> None:
+    lines = FILE.format(policy=policy_file, store="", mode="observe", upstream=upstream).splitlines(keepends=True)
+    config = parse_config("".join(line for line in lines if "store" not in line), source="x", environ={})
+    with serving(build_app(config, load_model=words)) as served:
+        told = httpx.get(served.url + "/v1/policy").json()
+    assert (told["mode"], told["corrections"]) == ("observe", None)
+    assert "'store' in routes.yaml" in told["note"]
+
+
+def test_without_a_policy_there_is_none_to_show(house: House) -> None:
+    told = house.http.get("/v1/policy")
+    assert (told.status_code, told.json()["error"]["code"]) == (404, "no_policy")
+    assert "names none" in told.json()["error"]["message"]
+
+
+def test_off_computes_nothing_and_says_so(replica: Callable[..., Replica]) -> None:
+    one = replica("off")
+    told = one.policy()
+    assert (told["mode"], told["corrections"], told["note"]) == ("off", None, "corrections are off")
+    assert "pointsman_policy_correction{" not in one.http.get("/metrics").text
+    assert [each["model"] for each in told["models"]] == list(MODELS)
+    cells = [each for region in told["regions"] for each in region["models"]]
+    assert sum(each["ratings"] for each in cells) == 3 * len(rows())
+    assert all(0 <= each["quality"] <= 1 and not each["applied"] and each["correction"] == 0 for each in cells)
+    assert (told["embedder"], len(told["version"])) == ("words", 12)
