@@ -83,7 +83,10 @@ def corrections_of(
     ages_s = np.maximum(now - np.array([each.time for each in known]), 0.0)
     above = np.array([each.rating - each.predicted for each in known])
     weight = 0.5 ** (ages_s / half_life_s)
-    counts, weights, sums = np.bincount(of), np.bincount(of, weight), np.bincount(of, weight * above)
+    weights, sums = np.zeros(len(numbers)), np.zeros(len(numbers))
+    np.add.at(weights, of, weight)
+    np.add.at(sums, of, weight * above)
+    counts = np.bincount(of)
     cells = np.array([region * len(models) + place for region, place, *_ in numbers])
     for cell in np.unique(cells).tolist():
         among, at = np.flatnonzero(cells == cell), divmod(cell, len(models))

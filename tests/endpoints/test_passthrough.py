@@ -251,7 +251,9 @@ def test_another_method_on_a_routed_path_is_passed(house: House) -> None:
         assert house.http.get(path).status_code == 200
 
 
-@pytest.mark.parametrize("path", ["/v1/models", "/v1/targets", "/v1/models/x/y", "/v1/route", "/v1/feedback"])
+@pytest.mark.parametrize(
+    "path", ["/v1/models", "/v1/targets", "/v1/models/x/y", "/v1/policy", "/v1/route", "/v1/feedback"]
+)
 def test_what_is_answered_here_is_never_passed(house: House, path: str) -> None:
     for method in ("GET", "POST", "DELETE", "PUT"):
         house.http.request(method, path, json={})

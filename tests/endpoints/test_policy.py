@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from proxy.app import build_app
+from proxy.app import ConfigSource, build_app
 from proxy.cli import main
 from proxy.config import Config, parse_config
 from proxy.embedding import MiniLM
@@ -234,6 +234,39 @@ def test_without_a_policy_there_is_none_to_show(house: House) -> None:
     told = house.http.get("/v1/policy")
     assert (told.status_code, told.json()["error"]["code"]) == (404, "no_policy")
     assert "names none" in told.json()["error"]["message"]
+
+
+def test_another_policy_begins_without_corrections(tmp_path: Path, policy_file: Path, upstream: str) -> None:
+    policy, routes = tmp_path / "policy.npz", tmp_path / "routes.yaml"
+    shutil.copy(policy_file, policy)
+    text = FILE.format(policy=policy, store=tmp_path / "store.db", mode="apply", upstream=upstream)
+
+    def put(file: Path, content: bytes) -> None:
+        fresh = file.with_suffix(".new")
+        fresh.write_bytes(content)
+        fresh.replace(file)
+
+    put(routes, text.encode())
+    source = ConfigSource(routes, {})
+    with (
+        serving(build_app(source.load(), load_model=words, source=source, poll_s=0.01)) as served,
+        httpx.Client(base_url=served.url, timeout=20) as http,
+    ):
+        one = Replica(http, routes)
+        first = one.policy()["version"]
+        one.rate(one.chat(), 0.0)
+        until(lambda: bool(one.corrections() and one.shown()))
+        put(policy, pack(fit_policy(rows(), embedder="words", seed=1)))
+        until(lambda: one.policy()["version"] != first)
+        assert live_ratings(one.policy()) == 0
+        assert one.corrections() == one.shown() == {}, "another policy's regions are others"
+        put(policy, policy_file.read_bytes())
+        until(lambda: one.policy()["version"] == first and bool(one.shown()))
+        put(routes, text.replace("mode: apply", "mode: off").encode())
+        until(lambda: one.policy()["mode"] == "off")
+        assert one.corrections() == {}
+        until(lambda: "pointsman_policy_correction{" not in one.http.get("/metrics").text)
+        assert one.chat().status_code == 200
 
 
 def test_off_computes_nothing_and_says_so(replica: Callable[..., Replica]) -> None:
