@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -162,8 +162,12 @@ class Rated:
     """What the same source said before; None when it had not."""
 
 
-class LiveRating(NamedTuple):
-    """A rating of a decision that a policy made, and whose answer came from the model decided on."""
+class LiveRating(msgspec.Struct, frozen=True, gc=False):
+    """
+    A rating of a decision that a policy made, and whose answer came from the model decided on.
+
+    Not a tuple: there are tens of thousands, and each would be one more for the collector to walk through.
+    """
 
     region: int
     """Where the policy sees the text."""

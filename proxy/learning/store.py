@@ -29,7 +29,6 @@ _NAMESAKES = 100
 _TRIMMED_AT_ONCE = 1_000
 _BETWEEN_TRIMS_S = 60.0
 MOST_RATINGS = 20_000
-_READ_AT_ONCE = 500
 _RESET = "corrections_reset"
 
 
@@ -156,8 +155,8 @@ class Store:
                 .order_by(rated.time.desc(), rated.decision_id, rated.source)
             )  # fmt: skip
             async with connection.stream(asked) as rows:
-                async for part in rows.partitions(_READ_AT_ONCE):  # between two of them the loop serves others
-                    found += map(LiveRating._make, part)
+                async for part in rows.partitions(_CHUNK):  # between two of them the loop serves others
+                    found += [LiveRating(*row) for row in part]
         return found
 
     async def reset_corrections(self) -> int:

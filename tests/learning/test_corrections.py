@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
@@ -20,7 +21,7 @@ MODELS = ("small", "large")
 def rating(number: int = 0, **fields: Any) -> LiveRating:
     """A bad one, of a user that nobody else is."""
     plain = LiveRating(1, "large", 0.75, 0.25, NOW, "user", number.to_bytes(4, "big"))
-    return plain._replace(**fields)
+    return msgspec.structs.replace(plain, **fields)
 
 
 def computed(ratings: Sequence[LiveRating], *, most: float = 1.0) -> Corrections:
@@ -51,7 +52,8 @@ def test_few_ratings_move_little_and_many_nearly_all_the_way() -> None:
 def test_it_stays_within_bounds_either_way() -> None:
     bad = [rating(number) for number in range(100)]
     assert cell(bad, most=0.2) == pytest.approx(-0.2)
-    assert cell([each._replace(rating=1.0, predicted=0.1) for each in bad], most=0.2) == pytest.approx(0.2)
+    good = [msgspec.structs.replace(each, rating=1.0, predicted=0.1) for each in bad]
+    assert cell(good, most=0.2) == pytest.approx(0.2)
     assert cell(bad, most=0.0) == 0
 
 

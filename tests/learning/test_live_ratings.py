@@ -41,7 +41,7 @@ def test_only_what_says_something_of_this_policy_is_found(base: Base) -> None:
         (0.25, "user", base.now),
         (0.25, "user", base.now - 7),
     ]
-    assert {each[:3] for each in found} == {(2, "large", 0.75)}
+    assert {(each.region, each.model, each.predicted) for each in found} == {(2, "large", 0.75)}
     assert len({each.conversation for each in found}) == 1
     assert len(found[0].conversation) == 16
 
