@@ -215,6 +215,7 @@ def _seed(metrics: Metrics, ready: Prepared, upstreams: Upstreams) -> None:
         config_sha256=ready.sha256,
         policy_version=policy_version(ready.policy),
         decisions=ready.router.decisions(),
+        arms=ready.router.arms,
         passed=[(PASSED_ROUTE, model) for model in (UNROUTED, *ready.config.models) if ready.config.passthrough],
         models=ready.config.models,
         targets=[target.label for target in upstreams.all_targets()],

@@ -8,6 +8,7 @@ from proxy.config.loading import load_config, parse_config
 from proxy.config.meaning import AUTO
 from proxy.config.problems import ConfigError, Problem, choices, did_you_mean, quote, show_path
 from proxy.config.schema import (
+    LEARNED_ARM,
     PREFER,
     Block,
     Capability,
@@ -38,11 +39,14 @@ from proxy.config.schema import (
     Upstream,
     When,
     WireProtocol,
+    learned_of,
+    named_by,
 )
 from proxy.config.values import Duration, File, ProxyUrl, Regex, Secret, StoreUrl, Url
 
 __all__ = [
     "AUTO",
+    "LEARNED_ARM",
     "PREFER",
     "Block",
     "CannotEdit",
@@ -87,7 +91,9 @@ __all__ = [
     "did_you_mean",
     "edit_thresholds",
     "json_schema",
+    "learned_of",
     "load_config",
+    "named_by",
     "parse_config",
     "quote",
     "show_path",

@@ -97,7 +97,10 @@ def _struct(struct: type[msgspec.Struct], definitions: dict[str, Any]) -> dict[s
     found: dict[str, Any] = {"type": "object", "description": inspect.getdoc(struct), "additionalProperties": False}
     definitions[struct.__name__] = found  # before its fields: a struct may hold itself
     hints = get_type_hints(struct, include_extras=True)
-    texts = _descriptions()[struct.__name__]
+    # What a struct has from another is described there.
+    texts = {
+        name: text for part in reversed(struct.__mro__) for name, text in _descriptions().get(part.__name__, {}).items()
+    }
     properties: dict[str, Any] = {}
     for field in msgspec.structs.fields(struct):
         of_field = _of(hints[field.name], definitions)

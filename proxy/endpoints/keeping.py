@@ -83,7 +83,7 @@ def keep(
             text=plain(text) if writer.keeps_text else None,
             facts=None,
             propensity=decision.propensity,
-            arm=decision.model if decision.reason == "split" else None,
+            arm=decision.arm,
             policy=held.policy_version if decision.candidates else None,
             prefer=decision.prefer,
             region=decision.region,

@@ -80,10 +80,10 @@ class Running:
         if kept is not None and self._goes_on(kept, decision, signals):
             decision = kept
         if remember and not decision.is_firm:
-            held = Held(decision.route, decision.model, decision.target)
+            held = Held(decision.route, decision.model, decision.target, decision.arm)
             self.conversations.keep(facts, held, most=self.config.conversation.cache)
         record.stages_s["decide"] = perf_counter() - began - record.stages_s.get("embed", 0.0)
-        record.route, record.reason = decision.route, decision.reason
+        record.route, record.reason, record.arm = decision.route, decision.reason, decision.arm
         record.model = record.decided = decision.model
         return decision, signals
 
@@ -96,7 +96,7 @@ class Running:
             record: of the request, which was answered.
             answer_id: as the upstream named its answer.
         """
-        held, most = Held(record.route, record.model, record.target), self.config.conversation.cache
+        held, most = Held(record.route, record.model, record.target, record.arm), self.config.conversation.cache
         self.conversations.keep(facts, held, most=most, named=conversation_after(answer_id))
 
     def _live(self, drawn_by: str | None) -> Live:

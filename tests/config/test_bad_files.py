@@ -626,7 +626,7 @@ def test_regular_expressions(text: str, lines: list[str]) -> None:
         ),
         pytest.param(
             route("use: {split: {small: 1}, by: user}"),
-            ["10:30 routes[0].use.by: unknown key; expected 'split'"],
+            ["10:30 routes[0].use.by: unknown key; expected 'split', 'learned', 'prefer', 'explore' or 'latency'"],
             id="split-and-more",
         ),
         pytest.param(
