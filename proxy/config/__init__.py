@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from proxy.config.editing import CannotEdit, edit_thresholds, with_thresholds
 from proxy.config.json_schema import json_schema
-from proxy.config.loading import load_config, parse_config
+from proxy.config.loading import load_config, load_shadow, parse_config
 from proxy.config.meaning import AUTO
 from proxy.config.problems import ConfigError, Problem, choices, did_you_mean, quote, show_path
 from proxy.config.schema import (
@@ -28,6 +28,7 @@ from proxy.config.schema import (
     Route,
     RouteTest,
     Server,
+    Shadow,
     Split,
     Store,
     Target,
@@ -74,6 +75,7 @@ __all__ = [
     "RouteTest",
     "Secret",
     "Server",
+    "Shadow",
     "Split",
     "Store",
     "StoreUrl",
@@ -93,6 +95,7 @@ __all__ = [
     "json_schema",
     "learned_of",
     "load_config",
+    "load_shadow",
     "named_by",
     "parse_config",
     "quote",

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 import msgspec
 
-from proxy.config import schema, schema_upstreams
+from proxy.config import schema, schema_upstreams, schema_uses
 from proxy.config.schema import Config
 from proxy.config.values import Duration, File, ProxyUrl, Regex, Secret, StoreUrl, Url
 
@@ -120,7 +120,9 @@ def _struct(struct: type[msgspec.Struct], definitions: dict[str, Any]) -> dict[s
 def _descriptions() -> dict[str, dict[str, str]]:
     """The text under each field of the structs, by struct and field."""
     found: dict[str, dict[str, str]] = {}
-    for node in (node for part in (schema, schema_upstreams) for node in ast.parse(inspect.getsource(part)).body):
+    for node in (
+        node for part in (schema, schema_upstreams, schema_uses) for node in ast.parse(inspect.getsource(part)).body
+    ):
         if not isinstance(node, ast.ClassDef):
             continue
         texts = found.setdefault(node.name, {})

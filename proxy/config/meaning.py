@@ -68,6 +68,7 @@ def judge(config: Config, tree: Tree, report: Report) -> None:
     _drain(config, file)
     file.name(("default",), config.default, config.models, "model")
     _baseline(config, file)
+    _shadow(config, file)
     for path, glob in _each(("rewrite",), config.rewrite):  # an empty list is fine: then only `auto` is routed
         _glob(path, glob, file)
     for path, glob in _each(("passthrough",), config.passthrough):  # likewise: then nothing is passed on
@@ -82,6 +83,16 @@ def _baseline(config: Config, file: Judge) -> None:
     model = config.models.get(name)
     if model is not None and model is not BROKEN and model.price is None:
         file.say(("baseline",), f"model {quote(name)} has no 'price', so nothing can be measured against it")
+
+
+def _shadow(config: Config, file: Judge) -> None:
+    shadow = config.shadow
+    if shadow is None or shadow is BROKEN or BROKEN in (shadow.policy, shadow.routes):
+        return
+    if shadow.policy is None and shadow.routes is None:
+        file.say(("shadow",), "needs 'policy' for another policy, or 'routes' for another routes.yaml")
+    elif shadow.policy is not None and shadow.routes is not None:
+        file.say_of_key(("shadow", "routes"), "cannot stand beside 'policy'; that file names its own policy")
 
 
 def _drain(config: Config, file: Judge) -> None:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, replace
 from time import perf_counter
-from typing import cast
+from typing import Protocol, cast
 
 from starlette.types import Scope
 
 from proxy.config import Config
-from proxy.embedding import Embedder, EmbeddingFailed
+from proxy.embedding import EmbeddingFailed, Vector
 from proxy.embedding.minilm import head_and_tail
 from proxy.endpoints.conversations import Conversations
+from proxy.endpoints.shadow import Shadow
 from proxy.errors import NobodyCanServe
 from proxy.learning.writer import Writer
 from proxy.relay.upstreams import Upstreams
@@ -29,6 +30,16 @@ from proxy.routing.topics import Topics
 from proxy.telemetry.record import Record, Recorder
 
 
+class Embeds(Protocol):
+    """Who has the vectors of texts."""
+
+    async def vector(self, text: str) -> Vector:
+        """As `Embedder.vector`."""
+
+    async def spare(self, text: str) -> Vector:
+        """As `Embedder.spare`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Running:
     """
@@ -43,7 +54,7 @@ class Running:
     topics: Topics | None
     """None when routes.yaml has no topics."""
     complexity: Complexity
-    embedder: Embedder
+    embedder: Embeds
     upstreams: Upstreams
     recorder: Recorder
     conversations: Conversations
@@ -53,6 +64,8 @@ class Running:
     """Of the file's meaning; see `fingerprint`."""
     policy_version: str = "none"
     """Of the policy's content."""
+    shadow: Shadow | None = None
+    """Decides beside it; None when routes.yaml has none."""
 
     async def decide(self, facts: Facts, record: Record, *, remember: bool = True) -> tuple[Decision, Signals]:
         """
