@@ -40,6 +40,8 @@ def _policy(config: Config) -> Iterator[str]:
         yield f"policy: {config.policy} does not exist, so the first model of a learned route takes all"
     elif not learned and config.policy is not None:
         yield "policy: no route is 'learned', so nothing is decided by it"
+    if not learned and config.shadow is not None and config.shadow.policy is not None:
+        yield "shadow.policy: no route is 'learned', so it would decide nothing"
 
 
 def _topics(config: Config) -> Iterator[str]:

@@ -183,7 +183,7 @@ class Router:
             return Decision(rule.name, NO_MODEL, reason, block=rule.block, is_firm=True)
         firm = rule.is_firm and needs_no_text
         if isinstance(rule.use, Split):
-            return self._split(rule, rule.use, facts, signals, live, firm)
+            return self._split(rule, rule.use, facts, signals, live, firm and rule.use.learned is None)
         if isinstance(rule.use, Learned):
             drawn = self._draw(rule.use, reason, facts, signals, live)
             return None if drawn is None else self._drawn(rule, rule.use, drawn, facts)
@@ -198,7 +198,7 @@ class Router:
 
         How likely the model was is counted over all arms. What the policy would choose is a part of that, so where it
         has an arm the text is looked at in each: all arms take the same time, and one can be learned from as well as
-        another.
+        another. Nor does a fixed arm then stand where the policy's would not.
         """
         arm, learned, of_policy = share(use.split, f"{rule.name}\0{facts.conversation}"), use.learned_arm, None
         if learned is not None and (of_policy := self._draw(learned, "split", facts, signals, live)) is None:

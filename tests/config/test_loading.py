@@ -22,6 +22,7 @@ from proxy.config import (
     Range,
     References,
     Secret,
+    Shadow,
     Split,
     Tls,
     Url,
@@ -41,6 +42,7 @@ default: ${DEFAULT:-small}
 baseline: large
 passthrough: ["audio/*", "files*"]
 policy: models/policy.npz
+shadow: {routes: next/routes.yaml}
 text: {turns: 2, max_tokens: 64, ignore: [system-reminder, note]}
 conversation: {switch: never, keep: 10m, cache: 1000}
 embedding: {threads: 1, queue: 0, deadline: 200ms, cache: 0}
@@ -191,6 +193,7 @@ def test_everything_is_read() -> None:
     arms = {"small": 50.0, "learned": 50.0}
     assert compared.use == Split(arms, ("small", "large"), prefer="quality", explore=0.05, latency=0.1)
     assert config.policy == File(Path("models/policy.npz"))
+    assert config.shadow == Shadow(routes=File(Path("next/routes.yaml")))
     assert restricted.when.header == {"x-data-class": "restricted", "x-team": ("a", "b*")}
     assert (day.name, day.when.topic, day.when.tokens) == ("route-of-the-day", "code", Range(max=8000.0))
     assert long.when.model == ("gpt-*", "auto")

@@ -136,3 +136,31 @@ def test_a_request_that_goes_away_leaves_the_run_to_the_others() -> None:
         assert first.cancelled()
 
     run(case)
+
+
+def test_what_nobody_waits_for_is_embedded_only_when_nothing_else_is() -> None:
+    async def case(embedder: Embedder, model: Model, seen: Seen) -> None:
+        assert (await embedder.spare("abc"))[0] == 3
+        assert (seen.hits, seen.waiting) == ([], []), "it is neither a request's look-up nor in its queue"
+        assert (await embedder.vector("abc"))[0] == 3
+        assert (await embedder.spare("abc"))[0] == 3
+        assert model.runs == ["abc", "abc"], "it is not kept, and what is kept is used"
+        assert await cause_of(embedder.spare("bad")) == "broken"
+        model.gate.clear()
+        spared = asyncio.create_task(embedder.spare("spared"))
+        while "spared" not in model.runs:
+            await asyncio.sleep(0)
+        assert await cause_of(embedder.spare("more")) == "full"
+        asked = asyncio.create_task(embedder.vector("asked"))
+        while "asked" not in model.runs:  # on the only thread there is: the other text does not hold it
+            await asyncio.sleep(0)
+        model.gate.set()
+        assert ((await spared)[0], (await asked)[0]) == (6, 5)
+        model.gate.clear()
+        asked = asyncio.create_task(embedder.vector("again"))
+        await asyncio.sleep(0)
+        assert await cause_of(embedder.spare("more")) == "full"
+        model.gate.set()
+        await asked
+
+    run(case)
