@@ -226,7 +226,8 @@ def values(value: Any) -> Iterator[msgspec.Struct]:
 
 def test_the_full_file_has_every_key() -> None:
     """A key that joins the format must join the file, which is what the tests below break."""
-    found = list(values(parse_config(FULL, source="x", environ=ENVIRON)))
+    other = FULL.replace("shadow: {routes:", "shadow: {policy:")  # one of the two at a time
+    found = [one for text in (FULL, other) for one in values(parse_config(text, source="x", environ=ENVIRON))]
     kinds = [kind for kind in vars(schema).values() if isinstance(kind, type) and issubclass(kind, msgspec.Struct)]
     for kind in kinds:
         for field in msgspec.structs.fields(kind):

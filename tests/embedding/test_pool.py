@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable
+from queue import SimpleQueue
 
 import numpy as np
 import pytest
@@ -19,13 +20,20 @@ class Model:
         self.gate = threading.Event()
         self.gate.set()
         self.runs: list[str] = []
+        self._begun: SimpleQueue[str] = SimpleQueue()
 
     def embed(self, text: str) -> Vector:
         self.runs.append(text)
+        self._begun.put(text)
         assert self.gate.wait(5)
         if text == "bad":
             raise ValueError(text)
         return np.array([len(text)], dtype=np.float32)
+
+    async def begins(self, text: str) -> None:
+        """Wait until it does."""
+        while await asyncio.to_thread(self._begun.get, timeout=5) != text:
+            pass
 
 
 class Seen:
@@ -148,12 +156,10 @@ def test_what_nobody_waits_for_is_embedded_only_when_nothing_else_is() -> None:
         assert await cause_of(embedder.spare("bad")) == "broken"
         model.gate.clear()
         spared = asyncio.create_task(embedder.spare("spared"))
-        while "spared" not in model.runs:
-            await asyncio.sleep(0)
+        await model.begins("spared")
         assert await cause_of(embedder.spare("more")) == "full"
         asked = asyncio.create_task(embedder.vector("asked"))
-        while "asked" not in model.runs:  # on the only thread there is: the other text does not hold it
-            await asyncio.sleep(0)
+        await model.begins("asked")  # on the only thread there is: the other text does not hold it
         model.gate.set()
         assert ((await spared)[0], (await asked)[0]) == (6, 5)
         model.gate.clear()

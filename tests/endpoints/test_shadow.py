@@ -131,7 +131,7 @@ def test_one_that_cannot_be_read_changes_nothing(routes: Deciding, caplog: pytes
     routes.until('config_reloads_total{result="invalid"}', 1)
     (failed,) = [record for record in caplog.records if record.getMessage() == "config reload failed"]
     (problem,) = failed.__dict__["problems"]
-    assert "other.yaml:15" in problem
+    assert "other.yaml:14:46 routes[2].use" in problem
     assert "did you mean 'giant'?" in problem
     assert would(routes, CODE) == ("coding", "giant")
 

@@ -21,7 +21,7 @@ routes:
   - {name: trial, use: {split: {large: 60, learned: 40}, learned: [small, large], prefer: quality, explore: 0.1}}
 """
 OVERLOAD = Signals(missing="late", is_overload=True)
-DRAWS = [number / 500 for number in range(500)]
+DRAWS = [number / 200 for number in range(200)]
 
 
 def decide(over: Router, text: str, known: Signals, draw: float | None = None) -> Decision:
@@ -50,8 +50,8 @@ def test_each_arm_says_what_it_is() -> None:
 
 def test_arms_follow_their_shares() -> None:
     trial = router(TRIAL)
-    arms = Counter(decide(trial, str(number), signals(0)).arm for number in range(1000))
-    assert arms == pytest.approx({"large": 600, "learned": 400}, abs=50)
+    arms = Counter(decide(trial, str(number), signals(0)).arm for number in range(300))
+    assert arms == pytest.approx({"large": 180, "learned": 120}, abs=25)
 
 
 @pytest.mark.parametrize(("kind", "best"), [(0, "small"), (1, "large")])
@@ -68,8 +68,8 @@ def test_how_likely_a_model_was_is_counted_over_all_arms(kind: int, best: str) -
             taken[decision.model] += share / len(DRAWS)
             told[decision.model].add(round(decision.propensity, 9))
     assert {model: len(chances) for model, chances in told.items()} == {"small": 1, "large": 1}
-    assert {model: chances.pop() for model, chances in told.items()} == pytest.approx(taken, abs=2e-3)
-    assert taken[best] == pytest.approx(0.4 * 0.95 + (0.6 if best == "large" else 0.0), abs=2e-3)
+    assert {model: chances.pop() for model, chances in told.items()} == pytest.approx(taken, abs=3e-3)
+    assert taken[best] == pytest.approx(0.4 * 0.95 + (0.6 if best == "large" else 0.0), abs=3e-3)
 
 
 def test_without_a_policy_its_arm_takes_the_first_model() -> None:
