@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from proxy import __version__
-from proxy.config import Config
+from proxy.config import Config, load_shadow
 from proxy.embedding import Embedder, MiniLM, name_of
 from proxy.embedding.pool import FAIL_OPEN_CAUSES
 from proxy.endpoints.conversations import Conversations
@@ -31,6 +33,7 @@ from proxy.endpoints.ready import Readiness, Ready
 from proxy.endpoints.route import ExplainRoute
 from proxy.endpoints.routed import Routed
 from proxy.endpoints.running import Running
+from proxy.endpoints.shadow import Shadows
 from proxy.endpoints.targets import ListTargets
 from proxy.errors import ProxyError, UnknownPath, WrongMethod
 from proxy.learning.corrector import Corrector, correcting
@@ -44,15 +47,17 @@ from proxy.reload.loading import LoadingLog, load, loaders
 from proxy.reload.policies import policy_of
 from proxy.reload.prepare import Prepared, fingerprint
 from proxy.reload.reloader import Reloader
+from proxy.reload.shadowing import shadowing_of
 from proxy.reload.source import ConfigSource
 from proxy.reload.watching import watching
 from proxy.routing.apis import APIS
 from proxy.routing.decision import PASSED_ROUTE
 from proxy.routing.passthrough import Passthrough, is_ours
-from proxy.routing.policy import policy_version
+from proxy.routing.policy import Policy, policy_version
 from proxy.shipped import shipped
 from proxy.telemetry.metrics import UNROUTED, Metrics, ReloadMetrics
 from proxy.telemetry.record import Recorder
+from proxy.telemetry.shadow_metrics import Chooser
 
 POLL_S = 1.0
 
@@ -102,10 +107,13 @@ def build_app(
     async def lifespan(app: Starlette) -> AsyncIterator[dict[str, Any]]:  # noqa: ARG001
         model = load_model(config)
         bulk, fitter = loaders(model, cache_dir, LoadingLog())
-        prepared = load(config, model.embed, bulk, fitter, policy_of(config, model.name))
+        routes = load_shadow(config, os.environ) if source is None else source.shadow
+        policy, shadow = policy_of(config, model.name), shadowing_of(config, routes, model.name)
+        prepared = load(config, model.embed, bulk, fitter, policy, shadow)
         recorder = Recorder(Metrics())
         fleet = Fleet(tell=recorder.target_state)
         writers = Writers(recorder.metrics.registry)
+        shadows = Shadows(recorder.metrics.registry)
         conversations = Conversations()  # outlives every configuration: their upstreams stay warm
         embedder = Embedder(
             model.embed,
@@ -151,7 +159,19 @@ def build_app(
                     policy=ready.policy,
                     corrector=corrector,
                 )
-                return Active(running, stack.pop_all().aclose)
+                policies: dict[Chooser, Policy | None] = {"live": ready.policy}
+                own: Running | None = None
+                if (beside := ready.shadow) is not None:
+                    policies["shadow"] = beside.policy
+                    own = replace(
+                        running,
+                        config=beside.config,
+                        router=beside.router,
+                        topics=beside.topics,
+                        complexity=beside.complexity,
+                    )
+                shadow = await stack.enter_async_context(shadows.of(own, ready.config, policies))
+                return Active(replace(running, shadow=shadow), stack.pop_all().aclose)
 
         async def swap(ready: Prepared) -> None:
             active, old = await activate(ready), current.active.running
@@ -172,8 +192,9 @@ def build_app(
                     reloads = ReloadMetrics(recorder.metrics.registry)
                     reloader = Reloader(
                         source, prepared, embed=model.embed, bulk=bulk, fitter=fitter,
-                        policy_of=lambda written: policy_of(written, model.name), swap=swap, metrics=reloads,
-                        poll_s=poll_s,
+                        policy_of=lambda written: policy_of(written, model.name),
+                        shadow_of=lambda written: shadowing_of(written, source.shadow, model.name),
+                        swap=swap, metrics=reloads, poll_s=poll_s,
                     )  # fmt: skip
                     await stack.enter_async_context(watching(reloader))
                 yield {"current": current, "reloads": reloader, "readiness": Readiness()}
@@ -232,6 +253,7 @@ def _seed(metrics: Metrics, ready: Prepared, upstreams: Upstreams) -> None:
         config_sha256=ready.sha256,
         policy_version=policy_version(ready.policy),
         decisions=ready.router.decisions(),
+        arms=ready.router.arms,
         passed=[(PASSED_ROUTE, model) for model in (UNROUTED, *ready.config.models) if ready.config.passthrough],
         models=ready.config.models,
         targets=[target.label for target in upstreams.all_targets()],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from proxy.config import Config, Learned, Split, When
+from proxy.config import Config, When, learned_of, named_by
 
 _FEW_EXAMPLES = 5
 
@@ -17,14 +17,7 @@ def advice(config: Config) -> list[str]:
 def _models(config: Config) -> Iterator[str]:
     used = {config.default}
     for route in config.routes:
-        match route.use:
-            case str(name):
-                used.add(name)
-            case Split(split=shares):
-                used |= set(shares)
-            case Learned(learned=names):
-                used |= set(names)
-        used |= set(route.fallbacks or ())
+        used |= {*named_by(route.use), *(route.fallbacks or ())}
     for name, model in config.models.items():
         used |= set(model.fallbacks) if name in used else set()
     for name, model in config.models.items():
@@ -39,7 +32,7 @@ def _models(config: Config) -> Iterator[str]:
 
 
 def _policy(config: Config) -> Iterator[str]:
-    learned = [route.name for route in config.routes if isinstance(route.use, Learned)]
+    learned = [route.name for route in config.routes if learned_of(route.use) is not None]
     if learned and config.policy is None:
         which = f"{', '.join(learned)} {'is' if len(learned) == 1 else 'are'} 'learned'"
         yield f"routes: {which} and there is no policy, so the first model takes all; 'pointsman train' makes one"
@@ -47,6 +40,8 @@ def _policy(config: Config) -> Iterator[str]:
         yield f"policy: {config.policy} does not exist, so the first model of a learned route takes all"
     elif not learned and config.policy is not None:
         yield "policy: no route is 'learned', so nothing is decided by it"
+    if not learned and config.shadow is not None and config.shadow.policy is not None:
+        yield "shadow.policy: no route is 'learned', so it would decide nothing"
 
 
 def _topics(config: Config) -> Iterator[str]:

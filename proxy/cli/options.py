@@ -11,8 +11,9 @@ from typing import NoReturn
 import click
 
 from proxy.app import embedder_name
-from proxy.config import Config, ConfigError, load_config
+from proxy.config import Config, ConfigError, load_config, load_shadow
 from proxy.reload.policies import policy_of
+from proxy.reload.shadowing import shadowing_of
 
 EXIT_BAD_CONFIG = 2
 
@@ -49,10 +50,11 @@ cache_dir_option = click.option(
 
 
 def load_or_exit(path: Path) -> Config:
-    """The file's config, whose policy can be used; else every error on standard error, and exit code 2."""
+    """The file's config, whose policy and shadow can be used; else every error on standard error, and exit code 2."""
     try:
         config = load_config(path, os.environ)
         policy_of(config, partial(embedder_name, config))
+        shadowing_of(config, load_shadow(config, os.environ), partial(embedder_name, config))
     except ConfigError as error:
         exit_with(error)
     return config

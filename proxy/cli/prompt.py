@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from time import perf_counter
@@ -9,10 +10,11 @@ from typing import Any
 
 from proxy.app import load_minilm
 from proxy.cli.progress import loading_bar
-from proxy.config import Config
+from proxy.config import Config, load_shadow
 from proxy.reload.loading import loaders
 from proxy.reload.policies import policy_of
 from proxy.reload.prepare import prepare, texts_of
+from proxy.reload.shadowing import Shadowing
 from proxy.routing.chat import prompt_body, read_chat
 from proxy.routing.explain import explain
 from proxy.routing.router import AUTO
@@ -31,7 +33,10 @@ class PromptRouter:
         model = load_minilm(config)
         with loading_bar() as bar:
             bulk, self.fitter = loaders(model, cache_dir, bar)
-            found = bulk.vectors(texts_of(config, tests=tests), threads=config.embedding.threads)
+            # The shadow decides nothing here, but a folder for vectors that is filled here is to have its texts too.
+            routes = load_shadow(config, os.environ) if tests else None
+            shadow = None if routes is None else Shadowing(routes, None)
+            found = bulk.vectors(texts_of(config, tests=tests, shadow=shadow), threads=config.embedding.threads)
             self.prepared = prepare(config, model.embed, found.vectors, self.fitter, policy_of(config, model.name))
 
     def explain(self, prompt: str, *, model: str = AUTO, headers: Mapping[str, str] | None = None) -> dict[str, Any]:

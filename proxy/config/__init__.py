@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from proxy.config.editing import CannotEdit, edit_thresholds, with_thresholds
 from proxy.config.json_schema import json_schema
-from proxy.config.loading import load_config, parse_config
+from proxy.config.loading import load_config, load_shadow, parse_config
 from proxy.config.meaning import AUTO
 from proxy.config.problems import ConfigError, Problem, choices, did_you_mean, quote, show_path
 from proxy.config.schema import (
+    LEARNED_ARM,
     PREFER,
     Block,
     Capability,
@@ -28,6 +29,7 @@ from proxy.config.schema import (
     Route,
     RouteTest,
     Server,
+    Shadow,
     Split,
     Store,
     Target,
@@ -39,11 +41,14 @@ from proxy.config.schema import (
     Upstream,
     When,
     WireProtocol,
+    learned_of,
+    named_by,
 )
 from proxy.config.values import Duration, File, ProxyUrl, Regex, Secret, StoreUrl, Url
 
 __all__ = [
     "AUTO",
+    "LEARNED_ARM",
     "PREFER",
     "Block",
     "CannotEdit",
@@ -72,6 +77,7 @@ __all__ = [
     "RouteTest",
     "Secret",
     "Server",
+    "Shadow",
     "Split",
     "Store",
     "StoreUrl",
@@ -89,7 +95,10 @@ __all__ = [
     "did_you_mean",
     "edit_thresholds",
     "json_schema",
+    "learned_of",
     "load_config",
+    "load_shadow",
+    "named_by",
     "parse_config",
     "quote",
     "show_path",

@@ -11,19 +11,20 @@ import msgspec
 
 from proxy.config.judging import Judge
 from proxy.config.problems import Path, quote
-from proxy.config.schema import Config, Tls, Upstream
+from proxy.config.schema import Config, Shadow, Tls, Upstream
 from proxy.config.typed import BROKEN
 from proxy.config.values import File
 
 __all__ = ["with_files"]
 
 _MAX_BYTES = 4 * 1024 * 1024  # a bundle of all the authorities of the world has a quarter of a megabyte
+_MAX_POLICY_BYTES = 64 * 1024 * 1024
 _LONGEST_SOCKET = 107  # what the system has room for; 103 on some
 
 
 def with_files(config: Config, folder: FilePath, file: Judge) -> Config:
     """
-    The config with every path in full and every certificate read, which is told in what is equal to it.
+    The config with every path in full and every certificate and shadow read, which is told in what is equal to it.
 
     A file that is missing, or that is not what it should be, is reported.
 
@@ -35,6 +36,8 @@ def with_files(config: Config, folder: FilePath, file: Judge) -> Config:
     if isinstance(config.policy, File):
         # What is in it is told apart by the policy itself, and it may come later than the config that names it.
         config = msgspec.structs.replace(config, policy=File(folder / config.policy.path))
+    if config.shadow is not None and config.shadow is not BROKEN:
+        config = msgspec.structs.replace(config, shadow=_shadow(config.shadow, folder, file))
     if config.upstreams is BROKEN:
         return config
     upstreams = {
@@ -42,6 +45,17 @@ def with_files(config: Config, folder: FilePath, file: Judge) -> Config:
         for name, upstream in config.upstreams.items()
     }
     return msgspec.structs.replace(config, upstreams=upstreams)
+
+
+def _shadow(shadow: Shadow, folder: FilePath, file: Judge) -> Shadow:
+    """With the hashes of its files: unlike the policy, neither may come later, since nothing waits for it."""
+    read = {
+        name: found[0]
+        for name, most in (("policy", _MAX_POLICY_BYTES), ("routes", _MAX_BYTES))
+        if isinstance(named := getattr(shadow, name), File)
+        and (found := _read(("shadow", name), named, folder, file, most)) is not None
+    }
+    return msgspec.structs.replace(shadow, **read)
 
 
 def _upstream(path: Path, upstream: Upstream, folder: FilePath, file: Judge) -> Upstream:
@@ -74,7 +88,7 @@ def _tls(path: Path, tls: Tls, folder: FilePath, file: Judge) -> Tls:
     return msgspec.structs.replace(tls, **{name: found[0] for name, found in read.items() if found is not None})
 
 
-def _read(path: Path, named: File, folder: FilePath, file: Judge) -> tuple[File, bytes] | None:
+def _read(path: Path, named: File, folder: FilePath, file: Judge, most: int = _MAX_BYTES) -> tuple[File, bytes] | None:
     """The file with its hash, and what it holds; None when it cannot be read, which is said."""
     where = folder / named.path
     shown = file.variable(path) or quote(str(where), limit=300)
@@ -83,7 +97,7 @@ def _read(path: Path, named: File, folder: FilePath, file: Judge) -> tuple[File,
             file.say(path, f"{shown} is not a file")
             return None
         with where.open("rb") as opened:
-            content = opened.read(_MAX_BYTES + 1)
+            content = opened.read(most + 1)
     except FileNotFoundError:
         file.say(path, f"there is no file {shown}")
     except PermissionError:
@@ -91,9 +105,9 @@ def _read(path: Path, named: File, folder: FilePath, file: Judge) -> tuple[File,
     except OSError as error:
         file.say(path, f"{shown} cannot be read: {error.strerror or 'the system gives no reason'}")
     else:
-        if len(content) <= _MAX_BYTES:
+        if len(content) <= most:
             return File(where, hashlib.sha256(content).hexdigest()), content
-        file.say(path, f"{shown} is larger than 4 MB; is this the right file?")
+        file.say(path, f"{shown} is larger than {most // 1024**2} MB; is this the right file?")
     return None
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 import msgspec
 
-from proxy.config import schema, schema_upstreams
+from proxy.config import schema, schema_upstreams, schema_uses
 from proxy.config.schema import Config
 from proxy.config.values import Duration, File, ProxyUrl, Regex, Secret, StoreUrl, Url
 
@@ -97,7 +97,10 @@ def _struct(struct: type[msgspec.Struct], definitions: dict[str, Any]) -> dict[s
     found: dict[str, Any] = {"type": "object", "description": inspect.getdoc(struct), "additionalProperties": False}
     definitions[struct.__name__] = found  # before its fields: a struct may hold itself
     hints = get_type_hints(struct, include_extras=True)
-    texts = _descriptions()[struct.__name__]
+    # What a struct has from another is described there.
+    texts = {
+        name: text for part in reversed(struct.__mro__) for name, text in _descriptions().get(part.__name__, {}).items()
+    }
     properties: dict[str, Any] = {}
     for field in msgspec.structs.fields(struct):
         of_field = _of(hints[field.name], definitions)
@@ -117,7 +120,9 @@ def _struct(struct: type[msgspec.Struct], definitions: dict[str, Any]) -> dict[s
 def _descriptions() -> dict[str, dict[str, str]]:
     """The text under each field of the structs, by struct and field."""
     found: dict[str, dict[str, str]] = {}
-    for node in (node for part in (schema, schema_upstreams) for node in ast.parse(inspect.getsource(part)).body):
+    for node in (
+        node for part in (schema, schema_upstreams, schema_uses) for node in ast.parse(inspect.getsource(part)).body
+    ):
         if not isinstance(node, ast.ClassDef):
             continue
         texts = found.setdefault(node.name, {})

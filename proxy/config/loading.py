@@ -16,18 +16,36 @@ from proxy.config.schema import Config, When
 from proxy.config.source import decode, read_bytes
 from proxy.config.tree import read_tree
 from proxy.config.typed import BROKEN, Reading
+from proxy.config.values import File
 
-__all__ = ["load_config", "parse_config"]
+__all__ = ["load_config", "load_shadow", "parse_config"]
 
 
 def load_config(path: Path, environ: Mapping[str, str]) -> Config:
     """
-    Read the file at `path`, and the certificates that it names; see `parse_config`.
+    Read the file at `path`, and what it names; see `parse_config`.
 
     Raises:
         ConfigError: also when there is no such file, or it cannot be read.
     """
     return parse_config(read_bytes(path), source=str(path), environ=environ, folder=path.parent)
+
+
+def load_shadow(config: Config, environ: Mapping[str, str]) -> Config | None:
+    """
+    The other routes.yaml that decides in the shadow of this one, None if it names none.
+
+    Of the files that it names only the policy is found: its upstreams are never opened, nor has it a shadow itself.
+
+    Raises:
+        ConfigError: it cannot be read or is not right.
+    """
+    if config.shadow is None or config.shadow.routes is None:
+        return None
+    path = config.shadow.routes.path
+    found = parse_config(read_bytes(path), source=str(path), environ=environ)
+    policy = None if found.policy is None else File(path.parent / found.policy.path)
+    return msgspec.structs.replace(found, policy=policy, shadow=None)
 
 
 def parse_config(text: str | bytes, *, source: str, environ: Mapping[str, str], folder: Path | None = None) -> Config:

@@ -15,11 +15,12 @@ import msgspec
 from proxy.config.judging import Judge
 from proxy.config.problems import Path, Report, quote
 from proxy.config.reach import canonical, covers, first_covers, is_everything
-from proxy.config.schema import Config, Learned, Model, Range, Route, Split, Store, Target, TextMatch, When
+from proxy.config.schema import Config, Model, Range, Route, Store, TextMatch, When
 from proxy.config.texts import folded, nothing_in
 from proxy.config.tree import Tree
 from proxy.config.typed import BROKEN
 from proxy.config.upstreams import TOKEN, judge_upstreams
+from proxy.config.uses import judge_fallbacks, judge_use, protocol_of
 
 __all__ = ["AUTO", "DEFAULT", "judge"]
 
@@ -68,6 +69,7 @@ def judge(config: Config, tree: Tree, report: Report) -> None:
     _corrections(config, file)
     file.name(("default",), config.default, config.models, "model")
     _baseline(config, file)
+    _shadow(config, file)
     for path, glob in _each(("rewrite",), config.rewrite):  # an empty list is fine: then only `auto` is routed
         _glob(path, glob, file)
     for path, glob in _each(("passthrough",), config.passthrough):  # likewise: then nothing is passed on
@@ -82,6 +84,16 @@ def _baseline(config: Config, file: Judge) -> None:
     model = config.models.get(name)
     if model is not None and model is not BROKEN and model.price is None:
         file.say(("baseline",), f"model {quote(name)} has no 'price', so nothing can be measured against it")
+
+
+def _shadow(config: Config, file: Judge) -> None:
+    shadow = config.shadow
+    if shadow is None or shadow is BROKEN or BROKEN in (shadow.policy, shadow.routes):
+        return
+    if shadow.policy is None and shadow.routes is None:
+        file.say(("shadow",), "needs 'policy' for another policy, or 'routes' for another routes.yaml")
+    elif shadow.policy is not None and shadow.routes is not None:
+        file.say_of_key(("shadow", "routes"), "cannot stand beside 'policy'; that file names its own policy")
 
 
 def _drain(config: Config, file: Judge) -> None:
@@ -115,20 +127,8 @@ def _models(config: Config, file: Judge) -> None:
         elif None not in (model.target, model.targets) and BROKEN not in (model.target, model.targets):
             file.say_of_key((*path, "targets"), "cannot stand beside 'target'; put all of them under 'targets'")
         _targets(path, model, config, file)
-        _fallbacks((*path, "fallbacks"), model.fallbacks, name, config, file)
+        judge_fallbacks((*path, "fallbacks"), model.fallbacks, name, config, file)
         _edits(path, model, file)
-
-
-def _fallbacks(path: Path, fallbacks: tuple[str, ...], first: str | None, config: Config, file: Judge) -> None:
-    seen: dict[str, int] = {}
-    for index, name in enumerate(() if fallbacks is BROKEN else fallbacks):
-        file.name((*path, index), name, config.models, "model")
-        if name is BROKEN:
-            continue
-        if name == first:
-            file.say((*path, index), "a model cannot be its own fallback; leave it out")
-        elif seen.setdefault(name, index) != index:
-            file.say((*path, index), "stands in the list already; leave it out")
 
 
 def _edits(path: Path, edited: Model | Route, file: Judge) -> None:
@@ -164,29 +164,10 @@ def _targets(path: Path, model: Model, config: Config, file: Judge) -> None:
         if first != index:
             message = f"the same upstream and name as targets[{first}] on line {file.line((*path, 'targets', first))}"
             file.say(where, f"{message}; give that one more 'weight'")
-    protocols = {target.upstream: _protocol(target, config) for target in model.targets or ()}
+    protocols = {target.upstream: protocol_of(target, config) for target in model.targets or ()}
     if len({protocol for protocol in protocols.values() if protocol is not None}) > 1:
         told = ", ".join(f"{quote(name)} speaks {protocol}" for name, protocol in protocols.items() if protocol)
         file.say((*path, "targets"), f"one model has one protocol, and {told}; make them two models")
-
-
-def _one_protocol(path: Path, names: tuple[str, ...], config: Config, file: Judge) -> None:
-    """Models of which one is chosen for a request must all be able to read it."""
-    spoken: dict[str, str] = {}
-    for name in () if names is BROKEN else names:
-        model = None if name is BROKEN else config.models.get(name)
-        targets = () if model is None or model is BROKEN else model.all_targets
-        if targets is not BROKEN and targets and (protocol := _protocol(targets[0], config)) is not None:
-            spoken[name] = protocol
-    if len(protocols := sorted(set(spoken.values()))) > 1:
-        told = " and ".join(map(repr, protocols))
-        file.say(path, f"a request has one protocol, and these models speak {told}; make them two routes")
-
-
-def _protocol(target: Target, config: Config) -> str | None:
-    """What the target's upstream speaks; None where that could not be read."""
-    upstream = None if target is BROKEN or target.upstream is BROKEN else config.upstreams.get(target.upstream)
-    return None if upstream is None or upstream is BROKEN or upstream.protocol is BROKEN else upstream.protocol
 
 
 def _topics(config: Config, file: Judge) -> None:
@@ -253,21 +234,10 @@ def _action(path: Path, route: Route, config: Config, file: Judge) -> None:
             value = getattr(route, name)
             if value is not BROKEN and value not in (None, {}, ()):
                 file.say_of_key((*path, name), "has no effect beside 'block', which sends nothing; leave it out")
-    if isinstance(use, str):
-        file.name((*path, "use"), use, config.models, "model")
-    elif isinstance(use, Split) and use.split is not BROKEN:
-        for name in use.split:
-            if name not in config.models:
-                file.name((*path, "use", "split", name), name, config.models, "model")
-        weights = list(use.split.values())
-        if BROKEN not in weights and not any(weights):
-            file.say((*path, "use", "split"), "every weight is 0, so no model would be used")
-    elif isinstance(use, Learned):
-        _fallbacks((*path, "use", "learned"), use.learned, None, config, file)
-        _one_protocol((*path, "use", "learned"), use.learned, config, file)
+    judge_use((*path, "use"), use, config, file)
     if route.fallbacks is not None:
         first = use if isinstance(use, str) else None
-        _fallbacks((*path, "fallbacks"), route.fallbacks, first, config, file)
+        judge_fallbacks((*path, "fallbacks"), route.fallbacks, first, config, file)
 
 
 def _when(path: Path, when: When, config: Config, file: Judge) -> None:

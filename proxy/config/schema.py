@@ -1,9 +1,9 @@
 """
 What routes.yaml says, as frozen structs.
 
-This file and `schema_upstreams.py` are the format's one owner: the loader walks these types to find every mistake,
-and whatever describes the format elsewhere is generated from them or tested against them. A struct here knows
-nothing about vectors, connections or clocks; what the process runs is built from it in the rooms above.
+This file, `schema_upstreams.py` and `schema_uses.py` are the format's one owner: the loader walks these types to find
+every mistake, and whatever describes the format elsewhere is generated from them or tested against them. A struct here
+knows nothing about vectors, connections or clocks; what the process runs is built from it in the rooms above.
 
 Units ride in the type: a `Duration` is seconds as a float, written `250ms`, `3s`, `10m`, `1h`, `90d` in the file.
 """
@@ -28,12 +28,25 @@ from proxy.config.schema_upstreams import (
     Upstream,
     WireProtocol,
 )
+from proxy.config.schema_uses import (
+    LEARNED_ARM,
+    PREFER,
+    Choosing,
+    Learned,
+    Preference,
+    Shadow,
+    Split,
+    learned_of,
+    named_by,
+)
 from proxy.config.values import Duration, File, Regex, StoreUrl
 
 __all__ = [
+    "LEARNED_ARM",
     "PREFER",
     "Block",
     "Capability",
+    "Choosing",
     "Config",
     "Conversation",
     "Corrections",
@@ -52,6 +65,7 @@ __all__ = [
     "Route",
     "RouteTest",
     "Server",
+    "Shadow",
     "Split",
     "Store",
     "Target",
@@ -63,6 +77,8 @@ __all__ = [
     "Upstream",
     "When",
     "WireProtocol",
+    "learned_of",
+    "named_by",
 ]
 
 Feature = Literal["tools", "images", "audio", "files", "json_schema", "stream"]
@@ -251,35 +267,6 @@ class When(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """This does not hold."""
 
 
-class Split(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Several models that share a route's requests."""
-
-    split: Annotated[dict[str, Annotated[float, msgspec.Meta(ge=0, le=1_000_000)]], msgspec.Meta(min_length=1)]
-    """Weights by model. A conversation keeps its model, and every replica gives it the same one."""
-
-
-Preference = Literal["quality", "balanced", "cheap"]
-PREFER: dict[Preference, float] = {"cheap": 0.25, "balanced": 0.5, "quality": 1.0}
-"""
-What the names stand for. The scale is one of quality on requests that training did not see: 0 is the cheapest model
-whatever it is worth, 0.25 as cheap as can be at 95% of the best single model's quality, 0.5 at all of it, 1 the best
-quality; in between, quality rises evenly.
-"""
-
-
-class Learned(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Several models of which the policy chooses one for each request."""
-
-    learned: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
-    """Without a policy, the first one that can serve the request."""
-    prefer: Preference | Annotated[float, msgspec.Meta(ge=0, le=1)] = "balanced"
-    """`quality` (1), `balanced` (0.5: as good as the best single model, as cheap as can be), `cheap` (0.25), 0 to 1."""
-    explore: Annotated[float, msgspec.Meta(ge=0, le=0.5)] = 0.0
-    """The share of requests that go to any of the models alike, so that feedback tells of those not chosen as well."""
-    latency: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.0
-    """How much quality a second until a model's first content is worth, as measured now; 0 leaves it out."""
-
-
 class Block(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """An answer in place of a model's."""
 
@@ -298,7 +285,7 @@ class Route(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A rule: when it applies, which model to use. Exactly one of `use` and `block`."""
 
     name: Name
-    use: str | Split | Learned | None = None
+    use: str | Learned | Split | None = None
     block: Block | None = None
     when: When = When()
     fallbacks: tuple[str, ...] | None = None
@@ -340,6 +327,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
     policy: File | None = None
     """The file that `pointsman train` writes, relative to this one; routes with `learned` decide by it."""
+    shadow: Shadow | None = None
+    """What decides beside all that and changes nothing; counted and kept is what it would have done."""
     text: Text = Text()
     conversation: Conversation = Conversation()
     embedding: Embedding = Embedding()
@@ -369,6 +358,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def files(self) -> tuple[File, ...]:
-        """The certificates, keys and the policy that it names; a change of one is a change of the config."""
+        """The certificates, keys, policies and routes that it names; a change of one is a change of the config."""
         proofs = (file for upstream in self.upstreams.values() if upstream.tls for file in upstream.tls.files)
-        return tuple(proofs) if self.policy is None else (*proofs, self.policy)
+        beside = (self.policy, *((self.shadow.policy, self.shadow.routes) if self.shadow else ()))
+        return (*proofs, *(file for file in beside if file is not None))

@@ -80,7 +80,7 @@ class StructReader(Reader):
 
 
 class StructsReader(Reader):
-    """Several structs in one union: the one with the most of the written keys is meant."""
+    """Several structs in one union: the one with the most of the written keys is meant, of equals the first."""
 
     expected = "a mapping"
 
@@ -91,14 +91,12 @@ class StructsReader(Reader):
         return isinstance(node, Mapping)
 
     def read(self, node: Mapping, path: Path, reading: Reading) -> Any:
-        known = {key: struct for struct in self.structs for key in struct.fields}
-        best = max(self.structs, key=lambda struct: sum(key in struct.fields for key in node.entries))
-        if not any(key in best.fields for key in node.entries):
-            near = next((name for key in node.entries if (name := did_you_mean(key, known))), None)
-            if near is None:
-                expected = choices(quote(next(iter(struct.fields))) for struct in self.structs)
-                return reading.fail(node.place, path, f"expected a mapping with {expected}")
-            best = known[near]
+        known = {key for struct in self.structs for key in struct.fields}
+        meant = [key if key in known else did_you_mean(key, known) for key in node.entries]
+        if not any(meant):
+            expected = choices(quote(next(iter(struct.fields))) for struct in self.structs)
+            return reading.fail(node.place, path, f"expected a mapping with {expected}")
+        best = max(self.structs, key=lambda struct: sum(key in struct.fields for key in meant))
         beside = next((key for key in node.entries if key in best.fields), None)
         mine = {}
         for key, entry in node.entries.items():

@@ -72,6 +72,7 @@ class Embedder:
         self._size = cache
         self._cache: OrderedDict[str, Vector] = OrderedDict()
         self._waiting: dict[str, list[asyncio.Future[Vector]]] = {}
+        self._is_sparing = False
         self._observer = observer
         # Threads and a queue of our own rather than an executor: its futures, and asyncio's around them, take longer
         # to hand one text over and back than all the rest of a decision.
@@ -108,6 +109,27 @@ class Embedder:
             return await mine
         finally:
             timer.cancel()
+
+    async def spare(self, text: str) -> Vector:
+        """
+        The vector of a text that no request waits for: one at a time, and only where no request's text is under way.
+
+        It has a thread of its own, so that a request that comes meanwhile finds all of its threads free.
+
+        Raises:
+            EmbeddingFailed: `full` when there is something else to embed, `broken` when the model failed on this text.
+        """
+        if (cached := self._cache.get(text)) is not None:
+            return cached
+        if self._waiting or self._is_sparing:
+            raise EmbeddingFailed("full")
+        self._is_sparing = True
+        try:
+            return await asyncio.to_thread(self._embed, text)
+        except Exception as error:
+            raise EmbeddingFailed("broken") from error
+        finally:
+            self._is_sparing = False
 
     def close(self) -> None:
         """Let the threads go; texts that still wait are dropped."""

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from proxy.embedding import Vector
 from proxy.endpoints.conversations import key_of
 from proxy.endpoints.running import Running
+from proxy.endpoints.shadow import Would
 from proxy.learning.rows import DecisionRow, hash_of_key, plain, word
 from proxy.relay.finish import Finish
 from proxy.routing.decision import Decision
@@ -33,6 +34,7 @@ def keep(
     *,
     answer_id: str | None,
     finish: Finish,
+    would: Would | None,
 ) -> None:
     """
     Hand one decision to the writer.
@@ -45,6 +47,7 @@ def keep(
         vector: of its text, if that was looked at.
         answer_id: as the upstream named its answer.
         finish: how the answer ended, as far as it says.
+        would: what the shadow would have done; None where there is none, or it could not tell.
     """
     writer = held.writer
     assert writer is not None
@@ -83,13 +86,13 @@ def keep(
             text=plain(text) if writer.keeps_text else None,
             facts=None,
             propensity=decision.propensity,
-            arm=decision.model if decision.reason == "split" else None,
+            arm=decision.arm,
             policy=held.policy_version if decision.candidates else None,
             prefer=decision.prefer,
             region=decision.region,
             predicted=next((one.quality for one in decision.candidates if one.model == decision.model), None),
-            shadow_route=None,
-            shadow_model=None,
+            shadow_route=None if would is None else would.route,
+            shadow_model=None if would is None else would.model,
             key_hash=caller,
             conversation_hash=conversation,
             vector=vector,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Iterator
+from functools import partial
 from time import perf_counter
 
 from starlette.types import Receive, Scope, Send
@@ -12,7 +13,9 @@ from proxy.embedding import Vector
 from proxy.endpoints.exchange import Admission, Exchange
 from proxy.endpoints.keeping import keep
 from proxy.endpoints.running import Running, running
+from proxy.endpoints.shadow import Decided, Would
 from proxy.errors import Blocked
+from proxy.relay.answer import Answer
 from proxy.relay.attempts import Attempts, Offer
 from proxy.relay.body import read_body, replace_model
 from proxy.relay.edits import edit_body
@@ -116,12 +119,24 @@ class _RoutedExchange(Exchange):
             return
         if facts.is_kept and answer is not None and record.outcome == "ok" and (answer_id := answer.id()) is not None:
             held.keep_answer(facts, record, answer_id)
-        if held.writer is not None:
+        if held.writer is not None or held.shadow is not None:
             # The last bytes of the answer go out when this turn of the loop is over: they need not wait for it.
-            asyncio.get_running_loop().call_soon(self._keep, facts, decision)
+            asyncio.get_running_loop().call_soon(self._after, facts, decision)
 
-    def _keep(self, facts: Facts, decision: Decision) -> None:
+    def _after(self, facts: Facts, decision: Decision) -> None:
+        """With the answer out: ask the shadow, if there is one, and keep the decision."""
+        shadow = self.running.shadow
         answer = self._answer if self._record.outcome == "ok" else None
+        if shadow is None:
+            self._keep(facts, decision, answer, None)
+            return
+        answer_id = answer.id() if facts.is_kept and answer is not None else None
+        decided = Decided(facts, self._record, decision, self._vector, answer_id)
+        shadow.look(decided, partial(self._keep, facts, decision, answer))
+
+    def _keep(self, facts: Facts, decision: Decision, answer: Answer | None, would: Would | None) -> None:
+        if self.running.writer is None:
+            return
         keep(
             self.running,
             facts,
@@ -130,4 +145,5 @@ class _RoutedExchange(Exchange):
             self._vector,
             answer_id=None if answer is None else answer.id(),
             finish=Finish() if answer is None else answer.finish(),
+            would=would,
         )

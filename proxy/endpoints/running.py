@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, replace
 from time import perf_counter
-from typing import cast
+from typing import Protocol, cast
 
 from starlette.types import Scope
 
 from proxy.config import Config
-from proxy.embedding import Embedder, EmbeddingFailed
+from proxy.embedding import EmbeddingFailed, Vector
 from proxy.embedding.minilm import head_and_tail
 from proxy.endpoints.conversations import Conversations
+from proxy.endpoints.shadow import Shadow
 from proxy.errors import NobodyCanServe
 from proxy.learning.corrector import Corrector
 from proxy.learning.writer import Writer
@@ -31,6 +32,16 @@ from proxy.routing.topics import Topics
 from proxy.telemetry.record import Record, Recorder
 
 
+class Embeds(Protocol):
+    """Who has the vectors of texts."""
+
+    async def vector(self, text: str) -> Vector:
+        """As `Embedder.vector`."""
+
+    async def spare(self, text: str) -> Vector:
+        """As `Embedder.spare`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Running:
     """
@@ -45,7 +56,7 @@ class Running:
     topics: Topics | None
     """None when routes.yaml has no topics."""
     complexity: Complexity
-    embedder: Embedder
+    embedder: Embeds
     upstreams: Upstreams
     recorder: Recorder
     conversations: Conversations
@@ -57,6 +68,8 @@ class Running:
     """None where there is none yet, or routes.yaml names none."""
     corrector: Corrector | None = None
     """What feedback adds to the policy; None where there is no policy or no store, or routes.yaml says off."""
+    shadow: Shadow | None = None
+    """Decides beside it; None when routes.yaml has none."""
 
     @property
     def policy_version(self) -> str:
@@ -89,10 +102,10 @@ class Running:
         if kept is not None and self._goes_on(kept, decision, signals):
             decision = kept
         if remember and not decision.is_firm:
-            held = Held(decision.route, decision.model, decision.target)
+            held = Held(decision.route, decision.model, decision.target, decision.arm)
             self.conversations.keep(facts, held, most=self.config.conversation.cache)
         record.stages_s["decide"] = perf_counter() - began - record.stages_s.get("embed", 0.0)
-        record.route, record.reason = decision.route, decision.reason
+        record.route, record.reason, record.arm = decision.route, decision.reason, decision.arm
         record.model = record.decided = decision.model
         return decision, signals
 
@@ -105,7 +118,7 @@ class Running:
             record: of the request, which was answered.
             answer_id: as the upstream named its answer.
         """
-        held, most = Held(record.route, record.model, record.target), self.config.conversation.cache
+        held, most = Held(record.route, record.model, record.target, record.arm), self.config.conversation.cache
         self.conversations.keep(facts, held, most=most, named=conversation_after(answer_id))
 
     def _live(self, drawn_by: str | None) -> Live:

@@ -13,8 +13,8 @@ from proxy.routing.topic_fit import TopicFit, fit_topics
 FitFrom = Literal["examples", "disk", "memory"]
 """Where a fit came from; only the first takes time."""
 
-_REMEMBERED = 2
-"""What is in use, and a try whose tests failed: the file that comes next is likely one of the two."""
+_REMEMBERED = 4
+"""What is in use, and a try whose tests failed, each with its shadow: what comes next is likely one of them."""
 
 
 class TopicFitter:

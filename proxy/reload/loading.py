@@ -10,12 +10,13 @@ from typing import Any
 
 from threadpoolctl import threadpool_limits
 
-from proxy.config import Config, Learned
+from proxy.config import Config, learned_of
 from proxy.embedding import BulkEmbedder, BulkObserver, MiniLM, Vector, VectorCache
 from proxy.reload.fitting import TopicFitter
 from proxy.reload.prepare import Prepared, prepare, texts_of
+from proxy.reload.shadowing import Shadowing
 from proxy.routing.kept_fits import KeptFits
-from proxy.routing.policy import Policy
+from proxy.routing.policy import Policy, policy_version
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +65,12 @@ def loaders(model: MiniLM, cache_dir: Path | None, observer: BulkObserver) -> tu
 
 
 def load(
-    config: Config, embed: Callable[[str], Vector], bulk: BulkEmbedder, fitter: TopicFitter, policy: Policy | None
+    config: Config,
+    embed: Callable[[str], Vector],
+    bulk: BulkEmbedder,
+    fitter: TopicFitter,
+    policy: Policy | None,
+    shadow: Shadowing | None = None,
 ) -> Prepared:
     """
     Make the config of a start ready to decide; with thousands of examples it takes a minute.
@@ -75,9 +81,10 @@ def load(
         bulk: the vectors of many.
         fitter: fits the topics.
         policy: what learned routes are decided by; see `policy_of`.
+        shadow: what decides beside it; see `shadowing_of`.
     """
     began = time.perf_counter()
-    found = bulk.vectors(texts_of(config), threads=config.embedding.threads)
+    found = bulk.vectors(texts_of(config, shadow=shadow), threads=config.embedding.threads)
     embedded = time.perf_counter()
     if found.vectors:
         told: dict[str, Any] = {
@@ -88,16 +95,19 @@ def load(
         logger.info("examples embedded", extra=told)
     # As many threads as for the texts: no request waits yet. Those to come are decided on one.
     with threadpool_limits(limits=config.embedding.threads, user_api="blas"):
-        prepared = prepare(config, embed, found.vectors, fitter, policy)
+        prepared = prepare(config, embed, found.vectors, fitter, policy, shadow)
     if prepared.topics is not None:
         seconds = round(time.perf_counter() - embedded, 3)
         told = {"topics": len(config.topics), "from": prepared.fit_from, "seconds": seconds}
         logger.info("topics fitted", extra=told)
     if policy is not None:
         logger.info("policy loaded", extra={"version": policy.version, "models": list(policy.models)})
-    elif any(isinstance(route.use, Learned) for route in config.routes):
+    elif any(learned_of(route.use) is not None for route in config.routes):
         instead = "the first model of learned routes"
         logger.warning("no policy yet", extra={"path": str(config.policy), "instead": instead})
+    if prepared.shadow is not None:
+        told = {"sha256": prepared.shadow.sha256, "policy": policy_version(prepared.shadow.policy)}
+        logger.info("shadow loaded", extra=told)
     return prepared
 
 

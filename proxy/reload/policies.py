@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from proxy.config import Config, ConfigError, Learned, Problem
+from proxy.config import Config, ConfigError, Problem, learned_of
 from proxy.routing.policy import Policy
 from proxy.routing.policy_file import MOST_BYTES, PolicyUnusable, check_fits, unpack
 
@@ -46,7 +46,7 @@ def policy_of(config: Config, embedder: Callable[[], str]) -> Policy | None:
     """
     if config.policy is None or (policy := read_policy(config.policy.path)) is None:
         return None
-    models = {name for route in config.routes if isinstance(route.use, Learned) for name in route.use.learned}
+    models = {name for route in config.routes if (use := learned_of(route.use)) is not None for name in use.learned}
     try:
         check_fits(policy, embedder=embedder(), models=sorted(models))
     except PolicyUnusable as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
@@ -13,6 +13,7 @@ import numpy as np
 from proxy.config import Config
 from proxy.embedding import DIMENSIONS, Vector, Vectors
 from proxy.reload.fitting import FitFrom, TopicFitter
+from proxy.reload.shadowing import Shadowing
 from proxy.routing.chat import prompt_body, read_chat
 from proxy.routing.complexity import Complexity
 from proxy.routing.complexity_references import built_in_complexity
@@ -67,6 +68,8 @@ class Prepared:
     sha256: str
     fit_from: FitFrom | None
     """Where the topics' fit came from."""
+    shadow: Prepared | None = None
+    """What decides beside it, and has none itself; None when routes.yaml names none."""
 
     def signals(self, facts: Facts) -> Signals:
         """What a text says, outside a server."""
@@ -87,13 +90,14 @@ class Prepared:
         return wrong
 
 
-def texts_of(config: Config, *, tests: bool = False) -> list[str]:
+def texts_of(config: Config, *, tests: bool = False, shadow: Shadowing | None = None) -> list[str]:
     """
     The texts that `prepare` embeds.
 
     Args:
         config: what routes.yaml says.
         tests: also those that `wrong_tests` embeds.
+        shadow: whose texts are embedded too.
     """
     references = config.complexity
     texts = [
@@ -104,7 +108,7 @@ def texts_of(config: Config, *, tests: bool = False) -> list[str]:
     if tests:
         prompts = (read_chat(prompt_body(test.prompt), {}).text(config.text) for test in config.tests)
         texts += [prompt for prompt in prompts if prompt]
-    return texts
+    return texts if shadow is None else texts + texts_of(shadow.config)
 
 
 def prepare(
@@ -113,6 +117,7 @@ def prepare(
     known: Mapping[str, Vector] | None = None,
     fitter: TopicFitter | None = None,
     policy: Policy | None = None,
+    shadow: Shadowing | None = None,
 ) -> Prepared:
     """
     Make a config ready to decide; takes seconds when it has many new examples.
@@ -123,12 +128,26 @@ def prepare(
         known: vectors of texts that need not be embedded again.
         fitter: may know topics that need not be fitted again.
         policy: what learned routes are decided by; see `policy_of`.
+        shadow: what decides beside it; see `shadowing_of`.
     """
     texts = Vectorised(embed, known)
-    topics, fit_from = fit_topics(config, texts, fitter or TopicFitter()) if config.topics else (None, None)
+    fitter = fitter or TopicFitter()
+    topics, fit_from = fit_topics(config, texts, fitter) if config.topics else (None, None)
     complexity = fit_complexity(config, texts)
-    router = Router(config, policy)
-    return Prepared(config, router, policy, topics, complexity, texts, fingerprint(config, policy), fit_from)
+    prepared = Prepared(
+        config, Router(config, policy), policy, topics, complexity, texts, fingerprint(config, policy), fit_from
+    )
+    return prepared if shadow is None else replace(prepared, shadow=_prepare_shadow(shadow, prepared, fitter))
+
+
+def _prepare_shadow(shadow: Shadowing, live: Prepared, fitter: TopicFitter) -> Prepared:
+    """What it has in common with what is live is not made again: the vectors of many examples take much memory."""
+    config, texts = shadow.config, live.texts
+    is_same = tuple(config.topics.items()) == tuple(live.config.topics.items())
+    topics = live.topics if is_same else fit_topics(config, texts, fitter)[0] if config.topics else None
+    complexity = live.complexity if config.complexity == live.config.complexity else fit_complexity(config, texts)
+    sha256 = fingerprint(config, shadow.policy)
+    return Prepared(config, Router(config, shadow.policy), shadow.policy, topics, complexity, texts, sha256, None)
 
 
 def fit_topics(config: Config, texts: Vectorised, fitter: TopicFitter) -> tuple[Topics, FitFrom]:
@@ -157,9 +176,9 @@ def fingerprint(config: Config, policy: Policy | None = None) -> str:
     """
     A hash that is the same for the same meaning and tells nothing of a secret.
 
-    Of a policy its content counts, not where it lies.
+    Of a policy its content counts, not where it lies; a shadow decides nothing.
     """
-    config = msgspec.structs.replace(config, policy=None if policy is None else policy.version)
+    config = msgspec.structs.replace(config, policy=None if policy is None else policy.version, shadow=None)
 
     def plain(value: Any) -> Any:
         return str(value)

@@ -18,8 +18,9 @@ from proxy.embedding import Bulk, BulkEmbedder, Vector
 from proxy.reload.fitting import TopicFitter
 from proxy.reload.policies import unusable
 from proxy.reload.prepare import Prepared, prepare, texts_of
+from proxy.reload.shadowing import Shadowing
 from proxy.reload.source import ConfigSource
-from proxy.routing.policy import Policy
+from proxy.routing.policy import Policy, policy_version
 from proxy.telemetry.metrics import ReloadMetrics, ReloadResult
 
 logger = logging.getLogger(__name__)
@@ -60,6 +61,7 @@ class Reloader:
         bulk: BulkEmbedder,
         fitter: TopicFitter,
         policy_of: Callable[[Config], Policy | None],
+        shadow_of: Callable[[Config], Shadowing | None],
         swap: Callable[[Prepared], Awaitable[None]],
         metrics: ReloadMetrics,
         poll_s: float,
@@ -72,6 +74,7 @@ class Reloader:
             bulk: the vectors of many.
             fitter: fits the topics.
             policy_of: reads the policy that a config names.
+            shadow_of: reads what decides in the shadow of a config; called after `policy_of`.
             swap: puts a config into use, or raises and leaves the old one; called only with one that may be used.
             metrics: counts what happens.
             poll_s: seconds between two looks at the file.
@@ -84,6 +87,7 @@ class Reloader:
         self._bulk = bulk
         self._fitter = fitter
         self._policy_of = policy_of
+        self._shadow_of = shadow_of
         self._swap = swap
         self._metrics = metrics
         self._poll_s = poll_s
@@ -150,16 +154,24 @@ class Reloader:
         if policy is None and written.policy is not None and used is not None:
             # At a start there may be none yet. Here there was one, and to do without is a decision, not an accident.
             raise unusable(written.policy.path, "is gone; remove 'policy' from routes.yaml to do without")
-        is_same_policy = policy is used or (policy is not None and used is not None and policy.version == used.version)
-        if is_same_policy and _is_same(written, self._written):
-            return None
         usable = _usable_now(written, self._prepared.config)
+        shadow = self._shadow_of(usable)
+        policies = policy_version(policy), None if shadow is None else policy_version(shadow.policy)
+        if policies == self._policies() and _is_same(written, self._written):
+            return None
         # One thread, where a start takes all that it may have: requests need the others.
-        bulk = self._bulk.vectors(texts_of(usable, tests=True), threads=1, known=self._prepared.texts.vectors)
-        prepared = prepare(usable, self._embed, bulk.vectors, self._fitter, policy)
+        bulk = self._bulk.vectors(
+            texts_of(usable, tests=True, shadow=shadow), threads=1, known=self._prepared.texts.vectors
+        )
+        prepared = prepare(usable, self._embed, bulk.vectors, self._fitter, policy, shadow)
         if wrong := prepared.wrong_tests():
             raise TestsFailed(wrong)
         return written, prepared, bulk
+
+    def _policies(self) -> tuple[str, str | None]:
+        """The versions of those in use: the live one's, and the shadow's if there is one."""
+        shadow = self._prepared.shadow
+        return policy_version(self._prepared.policy), None if shadow is None else policy_version(shadow.policy)
 
     def _failed(self, result: ReloadResult, *, problems: list[str]) -> None:
         self._ended(result)

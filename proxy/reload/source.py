@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from proxy.config import Config, load_config
+from proxy.config import Config, File, load_config, load_shadow
 
 _Mark = tuple[str, int, int, int, int] | None
 """Where the path leads, device, inode, time of change in ns, size; None when nothing is there to be read."""
 
 
 class ConfigSource:
-    """A routes.yaml that may change, and with it the files that it names: certificates and the policy."""
+    """A routes.yaml that may change, and the files that it names: certificates, policies, the routes of a shadow."""
 
     def __init__(
         self, path: Path, environ: Mapping[str, str], *, overlay: Callable[[Config], Config] | None = None
@@ -25,6 +25,8 @@ class ConfigSource:
             overlay: changes every config that is read, as `--demo` does.
         """
         self.path = path
+        self.shadow: Config | None = None
+        """The other routes.yaml that the one loaded last names as its shadow."""
         self._environ = environ
         self._overlay = overlay
         self._beside: tuple[Path, ...] = ()
@@ -40,15 +42,21 @@ class ConfigSource:
         self._loaded = self._marks()  # before the read: a change meanwhile is then seen as one
         config = load_config(self.path, self._environ)
         config = self._overlay(config) if self._overlay else config
-        beside = tuple(file.path for file in config.files)
-        if beside != self._beside:
-            self._beside = beside
-            self._loaded = (self._loaded[0], *self._marks()[1:])
+        self._watch(config.files)
+        self.shadow = load_shadow(config, self._environ)
+        if self.shadow is not None and self.shadow.policy is not None:
+            self._watch((*config.files, self.shadow.policy))
         return config
 
     def has_changed(self) -> bool:
         """Whether a file is another one, or none, since it was last loaded; right or wrong, it is tried once."""
         return self._marks() != self._loaded
+
+    def _watch(self, files: Iterable[File]) -> None:
+        beside = tuple(file.path for file in files)
+        known = dict(zip((self.path, *self._beside), self._loaded, strict=True))
+        self._beside = beside
+        self._loaded = tuple(known[path] if path in known else _mark(path) for path in (self.path, *beside))
 
     def _marks(self) -> tuple[_Mark, ...]:
         return tuple(map(_mark, (self.path, *self._beside)))

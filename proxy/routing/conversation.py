@@ -21,6 +21,8 @@ class Held(NamedTuple):
     model: str
     target: str | None = None
     """By its label: the one that keeps what came before, where that is kept upstream; any of the model's when None."""
+    arm: str | None = None
+    """Of the route's experiment, if it is one."""
 
 
 def is_firm(when: When) -> bool:

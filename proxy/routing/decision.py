@@ -62,6 +62,8 @@ class Decision:
     """What the policy was asked to prefer; None where it did not choose."""
     propensity: float = 1.0
     """The chance of this model for this request: below 1 where it was drawn, as in a split or to explore."""
+    arm: str | None = None
+    """Of an experiment: the model that was drawn, or `learned`; None where nothing is compared."""
     is_firm: bool = False
     """Whether it stands whatever model the conversation is on."""
 

@@ -27,6 +27,7 @@ def explain(
         "route": decision.route,
         "model": decision.model,
         "reason": decision.reason,
+        "arm": decision.arm,
         "topic": None
         if found is None
         else {"name": found.best, "score": round(found.score, 4), "threshold": round(found.threshold, 4)},

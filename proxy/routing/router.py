@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import combinations
 
-from proxy.config import Block, Config, Learned, Model, Split, When, WireProtocol
+from proxy.config import LEARNED_ARM, Block, Config, Learned, Model, Split, When, WireProtocol, learned_of, named_by
 from proxy.errors import NobodyCanServe, UnknownModel
 from proxy.routing.capability import why_excluded
+from proxy.routing.choosing import Drawn, draw
 from proxy.routing.conditions import Condition, compile_when, may_hold_without_text, text_signals
 from proxy.routing.conversation import Held, is_firm, ranks
 from proxy.routing.decision import (
@@ -25,9 +26,9 @@ from proxy.routing.decision import (
 )
 from proxy.routing.edits import Edits, edits_of
 from proxy.routing.facts import Facts
-from proxy.routing.live import NOTHING_LIVE, Live, explored, propensity
-from proxy.routing.policy import Choice, Policy
-from proxy.routing.preference import asked_preference, prefer_of
+from proxy.routing.live import NOTHING_LIVE, Live
+from proxy.routing.policy import Policy
+from proxy.routing.preference import asked_preference
 from proxy.routing.signals import Signals
 from proxy.routing.split import share
 
@@ -87,7 +88,9 @@ class Router:
         self._route_edits[DEFAULT_ROUTE] = self._route_edits[PINNED_ROUTE] = ()
         self._route_fallbacks = {rule.name: rule.fallbacks for rule in self._rules}
         self._ranks = ranks(config)
-        learned = [rule.use for rule in self._rules if isinstance(rule.use, Learned)] if policy is not None else []
+        self._arms = {rule.name: tuple(rule.use.split) for rule in self._rules if isinstance(rule.use, Split)}
+        uses = (learned_of(rule.use) for rule in self._rules if policy is not None)
+        learned = [use for use in uses if use is not None]
         self.explores = any(use.explore for use in learned)
         """Whether a decision may depend on `Live.draw`."""
         self.weighs_latency = any(use.latency for use in learned)
@@ -140,8 +143,9 @@ class Router:
         if edits is None or model is None or self._why_excluded(held.model, facts) is not None:
             return None
         all_edits = edits + self._model_edits[held.model]
+        arm = held.arm if held.arm in self._arms.get(held.route, ()) else None
         if held.target is not None:  # nobody else knows what came before
-            return Decision(held.route, held.model, "conversation", edits=all_edits, target=held.target)
+            return Decision(held.route, held.model, "conversation", edits=all_edits, target=held.target, arm=arm)
         fallbacks = self._route_fallbacks.get(held.route)
         return Decision(
             held.route,
@@ -151,6 +155,7 @@ class Router:
             fallbacks=tuple(
                 name for name in (model.fallbacks if fallbacks is None else fallbacks) if name != held.model
             ),
+            arm=arm,
         )
 
     def fallbacks(self, decision: Decision, facts: Facts) -> Iterator[tuple[str, tuple[Edits, ...]]]:
@@ -163,7 +168,7 @@ class Router:
     def waits_for_policy(self, route: str) -> bool:
         """Whether the route would have the policy choose, if there were one."""
         return self._policy is None and any(
-            rule.name == route and isinstance(rule.use, Learned) for rule in self._rules
+            rule.name == route and learned_of(rule.use) is not None for rule in self._rules
         )
 
     def is_stronger(self, model: str, than: str) -> bool:
@@ -178,47 +183,61 @@ class Router:
             return Decision(rule.name, NO_MODEL, reason, block=rule.block, is_firm=True)
         firm = rule.is_firm and needs_no_text
         if isinstance(rule.use, Split):
-            model = share(rule.use.split, f"{rule.name}\0{facts.conversation}")
-            drawn = self._first_able(rule.name, model, rule.fallbacks, "split", rule.edits, facts, firm)
-            weights = rule.use.split
-            return replace(drawn, propensity=weights[model] / sum(weights.values()))
+            return self._split(rule, rule.use, facts, signals, live, firm and rule.use.learned is None)
         if isinstance(rule.use, Learned):
-            return self._learned(rule, rule.use, reason, facts, signals, live)
+            drawn = self._draw(rule.use, reason, facts, signals, live)
+            return None if drawn is None else self._drawn(rule, rule.use, drawn, facts)
         assert rule.use is not None, "a valid config has either a model or a block"
         return self._first_able(rule.name, rule.use, rule.fallbacks, reason, rule.edits, facts, firm)
 
-    def _learned(
-        self, rule: _Rule, use: Learned, reason: Reason, facts: Facts, signals: Signals, live: Live
+    def _split(
+        self, rule: _Rule, use: Split, facts: Facts, signals: Signals, live: Live, firm: bool
     ) -> Decision | None:
-        """What the policy chooses; without one the first model, as if the route had no other."""
+        """
+        What the conversation's arm says.
+
+        How likely the model was is counted over all arms. What the policy would choose is a part of that, so where it
+        has an arm the text is looked at in each: all arms take the same time, and one can be learned from as well as
+        another. Nor does a fixed arm then stand where the policy's would not.
+        """
+        arm, learned, of_policy = share(use.split, f"{rule.name}\0{facts.conversation}"), use.learned_arm, None
+        if learned is not None and (of_policy := self._draw(learned, "split", facts, signals, live)) is None:
+            return None
+        if learned is not None and of_policy is not None and arm == LEARNED_ARM:
+            decision = self._drawn(rule, learned, of_policy, facts)
+        else:
+            decision = self._first_able(rule.name, arm, rule.fallbacks, "split", rule.edits, facts, firm)
+        chance = 0.0
+        for name, weight in use.split.items():
+            is_learned = of_policy is not None and name == LEARNED_ARM
+            for model, within in (of_policy.chances if of_policy is not None and is_learned else {name: 1.0}).items():
+                if self._able(model, rule.fallbacks, facts) == decision.model:
+                    chance += weight * within
+        return replace(decision, arm=arm, propensity=chance / sum(use.split.values()))
+
+    def _draw(self, use: Learned, reason: Reason, facts: Facts, signals: Signals, live: Live) -> Drawn | None:
         able = [name for name in use.learned if self._why_excluded(name, facts) is None]
-        first = able[0] if able else use.learned[0]
+        return draw(self._policy, use, able, reason, facts, signals, live)
+
+    def _drawn(self, rule: _Rule, use: Learned, drawn: Drawn, facts: Facts) -> Decision:
+        """What the policy chooses; without one the first model, as if the route had no other."""
         excluded = [
             Exclusion(name, why) for name in use.learned if (why := self._why_excluded(name, facts)) is not None
         ]
-        choice, chance, prefer = Choice((), None), 1.0, None
-        if self._policy is not None and able:
-            if len(able) > 1 and signals.vector is None and signals.missing is None:
-                return None
-            asked = asked_preference(facts.headers)
-            prefer = prefer_of(use.prefer) if asked is None else asked
-            waits = {name: use.latency * seconds for name, seconds in live.latencies_s.items()} if use.latency else None
-            choice = self._policy.choose(able, prefer, signals.vector, facts.tokens, waits, live.corrections)
-            reason, place = "overload" if signals.is_overload else "learned", 0
-            if use.explore and live.draw is not None and signals.vector is not None:
-                place = explored(live.draw, use.explore, len(able)) or 0
-                chance = propensity(place, use.explore, len(able))
-            first = choice.candidates[place].model
-        decision = self._first_able(rule.name, first, rule.fallbacks, reason, rule.edits, facts)
-        told = tuple(dict.fromkeys((*excluded, *decision.excluded)))
+        decision = self._first_able(rule.name, drawn.model, rule.fallbacks, drawn.reason, rule.edits, facts)
         return replace(
             decision,
-            excluded=told,
-            candidates=choice.candidates,
-            region=choice.region,
-            prefer=prefer,
-            propensity=chance,
+            excluded=tuple(dict.fromkeys((*excluded, *decision.excluded))),
+            candidates=drawn.choice.candidates,
+            region=drawn.choice.region,
+            prefer=drawn.prefer,
+            propensity=drawn.chances[drawn.model],
         )
+
+    def _able(self, model: str, fallbacks: Iterable[str] | None, facts: Facts) -> str | None:
+        """What `_first_able` finds; None when there is none."""
+        chain = (model, *(self._models[model].fallbacks if fallbacks is None else fallbacks))
+        return next((name for name in chain if self._why_excluded(name, facts) is None), None)
 
     def _first_able(
         self, route: str, model: str, fallbacks: Iterable[str] | None, reason: Reason, edits: tuple[Edits, ...],
@@ -274,12 +293,18 @@ class Router:
             if rule.block is not None:
                 found |= {(rule.name, NO_MODEL, reason) for reason in rule.reasons}
             elif isinstance(rule.use, Split):
-                for model in rule.use.split:
-                    found |= {(rule.name, name, "split") for name in self._chain(model, rule.fallbacks)}
+                of_split: tuple[Reason, ...] = ("split",)
+                arms = [(model, of_split) for model in rule.use.models]
+                arms += [(model, self._reasons_of_policy(of_split)) for model in rule.use.learned or ()]
+                for model, reasons in arms:
+                    found |= {
+                        (rule.name, name, reason) for name in self._chain(model, rule.fallbacks) for reason in reasons
+                    }
             elif isinstance(rule.use, Learned):
-                reasons = rule.reasons if self._policy is None else ("learned", "overload")
                 able = {name for model in rule.use.learned for name in self._chain(model, rule.fallbacks)}
-                found |= {(rule.name, name, reason) for name in able for reason in reasons}
+                found |= {
+                    (rule.name, name, reason) for name in able for reason in self._reasons_of_policy(rule.reasons)
+                }
             elif rule.use is not None:
                 chain = self._chain(rule.use, rule.fallbacks)
                 found |= {(rule.name, name, reason) for name in chain for reason in rule.reasons}
@@ -288,13 +313,21 @@ class Router:
         never_kept = {
             rule.name
             for rule in self._rules
-            if rule.is_firm and rule.reasons == ("rule",) and not isinstance(rule.use, Learned)
+            if rule.is_firm and rule.reasons == ("rule",) and learned_of(rule.use) is None
         }
         kept = self._route_edits.keys() - never_kept
         found |= {(route, model, "conversation") for route, model, _ in found if route in kept}
         if any(rule.reasons != ("rule",) for rule in self._rules):
             found |= {(DEFAULT_ROUTE, name, "overload") for name in defaults}
         return found
+
+    def _reasons_of_policy(self, otherwise: tuple[Reason, ...]) -> tuple[Reason, ...]:
+        return otherwise if self._policy is None else ("learned", "overload")
+
+    @property
+    def arms(self) -> list[tuple[str, str]]:
+        """Every route that splits its requests, with each of its arms."""
+        return [(route, arm) for route, arms in self._arms.items() for arm in arms]
 
     @cached_property
     def ways(self) -> frozenset[tuple[str, str]]:
@@ -305,8 +338,8 @@ class Router:
         """Every pair of a model and one that may come after it when it fails, for metrics that are there at zero."""
         chains = [(name, *model.fallbacks) for name, model in self._models.items()]
         for rule in self._rules:
-            if rule.fallbacks is not None and rule.use is not None:
-                chains += [(use, *rule.fallbacks) for use in _named(rule.use)]
+            if rule.fallbacks is not None:
+                chains += [(use, *rule.fallbacks) for use in named_by(rule.use)]
         return {pair for chain in chains for pair in combinations(chain, 2) if pair[0] != pair[1]}
 
     def _chain(self, model: str, fallbacks: tuple[str, ...] | None) -> list[str]:
@@ -329,13 +362,6 @@ class Router:
                 f"Model {facts.model!r} is not served here; see /v1/models, or ask for {AUTO!r}.", param="model"
             )
         return facts.model
-
-
-def _named(use: str | Split | Learned) -> Iterable[str]:
-    """The models that a route names."""
-    if isinstance(use, str):
-        return (use,)
-    return use.split if isinstance(use, Split) else use.learned
 
 
 def _reasons(when: When) -> tuple[Reason, ...]:

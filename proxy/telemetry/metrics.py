@@ -62,6 +62,9 @@ class Metrics:
 
         self.registry = registry
         self.decisions = counter("decisions", "Decisions, by what was decided and why.", "route", "model", "reason")
+        self.experiment_decisions = counter(
+            "experiment_decisions", "Decisions of routes that split their requests, by the arm drawn.", "route", "arm"
+        )
         self.decision_seconds = histogram(
             "decision_seconds", "From the whole body to the decision, embedding included.", _DECISION_BUCKETS
         )
@@ -159,6 +162,7 @@ class Metrics:
         config_sha256: str,
         policy_version: str,
         decisions: Iterable[tuple[str, str, str]],
+        arms: Iterable[tuple[str, str]],
         passed: Iterable[tuple[str, str]],
         models: Iterable[str],
         targets: Iterable[str],
@@ -173,6 +177,7 @@ class Metrics:
 
         Args:
             decisions: route, model and reason of each that can come out.
+            arms: route and arm of each experiment.
             passed: what stands for the route, and the model, of requests that no decision is made for.
         """
         self.build_info.labels(version).set(1)
@@ -181,6 +186,8 @@ class Metrics:
         for route, model, reason in decisions:
             self.decisions.labels(route, model, reason)
             self._seed_requests(route, model)
+        for route, arm in arms:
+            self.experiment_decisions.labels(route, arm)
         for route, model in passed:
             self._seed_requests(route, model)
         for model in models:

@@ -26,6 +26,8 @@ class Record:
     model: str = UNROUTED
     target: str = ""
     reason: str = ""
+    arm: str | None = None
+    """Of an experiment, as in the decision."""
     topic: str = ""
     score: float | None = None
     complexity: float | None = None
@@ -58,7 +60,18 @@ class Record:
         if self.request_id != self.id:
             found["request_id"] = self.request_id
         found["path"] = self.path
-        for name in ("requested", "route", "model", "target", "reason", "topic", "outcome", "fail_open", "phase"):
+        for name in (
+            "requested",
+            "route",
+            "model",
+            "target",
+            "reason",
+            "arm",
+            "topic",
+            "outcome",
+            "fail_open",
+            "phase",
+        ):
             if (value := getattr(self, name)) and value != UNROUTED:
                 found[name] = value
         found["status"] = self.status
@@ -104,6 +117,8 @@ class Recorder:
         route, model = record.route, record.model
         if record.reason:
             self._child(metrics.decisions, route, record.decided, record.reason).inc()
+        if record.arm is not None:
+            self._child(metrics.experiment_decisions, route, record.arm).inc()
         if record.decision_s is not None:
             metrics.decision_seconds.observe(record.decision_s)
             for stage, seconds in record.stages_s.items():

@@ -42,6 +42,44 @@ def problems(text: str) -> list[str]:
             id="split-nothing",
         ),
         pytest.param(
+            "use: {split: {small: 1, learned: 1}}",
+            [
+                "10:38 routes[0].use.split.learned: no model is called 'learned'; for the policy's choice add the key 'learned' with the models that it may choose"
+            ],
+            id="arm-of-nothing",
+        ),
+        pytest.param(
+            "use: {split: {small: 1}, learned: [large]}",
+            [
+                "10:18 routes[0].use.split: has no share for 'learned', so the policy would choose nothing",
+            ],
+            id="no-arm",
+        ),
+        pytest.param(
+            "use: {split: {small: 1, large: 1}, prefer: cheap, explore: 0.02}",
+            [
+                "10:40 routes[0].use.prefer: has no effect without 'learned', the models to choose among",
+                "10:55 routes[0].use.explore: has no effect without 'learned', the models to choose among",
+            ],
+            id="nothing-to-choose",
+        ),
+        pytest.param(
+            "use: {split: {small: 1, learned: 1}, learned: [larg, small, small]}",
+            [
+                "10:52 routes[0].use.learned[0]: no model is called 'larg'; did you mean 'large'?",
+                "10:65 routes[0].use.learned[2]: stands in the list already; leave it out",
+            ],
+            id="arm-of-unknown",
+        ),
+        pytest.param(
+            "use: {splt: {small: 1, learned: 1}, learned: [large]}",
+            ["10:11 routes[0].use.splt: unknown key; did you mean 'split'?"],
+            id="misspelt-beside-the-arm",
+        ),
+        pytest.param(
+            "use: {explore: 0.1}", ["10:10 routes[0].use: the key 'learned' is missing"], id="explores-nothing"
+        ),
+        pytest.param(
             "use: {split: {small: -1}}",
             ["10:26 routes[0].use.split.small: -1 is outside 0 to 1000000"],
             id="split-negative",
@@ -169,4 +207,14 @@ def test_references_that_contradict_each_other() -> None:
     assert problems(text) == [
         "9:26 complexity.simple[1]: nothing but white space",
         "10:23 complexity.complex[1]: stands under 'simple' too, on line 9",
+    ]
+
+
+def test_a_model_called_learned_is_a_model_unless_the_policy_has_an_arm() -> None:
+    own = route("use: {split: {small: 1, learned: 1}}").replace("  large:", "  learned:")
+    (one,) = parse_config(own, source="f", environ={}).routes
+    assert one.use == Split({"small": 1.0, "learned": 1.0})
+    both = own.replace("learned: 1}}", "learned: 1}, learned: [small]}")
+    assert problems(both) == [
+        "10:38 routes[0].use.split.learned: the policy's choice and a model are both called 'learned'; rename the model"
     ]

@@ -23,6 +23,7 @@ from proxy.config import (
     Range,
     References,
     Secret,
+    Shadow,
     Split,
     Tls,
     Url,
@@ -42,6 +43,7 @@ default: ${DEFAULT:-small}
 baseline: large
 passthrough: ["audio/*", "files*"]
 policy: models/policy.npz
+shadow: {routes: next/routes.yaml}
 text: {turns: 2, max_tokens: 64, ignore: [system-reminder, note]}
 conversation: {switch: never, keep: 10m, cache: 1000}
 embedding: {threads: 1, queue: 0, deadline: 200ms, cache: 0}
@@ -112,6 +114,9 @@ routes:
     use: {split: {small: 90, coder: 10}}
   - {name: everyday, when: {user: "u*"}, use: {learned: [small, large], prefer: cheap}}
   - {name: measured, when: {user: "v*"}, use: {learned: [small, coder], prefer: 0.3, explore: 0.02, latency: 0.01}}
+  - name: compared
+    when: {user: "w*"}
+    use: {split: {small: 50, learned: 50}, learned: [small, large], prefer: quality, explore: 0.05, latency: 0.1}
   - {name: rest, use: small}
 tests:
   - {prompt: Fix this loop, route: restricted}
@@ -178,17 +183,20 @@ def test_everything_is_read() -> None:
     assert (large.context, large.supports, large.fallbacks) == (128_000, ("tools", "vision", "json_schema"), ())
     assert (large.rename, large.drop) == ({"max_tokens": "max_completion_tokens"}, ("temperature", "top_p"))
     assert large.set == {"reasoning_effort": "high", "metadata": {"tier": [1, True, None, None, "x"]}}
-    restricted, day, long, secrets, hard, trial, everyday, measured, rest = config.routes
+    restricted, day, long, secrets, hard, trial, everyday, measured, compared, rest = config.routes
     assert secrets.block == Block(451, "Keys do not belong in prompts.")
     assert hard.when.all is not None
     assert hard.when.all[0] == When(not_=When(has=("tools", "images")))
     assert hard.when.all[2].metadata == {"tier": "gold", "team name": ("a", "b?")}
     assert (hard.default, hard.set) == ({"temperature": 0.2}, {"seed": 2**64 - 1})
     assert trial.use == Split({"small": 90.0, "coder": 10.0})
-    assert everyday.use == Learned(("small", "large"), "cheap")
-    assert measured.use == Learned(("small", "coder"), 0.3, explore=0.02, latency=0.01)
+    assert everyday.use == Learned(("small", "large"), prefer="cheap")
+    assert measured.use == Learned(("small", "coder"), prefer=0.3, explore=0.02, latency=0.01)
+    arms = {"small": 50.0, "learned": 50.0}
+    assert compared.use == Split(arms, ("small", "large"), prefer="quality", explore=0.05, latency=0.1)
     assert config.corrections == Corrections("apply", Duration(259_200.0), 0.1, Duration(10.0))
     assert config.policy == File(Path("models/policy.npz"))
+    assert config.shadow == Shadow(routes=File(Path("next/routes.yaml")))
     assert restricted.when.header == {"x-data-class": "restricted", "x-team": ("a", "b*")}
     assert (day.name, day.when.topic, day.when.tokens) == ("route-of-the-day", "code", Range(max=8000.0))
     assert long.when.model == ("gpt-*", "auto")
@@ -221,12 +229,13 @@ def values(value: Any) -> Iterator[msgspec.Struct]:
 
 def test_the_full_file_has_every_key() -> None:
     """A key that joins the format must join the file, which is what the tests below break."""
-    found = list(values(parse_config(FULL, source="x", environ=ENVIRON)))
+    other = FULL.replace("shadow: {routes:", "shadow: {policy:")  # one of the two at a time
+    found = [one for text in (FULL, other) for one in values(parse_config(text, source="x", environ=ENVIRON))]
     kinds = [kind for kind in vars(schema).values() if isinstance(kind, type) and issubclass(kind, msgspec.Struct)]
     for kind in kinds:
         for field in msgspec.structs.fields(kind):
             default = field.default_factory() if callable(field.default_factory) else field.default
-            given = [getattr(value, field.name) for value in found if type(value) is kind]
+            given = [getattr(value, field.name) for value in found if isinstance(value, kind)]
             assert any(each != default for each in given), f"{kind.__name__}.{field.encode_name}"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable
+from queue import SimpleQueue
 
 import numpy as np
 import pytest
@@ -19,13 +20,20 @@ class Model:
         self.gate = threading.Event()
         self.gate.set()
         self.runs: list[str] = []
+        self._begun: SimpleQueue[str] = SimpleQueue()
 
     def embed(self, text: str) -> Vector:
         self.runs.append(text)
+        self._begun.put(text)
         assert self.gate.wait(5)
         if text == "bad":
             raise ValueError(text)
         return np.array([len(text)], dtype=np.float32)
+
+    async def begins(self, text: str) -> None:
+        """Wait until it does."""
+        while await asyncio.to_thread(self._begun.get, timeout=5) != text:
+            pass
 
 
 class Seen:
@@ -134,5 +142,31 @@ def test_a_request_that_goes_away_leaves_the_run_to_the_others() -> None:
         model.gate.set()
         assert (await second)[0] == 6
         assert first.cancelled()
+
+    run(case)
+
+
+def test_what_nobody_waits_for_is_embedded_only_when_nothing_else_is() -> None:
+    async def case(embedder: Embedder, model: Model, seen: Seen) -> None:
+        assert (await embedder.spare("abc"))[0] == 3
+        assert (seen.hits, seen.waiting) == ([], []), "it is neither a request's look-up nor in its queue"
+        assert (await embedder.vector("abc"))[0] == 3
+        assert (await embedder.spare("abc"))[0] == 3
+        assert model.runs == ["abc", "abc"], "it is not kept, and what is kept is used"
+        assert await cause_of(embedder.spare("bad")) == "broken"
+        model.gate.clear()
+        spared = asyncio.create_task(embedder.spare("spared"))
+        await model.begins("spared")
+        assert await cause_of(embedder.spare("more")) == "full"
+        asked = asyncio.create_task(embedder.vector("asked"))
+        await model.begins("asked")  # on the only thread there is: the other text does not hold it
+        model.gate.set()
+        assert ((await spared)[0], (await asked)[0]) == (6, 5)
+        model.gate.clear()
+        asked = asyncio.create_task(embedder.vector("again"))
+        await asyncio.sleep(0)
+        assert await cause_of(embedder.spare("more")) == "full"
+        model.gate.set()
+        await asked
 
     run(case)

@@ -17,6 +17,7 @@ from tests.telemetry.series import counted, samples, series
 # Dashboards and alerts read these: a change here is a change for every operator.
 SERIES: dict[str, tuple[type, tuple[str, ...]]] = {
     "decisions": (Counter, ("route", "model", "reason")),
+    "experiment_decisions": (Counter, ("route", "arm")),
     "decision_seconds": (Histogram, ()),
     "decision_stage_seconds": (Histogram, ("stage",)),
     "requests": (Counter, ("route", "model", "status")),
@@ -49,6 +50,7 @@ def seeded() -> Metrics:
         config_sha256="abc",
         policy_version="p1",
         decisions=[("code", "large", "topic"), ("default", "small", "default")],
+        arms=[("trial", "large"), ("trial", "learned")],
         passed=[("passthrough", "-"), ("passthrough", "small")],
         models=["small", "large"],
         targets=["sim/a", "sim/b"],
@@ -104,6 +106,7 @@ def test_what_is_known_in_advance_is_there_at_zero() -> None:
         *(f'target_state{{target="sim/{name}"}}' for name in "ab"),
         *(f'fallbacks_total{{cause="{cause}",from="small",to="large"}}' for cause in ("failed", "resting")),
         "overloads_total", "baseline_cost_usd_total",
+            *(f'experiment_decisions_total{{arm="{arm}",route="trial"}}' for arm in ("large", "learned")),
         *(f'topic_score_{part}{{topic="{topic}"}}' for topic in ("code", "law") for part in ("count", "sum")),
         *(f'decision_stage_seconds_{part}{{stage="{stage}"}}' for stage in STAGES for part in ("count", "sum")),
         *(f'client_disconnects_total{{phase="{phase}"}}' for phase in DISCONNECT_PHASES),
