@@ -7,10 +7,13 @@ import importlib.util
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import quote
 
+import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import Connection, Engine, Row, Select, create_engine, exists, func, inspect, make_url, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
@@ -112,6 +115,30 @@ class Archive:
             if piece is None:
                 return
             yield piece
+
+    def ask(self, query: Select[Any]) -> list[Row[Any]]:
+        """
+        The rows that a question of one's own leads to; few, since all are held at once.
+
+        Raises:
+            StoreUnreadable: the database fails.
+        """
+        assert self._open is not None, "inside of `with`"
+        with self._trouble():
+            return [row for piece in self._open.stream(query, CHUNK) for row in piece]
+
+    def numbers(self, query: Select[Any]) -> NDArray[np.float64]:
+        """
+        The same for very many rows of numbers only.
+
+        Returns:
+            (rows, columns).
+        """
+        assert self._open is not None, "inside of `with`"
+        with self._trouble():
+            rows = chain.from_iterable(self._open.stream(query, CHUNK))
+            found = np.fromiter(chain.from_iterable(rows), dtype=np.float64)
+        return found.reshape(-1, len(query.selected_columns))
 
     @contextmanager
     def _trouble(self) -> Iterator[None]:
