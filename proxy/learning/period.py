@@ -76,11 +76,13 @@ def figures(archive: Archive, by: By, span: Span) -> tuple[Figures, dict[Key, Fi
         if key in found:
             found[key].counts["retried"] += times
     total = merged(list(found.values()))
-    for row in _ratings(archive, by, span):
-        if (key := _row_key(by, row)) in found:
-            found[key].rating = Sums.of(row, "rating").mean
-    for row in _ratings(archive, None, span):
-        total.rating = Sums.of(row, "rating").mean
+    # A conversation that is in two groups counts as two for the total: to gather it again takes as long as all else.
+    ratings = [(_row_key(by, row), Sums.of(row, "rating")) for row in _ratings(archive, by, span)]
+    for key, sums in ratings:
+        if key in found:
+            found[key].rating = sums.mean
+    if ratings:
+        total.rating = Sums(*map(sum, zip(*(sums for _, sums in ratings), strict=True))).mean
     if by == "day":
         return total, dict(sorted(found.items()))
     return total, dict(sorted(found.items(), key=lambda item: (-item[1].counts["decisions"], item[0])))
@@ -97,7 +99,7 @@ def percentile(values: Floats, share: float) -> float | None:
 def _pieces(archive: Archive, by: By, span: Span) -> Iterator[tuple[str, str, int, Span]]:
     columns = decisions.c
     ends: Select[Any] = select(columns.route, columns.answered, func.min(columns.time), func.max(columns.time))
-    for route, answered, first, last in archive.ask(ends.group_by(columns.route, columns.answered)):
+    for route, answered, first, last in map(tuple, archive.ask(ends.group_by(columns.route, columns.answered))):
         if by != "day":
             yield route, answered, 0, span
             continue
@@ -148,13 +150,12 @@ def _sums() -> list[ColumnElement[Any]]:
     return [expression.label(name) for name, expression in made.items()]
 
 
-def _columns(by: By | None) -> list[ColumnElement[Any]]:
+def _columns(by: By) -> list[ColumnElement[Any]]:
     columns = decisions.c
     if by == "day":
         # Not a cast: one database rounds there and the other cuts off. And a half is rounded in two ways.
         return [func.round(columns.time / DAY_S - (0.5 - 1e-9)).label("day")]
-    chosen: dict[By | None, list[ColumnElement[Any]]] = {
-        None: [],
+    chosen: dict[By, list[ColumnElement[Any]]] = {
         "route": [columns.route],
         "model": [columns.answered],
         "route and model": [columns.route, columns.answered],
@@ -176,11 +177,11 @@ def _retried(archive: Archive, by: By, span: Span) -> list[tuple[Key, int]]:
     return [(_row_key(by, row), row.times) for row in archive.ask(query)]
 
 
-def _ratings(archive: Archive, by: By | None, span: Span) -> list[Row[Any]]:
+def _ratings(archive: Archive, by: By, span: Span) -> list[Row[Any]]:
     each, columns = rated(), _columns(by)
     rows = select(*columns, func.sum(each.c.rating).label("rating_s"), func.count().label("rating_n"))
     rows = span.of(rows.join_from(each, decisions, decisions.c.id == each.c.decision_id))
     inner = rows.group_by(*columns, decisions.c.conversation_hash).subquery()
     names = [inner.c[column.name] for column in columns]
-    sums: Select[Any] = select(*names, *sums_of(inner, "rating"))
-    return archive.ask(sums.group_by(*names))
+    every: list[Any] = [*names, *sums_of(inner, "rating")]
+    return archive.ask(select(*every).group_by(*names))

@@ -58,7 +58,7 @@ def shadow(archive: Archive, span: Span) -> Shadow | None:
     differing = select(*by, func.count()).where(is_there, ~agrees).group_by(*by)
     pairs = [
         Pair(route, model, shadow_route, shadow_model, count)
-        for route, model, shadow_route, shadow_model, count in archive.ask(span.of(differing))
+        for route, model, shadow_route, shadow_model, count in map(tuple, archive.ask(span.of(differing)))
     ]
     return Shadow(
         count,
