@@ -30,19 +30,19 @@ since_option = click.option(
 )
 
 
-def store_of(value: str, config: Config | None, path: Path | None) -> Store:
+def store_of(value: str | None, config: Config | None, path: Path | None) -> Store:
     """
     The store to read.
 
     Args:
-        value: of `--store`.
+        value: of `--store`; None is that of routes.yaml.
         config: of routes.yaml, if that is known.
         path: where that is.
 
     Raises:
         ClickException: it is none, or none is named; the message quotes no URL, which may hold a password.
     """
-    if value == _FROM_CONFIG:
+    if value is None or value == _FROM_CONFIG:
         if config is None:
             raise click.ClickException("Which store? Write --store sqlite:///FILE, or -c routes.yaml that names one.")
         if config.storing is None:

@@ -75,6 +75,7 @@ class Archive:
         until: float | None = None,
         rated: bool = False,
         route: str | None = None,
+        newest: int | None = None,
         chunk: int = CHUNK,
     ) -> Iterator[list[Row[Any]]]:
         """
@@ -88,6 +89,7 @@ class Archive:
             until: the same, exclusive.
             rated: whether to leave out those without feedback.
             route: the only one to look at.
+            newest: how many to look at, those before being left out, whatever else they are.
             chunk: rows of a piece.
 
         Raises:
@@ -103,6 +105,9 @@ class Archive:
             query = query.where(decisions.c.time >= since)
         if until is not None:
             query = query.where(decisions.c.time < until)
+        if newest is not None:
+            last = select(decisions.c.time).order_by(decisions.c.time.desc()).offset(newest - 1).limit(1)
+            query = query.where(decisions.c.time >= func.coalesce(last.scalar_subquery(), 0.0))
         if rated:
             query = query.where(exists().where(own))
         if route is not None:
@@ -202,7 +207,8 @@ class _Sqlite:
     def numbers(self, query: Select[Any]) -> NDArray[np.float64]:
         with self._engine.connect() as connection:
             # The driver's own rows: to make others of them takes longer than to find them.
-            return np.fromiter(chain.from_iterable(connection.execute(query).cursor), dtype=np.float64)
+            rows: Any = connection.execute(query).cursor
+            return np.fromiter(chain.from_iterable(rows), dtype=np.float64)
 
     def close(self) -> None:
         self._engine.dispose()

@@ -184,4 +184,5 @@ def _ratings(archive: Archive, by: By, span: Span) -> list[Row[Any]]:
     inner = rows.group_by(*columns, decisions.c.conversation_hash).subquery()
     names = [inner.c[column.name] for column in columns]
     every: list[Any] = [*names, *sums_of(inner, "rating")]
-    return archive.ask(select(*every).group_by(*names))
+    query: Select[Any] = select(*every)
+    return archive.ask(query.group_by(*names))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, case, func, select
+from sqlalchemy import ColumnElement, case, func, select
 
 from proxy.learning.archive import Archive
 from proxy.learning.asking import Span, one_if, rated
@@ -50,8 +50,9 @@ def shadow(archive: Archive, span: Span) -> Shadow | None:
     columns = decisions.c
     is_there, agrees = columns.shadow_model.is_not(None), columns.model == columns.shadow_model
     is_drawn = one_if(columns.propensity < 1.0)
-    counts: Select[Any] = select(func.count(), func.sum(one_if(agrees)), func.sum(is_drawn)).where(is_there)
-    ((count, agreed, drawn),) = archive.ask(span.of(counts))
+    sums: list[Any] = [func.count(), func.sum(one_if(agrees)), func.sum(is_drawn)]
+    (counts,) = archive.ask(span.of(select(*sums).where(is_there)))
+    count, agreed, drawn = (int(each or 0) for each in counts)
     if not count:
         return None
     by = (columns.route, columns.model, columns.shadow_route, columns.shadow_model)
@@ -62,8 +63,8 @@ def shadow(archive: Archive, span: Span) -> Shadow | None:
     ]
     return Shadow(
         count,
-        int(agreed),
-        int(drawn),
+        agreed,
+        drawn,
         tuple(sorted(pairs, key=lambda pair: (-pair.decisions, pair))),
         _gain(archive, span, of_rating=True),
         _gain(archive, span, of_rating=False),
