@@ -1,4 +1,7 @@
-"""The command line: `pointsman serve | init | check | explain | tune | train | evaluate | schema`, a file for each."""
+"""
+The command line, a file for each command:
+`pointsman serve | init | check | explain | tune | train | evaluate | replay | report | schema`.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from proxy.cli.check import check
 from proxy.cli.evaluate import evaluate
 from proxy.cli.explain import explain
 from proxy.cli.init import init
+from proxy.cli.replay import replay_command
 from proxy.cli.schema import schema
 from proxy.cli.serve import serve
 from proxy.cli.train import train
@@ -21,5 +25,5 @@ def main() -> None:
     """Pointsman: each request goes to the model that fits it."""
 
 
-for command in (serve, init, check, explain, tune_thresholds, train, evaluate, schema):
+for command in (serve, init, check, explain, tune_thresholds, train, evaluate, replay_command, schema):
     main.add_command(command)

@@ -183,6 +183,6 @@ def _ratings(archive: Archive, by: By, span: Span) -> list[Row[Any]]:
     rows = span.of(rows.join_from(each, decisions, decisions.c.id == each.c.decision_id))
     inner = rows.group_by(*columns, decisions.c.conversation_hash).subquery()
     names = [inner.c[column.name] for column in columns]
-    every: list[Any] = [*names, *sums_of(inner, "rating")]
-    query: Select[Any] = select(*every)
+    every: list[ColumnElement[Any]] = [*names, *sums_of(inner, "rating")]
+    query: Select[Any] = select(*every)  # type: ignore[assignment] # it may not count the columns of a list
     return archive.ask(query.group_by(*names))

@@ -253,7 +253,7 @@ def _chance_of(rules: Rules, decision: Decision, model: str) -> float:
 
 
 def _expected_usd(rules: Rules, way: Way, decision: Decision | None, row: Row[Any]) -> float | None:
-    """What the policy expects, which knows how much each model writes; else the price of the tokens that were stored."""
+    """What the policy expects, which knows how much each model writes; else the price of the stored tokens."""
     if decision is None:
         return 0.0
     expected = next((each.cost_usd for each in decision.candidates if each.model == way.model), None)
