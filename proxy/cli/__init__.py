@@ -13,6 +13,7 @@ from proxy.cli.evaluate import evaluate
 from proxy.cli.explain import explain
 from proxy.cli.init import init
 from proxy.cli.replay import replay_command
+from proxy.cli.report import report_command
 from proxy.cli.schema import schema
 from proxy.cli.serve import serve
 from proxy.cli.train import train
@@ -25,5 +26,5 @@ def main() -> None:
     """Pointsman: each request goes to the model that fits it."""
 
 
-for command in (serve, init, check, explain, tune_thresholds, train, evaluate, replay_command, schema):
+for command in (serve, init, check, explain, tune_thresholds, train, evaluate, replay_command, report_command, schema):
     main.add_command(command)

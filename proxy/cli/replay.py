@@ -11,12 +11,12 @@ from pathlib import Path
 
 import click
 import msgspec
-from rich.console import Console
 
 from proxy.app import embedder_name, load_minilm
 from proxy.cli.options import cache_dir_option, exit_with, load_or_exit
 from proxy.cli.progress import loading_bar, working_bar
 from proxy.cli.replay_tables import as_json, show
+from proxy.cli.showing import Unreadable, console
 from proxy.cli.store_options import since_option, store_of
 from proxy.config import Config, ConfigError, Duration, File
 from proxy.embedding import MiniLM, Vector
@@ -83,20 +83,16 @@ def replay_command(
                 step=lambda done: step(done, limit),
             )
     except StoreUnreadable as error:
-        raise _Unreadable(str(error)) from None
+        raise Unreadable(str(error)) from None
     _tell(found, as_one)
     sys.exit(EXIT_CHANGES if fail_on_change and found.changes else 0)
-
-
-class _Unreadable(click.ClickException):
-    exit_code = 2
 
 
 def _tell(found: Replay, as_one: bool) -> None:
     if as_one:
         click.echo(json.dumps(as_json(found), ensure_ascii=False))
     else:
-        show(Console(), found)
+        show(console(), found)
 
 
 def _rules(configs: Sequence[Config], cache_dir: Path | None, policy_path: Path | None) -> list[Rules]:

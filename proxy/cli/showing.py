@@ -2,10 +2,29 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+import click
+from rich.console import Console
 from rich.table import Table
+
+from proxy.cli.options import EXIT_BAD_CONFIG
+
+_WIDTH = 160
+"""Of what goes to a file: nobody folds that to a terminal's width."""
+
+
+class Unreadable(click.ClickException):
+    """The store cannot be read; exit code 2, as for a file with errors."""
+
+    exit_code = EXIT_BAD_CONFIG
+
+
+def console() -> Console:
+    """Where tables go."""
+    return Console(width=None if sys.stdout.isatty() else _WIDTH)
 
 
 def table(*columns: str, left: int = 1) -> Table:
@@ -47,12 +66,19 @@ def share(part: float, whole: float) -> str:
     return f"{part / whole:.1%}" if part == 0 or part / whole >= 0.001 else f"{part / whole:.2%}"
 
 
+def short(number: float) -> str:
+    """A count in three digits."""
+    for size, unit in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
+        if number >= size:
+            return f"{number / (1e3 if unit == 'k' else size):.3g}{unit}"
+    return f"{number:,.0f}"
+
+
 def between(value: float | None, interval: Sequence[float] | None, form: str = "+.3f") -> str:
-    """A figure and its interval."""
+    """A figure and half the width of its interval, in the same digits."""
     if value is None:
         return "-"
-    ends = "" if interval is None else f" ({interval[0]:{form}} to {interval[1]:{form}})"
-    return f"{value:{form}}{ends}"
+    return f"{value:{form}}" if interval is None else f"{value:{form}} ±{interval[1] - value:{form.removeprefix('+')}}"
 
 
 def day(time: float | None) -> str:

@@ -35,6 +35,9 @@ class Figures:
     first_token_s: Floats = field(default_factory=lambda: _NONE)
     """(those that had a first content,)."""
     rating: Mean = NOTHING
+    first: float | None = None
+    """When the first of them was made, in seconds since 1970."""
+    last: float | None = None
 
     @property
     def saved_usd(self) -> float | None:
@@ -55,6 +58,8 @@ def merged(several: list[Figures]) -> Figures:
     for one in several:
         for name, value in one.counts.items():
             found.counts[name] += value
+    found.first = min((one.first for one in several if one.first is not None), default=None)
+    found.last = max((one.last for one in several if one.last is not None), default=None)
     found.seconds = np.concatenate([_NONE, *(one.seconds for one in several)])
     found.first_token_s = np.concatenate([_NONE, *(one.first_token_s for one in several)])
     return found
@@ -116,11 +121,12 @@ def _key(by: By, route: str, answered: str, day: int) -> Key:
 
 
 def _figures_of(archive: Archive, span: Span, route: str, answered: str) -> Figures:
-    (row,) = archive.ask(span.in_piece(select(*_sums()), route, answered))
-    found = Figures()
+    columns = decisions.c
+    ends = func.min(columns.time).label("first"), func.max(columns.time).label("last")
+    (row,) = archive.ask(span.in_piece(select(*_sums(), *ends), route, answered))
+    found = Figures(first=row.first, last=row.last)
     for name, value in row._mapping.items():
         found.counts[name] = float(value or 0)
-    columns = decisions.c
     values = archive.numbers(
         span.in_piece(select(columns.seconds, func.coalesce(columns.first_token_s, -1.0)), route, answered)
     )
@@ -170,7 +176,7 @@ def _row_key(by: By, row: Row[Any]) -> Key:
 def _retried(archive: Archive, by: By, span: Span) -> list[tuple[Key, int]]:
     """How often the same was asked again after an answer of each group."""
     again, columns = decisions.alias("again"), _columns(by)
-    query = select(*columns, func.count().label("times")).join_from(
+    query: Select[Any] = select(*columns, func.count().label("times")).join_from(
         again, decisions, decisions.c.id == again.c.retry_of
     )
     query = span.of(query.where(again.c.retry_of.is_not(None))).group_by(*columns)
@@ -184,5 +190,5 @@ def _ratings(archive: Archive, by: By, span: Span) -> list[Row[Any]]:
     inner = rows.group_by(*columns, decisions.c.conversation_hash).subquery()
     names = [inner.c[column.name] for column in columns]
     every: list[ColumnElement[Any]] = [*names, *sums_of(inner, "rating")]
-    query: Select[Any] = select(*every)  # type: ignore[assignment] # it may not count the columns of a list
+    query: Select[Any] = select(*every)
     return archive.ask(query.group_by(*names))

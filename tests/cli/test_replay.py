@@ -86,7 +86,7 @@ def told(*arguments: object) -> dict[str, Any]:
 
 def test_what_changes_and_what_that_costs(tmp_path: Path, write: Any) -> None:
     long = facts(user("word " * 2_000))
-    moved: dict[str, Any] = {"route": "long", "model": "large", "reason": "rule", "cost_usd": 0.01}
+    moved: dict[str, Any] = {"route": "long", "model": "large", "reason": "rule", "cost_usd": 0.02}
     rows = [decided(n) for n in range(3)] + [decided(3, asked=long, **moved), decided(4, asked=long, **moved)]
     rows += [decided(5, reason="conversation"), decided(6, reason="overload"), decided(7, facts=None)]
     url = fill(f"sqlite:///{tmp_path}/s.db", rows)
@@ -101,7 +101,7 @@ def test_what_changes_and_what_that_costs(tmp_path: Path, write: Any) -> None:
     ]
     cost = found["cost"]
     assert cost["decisions"] == 5
-    assert cost["old_usd"] == pytest.approx(3 * 0.0012 + 2 * 0.01)
+    assert cost["old_usd"] == pytest.approx(3 * 0.0012 + 2 * 0.02)
     # 600 fresh tokens, 400 cached ones and 100 of the answer; then 1,000 and 100 where cached ones cost the same
     assert cost["new_usd"] == pytest.approx(3 * (600 * 10 + 400 * 5 + 100 * 20) / 1e6 + 2 * 0.0012)
     assert cost["difference_usd_per_1000"] == pytest.approx(200 * cost["difference_usd"])
@@ -206,7 +206,7 @@ def test_what_is_wrong_is_told_and_nothing_is_done(tmp_path: Path, write: Any) -
     for files in (("--routes", bad), ("--routes", good, "-c", bad)):
         result = run("replay", *files, "--store", f"sqlite:///{tmp_path}/s.db")
         assert (result.exit_code, result.stdout) == (2, "")
-        assert f"{bad}:10:1 rutes: unknown key; did you mean 'routes'?" in result.stderr
+        assert f"{bad}:9:1 rutes: unknown key; did you mean 'routes'?" in result.stderr
     result = run("replay", "--routes", good, "--store", f"sqlite:///{tmp_path}/none.db")
     assert (result.exit_code, result.stdout) == (2, "")
     assert "none.db: no such file" in result.stderr
