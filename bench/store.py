@@ -1,11 +1,12 @@
 """
 `python -m bench.store`: what keeping decisions costs, and how long feedback takes when there are many.
 
-First a million decisions are written into a SQLite file as the server writes them, and some are rated, by their own
-ids and by those of completions. Then the real `pointsman serve` runs twice on one core, with a store and without, and
-each is loaded in turn, round after round, so that a slow minute of the machine falls on both: by 32 connections that
-leave it no moment of rest, for the processor time of a decision, and by a request every few milliseconds, for what a
-client notices. The queue must have dropped nothing, or what was measured is not the cost.
+First a million decisions are written into a SQLite file as the server writes them, some are rated, by their own ids
+and by those of completions, and all are reported on, as by `pointsman report`. Then the real `pointsman serve` runs
+twice on one core, with a store and without, and each is loaded in turn, round after round, so that a slow minute of the
+machine falls on both: by 32 connections that leave it no moment of rest, for the processor time of a decision, and by a
+request every few milliseconds, for what a client notices. The queue must have dropped nothing, or what was measured is
+not the cost.
 """
 
 from __future__ import annotations
@@ -15,13 +16,15 @@ import json
 import os
 import random
 import re
+import sqlite3
 import statistics
 import sys
 import tempfile
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import get_args
 
 import click
 import msgspec
@@ -37,9 +40,12 @@ from bench.load import Cell, Wrong, time_requests
 from bench.pointsman import SAME_TEXT, routes
 from bench.processes import Cores, NotReady, free_port, memory, running, wait_until
 from bench.verify import answers, verify
+from proxy.cli.report_figures import report_of
 from proxy.config import Store as Settings
 from proxy.config import StoreUrl
 from proxy.embedding import DIMENSIONS
+from proxy.learning.asking import Span
+from proxy.learning.period import By
 from proxy.learning.rows import DecisionRow, Rating
 from proxy.learning.store import Store
 
@@ -52,16 +58,30 @@ _DROPPED = re.compile(r'pointsman_store_dropped_total\{cause="\w+"\} (\d+)')
 def row(number: int, vector: np.ndarray[tuple[int], np.dtype[np.float32]]) -> DecisionRow:
     """One like a server's, its ids as hard to guess."""
     digits = random.Random(number).randbytes(12).hex()
+    conversation = number // 3
+    route, model = f"route-{conversation % 5}", ("small", "large", "coder")[conversation % 7 % 3]
+    is_split, seconds = route == "route-0", 0.2 + number * 7919 % 10_007 / 1_000
     return DecisionRow(
-        id=f"ptm-{digits}", time=1.7e9 + number, route="code", model="large", answered="large", target="openai/gpt-4o",
-        reason="topic", prompt_tokens=48, cached_tokens=0, completion_tokens=120, reasoning_tokens=0, cost_usd=0.0013,
-        baseline_cost_usd=0.0013, seconds=1.5, first_token_s=0.4, status=200, outcome="ok", error="",
+        id=f"ptm-{digits}", time=1.7e9 + number, route=route, model=model, answered=model, target="openai/gpt-4o",
+        reason="split" if is_split else "topic", prompt_tokens=48 + number % 1_000, cached_tokens=0,
+        completion_tokens=120, reasoning_tokens=0, cost_usd=0.0013 * (1 + number % 11),
+        baseline_cost_usd=0.0143, seconds=seconds, first_token_s=seconds / 4, status=200, outcome="ok", error="",
         completion_id=f"chatcmpl-{digits}", finish_reason="stop", is_cut=False, bad_tool_calls=0, retry_of=None,
         is_stream=False, path="/v1/chat/completions", config_sha256="0" * 64, text=None, facts=None,
-        propensity=1.0, arm=None, policy=None, prefer=None, region=None, predicted=None, shadow_route=None,
-        shadow_model=None,
-        key_hash=b"k" * 32, conversation_hash=b"c" * 16, vector=vector,
+        propensity=1 / 3 if is_split else 1.0, arm=model if is_split else None, policy=None, prefer=None, region=None,
+        predicted=None, shadow_route="shadow" if number % 2 else None, shadow_model="small" if number % 2 else None,
+        key_hash=b"k" * 32, conversation_hash=b"%016d" % conversation, vector=vector,
     )  # fmt: skip
+
+
+def rate_many(file: Path, rows: int) -> None:
+    """Feedback to every twentieth decision."""
+    vector = np.zeros(1, dtype=np.float32)
+    ratings = (
+        (row(number, vector).id, "judge", number * 7919 % 101 / 100, None, 1.7e9) for number in range(0, rows, 20)
+    )
+    with closing(sqlite3.connect(file)) as connection, connection:
+        connection.executemany("INSERT OR IGNORE INTO feedback VALUES (?, ?, ?, ?, ?)", ratings)
 
 
 async def rate_among(rows: int, ratings: int, folder: Path) -> dict[str, object]:
@@ -84,12 +104,21 @@ async def rate_among(rows: int, ratings: int, folder: Path) -> dict[str, object]
             if (rated is None) != (kind == "unknown"):
                 raise Wrong(f"{name} was {'not ' if rated is None else ''}found")
     await store.close()
+    rate_many(folder / "million.db", rows)
+    reports = {}
+    for by in get_args(By):
+        asked = time.perf_counter()
+        found = await asyncio.to_thread(report_of, store.settings, by, Span(), {})
+        reports[by] = time.perf_counter() - asked
+        if found["total"]["decisions"] != rows or not found["experiments"] or not found["shadow"]:
+            raise Wrong(f"the report tells of {found['total']['decisions']} decisions, and not of all there is")
     size = sum(file.stat().st_size for file in folder.iterdir())
     return {
         "rows": rows,
         "bytes_a_row": size / rows,
         "write_s_a_row": filled_s / rows,
         "write_cpu_s_a_row": used_s / rows,
+        "report_s": reports,
         **{
             f"rate_by_{kind}_s": {"p50": percentile(each, 50), "p99": percentile(each, 99), "max": max(each)}
             for kind, each in taken.items()

@@ -79,7 +79,12 @@ def minilm(max_tokens: int) -> MiniLM:
 
 def embedder_name(config: Config) -> str:
     """What the vectors of `load_minilm` are called."""
-    return name_of(shipped(_MODEL), config.text.max_tokens)
+    return minilm_name(config.text.max_tokens)
+
+
+def minilm_name(max_tokens: int) -> str:
+    """The same, for texts of so many tokens."""
+    return name_of(shipped(_MODEL), max_tokens)
 
 
 def build_app(

@@ -68,14 +68,14 @@ def show(console: Console, report: dict[str, Any]) -> None:
     """The report as tables."""
     has_costs = report["single_cost"] is not None
     console.print(f"\n{report['rows']:,} requests, {report['texts']:,} of them different; all figures are held out\n")
-    models = _table("model", "quality", "USD per 1,000", "taken: quality", "balanced", "cheap")
+    models = table("model", "quality", "USD per 1,000", "taken: quality", "balanced", "cheap")
     for each in report["models"]:
         marks = " (best single)" * (each["model"] == report["single"])
         marks += " (cheapest)" * (has_costs and each["model"] == report["cheapest"])
         taken = [_percent(each["taken"][name]) for name in ("quality", "balanced", "cheap")]
-        models.add_row(each["model"] + marks, f"{each['quality']:.4f}", _dollars(each["cost"]), *taken)
+        models.add_row(each["model"] + marks, f"{each['quality']:.4f}", dollars(each["cost"]), *taken)
     console.print(models)
-    settings = _table(
+    settings = table(
         "prefer", "quality", "over best single", "over random mix", "USD per 1,000", "saved of best single's cost"
     )
     for name, each in report["settings"].items():
@@ -84,12 +84,12 @@ def show(console: Console, report: dict[str, Any]) -> None:
             f"{each['quality']:.4f}",
             _points(each["above_single"], each["above_single_interval"]),
             _points(each["above_random_mix"]),
-            _dollars(each["cost"]),
+            dollars(each["cost"]),
             _saved(each["saved"], each["saved_interval"]),
         )
     console.print()
     console.print(settings)
-    told = _table("", "")
+    told = table("", "")
     for each in report["saved"]:
         told.add_row(f"saved at {each['share']:.0%} of best single", _saved(each["saved"], each["interval"]))
     low, high = report["gain_interval"]
@@ -110,18 +110,20 @@ def show(console: Console, report: dict[str, Any]) -> None:
     console.print(told)
 
 
-def _table(*columns: str) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+def table(*columns: str) -> Table:
+    """One without lines; numbers stand to the right."""
+    found = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     for place, column in enumerate(columns):
-        table.add_column(column, justify="right" if place and len(columns) > 2 else "left")
-    return table
+        found.add_column(column, justify="right" if place and len(columns) > 2 else "left")
+    return found
 
 
 def _percent(share: float | None) -> str:
     return "-" if share is None else f"{share:.1%}"
 
 
-def _dollars(usd: float | None) -> str:
+def dollars(usd: float | None) -> str:
+    """An amount of USD; a dash for one that is not known."""
     return "-" if usd is None else f"{usd:.4g}"
 
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 
 class LoadingBar:
@@ -45,4 +45,13 @@ def working_bar(what: str) -> Iterator[Callable[[int, int], None]]:
         yield lambda done, parts: progress.update(bar, completed=done, total=parts)
 
 
-__all__ = ["LoadingBar", "loading_bar", "working_bar"]
+@contextmanager
+def reading_count(what: str) -> Iterator[Callable[[int], None]]:
+    """A count of what was read so far, where nobody knows how much there is."""
+    columns = (TextColumn("{task.description}: {task.completed:,.0f}"), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
+        count = progress.add_task(what, total=None)
+        yield lambda done: progress.update(count, completed=done)
+
+
+__all__ = ["LoadingBar", "loading_bar", "reading_count", "working_bar"]

@@ -1,4 +1,4 @@
-"""`pointsman train`: a policy from rated requests, and the proof that it is worth having."""
+"""`pointsman train`: a policy from rated requests or stored decisions, and the proof that it is worth having."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import json
 import os
 import sys
 import tempfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 from rich.console import Console
@@ -16,10 +17,15 @@ from rich.console import Console
 from proxy.cli.learning_data import Labelled, show
 from proxy.cli.options import EXIT_BAD_CONFIG, cache_dir_option, exit_with, load_or_exit
 from proxy.cli.progress import working_bar
-from proxy.config import ConfigError
+from proxy.cli.store_options import check_source, since_option, store_of, store_option
+from proxy.cli.stored import drawn_models, embedder_of, read_or_exit, refuse_too_little
+from proxy.cli.stored import show as show_stored
+from proxy.config import ConfigError, Duration
+from proxy.learning import judging
 from proxy.learning.fit import fit_policy
 from proxy.learning.held_out import cross_fit
 from proxy.learning.incumbent import why_keep
+from proxy.learning.logged import Logged
 from proxy.learning.plot import plot
 from proxy.learning.preparing import OUTPUT_TOKENS, why_not
 from proxy.learning.report import report, why_not_better
@@ -33,10 +39,15 @@ EXIT_NOT_BETTER = 1
 
 
 @click.command()
-@click.argument("labelled", type=click.Path(path_type=Path))
-@click.option("--models", default="", metavar="A,B,...", help="Only these of the models in LABELLED.")
+@click.argument("labelled", type=click.Path(path_type=Path), required=False)
+@store_option
+@since_option
+@click.option("--route", metavar="NAME", help="Only stored decisions of this route.")
+@click.option("--implicit", is_flag=True, help="Stored outcomes stand in where there is no feedback.")
+@click.option("--models", default="", metavar="A,B,...", help="Only these of the models that were rated.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("policy.npz"), show_default=True)
-@click.option("--config", "-c", "config_path", type=click.Path(path_type=Path), help="routes.yaml: prices, and `text`.")
+@click.option("--config", "-c", "config_path", type=click.Path(path_type=Path),
+              help="routes.yaml: `store`, models, prices, and `text`.")  # fmt: skip
 @click.option("--incumbent", type=click.Path(path_type=Path), help="The policy to beat; --out where that exists.")
 @click.option("--force", is_flag=True, help="Write the policy even if it beats nothing; the file will say so.")
 @click.option("--output-tokens", type=click.IntRange(min=1), default=OUTPUT_TOKENS, show_default=True,
@@ -49,7 +60,11 @@ EXIT_NOT_BETTER = 1
 @click.option("--json", "as_json", is_flag=True, help="One JSON object, for scripts.")
 @cache_dir_option
 def train(
-    labelled: Path,
+    labelled: Path | None,
+    store: str | None,
+    since: Duration | None,
+    route: str | None,
+    implicit: bool,
     models: str,
     out: Path,
     config_path: Path | None,
@@ -64,47 +79,101 @@ def train(
     cache_dir: Path | None,
 ) -> None:
     """
-    Learn from LABELLED which model to choose for which request, and write the policy.
+    Learn from LABELLED, or from the store, which model to choose for which request, and write the policy.
 
     LABELLED has a JSON object on each line, gzipped or not: {"prompt": "...", "scores": {"MODEL": 0 to 1}, "costs":
     {"MODEL": USD}}. In place of a prompt its "vector" may stand; "costs" may be absent. The figures are held out:
     every request is decided by a policy that was fitted without it.
 
-    Exit code 0: written. 1: not written, since it is no better than what there is. 2: the file has errors.
+    With --store the server's own decisions are learned from, those that were rated and whose model was drawn: by a
+    split, or by a learned route that explores. What another policy would have earned is then an estimate. With
+    --implicit, decisions without feedback count as good, or as bad where the upstream failed, the answer was cut, a
+    tool's call was no JSON, or the same was asked again within minutes.
+
+    Exit code 0: written. 1: not written, since it is no better than what there is. 2: the file or the store has errors,
+    or not enough to learn from.
     """
+    check_source(labelled, store, since=since, route=route, implicit=implicit)
+    if store is not None and plot_path is not None:
+        raise click.UsageError("--plot needs LABELLED: of stored decisions there is no curve to draw.")
     config = None if config_path is None else load_or_exit(config_path)
     wanted = tuple(dict.fromkeys(name.strip() for name in models.split(",") if name.strip()))
-    data = Labelled(
-        labelled, config, models=wanted, limit=limit, seed=seed, cache_dir=cache_dir, output_tokens=output_tokens
-    )
-    if (problem := why_not(data.rows, LEAST_ROWS)) is not None:
-        click.echo(f"{labelled}: {problem}", err=True)
-        sys.exit(EXIT_BAD_CONFIG)
     old = _incumbent(incumbent, out)
-    with working_bar("training") as tell:
-        held = cross_fit(data.rows, embedder=data.embedder, seed=seed, folds=folds, tell=tell)
-        found = report(held, seed=seed)
-        policy = fit_policy(data.rows, embedder=data.embedder, seed=seed)
-    texts = {one.text: one.tokens for one in data.read.rows if one.text}
-    if texts:
-        found["flips"] = flip_rates(policy, list(texts), list(texts.values()), data.embed)
-    reason = why_not_better(found) or (old and why_keep(old, held, embedder=data.embedder))
+    if store is not None:
+        source = store_of(store, config, config_path)
+        logged = read_or_exit(
+            source, models=wanted or drawn_models(config), since=since, route=route, implicit=implicit, limit=limit,
+            seed=seed,
+        )  # fmt: skip
+        refuse_too_little(f"store: {source.url.shown}", logged, LEAST_ROWS)
+        trained = _of_store(logged, old, embedder_of(config), seed, folds)
+    else:
+        assert labelled is not None
+        data = Labelled(
+            labelled, config, models=wanted, limit=limit, seed=seed, cache_dir=cache_dir, output_tokens=output_tokens
+        )
+        if (problem := why_not(data.rows, LEAST_ROWS)) is not None:
+            click.echo(f"{labelled}: {problem}", err=True)
+            sys.exit(EXIT_BAD_CONFIG)
+        trained = _of_labelled(data, old, seed, folds)
+    reason, found = trained.reason, trained.found
     written = reason is None or force
     if written:
-        version = _write(out, replace(policy, about=_about(found, seed, folds, force=reason is not None)))
+        about = {"seed": seed, "folds": folds, "forced": reason is not None, **trained.about}
+        version = _write(out, replace(trained.policy, about=about))
     if plot_path is not None:
         plot_path.write_text(plot(found), encoding="utf-8")
     if as_json:
         told = {"written": str(out) if written else None, "version": version if written else None, "reason": reason}
-        click.echo(json.dumps({**told, "read": data.read.found, **found}, ensure_ascii=False))
+        click.echo(json.dumps({**told, **found}, ensure_ascii=False))
     else:
-        if data.read.found > len(data.read.rows):
-            click.echo(f"{data.read.found:,} rows, of which {len(data.read.rows):,} are looked at; --limit takes more")
-        show(Console(), found)
+        if found["read"] > found["rows"]:
+            click.echo(f"{found['read']:,} rows, of which {found['rows']:,} are looked at; --limit takes more")
+        trained.show(Console(), found)
         if reason is not None:
             click.echo(f"\nNo better than what there is: {reason}")
         click.echo(f"\nWrote {out}, version {version}" if written else f"\n{out} is not written; --force writes it")
     sys.exit(0 if written else EXIT_NOT_BETTER)
+
+
+class _Trained(NamedTuple):
+    """A policy, and what there is to say of it."""
+
+    policy: Policy
+    found: dict[str, Any]
+    about: dict[str, Any]
+    """What the file is to tell of its training."""
+    reason: str | None
+    """Why it is no better than what there is; None when it is."""
+    show: Callable[[Console, dict[str, Any]], None]
+
+
+def _of_labelled(data: Labelled, old: Policy | None, seed: int, folds: int) -> _Trained:
+    with working_bar("training") as tell:
+        held = cross_fit(data.rows, embedder=data.embedder, seed=seed, folds=folds, tell=tell)
+        found = {"read": data.read.found, **report(held, seed=seed)}
+        policy = fit_policy(data.rows, embedder=data.embedder, seed=seed)
+    texts = {one.text: one.tokens for one in data.read.rows if one.text}
+    if texts:
+        found["flips"] = flip_rates(policy, list(texts), list(texts.values()), data.embed)
+    reason = why_not_better(found)
+    if reason is None and old is not None:
+        reason = why_keep(old, held, embedder=data.embedder)
+    kept = ("rows", "single", "single_quality", "single_cost", "settings", "saved", "gain", "calibration_error")
+    return _Trained(policy, found, {name: found[name] for name in kept}, reason, show)
+
+
+def _of_store(logged: Logged, old: Policy | None, embedder: str, seed: int, folds: int) -> _Trained:
+    with working_bar("training") as tell:
+        judged = judging.cross_judge(logged, embedder=embedder, seed=seed, folds=folds, tell=tell)
+        found = judging.report(judged)
+        policy = fit_policy(logged.rows, embedder=embedder, seed=seed)
+    reason = judging.why_not_better(found)
+    if reason is None and old is not None:
+        reason = judging.why_keep(old, judged, embedder=embedder)
+    about = {name: found[name] for name in ("rows", "logged", "settings", "at_logged_cost")}
+    about |= {"from": "store", "over_logged": found["at_logged_cost"]["over_logged"]["value"]}
+    return _Trained(policy, found, about, reason, show_stored)
 
 
 def _incumbent(named: Path | None, out: Path) -> Policy | None:
@@ -119,12 +188,6 @@ def _incumbent(named: Path | None, out: Path) -> Policy | None:
     if found is None and named is not None:
         raise click.ClickException(f"{named}: no such file, so nothing to beat.")
     return found
-
-
-def _about(found: dict[str, Any], seed: int, folds: int, *, force: bool) -> dict[str, Any]:
-    """What the file tells of its training."""
-    kept = ("rows", "single", "single_quality", "single_cost", "settings", "saved", "gain", "calibration_error")
-    return {"seed": seed, "folds": folds, "forced": force, **{name: found[name] for name in kept}}
 
 
 def _write(path: Path, policy: Policy) -> str:

@@ -7,6 +7,7 @@ from proxy.config.json_schema import json_schema
 from proxy.config.loading import load_config, load_shadow, parse_config
 from proxy.config.meaning import AUTO
 from proxy.config.problems import ConfigError, Problem, choices, did_you_mean, quote, show_path
+from proxy.config.scalars import duration_of
 from proxy.config.schema import (
     LEARNED_ARM,
     PREFER,
@@ -93,6 +94,7 @@ __all__ = [
     "WireProtocol",
     "choices",
     "did_you_mean",
+    "duration_of",
     "edit_thresholds",
     "json_schema",
     "learned_of",

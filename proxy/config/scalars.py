@@ -24,6 +24,7 @@ __all__ = [
     "CUSTOM",
     "Unfit",
     "bare",
+    "duration_of",
     "looks_like_float",
     "looks_like_int",
     "to_bool",
@@ -126,6 +127,16 @@ def _number_hint(scalar: Scalar) -> str:
     return ""
 
 
+def duration_of(text: str) -> Duration | None:
+    """What somebody wrote as a duration outside of a file; None when it is none, or not above zero."""
+    match = _DURATION.fullmatch(text.strip())
+    return None if match is None or _seconds(match) <= 0 else Duration(_seconds(match))
+
+
+def _seconds(match: re.Match[str]) -> float:
+    return float(match[1]) * _UNITS[match[2]]
+
+
 def _to_duration(scalar: Scalar) -> Duration:
     match = _DURATION.fullmatch(scalar.text.strip())
     if match is None:
@@ -136,7 +147,7 @@ def _to_duration(scalar: Scalar) -> Duration:
         if is_short and _FLOAT.fullmatch(scalar.text) and not scalar.text.startswith(("-", "+")):
             hint = f"; write {scalar.text}s for seconds or {scalar.text}ms for milliseconds"
         raise Unfit(f"expected a duration such as 250ms, 3s, 10m or 1h, found {scalar}{hint}")
-    seconds = float(match[1]) * _UNITS[match[2]]
+    seconds = _seconds(match)
     if seconds <= 0:
         raise Unfit(f"{bare(scalar)} is not above zero")
     if seconds > _LONGEST_DURATION_S:

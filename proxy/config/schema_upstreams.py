@@ -173,6 +173,19 @@ class Price(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cached_input: Dollars | None = None
     """What a token read from the provider's prompt cache costs; `input` when absent."""
 
+    def cost_usd(self, prompt: int, cached: int, completion: int) -> float:
+        """
+        What these tokens cost, in USD.
+
+        Args:
+            prompt: tokens, those included that are `cached`.
+            cached: of them.
+            completion: tokens of the answer.
+        """
+        cached_price = self.input if self.cached_input is None else self.cached_input
+        fresh = max(0, prompt - cached)
+        return (fresh * self.input + cached * cached_price + completion * self.output) / 1e6
+
 
 class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What may answer, under the name that clients and rules use. Exactly one of `target` and `targets`."""

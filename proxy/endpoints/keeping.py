@@ -10,6 +10,7 @@ from proxy.endpoints.conversations import key_of
 from proxy.endpoints.running import Running
 from proxy.endpoints.shadow import Would
 from proxy.learning.rows import DecisionRow, hash_of_key, plain, word
+from proxy.learning.stored_facts import kept
 from proxy.relay.finish import Finish
 from proxy.routing.decision import Decision
 from proxy.routing.facts import Facts
@@ -84,7 +85,7 @@ def keep(
             path=record.path,
             config_sha256=held.sha256,
             text=plain(text) if writer.keeps_text else None,
-            facts=None,
+            facts=kept(facts, held.router.asks, text),
             propensity=decision.propensity,
             arm=decision.arm,
             policy=held.policy_version if decision.candidates else None,

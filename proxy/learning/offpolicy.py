@@ -72,8 +72,18 @@ def doubly_robust(
         predicted_of_target: (rows,): likewise, for what the other policy chooses, on average over its chances.
     """
     weights = _weights(propensities, target)
-    each = predicted_of_target + weights * (ratings - predicted)
-    rows = len(ratings)
+    return mean_of(predicted_of_target + weights * (ratings - predicted), weights)
+
+
+def mean_of(each: Floats, weights: Floats) -> Estimate:
+    """
+    The mean of values that each row gives by itself, such as what one policy earns there more than another.
+
+    Args:
+        each: (rows,).
+        weights: (rows,): by how much each counted for what is known of it.
+    """
+    rows = len(each)
     if rows < 2:
         return Estimate(math.nan, math.nan, math.nan, rows, 0.0)
     spread = float(each.std(ddof=1)) / math.sqrt(rows)

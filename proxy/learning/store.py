@@ -20,7 +20,7 @@ from proxy.config import Store as Settings
 from proxy.learning.rows import DecisionRow, LiveRating, Rated, Rating, salted
 from proxy.learning.tables import StoreTooNew, decisions, feedback, meta, migrate, stamp
 
-__all__ = ["RowsRefused", "Store", "StoreRefused", "StoreUnavailable"]
+__all__ = ["RowsRefused", "Store", "StoreRefused", "StoreUnavailable", "in_words"]
 
 PATIENCE_S = 3.0
 _CONNECTIONS = 3
@@ -268,7 +268,7 @@ class Store:
         except (SQLAlchemyError, OSError, TimeoutError) as error:
             if _is_about_rows(error):
                 raise RowsRefused(type(error).__name__) from None
-            raise StoreUnavailable(_in_words(error)) from None
+            raise StoreUnavailable(in_words(error)) from None
         except Exception as error:  # a value that a driver trips over
             raise RowsRefused(type(error).__name__) from None
 
@@ -285,7 +285,8 @@ def _is_about_rows(error: Exception) -> bool:
     return isinstance(error, IntegrityError | DataError) or state[:2] in ("22", "23") or is_misfit
 
 
-def _in_words(error: Exception) -> str:
+def in_words(error: Exception) -> str:
+    """What a database or its driver says is wrong, without a row, an address or a password."""
     if isinstance(error, DBAPIError) and error.orig is not None:
         if type(error.orig).__module__ == "sqlite3":
             return str(error.orig)

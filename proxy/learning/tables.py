@@ -90,6 +90,14 @@ decisions = Table(
     Column("vector", LargeBinary),
     Index("decisions_by_time", "time"),
     Index("decisions_by_completion", "completion_id"),
+    # All that reports sum up, by what they sum it up for: they read a fifteenth of the bytes, and sort nothing.
+    Index(
+        "decisions_for_reports",
+        *("route", "answered", "time", "model", "reason", "outcome", "status", "arm", "conversation_hash"),
+        *("prompt_tokens", "cached_tokens", "completion_tokens", "reasoning_tokens", "cost_usd", "baseline_cost_usd"),
+        *("seconds", "first_token_s", "is_cut", "bad_tool_calls", "retry_of", "propensity"),
+        *("shadow_route", "shadow_model"),
+    ),
 )
 feedback = Table(
     "feedback",

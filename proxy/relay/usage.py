@@ -34,11 +34,7 @@ class Usage(msgspec.Struct, frozen=True):
 
 def cost_usd(price: Price | None, usage: Usage) -> float | None:
     """What these tokens cost at this price, in USD; None when the price is not known."""
-    if price is None:
-        return None
-    cached_price = price.input if price.cached_input is None else price.cached_input
-    fresh = max(0, usage.prompt - usage.cached)
-    return (fresh * price.input + usage.cached * cached_price + usage.completion * price.output) / 1e6
+    return None if price is None else price.cost_usd(usage.prompt, usage.cached, usage.completion)
 
 
 # What no count of tokens can be says nothing: neither a counter nor a price could take it.

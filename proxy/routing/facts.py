@@ -132,7 +132,7 @@ class Facts(ABC):
         return sum(message.role == "user" for message in self._messages)
 
     @cached_property
-    def metadata(self) -> dict[str, str]:
+    def metadata(self) -> Mapping[str, str]:
         """The body's `metadata`, as far as its values are texts."""
         value = value_of(self._common.metadata)
         items = value.items() if isinstance(value, dict) else ()

@@ -12,7 +12,8 @@ import msgspec
 from proxy.config import Config, WireProtocol
 from proxy.errors import UnknownModel, UnknownPath
 from proxy.routing.apis import APIS
-from proxy.routing.router import AUTO, PIN_HEADER
+from proxy.routing.asks import PIN_HEADER
+from proxy.routing.router import AUTO
 
 _OURS = frozenset(("route", "targets", "models", "feedback", "policy"))
 _ROUTED = frozenset(api.path.removeprefix("/") for api in APIS)

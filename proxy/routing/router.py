@@ -11,6 +11,7 @@ from itertools import combinations
 
 from proxy.config import LEARNED_ARM, Block, Config, Learned, Model, Split, When, WireProtocol, learned_of, named_by
 from proxy.errors import NobodyCanServe, UnknownModel
+from proxy.routing.asks import PIN_HEADER, asks_of
 from proxy.routing.capability import why_excluded
 from proxy.routing.choosing import Drawn, draw
 from proxy.routing.conditions import Condition, compile_when, may_hold_without_text, text_signals
@@ -34,8 +35,6 @@ from proxy.routing.split import share
 
 AUTO = "auto"
 """The requested name that is always routed."""
-
-PIN_HEADER = "x-pointsman-model"
 
 _UNKNOWN = Signals()
 _API_OF: dict[WireProtocol, str] = {"openai": "OpenAI's API", "anthropic": "Anthropic's /v1/messages"}
@@ -95,6 +94,8 @@ class Router:
         """Whether a decision may depend on `Live.draw`."""
         self.weighs_latency = any(use.latency for use in learned)
         """Whether a decision may depend on `Live.latencies_s`."""
+        self.asks = asks_of(route.when for route in config.routes)
+        """What of a client's own words its rules look at."""
 
     def decide(self, facts: Facts, signals: Signals, live: Live = NOTHING_LIVE) -> Decision | None:
         """

@@ -107,6 +107,12 @@ def test_the_vector_that_a_decision_was_made_on_is_kept(stored: House, file: Pat
     assert pinned["vector"] is None
 
 
+def test_what_rules_ask_for_is_kept_and_no_other_header(stored: House, file: Path) -> None:
+    answered = stored.chat(headers={"x-priority": "low", "x-other": "my-secret-header", "x-pointsman-prefer": "cheap"})
+    facts = json.loads(one_row(file, stored, answered.headers["x-pointsman-id"])["facts"])
+    assert (facts["model"], facts["headers"]) == ("sim", {"x-priority": "low", "x-pointsman-prefer": "cheap"})
+
+
 def test_neither_texts_nor_keys_are_in_the_file(stored: House, file: Path) -> None:
     messages = [{"role": "user", "content": "my-secret-prompt"}]
     answered = stored.http.post(

@@ -1,0 +1,137 @@
+"""`pointsman replay`: which stored decisions another routes.yaml or policy would change, before anyone applies it."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Sequence
+from functools import cached_property, partial
+from pathlib import Path
+
+import click
+import msgspec
+
+from proxy.app import embedder_name, load_minilm
+from proxy.cli.options import cache_dir_option, exit_with, load_or_exit
+from proxy.cli.progress import loading_bar, working_bar
+from proxy.cli.replay_tables import as_json, show
+from proxy.cli.showing import Unreadable, console
+from proxy.cli.store_options import since_option, store_of
+from proxy.config import Config, ConfigError, Duration, File
+from proxy.embedding import MiniLM, Vector
+from proxy.embedding.minilm import head_and_tail
+from proxy.learning.archive import Archive, StoreUnreadable
+from proxy.learning.replay import Replay, Rules, replay
+from proxy.reload.loading import loaders
+from proxy.reload.policies import policy_of, unusable
+from proxy.reload.prepare import Prepared, prepare, texts_of
+from proxy.routing.policy import Policy
+
+EXIT_CHANGES = 1
+
+
+@click.command("replay")
+@click.option("--routes", "routes_path", type=click.Path(path_type=Path), help="The new routing file.")
+@click.option("--policy", "policy_path", type=click.Path(path_type=Path), help="A new policy, of `train`.")
+@click.option("--config", "-c", "config_path", type=click.Path(path_type=Path), envvar="POINTSMAN_CONFIG",
+              show_envvar=True, help="The routing file in use, to compare with; names the store.")  # fmt: skip
+@click.option("--store", metavar="URL", help="The store, if not that of the file in use.")
+@since_option
+@click.option("--limit", type=click.IntRange(min=1), default=50_000, show_default=True, help="The newest so many.")
+@click.option("--fail-on-change", is_flag=True, help="Exit code 1 if any decision would change.")
+@click.option("--json", "as_one", is_flag=True, help="One JSON object, for scripts.")
+@cache_dir_option
+def replay_command(
+    routes_path: Path | None,
+    policy_path: Path | None,
+    config_path: Path | None,
+    store: str | None,
+    since: Duration | None,
+    limit: int,
+    fail_on_change: bool,
+    as_one: bool,
+    cache_dir: Path | None,
+) -> None:
+    """
+    Decide again what is stored, by a new routes.yaml, a new policy, or both, and show what would change.
+
+    With -c the new rules are compared with the old ones, both looking at each turn by itself: then what a draw, an
+    exploration or a moment's latencies did is no change. Without it they are compared with what was decided.
+
+    Exit code 0: done, whatever changes. 1: with --fail-on-change, something does. 2: a file or the store has errors.
+    """
+    if routes_path is None and policy_path is None:
+        raise click.UsageError("What is to be tried? Give --routes, --policy, or both.")
+    old = None if config_path is None else load_or_exit(config_path)
+    new = old if routes_path is None else load_or_exit(routes_path)
+    if new is None:
+        raise click.UsageError("--policy alone needs -c, the routing file that is to use it.")
+    if policy_path is not None:
+        new = msgspec.structs.replace(new, policy=File(policy_path))
+    settings = store_of(store, old or new, config_path or routes_path)
+    configs = [new] if old is None else [new, old]
+    both = _rules(configs, cache_dir, policy_path)
+    try:
+        with Archive(settings) as archive, working_bar("deciding again") as step:
+            found = replay(
+                archive,
+                both[0],
+                both[1] if old is not None else None,
+                since=None if since is None else time.time() - since,
+                newest=limit,
+                step=lambda done: step(done, limit),
+            )
+    except StoreUnreadable as error:
+        raise Unreadable(str(error)) from None
+    _tell(found, as_one)
+    sys.exit(EXIT_CHANGES if fail_on_change and found.changes else 0)
+
+
+def _tell(found: Replay, as_one: bool) -> None:
+    if as_one:
+        click.echo(json.dumps(as_json(found), ensure_ascii=False))
+    else:
+        show(console(), found)
+
+
+def _rules(configs: Sequence[Config], cache_dir: Path | None, policy_path: Path | None) -> list[Rules]:
+    """What decides by each of these: the new one, and the one in use if that is known."""
+    made: list[Rules] = []
+    for place, config in enumerate(configs):
+        try:
+            policy = policy_of(config, partial(embedder_name, config))
+            if place == 0 and policy_path is not None and policy is None:
+                raise unusable(policy_path, "no such file")
+        except ConfigError as error:
+            exit_with(error)
+        lazy = _LazyModel(config)
+        prepared = _prepared(config, lazy, cache_dir, policy)
+        sees_the_same = config.text == configs[-1].text
+        made.append(Rules(config, prepared.router, prepared.topics, prepared.complexity, lazy.embed, sees_the_same))
+    return made
+
+
+def _prepared(config: Config, lazy: _LazyModel, cache_dir: Path | None, policy: Policy | None) -> Prepared:
+    texts = texts_of(config)
+    if not texts:
+        return prepare(config, lazy.embed, policy=policy)
+    with loading_bar() as bar:
+        bulk, fitter = loaders(lazy.model, cache_dir, bar)
+        vectors = bulk.vectors(texts, threads=config.embedding.threads).vectors
+        return prepare(config, lazy.embed, vectors, fitter, policy)
+
+
+class _LazyModel:
+    """The embedding model, which takes a second to load, and rules that look at no text need not."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+
+    @cached_property
+    def model(self) -> MiniLM:
+        return load_minilm(self._config)
+
+    def embed(self, text: str) -> Vector:
+        """As a server embeds what a request says."""
+        return self.model.embed(head_and_tail(text, self._config.text.max_tokens))

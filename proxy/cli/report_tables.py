@@ -1,0 +1,117 @@
+"""What `pointsman report` says as tables; the figures are those of `report_figures`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+
+from proxy.cli.showing import between, count, day, seconds, share, short, table, usd
+
+_MEASURES = {
+    "rating": ("rating", ".3f"),
+    "cost_usd": ("USD", ".3g"),
+    "seconds": ("seconds", ".3g"),
+    "error": ("errors", ".2%"),
+}
+_PAIRS = 10
+
+
+def show(console: Console, found: dict[str, Any]) -> None:
+    """All of it."""
+    total = found["total"]
+    if not total["decisions"]:
+        console.print("No decisions are stored of this time.")
+        return
+    console.print(f"{count(total['decisions'])} decisions, {day(found['first'])} to {day(found['last'])} (UTC)\n")
+    _show_groups(console, found)
+    console.print()
+    _show_answers(console, found)
+    for route, arms in found["experiments"].items():
+        console.print()
+        _show_arms(console, route, arms)
+    if found["shadow"] is not None:
+        console.print()
+        _show_shadow(console, found["shadow"])
+
+
+def _named(found: dict[str, Any]) -> list[tuple[list[str], dict[str, Any]]]:
+    heads: list[str] = found["by"]
+    groups = [([group[head] for head in heads], group) for group in found["groups"]]
+    return [*groups, (["all", *[""] * (len(heads) - 1)], found["total"])]
+
+
+def _show_groups(console: Console, found: dict[str, Any]) -> None:
+    heads = found["by"]
+    shown = table(*heads, "decisions", "errors", "prompt", "cached", "answer", "USD", "saved USD", left=len(heads))
+    for names, group in _named(found):
+        tokens = group["tokens"]
+        shown.add_row(
+            *names,
+            count(group["decisions"]),
+            share(group["errors"], group["decisions"]),
+            *(short(tokens[kind]) for kind in ("prompt", "cached", "completion")),
+            usd(group["cost_usd"] if group["priced"] else None),
+            usd(group["saved_usd"], sign=True),
+        )
+    console.print(shown)
+
+
+def _show_answers(console: Console, found: dict[str, Any]) -> None:
+    heads = found["by"]
+    columns = ("p50", "p95", "first p50", "first p95", "rated", "rating", "cut", "bad calls", "asked again")
+    shown = table(*heads, *columns, left=len(heads))
+    for names, group in _named(found):
+        rating = group["rating"]
+        shown.add_row(
+            *names,
+            *(seconds(group[name]) for name in ("p50_s", "p95_s", "first_token_p50_s", "first_token_p95_s")),
+            count(rating["rated"]),
+            between(rating["value"], rating["interval"], ".2f"),
+            *(share(group[name], group["decisions"]) for name in ("cut", "bad_tool_calls", "retried")),
+        )
+    console.print(shown)
+
+
+def _show_arms(console: Console, route: str, arms: list[dict[str, Any]]) -> None:
+    console.print(f"Experiment {route!r}; intervals of 95%, a conversation counting as one:")
+    heads = [head for head, _ in _MEASURES.values()]
+    shown = table("arm", "decisions", "conversations", *heads)
+    for arm in arms:
+        cells = [
+            between(arm[measure]["value"], arm[measure]["interval"], form) for measure, (_, form) in _MEASURES.items()
+        ]
+        shown.add_row(arm["arm"], count(arm["decisions"]), count(arm["conversations"]), *cells)
+    for arm in arms[1:]:
+        cells = []
+        for measure, (_, form) in _MEASURES.items():
+            less = arm["difference"][measure]
+            cells.append(between(less["value"], less["interval"], "+" + form))
+        shown.add_row(f"{arm['arm']} less {arms[0]['arm']}", "", "", *cells)
+    console.print(shown)
+    for arm in arms[1:]:
+        console.print(f"{arm['arm']} against {arms[0]['arm']}: {arm['verdict']}", highlight=False)
+
+
+def _show_shadow(console: Console, shadow: dict[str, Any]) -> None:
+    console.print(
+        f"Shadow: the same model in {share(shadow['agreed'], shadow['decisions'])} of {count(shadow['decisions'])} "
+        "decisions."
+    )
+    if shadow["differing"]:
+        shown = table("decided", "in the shadow", "decisions", left=2)
+        for pair in shadow["differing"][:_PAIRS]:
+            decided, other = (f"{pair[f'{kind}route']} · {pair[f'{kind}model']}" for kind in ("", "shadow_"))
+            shown.add_row(decided, other, count(pair["decisions"]))
+        console.print(shown)
+    for name, what in (("rating", "rating"), ("cost_usd", "USD")):
+        gain = shadow[name]
+        if gain["enough"]:
+            told = between(gain["value"], (gain["low"], gain["high"]), "+.3f" if name == "rating" else "+.3g")
+            told = f"{told} a decision (95%), by {count(gain['decisions'])} whose model was drawn by chance."
+        else:
+            told = (
+                f"not enough to say: of {count(gain['decisions'])} decisions drawn by chance (split, explore) with a "
+                f"known {what}, {gain['effective']:.0f} tell of the shadow's choices; it takes 30."
+            )
+        console.print(f"  {what} that it would change: {told}", highlight=False)

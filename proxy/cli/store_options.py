@@ -1,0 +1,76 @@
+"""What commands on the store share: which one it is, and since when it is looked at."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from proxy.config import Config, Duration, Store, StoreUrl, duration_of
+
+_FROM_CONFIG = "that of routes.yaml"
+
+
+class _Since(click.ParamType[Duration]):
+    name = "duration"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Duration:
+        found = value if isinstance(value, Duration) else duration_of(str(value))
+        if found is None:
+            self.fail(f"{value!r} is no duration such as 12h or 30d.", param, ctx)
+        return found
+
+
+store_option = click.option(
+    "--store", is_flag=False, flag_value=_FROM_CONFIG, metavar="[URL]",
+    help="Look at stored decisions: sqlite:///FILE, postgresql+asyncpg://..., or that of routes.yaml.",
+)  # fmt: skip
+since_option = click.option(
+    "--since", type=_Since(), metavar="DURATION", help="Only the last 12h, 30d, ... of what is stored."
+)
+
+
+def store_of(value: str | None, config: Config | None, path: Path | None) -> Store:
+    """
+    The store to read.
+
+    Args:
+        value: of `--store`; None is that of routes.yaml.
+        config: of routes.yaml, if that is known.
+        path: where that is.
+
+    Raises:
+        ClickException: it is none, or none is named; the message quotes no URL, which may hold a password.
+    """
+    if value is None or value == _FROM_CONFIG:
+        if config is None:
+            raise click.ClickException("Which store? Write --store sqlite:///FILE, or -c routes.yaml that names one.")
+        if config.storing is None:
+            raise click.ClickException(f"{path} names no 'store'; write --store sqlite:///FILE.")
+        return config.storing
+    try:
+        url = StoreUrl(value)
+    except ValueError as error:
+        raise click.ClickException(f"--store: {error}.") from None
+    if not url:
+        raise click.ClickException("--store: 'none' keeps nothing; name the store that the server writes.")
+    return Store(url)
+
+
+def check_source(labelled: Path | None, store: str | None, **only_stored: object) -> None:
+    """
+    See that a command is given either a file of rated requests or a store, and options that go with it.
+
+    Args:
+        labelled: the file.
+        store: of `--store`.
+        only_stored: the values of options that only a store can have, by name.
+
+    Raises:
+        UsageError: it is not so.
+    """
+    if (labelled is None) == (store is None):
+        raise click.UsageError("Give either LABELLED, a file of rated requests, or --store.")
+    given = [name for name, value in only_stored.items() if value]
+    if store is None and given:
+        raise click.UsageError(f"--{given[0].replace('_', '-')} goes with --store only.")

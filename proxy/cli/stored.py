@@ -1,0 +1,142 @@
+"""What `train` and `evaluate` share where they look at the store: its decisions as arrays, and the report as tables."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import click
+from rich.console import Console
+
+from proxy.app import minilm_name
+from proxy.cli.learning_data import dollars, table
+from proxy.cli.options import EXIT_BAD_CONFIG
+from proxy.cli.progress import reading_count
+from proxy.config import Config, Learned, Split, Store, Text
+from proxy.learning.archive import Archive, StoreUnreadable
+from proxy.learning.logged import UNDRAWN, Logged, read_logged
+from proxy.learning.offpolicy import FEWEST
+from proxy.learning.preparing import why_not
+
+_MOST_SHOWN = 20
+
+
+def read_or_exit(
+    store: Store,
+    *,
+    models: Sequence[str],
+    since: float | None,
+    route: str | None,
+    implicit: bool,
+    limit: int,
+    seed: int,
+) -> Logged:
+    """
+    The stored decisions to learn from; a store that cannot be read ends the program with exit code 2.
+
+    Args:
+        store: to read.
+        models: the only ones to look at; all that have some ratings when empty.
+        since: the length of time until now that is looked at, in seconds; all when None.
+        route: the only one to look at.
+        implicit: whether outcomes stand in for feedback.
+        limit: decisions to keep.
+        seed: of that choice.
+    """
+    begins = None if since is None else time.time() - since
+    try:
+        with Archive(store) as archive, reading_count("reading decisions") as tell:
+            return read_logged(
+                archive, models=models, since=begins, route=route, implicit=implicit, limit=limit, seed=seed, tell=tell
+            )
+    except StoreUnreadable as error:
+        click.echo(str(error), err=True)
+        sys.exit(EXIT_BAD_CONFIG)
+
+
+def drawn_models(config: Config | None) -> tuple[str, ...]:
+    """The models among which a routes.yaml has chance or a policy choose; none without one, or without such routes."""
+    uses = [route.use for route in config.routes] if config is not None else []
+    named = [use.learned for use in uses if isinstance(use, Learned)]
+    named = named or [tuple(use.split) for use in uses if isinstance(use, Split)]
+    return tuple(dict.fromkeys(name for names in named for name in names))
+
+
+def embedder_of(config: Config | None) -> str:
+    """What the vectors in a store are called, which does not say so itself: those that a server makes here."""
+    return minilm_name((config.text if config is not None else Text()).max_tokens)
+
+
+def refuse_too_little(shown: str, logged: Logged, least_rows: int) -> None:
+    """Say why nothing can be learned of these decisions, in numbers, and exit with code 2; nothing if it can."""
+    if not len(logged):
+        click.echo(f"{shown}: {_why_none(logged)}", err=True)
+    elif (problem := why_not(logged.rows, least_rows)) is not None:
+        click.echo(f"{shown}: {problem}{_beside(logged)}", err=True)
+    else:
+        return
+    sys.exit(EXIT_BAD_CONFIG)
+
+
+def _why_none(logged: Logged) -> str:
+    undrawn, rated = logged.left_out.get(UNDRAWN, 0), sum(logged.left_out.values())
+    if not rated:
+        return "it has no rated decisions to look at; POST /v1/feedback rates them, --implicit takes outcomes instead"
+    if undrawn == rated:
+        return (
+            f"of {rated:,} rated decisions none was drawn (each had propensity 1), so they tell nothing of any other "
+            "choice; `explore: 0.02` in a learned route, or a split, is the way out"
+        )
+    return f"none of {rated:,} rated decisions can be learned from{_beside(logged)}"
+
+
+def _beside(logged: Logged) -> str:
+    told = ", ".join(f"{why} ({count:,})" for why, count in sorted(logged.left_out.items()))
+    return f"; left out: {told}" if told else ""
+
+
+def show(console: Console, report: dict[str, Any]) -> None:
+    """The report of `judging` as tables."""
+    sample = f" of {report['read']:,}" if report["read"] > report["rows"] else ""
+    console.print(f"\n{report['rows']:,}{sample} rated decisions that were drawn, {report['texts']:,} different texts")
+    for why, count in sorted(report["left_out"].items()):
+        console.print(f"left out: {count:,}, {why}")
+    console.print(
+        f"\nwhat was decided: {_value(report['logged']['quality'])}, USD {dollars(report['logged']['cost'])}\n"
+    )
+    models = table("model", "rated", "mean", "always it", "USD per 1,000", "taken: quality", "balanced", "cheap")
+    for each in report["models"]:
+        taken = [f"{each['taken'][name]:.1%}" for name in ("quality", "balanced", "cheap")]
+        alone = _value(each["alone"]) if each["enough"] else "not enough"
+        rating = "-" if each["rating"] is None else f"{each['rating']:.4f}"
+        models.add_row(each["model"], f"{each['rated']:,}", rating, alone, dollars(each["cost"]), *taken)
+    console.print(models)
+    settings = table("prefer", "doubly robust", "inverse prop.", "over decided", "USD per 1,000", "")
+    told = [*report["settings"].items(), ("at the logged cost", report["at_logged_cost"])]
+    for name, each in told:
+        settings.add_row(f"{name} ({each['prefer']:g})", *_setting(each))
+    console.print()
+    console.print(settings)
+    routes = table("route", "decisions", "decided", "doubly robust", "over that", "USD per 1,000", "")
+    for each in report["routes"][:_MOST_SHOWN]:
+        quality, _, over, cost, enough = _setting(each)
+        decided = _value(each["logged"]["quality"])
+        routes.add_row(each["route"], f"{each['rows']:,}", decided, quality, over, cost, enough)
+    console.print()
+    console.print(routes)
+
+
+def _setting(each: dict[str, Any]) -> tuple[str, str, str, str, str]:
+    over = each["over_logged"]
+    lead = "-" if over["value"] is None else f"{100 * over['value']:+.1f} ±{50 * (over['high'] - over['low']):.1f}"
+    enough = "" if each["enough"] else f"not enough ({each['effective'] or 0:.0f} of {FEWEST})"
+    return _value(each["quality"]), _value(each["inverse_propensity"]), lead, dollars(each["cost"]), enough
+
+
+def _value(found: dict[str, Any]) -> str:
+    """With half of its 95% interval, which is as wide on either side."""
+    if found["value"] is None:
+        return "-"
+    return f"{found['value']:.3f} ±{(found['high'] - found['low']) / 2:.3f}"

@@ -1,0 +1,79 @@
+"""
+What another way to choose would have earned more, from sums that a database can make where the rows are.
+
+Both are looked at on the same rows, the other way by the self-normalised estimate of `offpolicy`, so what is common to
+both takes nothing from the certainty of the difference. Only rows whose model was drawn by chance belong here: of a
+choice that was certain nobody knows what another model would have made of it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from sqlalchemy import ColumnElement, func
+
+from proxy.learning.offpolicy import FEWEST, Floats
+
+_Z95 = 1.959964
+
+
+class Gain(NamedTuple):
+    """What the other way earns less what was earned, on average over the rows."""
+
+    value: float | None
+    """None where it never agrees with what was done."""
+    low: float | None
+    """Of the interval of 95%; None where there is none."""
+    high: float | None
+    rows: int
+    effective: float
+    """How many evenly weighted rows would say as much (Kish, 1965)."""
+
+    @property
+    def is_enough(self) -> bool:
+        """Whether there are enough rows to believe the interval."""
+        return self.low is not None and self.effective >= FEWEST
+
+
+class Moments(NamedTuple):
+    """Sums over rows of what each earned (x) and its weight (w): 1 / propensity where both ways agree, else 0."""
+
+    rows: float
+    w: float
+    ww: float
+    x: float
+    xx: float
+    wx: float
+    wxx: float
+    wwx: float
+    wwxx: float
+
+    @classmethod
+    def columns(cls, x: ColumnElement[Any], w: ColumnElement[Any]) -> Sequence[ColumnElement[Any]]:
+        """The same, for a database to sum."""
+        return [func.count(), *(func.sum(product) for product in (w, w * w, x, x * x, w * x, w * x * x, w * w * x)),
+                func.sum(w * w * x * x)]  # fmt: skip
+
+    @classmethod
+    def of(cls, x: Floats, w: Floats) -> Moments:
+        """Of (rows,) each."""
+        sums = (w, w * w, x, x * x, w * x, w * x * x, w * w * x, w * w * x * x)
+        return cls(float(len(x)), *(float(np.sum(product)) for product in sums))
+
+    @property
+    def gain(self) -> Gain:
+        """The difference, with the delta method's interval."""
+        if not self.rows or not self.w:
+            return Gain(None, None, None, int(self.rows), 0.0)
+        share, value, logged = self.w / self.rows, self.wx / self.w, self.x / self.rows
+        squares = (self.wwxx - 2 * value * self.wwx + value**2 * self.ww) / share**2
+        squares -= 2 / share * (self.wxx - (value + logged) * self.wx + value * logged * self.w)
+        squares += self.xx - 2 * logged * self.x + self.rows * logged**2
+        gain, spread = value - logged, _Z95 * math.sqrt(max(squares, 0.0)) / self.rows
+        effective = self.w**2 / self.ww
+        if effective < 2:
+            return Gain(gain, None, None, int(self.rows), effective)
+        return Gain(gain, gain - spread, gain + spread, int(self.rows), effective)

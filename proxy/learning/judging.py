@@ -1,0 +1,307 @@
+"""What a policy would have earned on stored decisions that another made, and whether that is more than they did."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from proxy.config import PREFER
+from proxy.learning.fit import fit_policy
+from proxy.learning.incumbent import LEAST_UNSEEN
+from proxy.learning.logged import Logged
+from proxy.learning.offpolicy import FEWEST, Estimate, doubly_robust, inverse_propensity, mean_of
+from proxy.learning.prefer import pick
+from proxy.learning.rated import Floats, Ints, folds_of
+from proxy.routing.policy import STEPS, Outlook, Policy
+
+MOST_LOSS = 0.02
+"""How much worse than what was decided a new policy may be for all that is known, and still be taken."""
+_AT_ONCE = 4096
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Stored decisions, and what a policy that has not seen them would have decided."""
+
+    logged: Logged
+    quality: Floats
+    """(rows, models), predicted."""
+    cost: Floats
+    """(rows, models), predicted, USD; NaN without costs."""
+    picks: Ints
+    """(101, rows): the place of the model at every step of `prefer`, among those that its route may choose."""
+
+    def take(self, which: Ints) -> Judged:
+        """Some of the rows."""
+        return Judged(self.logged.take(which), self.quality[which], self.cost[which], self.picks[:, which])
+
+    def weights(self, picks: Ints) -> Floats:
+        """(rows,): one over the propensity where a choice is the one that was made, else 0."""
+        return np.asarray((picks == self.logged.chosen) / self.logged.propensities)
+
+    def each(self, picks: Ints) -> Floats:
+        """(rows,): what a choice earned, doubly robust; the mean is what counts, a row alone means nothing."""
+        at, known = np.arange(len(picks)), self._predicted(self.quality)
+        result: Floats = self.quality[at, picks] + self.weights(picks) * (self.logged.ratings - known)
+        return result
+
+    def cost_of(self, picks: Ints) -> float:
+        """USD a request, in the same way; a cost that is not known is taken at what is predicted. NaN without any."""
+        at, known = np.arange(len(picks)), self._predicted(self.cost)
+        beyond = np.nan_to_num(self.logged.costs - known)
+        return float((self.cost[at, picks] + self.weights(picks) * beyond).mean())
+
+    def doubly_robust(self, picks: Ints) -> Estimate:
+        """What a choice would have earned."""
+        log, at = self.logged, np.arange(len(picks))
+        target = (picks == log.chosen).astype(np.float64)
+        known, of_target = self._predicted(self.quality), self.quality[at, picks]
+        return doubly_robust(log.ratings, log.propensities, target, known, of_target)
+
+    def inverse_propensity(self, picks: Ints) -> Estimate:
+        """The same without any prediction."""
+        target = (picks == self.logged.chosen).astype(np.float64)
+        return inverse_propensity(self.logged.ratings, self.logged.propensities, target)
+
+    def over_logged(self, picks: Ints) -> Estimate:
+        """
+        How much more it would have earned than what was decided.
+
+        Where both do the same most of the time nothing is learned of the difference, so a row counts by what is beyond
+        that: hardly where the usual choice was made, fully where a rare one was.
+        """
+        beyond = np.maximum(self.weights(picks) - 1.0, 0.0)
+        return mean_of(self.each(picks) - self.logged.ratings, beyond)
+
+    @cached_property
+    def earned(self) -> Estimate:
+        """What was decided earned."""
+        ones = np.ones(len(self.logged))
+        return inverse_propensity(self.logged.ratings, ones, ones)
+
+    @cached_property
+    def logged_cost(self) -> float:
+        """Of what was decided, USD a request."""
+        costs = np.where(np.isfinite(self.logged.costs), self.logged.costs, self._predicted(self.cost))
+        return float(costs.mean())
+
+    def step_at(self, most: float) -> int:
+        """The highest step of `prefer` that costs no more; 0 where none does, the last one without costs."""
+        if not math.isfinite(most):
+            return STEPS - 1
+        cheap = [step for step in range(STEPS) if self.cost_of(self.picks[step]) <= most * (1 + 1e-9)]
+        return cheap[-1] if cheap else 0
+
+    def _predicted(self, of: Floats) -> Floats:
+        return np.asarray(of[np.arange(len(self.logged)), self.logged.chosen])
+
+
+def judge(policy: Policy, logged: Logged) -> Judged:
+    """What a policy decides that has not seen these rows; they have its models, in its order."""
+    parts = list(_decided(policy, logged))
+    quality, cost, picks = zip(*parts, strict=True)
+    return Judged(logged, np.concatenate(quality), np.concatenate(cost), np.concatenate(picks, axis=1))
+
+
+def _decided(policy: Policy, logged: Logged) -> Iterator[tuple[Floats, Floats, Ints]]:
+    for start in range(0, len(logged), _AT_ONCE):
+        rows = slice(start, start + _AT_ONCE)
+        found, able = policy.predict(logged.rows.inputs[rows]), logged.able[rows]
+        picks = np.zeros((STEPS, len(able)), dtype=np.int64)
+        for route in np.unique(logged.route_of[rows]).tolist():
+            which = logged.route_of[rows] == route
+            may = able[which][0]
+            single = policy.models.index(policy.best_single([policy.models[at] for at in np.flatnonzero(may)]))
+            seen = Outlook(
+                np.where(may, found.quality[which], -np.inf).astype(np.float32), np.array(found.cost_usd[which])
+            )
+            picks[:, which] = [pick(seen, weight, margin, single) for weight, margin in policy.prefer.tolist()]
+        yield found.quality.astype(np.float64), np.array(found.cost_usd, dtype=np.float64), picks
+
+
+def cross_judge(
+    logged: Logged, *, embedder: str, seed: int = 0, folds: int = 5, tell: Callable[[int, int], None] | None = None
+) -> Judged:
+    """
+    The same of policies that are fitted here: each row is decided by one that was fitted without it.
+
+    Args:
+        logged: to learn from.
+        embedder: the name of the embedding model.
+        seed: of the folds and of every draw.
+        folds: how many.
+        tell: is given how many folds are done, and of how many.
+    """
+    fold_of = folds_of(logged.rows.groups, folds, seed + 1)
+    quality = np.zeros(logged.rows.scores.shape)
+    cost = np.full_like(quality, np.nan)
+    picks = np.zeros((STEPS, len(logged)), dtype=np.int64)
+    for fold in range(folds):
+        outside: Ints = np.flatnonzero(fold_of == fold)
+        if len(outside):
+            policy = fit_policy(logged.rows.take(fold_of != fold), embedder=embedder, seed=seed)
+            found = judge(policy, logged.take(outside))
+            quality[outside], cost[outside], picks[:, outside] = found.quality, found.cost, found.picks
+        if tell is not None:
+            tell(fold + 1, folds)
+    return Judged(logged, quality, cost, picks)
+
+
+def report(judged: Judged) -> dict[str, Any]:
+    """
+    The figures, as JSON-ready values.
+
+    Costs are USD a thousand requests; ratings 0 to 1, each with its 95% interval. An estimate is `enough` where as much
+    is known as from 30 decisions that were drawn evenly and came out as the policy would have it.
+    """
+    logged, at = judged.logged, judged.step_at(judged.logged_cost)
+    return {
+        "rows": len(logged),
+        "texts": len(np.unique(logged.rows.groups)),
+        "read": logged.found,
+        "left_out": logged.left_out,
+        "logged": {"quality": _estimate(judged.earned), "cost": _usd(judged.logged_cost)},
+        "models": [_model(judged, place) for place in range(len(logged.rows.models))],
+        "settings": {name: _setting(judged, _step(value)) for name, value in PREFER.items()},
+        "at_logged_cost": _setting(judged, at),
+        "routes": [_route(judged, place, at) for place in range(len(logged.routes))],
+    }
+
+
+def why_not_better(found: dict[str, Any]) -> str | None:
+    """
+    Why a policy with this report is not to take over from what decided before, in words; None when it is.
+
+    At no more than the same cost it must earn more, by the doubly robust estimate, and must not, at the low end of the
+    interval, earn two points less.
+    """
+    at, earned = found["at_logged_cost"], found["logged"]["quality"]["value"]
+    if not at["enough"]:
+        return (
+            f"it is not known well enough what it is worth: the ratings of choices like its own say as much as "
+            f"{at['effective']:.0f} evenly drawn ones, and {FEWEST} are needed; explore more, or wait"
+        )
+    over = at["over_logged"]
+    if over["value"] <= 0:
+        return f"at no more cost it would have earned {at['quality']['value']:.4f}, and what was decided {earned:.4f}"
+    if over["low"] < -MOST_LOSS:
+        return (
+            f"at no more cost it would have earned {100 * over['value']:.1f} points more than what was decided, but "
+            f"that is known as {100 * over['low']:+.1f} to {100 * over['high']:+.1f} only; more ratings tell"
+        )
+    return None
+
+
+def why_keep(old: Policy, new: Judged, *, embedder: str) -> str | None:
+    """
+    Why the policy in use is to be kept, in words; None when the new one is better, or the old one is of no use here.
+
+    Compared is what both would have earned on decisions that neither has seen, the new one at no more than the old
+    one's cost at `balanced`. Where the old one has seen nearly all, its lead over what was decided, as it told itself
+    then, is what there is to beat.
+    """
+    models = new.logged.rows.models
+    if old.embedder != embedder or set(old.models) != set(models):
+        return None
+    unseen: Ints = np.flatnonzero(~np.isin(new.logged.rows.groups, old.seen))
+    if len(unseen) < LEAST_UNSEEN:
+        told = old.about.get("over_logged")
+        own = new.over_logged(new.picks[new.step_at(new.logged_cost)]).value
+        if isinstance(told, (int, float)) and own < told - 1e-4:
+            return (
+                f"held out, it earns {100 * own:+.2f} points over what was decided, and the incumbent {100 * told:+.2f}"
+            )
+        return None
+    among = new.take(unseen)
+    before = judge(_in_order(old, models), among.logged)
+    kept = before.picks[_step(PREFER["balanced"])]
+    mine = among.picks[among.step_at(before.cost_of(kept))]
+    # Both are told by the new one's predictions, so that these cannot favour either.
+    lead = mean_of(among.each(mine) - among.each(kept), np.maximum(among.weights(mine), among.weights(kept)))
+    if lead.value < 0:
+        return (
+            f"on {len(unseen):,} decisions that neither has seen, the incumbent would have earned "
+            f"{-100 * lead.value:.2f} points more at no less cost"
+        )
+    return None
+
+
+def _in_order(policy: Policy, models: tuple[str, ...]) -> Policy:
+    """The same policy, its models in this order."""
+    if policy.models == models:
+        return policy
+    order = [policy.models.index(name) for name in models]
+    near, regions = policy.neighbours, policy.regions
+    return replace(
+        policy,
+        models=models,
+        means=policy.means[order],
+        mean_costs=policy.mean_costs[order],
+        linear=policy.linear[:, order],
+        cost=policy.cost[:, order],
+        neighbours=replace(near, sums=near.sums[:, order], counts=near.counts[:, order]),
+        regions=regions._replace(quality=regions.quality[:, order], counts=regions.counts[:, order]),
+    )
+
+
+def _setting(judged: Judged, step: int) -> dict[str, Any]:
+    picks = judged.picks[step]
+    found, over = judged.doubly_robust(picks), judged.over_logged(picks)
+    return {
+        "prefer": step / (STEPS - 1),
+        "quality": _estimate(found),
+        "inverse_propensity": _estimate(judged.inverse_propensity(picks)),
+        "over_logged": _estimate(over),
+        "effective": _rounded(min(found.effective, over.effective), 1),
+        "enough": found.is_enough and over.is_enough,
+        "cost": _usd(judged.cost_of(picks)),
+    }
+
+
+def _model(judged: Judged, place: int) -> dict[str, Any]:
+    logged = judged.logged
+    chosen = logged.chosen == place
+    among = judged.take(np.flatnonzero(logged.able[:, place]))
+    always = np.full(len(among.logged), place)
+    found = among.doubly_robust(always)
+    return {
+        "model": logged.rows.models[place],
+        "rated": int(chosen.sum()),
+        "rating": _rounded(logged.ratings[chosen].mean()) if chosen.any() else None,
+        "alone": _estimate(found),
+        "enough": found.is_enough,
+        "cost": _usd(among.cost_of(always)),
+        "taken": {name: _rounded(np.mean(judged.picks[_step(value)] == place)) for name, value in PREFER.items()},
+    }
+
+
+def _route(judged: Judged, place: int, step: int) -> dict[str, Any]:
+    among = judged.take(np.flatnonzero(judged.logged.route_of == place))
+    return {
+        "route": judged.logged.routes[place],
+        "rows": len(among.logged),
+        "logged": {"quality": _estimate(among.earned), "cost": _usd(among.logged_cost)},
+        **_setting(among, step),
+    }
+
+
+def _step(prefer: float) -> int:
+    return round(prefer * (STEPS - 1))
+
+
+def _estimate(found: Estimate) -> dict[str, float | None]:
+    return {"value": _rounded(found.value), "low": _rounded(found.low), "high": _rounded(found.high)}
+
+
+def _rounded(value: Any, digits: int = 4) -> float | None:
+    number = float(value)
+    return round(number, digits) if math.isfinite(number) else None
+
+
+def _usd(value: float) -> float | None:
+    return _rounded(value * 1000, 6)

@@ -1,0 +1,278 @@
+"""
+Stored decisions to learn from: those of which it is known how likely each model was, and that were rated.
+
+Only the model that was chosen has a rating, so what another would have earned can be told only where chance had a hand
+in the choice: a split, or a learned route that explores. Where nothing was drawn (propensity 1), the models differ in
+what they were asked, and no number of ratings makes up for that. Such decisions are left out.
+
+So are those that another model answered in the end: the rating is of that one's answer, and the chance with which it
+came to answer is not known. What is left is as good as before, as long as who fails does not hang on the text.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import random
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from proxy.embedding import DIMENSIONS
+from proxy.learning.archive import Archive, Row
+from proxy.learning.rated import Bools, Floats, Ints, Rows
+from proxy.learning.reading import LEAST_COST, MOST_WEIGHT
+from proxy.learning.rows import vector_of
+from proxy.routing.policy import inputs_of
+
+COLUMNS = (
+    "id", "route", "model", "answered", "prompt_tokens", "facts", "cost_usd", "outcome", "is_cut", "bad_tool_calls",
+    "retry_of", "propensity", "vector",
+)  # fmt: skip
+LEAST_RATINGS = 25
+"""Of a model, for it to be looked at where nobody says which models to."""
+
+UNDRAWN, BY_ANOTHER, NO_VECTOR = "nothing was drawn", "another model answered", "the text was not looked at"
+OTHER_MODELS, ALONE, DAMAGED = "not of these models", "its route drew one of these models only", "damaged"
+_FAILURES = frozenset(("failed", "garbled", "unreachable", "cut", "connect", "first_token", "idle", "total"))
+
+
+@dataclass(frozen=True)
+class Logged:
+    """Stored decisions as arrays; `rows` has one score each."""
+
+    rows: Rows
+    chosen: Ints
+    """(rows,): the place of the model that was chosen, and answered."""
+    propensities: Floats
+    """(rows,): the chance that it had, below 1."""
+    able: Bools
+    """(rows, models): which models a decision of this route may choose, for all that was seen of it."""
+    route_of: Ints
+    """(rows,): the place in `routes`."""
+    routes: tuple[str, ...]
+    found: int
+    """Decisions to learn from; more than `rows` where only a sample is kept."""
+    left_out: dict[str, int]
+    """How many rated decisions could not be used, by why not."""
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def ratings(self) -> Floats:
+        """(rows,), 0 to 1."""
+        return np.asarray(self.rows.scores[np.arange(len(self)), self.chosen])
+
+    @property
+    def costs(self) -> Floats:
+        """(rows,), USD; NaN where it is not known."""
+        return np.asarray(self.rows.costs[np.arange(len(self)), self.chosen])
+
+    def take(self, which: Ints) -> Logged:
+        """Some of them."""
+        return replace(
+            self,
+            rows=self.rows.take(which),
+            chosen=self.chosen[which],
+            propensities=self.propensities[which],
+            able=self.able[which],
+            route_of=self.route_of[which],
+        )
+
+
+class _One(msgspec.Struct, gc=False):
+    """What is kept of one decision."""
+
+    id: str
+    route: str
+    model: str
+    propensity: float
+    vector: bytes
+    tokens: float
+    cost: float
+    rating: float
+    is_implicit: bool
+
+
+class _Tokens(msgspec.Struct):
+    tokens: int | None = None
+
+
+_tokens_of = msgspec.json.Decoder(_Tokens).decode
+
+
+def read_logged(
+    archive: Archive,
+    *,
+    models: Sequence[str] = (),
+    since: float | None = None,
+    route: str | None = None,
+    implicit: bool = False,
+    limit: int = 50_000,
+    seed: int = 0,
+    tell: Callable[[int], None] | None = None,
+) -> Logged:
+    """
+    The stored decisions that something can be learned of, or a sample of them.
+
+    With `implicit`, a decision without feedback counts as well: for 0 where something went wrong that users mind (the
+    upstream failed, the answer stopped at its length limit, the arguments of a tool's call are not JSON, or the same
+    was asked again within minutes), for 1 where nothing did. Those that say nothing of the model stay out: the client
+    left, its request was refused, the upstream was busy or refused our key.
+
+    Args:
+        archive: open.
+        models: the only ones to look at; all that have some ratings when empty.
+        since: seconds since 1970.
+        route: the only one to look at.
+        implicit: whether outcomes stand in for feedback.
+        limit: rows to keep; of more, each has the same chance.
+        seed: of that choice.
+        tell: is given how many decisions were read.
+
+    Raises:
+        StoreUnreadable: the store cannot be read.
+    """
+    reading = _Reading(frozenset(models), route, implicit, limit, seed)
+    read = 0
+    pieces = archive.decisions(COLUMNS, since=since, rated=not implicit, route=None if implicit else route)
+    for piece in pieces:
+        for row in piece:
+            reading.see(row)
+        read += len(piece)
+        if tell is not None:
+            tell(read)
+    return reading.logged(tuple(models))
+
+
+class _Reading:
+    def __init__(self, models: frozenset[str], route: str | None, implicit: bool, limit: int, seed: int) -> None:
+        self._models, self._route, self._implicit, self._limit = models, route, implicit, limit
+        self._draw = random.Random(seed)  # noqa: S311 - no secret
+        self._kept: list[_One] = []
+        self._by_id: dict[str, _One] = {}
+        """Those that a retry may still spoil."""
+        self._found = 0
+        self._left_out: Counter[str] = Counter()
+        self._drawn: dict[str, Counter[str]] = {}
+        """Ratings, by route and model."""
+
+    def see(self, row: Row[Any]) -> None:
+        if self._implicit and row.retry_of is not None and (spoilt := self._by_id.get(row.retry_of)) is not None:
+            spoilt.rating = 0.0
+        rating = row.rating
+        if rating is None and self._implicit:
+            rating = _implicit(row)
+        if rating is None or (self._route is not None and row.route != self._route):
+            return
+        if (why := self._why_not(row, rating)) is not None:
+            self._left_out[why] += 1
+            return
+        self._found += 1
+        self._drawn.setdefault(row.route, Counter())[row.model] += 1
+        place = len(self._kept)
+        if place == self._limit and (place := self._draw.randrange(self._found)) >= self._limit:
+            return  # Vitter's algorithm R
+        one = _One(
+            row.id, row.route, row.model, row.propensity, row.vector, _tokens(row), _cost(row), rating,
+            row.rating is None,
+        )  # fmt: skip
+        if place == len(self._kept):
+            self._kept.append(one)
+        else:
+            self._by_id.pop(self._kept[place].id, None)
+            self._kept[place] = one
+        if one.is_implicit:
+            self._by_id[one.id] = one
+
+    def _why_not(self, row: Row[Any], rating: float) -> str | None:
+        if row.vector is None:
+            return NO_VECTOR
+        if row.answered != row.model:
+            return BY_ANOTHER
+        if row.propensity == 1.0:
+            return UNDRAWN
+        if self._models and row.model not in self._models:
+            return OTHER_MODELS
+        is_sound = 0.0 < row.propensity < 1.0 and 0.0 <= rating <= 1.0 and len(row.vector) == 2 * DIMENSIONS
+        return None if is_sound else DAMAGED
+
+    def logged(self, models: tuple[str, ...]) -> Logged:
+        if not models:
+            ratings = sum(self._drawn.values(), Counter[str]())
+            models = tuple(sorted(name for name, count in ratings.items() if count >= LEAST_RATINGS))
+        places = {name: place for place, name in enumerate(models)}
+        known = {name: [places[model] for model in drawn if model in places] for name, drawn in self._drawn.items()}
+        routes = tuple(name for name, each in known.items() if len(each) > 1)
+        found = self._found
+        for name, drawn in self._drawn.items():
+            foreign = sum(count for model, count in drawn.items() if model not in places)
+            alone = 0 if name in routes else drawn.total() - foreign
+            self._left_out[OTHER_MODELS] += foreign
+            self._left_out[ALONE] += alone
+            found -= foreign + alone
+        used = [one for one in self._kept if one.model in places and one.route in routes]
+        vectors = _vectors(used)
+        is_sound: Bools = np.asarray(np.isfinite(vectors).all(axis=1) & vectors.any(axis=1))
+        if not is_sound.all():
+            self._left_out[DAMAGED] += int((~is_sound).sum())
+            used = [one for one, sound in zip(used, is_sound, strict=True) if sound]
+            vectors = vectors[is_sound]
+        able = np.zeros((len(routes), len(models)), dtype=np.bool_)
+        for number, name in enumerate(routes):
+            able[number, known[name]] = True
+        route_of = np.array([routes.index(one.route) for one in used], dtype=np.int64)
+        chosen = np.array([places[one.model] for one in used], dtype=np.int64)
+        propensities = np.array([one.propensity for one in used])
+        left_out = {why: count for why, count in self._left_out.items() if count}
+        return Logged(
+            _rows(models, used, vectors, chosen, propensities), chosen, propensities, able[route_of], route_of, routes,
+            found, left_out,
+        )  # fmt: skip
+
+
+def _implicit(row: Row[Any]) -> float | None:
+    if row.outcome in _FAILURES:
+        return 0.0
+    if row.outcome != "ok":
+        return None
+    return 0.0 if row.is_cut or row.bad_tool_calls else 1.0
+
+
+def _tokens(row: Row[Any]) -> float:
+    """As the router estimated them, which is what a policy is asked with; else as the upstream counted them."""
+    if row.facts is not None:
+        try:
+            estimated = _tokens_of(row.facts).tokens
+        except (msgspec.DecodeError, UnicodeEncodeError):
+            estimated = None
+        if estimated is not None:
+            return float(estimated)
+    return math.nan if row.prompt_tokens is None else float(row.prompt_tokens)
+
+
+def _cost(row: Row[Any]) -> float:
+    return math.nan if row.cost_usd is None else max(float(row.cost_usd), LEAST_COST)
+
+
+def _vectors(used: Sequence[_One]) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
+    joined = vector_of(b"".join(one.vector for one in used))
+    return joined.reshape(len(used), DIMENSIONS)
+
+
+def _rows(models: tuple[str, ...], used: Sequence[_One], vectors: Any, chosen: Ints, propensities: Floats) -> Rows:
+    at = np.arange(len(used))
+    scores = np.full((len(used), len(models)), np.nan)
+    costs, weights = np.full_like(scores, np.nan), np.zeros_like(scores)
+    scores[at, chosen] = [one.rating for one in used]
+    costs[at, chosen] = [one.cost for one in used]
+    weights[at, chosen] = np.minimum(1.0 / propensities, MOST_WEIGHT)
+    tokens = np.array([one.tokens for one in used])
+    keys = [hashlib.blake2b(one.vector, digest_size=8).digest() for one in used]
+    groups = np.array([int.from_bytes(key, "big", signed=True) for key in keys], dtype=np.int64)
+    return Rows(models, inputs_of(vectors, tokens), scores, costs, weights, groups)

@@ -1,0 +1,194 @@
+"""What happened in a time: decisions, errors, tokens, money, ratings, latency; summed up where the rows are."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import numpy as np
+from sqlalchemy import ColumnElement, Select, case, func, select
+
+from proxy.learning.archive import Archive, Row
+from proxy.learning.asking import Span, is_failure, one_if, rated
+from proxy.learning.clusters import NOTHING, Mean, Sums, sums_of
+from proxy.learning.offpolicy import Floats
+from proxy.learning.tables import decisions
+
+By = Literal["route and model", "route", "model", "day"]
+Key = tuple[str, ...]
+
+DAY_S = 86_400.0
+_NONE: Floats = np.empty(0)
+
+
+@dataclass
+class Figures:
+    """Of one group of decisions."""
+
+    counts: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
+    """By the names in `_sums`, and `retried`."""
+    seconds: Floats = field(default_factory=lambda: _NONE)
+    """(decisions,)."""
+    first_token_s: Floats = field(default_factory=lambda: _NONE)
+    """(those that had a first content,)."""
+    rating: Mean = NOTHING
+    first: float | None = None
+    """When the first of them was made, in seconds since 1970."""
+    last: float | None = None
+
+    @property
+    def saved_usd(self) -> float | None:
+        """
+        What the baseline would have cost more; None where it is not known.
+
+        A question that was asked again is not counted for the baseline, which would have been asked once. So what
+        asking again costs is taken off.
+        """
+        if not self.counts["compared"]:
+            return None
+        return self.counts["net_baseline_usd"] - self.counts["compared_cost_usd"]
+
+
+def merged(several: list[Figures]) -> Figures:
+    """Of all of them together; their ratings cannot be told from those of the parts."""
+    found = Figures()
+    for one in several:
+        for name, value in one.counts.items():
+            found.counts[name] += value
+    found.first = min((one.first for one in several if one.first is not None), default=None)
+    found.last = max((one.last for one in several if one.last is not None), default=None)
+    found.seconds = np.concatenate([_NONE, *(one.seconds for one in several)])
+    found.first_token_s = np.concatenate([_NONE, *(one.first_token_s for one in several)])
+    return found
+
+
+def figures(archive: Archive, by: By, span: Span) -> tuple[Figures, dict[Key, Figures]]:
+    """
+    The figures of all decisions, and of each group of them: days in their order, else the largest first.
+
+    Raises:
+        StoreUnreadable: the database does not answer.
+    """
+    parts: defaultdict[Key, list[Figures]] = defaultdict(list)
+    for route, answered, day, piece in _pieces(archive, by, span):
+        if (one := _figures_of(archive, piece, route, answered)).counts["decisions"]:
+            parts[_key(by, route, answered, day)].append(one)
+    found = {key: merged(several) for key, several in parts.items()}
+    for key, times in _retried(archive, by, span):
+        if key in found:
+            found[key].counts["retried"] += times
+    total = merged(list(found.values()))
+    # A conversation that is in two groups counts as two for the total: to gather it again takes as long as all else.
+    ratings = [(_row_key(by, row), Sums.of(row, "rating")) for row in _ratings(archive, by, span)]
+    for key, sums in ratings:
+        if key in found:
+            found[key].rating = sums.mean
+    if ratings:
+        total.rating = Sums(*map(sum, zip(*(sums for _, sums in ratings), strict=True))).mean
+    if by == "day":
+        return total, dict(sorted(found.items()))
+    return total, dict(sorted(found.items(), key=lambda item: (-item[1].counts["decisions"], item[0])))
+
+
+def percentile(values: Floats, share: float) -> float | None:
+    """The value below which such a share of them is; None of nothing."""
+    if not len(values):
+        return None
+    place = min(int(share * len(values)), len(values) - 1)
+    return float(np.partition(values, place)[place])
+
+
+def _pieces(archive: Archive, by: By, span: Span) -> Iterator[tuple[str, str, int, Span]]:
+    columns = decisions.c
+    ends: Select[Any] = select(columns.route, columns.answered, func.min(columns.time), func.max(columns.time))
+    for route, answered, first, last in map(tuple, archive.ask(ends.group_by(columns.route, columns.answered))):
+        if by != "day":
+            yield route, answered, 0, span
+            continue
+        first, last = max(first, span.since or first), min(last, span.until or last)
+        for day in range(int(first // DAY_S), int(last // DAY_S) + 1):
+            since, until = max(day * DAY_S, span.since or 0.0), (day + 1) * DAY_S
+            yield route, answered, day, Span(since, until if span.until is None else min(until, span.until))
+
+
+def _key(by: By, route: str, answered: str, day: int) -> Key:
+    if by == "day":
+        return (datetime.fromtimestamp(day * DAY_S, UTC).date().isoformat(),)
+    return {"route": (route,), "model": (answered,)}.get(by, (route, answered))
+
+
+def _figures_of(archive: Archive, span: Span, route: str, answered: str) -> Figures:
+    columns = decisions.c
+    ends = func.min(columns.time).label("first"), func.max(columns.time).label("last")
+    (row,) = archive.ask(span.in_piece(select(*_sums(), *ends), route, answered))
+    found = Figures(first=row.first, last=row.last)
+    for name, value in row._mapping.items():
+        found.counts[name] = float(value or 0)
+    values = archive.numbers(
+        span.in_piece(select(columns.seconds, func.coalesce(columns.first_token_s, -1.0)), route, answered)
+    )
+    found.seconds, found.first_token_s = values[:, 0], values[values[:, 1] >= 0.0, 1]
+    return found
+
+
+def _sums() -> list[ColumnElement[Any]]:
+    columns = decisions.c
+    is_compared = columns.baseline_cost_usd.is_not(None) & columns.cost_usd.is_not(None)
+    is_first = is_compared & columns.retry_of.is_(None)
+    made = {
+        "decisions": func.count(),
+        "errors": func.sum(one_if(is_failure())),
+        "left": func.sum(one_if(columns.outcome == "client_left")),
+        "priced": func.count(columns.cost_usd),
+        "cost_usd": func.sum(columns.cost_usd),
+        "compared": func.sum(one_if(is_compared)),
+        "compared_cost_usd": func.sum(case((is_compared, columns.cost_usd))),
+        "baseline_cost_usd": func.sum(case((is_compared, columns.baseline_cost_usd))),
+        "net_baseline_usd": func.sum(case((is_first, columns.baseline_cost_usd))),
+        "cut": func.sum(one_if(columns.is_cut)),
+        "bad_tool_calls": func.sum(one_if(columns.bad_tool_calls > 0)),
+    }
+    tokens = ("prompt_tokens", "cached_tokens", "completion_tokens", "reasoning_tokens")
+    made |= {name: func.sum(columns[name]) for name in tokens}
+    return [expression.label(name) for name, expression in made.items()]
+
+
+def _columns(by: By) -> list[ColumnElement[Any]]:
+    columns = decisions.c
+    if by == "day":
+        # Not a cast: one database rounds there and the other cuts off. And a half is rounded in two ways.
+        return [func.round(columns.time / DAY_S - (0.5 - 1e-9)).label("day")]
+    chosen: dict[By, list[ColumnElement[Any]]] = {
+        "route": [columns.route],
+        "model": [columns.answered],
+        "route and model": [columns.route, columns.answered],
+    }
+    return chosen[by]
+
+
+def _row_key(by: By, row: Row[Any]) -> Key:
+    return _key(by, "", "", int(row[0])) if by == "day" else tuple(row[: len(_columns(by))])
+
+
+def _retried(archive: Archive, by: By, span: Span) -> list[tuple[Key, int]]:
+    """How often the same was asked again after an answer of each group."""
+    again, columns = decisions.alias("again"), _columns(by)
+    query: Select[Any] = select(*columns, func.count().label("times")).join_from(
+        again, decisions, decisions.c.id == again.c.retry_of
+    )
+    query = span.of(query.where(again.c.retry_of.is_not(None))).group_by(*columns)
+    return [(_row_key(by, row), row.times) for row in archive.ask(query)]
+
+
+def _ratings(archive: Archive, by: By, span: Span) -> list[Row[Any]]:
+    each, columns = rated(), _columns(by)
+    rows = select(*columns, func.sum(each.c.rating).label("rating_s"), func.count().label("rating_n"))
+    rows = span.of(rows.join_from(each, decisions, decisions.c.id == each.c.decision_id))
+    inner = rows.group_by(*columns, decisions.c.conversation_hash).subquery()
+    names = [inner.c[column.name] for column in columns]
+    every: list[ColumnElement[Any]] = [*names, *sums_of(inner, "rating")]
+    query: Select[Any] = select(*every)
+    return archive.ask(query.group_by(*names))

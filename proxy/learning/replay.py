@@ -1,0 +1,266 @@
+"""
+What other rules would have done with decisions that are stored: which would change, and what that would cost.
+
+Each turn is looked at by itself, as if its conversation began with it. What cannot be told, since a rule asks for
+something that is not stored, is counted with its reason, and never guessed.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from proxy.config import Config, Split
+from proxy.embedding import Vector
+from proxy.errors import ProxyError
+from proxy.learning.archive import Archive, Row
+from proxy.learning.gain import Gain, Moments
+from proxy.learning.rows import vector_of
+from proxy.learning.stored_facts import NotStored, StoredFacts
+from proxy.routing.complexity import Complexity
+from proxy.routing.decision import NO_MODEL, Decision
+from proxy.routing.router import Router
+from proxy.routing.signals import Signals
+from proxy.routing.topics import Topics
+
+COLUMNS = (
+    "id", "time", "route", "model", "answered", "reason", "prompt_tokens", "cached_tokens", "completion_tokens",
+    "cost_usd", "text", "facts", "propensity", "conversation_hash", "vector",
+)  # fmt: skip
+
+REFUSED = "refused"
+"""What stands for the route of a request that is answered with an error, whose code stands for the model."""
+EXPLORED = 0.5
+"""A learned decision with a chance below this was one to explore, not the policy's first choice."""
+
+
+class Way(NamedTuple):
+    """Where a request goes."""
+
+    route: str
+    model: str
+
+
+@dataclass(frozen=True)
+class Rules:
+    """One routes.yaml, ready to decide on what is stored."""
+
+    config: Config
+    router: Router
+    topics: Topics | None
+    complexity: Complexity
+    embed: Callable[[str], Vector] | None = None
+    """Of a stored text that has no vector; None leaves it untold."""
+    sees_the_same: bool = True
+    """Whether its `text` is that of the rules that decided: if not, the stored text and vector tell it nothing."""
+
+    def decide(self, row: Row[Any]) -> Decision:
+        """
+        The decision for a stored request by itself.
+
+        Raises:
+            NotStored: it depends on something that is not stored.
+            ProxyError: the request would be answered with this error.
+        """
+        text = row.text if self.sees_the_same else None
+        facts = StoredFacts(row.facts, text=text, conversation=row.conversation_hash)
+        signals = Signals()
+        if facts.is_silent:
+            signals = Signals(missing="the request has no text by a user")
+        elif row.vector is not None and self.sees_the_same:
+            signals = Signals.of(vector_of(row.vector), self.topics, self.complexity)
+        decision = self.router.decide(facts, signals)
+        if decision is not None:
+            return decision
+        if not self.sees_the_same:
+            raise NotStored("the text as its `text` now has it")
+        if text is None or self.embed is None:
+            raise NotStored("the text's vector (its rule did not need it)")
+        decision = self.router.decide(facts, Signals.of(self.embed(text), self.topics, self.complexity))
+        assert decision is not None, "final signals always lead to a decision"
+        return decision
+
+    def split_of(self, route: str) -> Split | None:
+        """The shares of a route that has some."""
+        use = next((each.use for each in self.config.routes if each.name == route), None)
+        return use if isinstance(use, Split) else None
+
+    def cost_usd(self, model: str, row: Row[Any]) -> float | None:
+        """What the stored tokens cost at this model; None where its price or they are not known."""
+        if model == NO_MODEL:
+            return 0.0
+        known = self.config.models.get(model)
+        if known is None or known.price is None or row.prompt_tokens is None:
+            return None
+        return known.price.cost_usd(row.prompt_tokens, row.cached_tokens or 0, row.completion_tokens or 0)
+
+
+class Change(NamedTuple):
+    """One decision that would be another."""
+
+    id: str
+    old: Way
+    new: Way
+    old_usd: float | None
+    new_usd: float | None
+    text: str | None
+
+    @property
+    def more_usd(self) -> float | None:
+        """What it would cost more; None where either is not known."""
+        return None if self.old_usd is None or self.new_usd is None else self.new_usd - self.old_usd
+
+
+@dataclass
+class Replay:
+    """What came of it."""
+
+    looked_at: int = 0
+    stay: int = 0
+    untold: Counter[str] = field(default_factory=Counter)
+    """By what is not stored."""
+    left_out: Counter[str] = field(default_factory=Counter)
+    """By why there is nothing to compare: `conversation`, `overload`, `explored`."""
+    changes: list[Change] = field(default_factory=list)
+    priced: int = 0
+    """Those that can be told, of which both costs are known; the sums are over them."""
+    old_usd: float = 0.0
+    new_usd: float = 0.0
+    first: float | None = None
+    """When the oldest that was looked at was made, in seconds since 1970."""
+    last: float | None = None
+    _ratings: list[tuple[float, float]] = field(default_factory=list)
+
+    @property
+    def told(self) -> int:
+        """How many can be compared."""
+        return self.stay + len(self.changes)
+
+    @property
+    def ways(self) -> Counter[tuple[Way, Way]]:
+        """How many go from where to where."""
+        return Counter((change.old, change.new) for change in self.changes)
+
+    @cached_property
+    def rating(self) -> Gain:
+        """What ratings would gain, over rated decisions whose model was drawn by chance."""
+        pairs = np.array(self._ratings, dtype=np.float64).reshape(-1, 2)
+        return Moments.of(pairs[:, 0], pairs[:, 1]).gain
+
+    def strongest(self, most: int) -> list[Change]:
+        """The changes with the greatest difference in cost, one of each text or id."""
+        found: dict[tuple[Way, Way, str], Change] = {}
+        for change in sorted(self.changes, key=lambda change: -abs(change.more_usd or 0.0)):
+            found.setdefault((change.old, change.new, change.text or change.id), change)
+        return list(found.values())[:most]
+
+
+def replay(
+    archive: Archive,
+    new: Rules,
+    old: Rules | None,
+    *,
+    since: float | None = None,
+    newest: int | None = None,
+    step: Callable[[int], None] = lambda _: None,
+) -> Replay:
+    """
+    Decide again what is stored.
+
+    Args:
+        archive: open.
+        new: decides.
+        old: decides too, and is what the new ones are compared with; the stored decision when None. What a moment did
+            (an exploration, a draw, the latencies) is then no change.
+        since: seconds since 1970.
+        newest: how many decisions to look at.
+        step: is told how many have been.
+
+    Raises:
+        StoreUnreadable: the database does not answer.
+    """
+    found = Replay()
+    for rows in archive.decisions(COLUMNS, since=since, newest=newest):
+        for row in rows:
+            _look(found, row, new, old)
+        step(found.looked_at)
+    return found
+
+
+def _look(found: Replay, row: Row[Any], new: Rules, old: Rules | None) -> None:
+    found.looked_at += 1
+    found.first, found.last = found.first or row.time, row.time
+    if row.reason in ("conversation", "overload"):
+        found.left_out[row.reason] += 1
+        return
+    try:
+        way, decision = _way(new, row)
+        before = Way(row.route, row.model) if old is None else _way(old, row)[0]
+    except NotStored as missing:
+        found.untold[str(missing)] += 1
+        return
+    if row.rating is not None and decision is not None and 0.0 < row.propensity < 1.0:
+        found._ratings.append((row.rating, _chance_of(new, decision, row.answered) / row.propensity))
+    if old is None:
+        if row.reason == "learned" and row.propensity < EXPLORED:
+            found.left_out["explored"] += 1
+            return
+        way = _as_drawn(new, way, row)
+    old_usd = row.cost_usd if old is None or before.model == row.answered else old.cost_usd(before.model, row)
+    if before.model == NO_MODEL or before.route == REFUSED:
+        old_usd = 0.0
+    new_usd = old_usd if way.model == before.model else _expected_usd(new, way, decision, row)
+    if old_usd is not None and new_usd is not None:
+        found.priced += 1
+        found.old_usd += old_usd
+        found.new_usd += new_usd
+    if way == before:
+        found.stay += 1
+    else:
+        found.changes.append(Change(row.id, before, way, old_usd, new_usd, row.text))
+
+
+def _way(rules: Rules, row: Row[Any]) -> tuple[Way, Decision | None]:
+    try:
+        decision = rules.decide(row)
+    except ProxyError as error:
+        return Way(REFUSED, error.code or str(error.status)), None
+    return Way(decision.route, decision.model), decision
+
+
+def _as_drawn(new: Rules, way: Way, row: Row[Any]) -> Way:
+    """
+    The model that was drawn, where a split of the same name might draw it as well.
+
+    What names a conversation is stored as a hash, so the share that it falls into is another one here.
+    """
+    split = new.split_of(way.route)
+    if split is None or row.reason != "split" or row.route != way.route or not split.split.get(row.model):
+        return way
+    return Way(row.route, row.model)
+
+
+def _chance_of(rules: Rules, decision: Decision, model: str) -> float:
+    split = rules.split_of(decision.route)
+    if split is None or decision.reason != "split":
+        return float(decision.model == model)
+    return split.split.get(model, 0.0) / sum(split.split.values())
+
+
+def _expected_usd(rules: Rules, way: Way, decision: Decision | None, row: Row[Any]) -> float | None:
+    """What the policy expects, which knows how much each model writes; else the price of the stored tokens."""
+    if decision is None:
+        return 0.0
+    expected = next((each.cost_usd for each in decision.candidates if each.model == way.model), None)
+    return rules.cost_usd(way.model, row) if expected is None else expected
+
+
+def each_way(found: Replay) -> Iterator[tuple[Way, Way, int]]:
+    """From where to where, and how many; the most first."""
+    for (old, new), count in sorted(found.ways.items(), key=lambda item: (-item[1], item[0])):
+        yield old, new, count

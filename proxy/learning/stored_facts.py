@@ -1,0 +1,166 @@
+"""
+The facts of a request as they are stored beside its decision, and back: so that another routes.yaml can be tried on it.
+
+Kept is what rules could ask for besides the text: sizes, features, the requested model. Of what a client may say as it
+likes (headers, metadata, user) only what the rules of the moment ask about; never a prompt, never a key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from proxy.config import Feature, Text, WireProtocol
+from proxy.learning.rows import LONGEST_TEXT
+from proxy.routing.asks import OUR_HEADERS, Asks
+from proxy.routing.facts import Facts, Message
+
+LONGEST_VALUE = 200
+"""Characters of a model's name, a header, a value of the metadata or the user; a longer one is not kept."""
+
+Values = dict[str, str | None]
+"""By name; None for what was not there."""
+
+
+class NotStored(Exception):
+    """A rule asks for something that is not stored of this decision; the message names it."""
+
+
+class _Kept(msgspec.Struct, omit_defaults=True):
+    """The JSON, without what is as usual."""
+
+    tokens: int
+    needed: int
+    turns: int = 1
+    model: str | None = "auto"
+    """None for a name that is too long."""
+    has: tuple[Feature, ...] = ()
+    protocol: WireProtocol = "openai"
+    silent: bool = False
+    """Whether there is no text by a user."""
+    headers: Values = {}
+    metadata: Values = {}
+    user: str | msgspec.UnsetType | None = msgspec.UNSET
+    """Unset where no rule asked."""
+
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(_Kept).decode
+
+
+def kept(facts: Facts, asks: Asks, text: str) -> str:
+    """
+    What to store of a request's facts.
+
+    Args:
+        facts: of the request.
+        asks: what the rules of now ask about.
+        text: that the request was decided on.
+    """
+    headers = _values(facts.headers, asks.headers) if asks.headers else {}
+    for name in OUR_HEADERS:
+        if name in facts.headers:
+            headers[name] = facts.headers[name][:LONGEST_VALUE]
+    user: str | msgspec.UnsetType | None = msgspec.UNSET
+    if asks.user and (facts.user is None or len(facts.user) <= LONGEST_VALUE):
+        user = facts.user
+    found = _Kept(
+        tokens=facts.tokens,
+        needed=facts.tokens_needed,
+        turns=facts.turns,
+        model=facts.model if len(facts.model) <= LONGEST_VALUE else None,
+        has=tuple(sorted(facts.features)),
+        protocol=facts.protocol,
+        silent=not text,
+        headers=headers,
+        metadata=_values(facts.metadata, asks.metadata) if asks.metadata else {},
+        user=user,
+    )
+    return _encode(found).decode()
+
+
+def _values(said: Mapping[str, str], names: Sequence[str]) -> Values:
+    return {name: value for name in names if (value := said.get(name)) is None or len(value) <= LONGEST_VALUE}
+
+
+class StoredFacts(Facts):
+    """One request as the store has it. Asked for what is not stored, it raises NotStored."""
+
+    def __init__(self, stored: str | None, *, text: str | None, conversation: bytes) -> None:
+        """
+        Args:
+            stored: what `kept` gave.
+            text: that it was decided on; None when it is not stored.
+            conversation: stands for what names it, the same for all of one conversation.
+
+        Raises:
+            NotStored: there is nothing to read.
+        """
+        try:
+            found = _decode(stored or "")
+        except (msgspec.DecodeError, UnicodeEncodeError):
+            raise NotStored("what rules ask for (the decision is older than that is kept)") from None
+        if found.model is not None:
+            self.model = found.model
+        self.headers = _Said("header", found.headers, absent=OUR_HEADERS)
+        self.metadata = _Said("metadata", found.metadata)
+        self.tokens, self.tokens_needed, self.turns = found.tokens, found.needed, found.turns
+        self.features = frozenset(found.has)
+        self.is_stream = "stream" in self.features
+        self.protocol = found.protocol  # type: ignore[misc] # a request's here, where elsewhere it is its kind's
+        self.conversation = conversation.hex()
+        self.is_silent = found.silent
+        if not isinstance(found.user, msgspec.UnsetType):
+            self.user = found.user
+        self._stored_text = "" if found.silent else text
+        self._text = self._folded = None
+
+    def text(self, which: Text) -> str:  # noqa: ARG002
+        """The text that the request was decided on."""
+        if self._stored_text is None:
+            raise NotStored("the text")
+        if len(self._stored_text) >= LONGEST_TEXT:
+            raise NotStored(f"the text beyond {LONGEST_TEXT:,} characters")
+        return self._stored_text
+
+    def __getattr__(self, name: str) -> Any:
+        # What is not stored was not set above: the name that is then missing says what was asked for.
+        raise NotStored({"model": "the requested model", "_common": "the user"}.get(name, name))
+
+    @property
+    def _messages(self) -> Sequence[Message]:
+        raise NotStored("the messages")
+
+    def _most_answered(self) -> tuple[msgspec.Raw, ...]:
+        raise NotStored("the messages")
+
+
+class _Said(Mapping[str, str]):
+    """What the client said under some names; nobody knows what it said under others."""
+
+    def __init__(self, what: str, values: Values, absent: Sequence[str] = ()) -> None:
+        """
+        Args:
+            what: they are.
+            values: as they are stored.
+            absent: names that would be stored if they had been said.
+        """
+        self._what = what
+        self._values = values
+        self._absent = absent
+
+    def __getitem__(self, name: str) -> str:
+        if name not in self._values and name not in self._absent:
+            raise NotStored(f"{self._what} {name}")
+        value = self._values.get(name)
+        if value is None:
+            raise KeyError(name)
+        return value
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name, value in self._values.items() if value is not None)
+
+    def __len__(self) -> int:
+        return sum(value is not None for value in self._values.values())

@@ -1,0 +1,222 @@
+"""`pointsman replay` on a store that a server might have written."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from proxy.app import minilm
+from proxy.cli import main
+from proxy.config import Text
+from proxy.learning.rows import DecisionRow, Rating
+from proxy.learning.store import Store
+from proxy.learning.stored_facts import kept
+from proxy.routing.asks import Asks
+from tests.learning.rows import row, settings
+from tests.routing.requests import facts, user
+
+BASE = """\
+version: 1
+upstreams:
+  sim: {base_url: http://127.0.0.1:9/v1}
+models:
+  small: {target: {upstream: sim, name: s}, price: {input: 1, output: 2}}
+  large: {target: {upstream: sim, name: l}, price: {input: 10, cached_input: 5, output: 20}}
+  other: {target: {upstream: sim, name: o}}
+default: small
+"""
+OLD = BASE + "routes:\n  - {name: long, when: {tokens: {min: 1000}}, use: large}\n"
+TOPICS = """\
+topics:
+  code: {examples: [Fix the bug in my Python loop, Write a SQL query, Why does this function raise an exception]}
+  law: {examples: [Draft a rental contract, Is this clause valid?, What does the law say about notice periods]}
+"""
+
+
+NOBODY_ASKS = Asks()
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(main, [str(each) for each in arguments], env={"COLUMNS": "200"})
+
+
+def fill(url: str, rows: list[DecisionRow], ratings: dict[str, float] | None = None) -> str:
+    async def write() -> None:
+        store = Store(settings(url))
+        await store.write(rows)
+        for name, value in (ratings or {}).items():
+            await store.rate(Rating(name, value, "user"), None)
+        await store.close()
+
+    asyncio.run(write())
+    return url
+
+
+def decided(number: int, said: str = "hi", *, asks: Asks = NOBODY_ASKS, **fields: Any) -> DecisionRow:
+    """A decision of `small` by default, for 1,000 tokens of which 400 were cached, and 100 in the answer."""
+    asked = fields.pop("asked", None) or facts(user(said))
+    plain: dict[str, Any] = {
+        "route": "default", "model": "small", "reason": "default", "prompt_tokens": 1_000, "cached_tokens": 400,
+        "completion_tokens": 100, "cost_usd": 0.0012, "facts": kept(asked, asks, asked.text(Text())),
+    }  # fmt: skip
+    made = plain | fields
+    return row(number, **{"answered": made["model"], **made})
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Any:
+    def written(name: str, text: str) -> Path:
+        (tmp_path / name).write_text(text)
+        return tmp_path / name
+
+    return written
+
+
+def told(*arguments: object) -> dict[str, Any]:
+    result = run("replay", *arguments, "--json")
+    assert result.exit_code == 0, result.output
+    found: dict[str, Any] = json.loads(result.stdout)
+    return found
+
+
+def test_what_changes_and_what_that_costs(tmp_path: Path, write: Any) -> None:
+    long = facts(user("word " * 2_000))
+    moved: dict[str, Any] = {"route": "long", "model": "large", "reason": "rule", "cost_usd": 0.02}
+    rows = [decided(n) for n in range(3)] + [decided(3, asked=long, **moved), decided(4, asked=long, **moved)]
+    rows += [decided(5, reason="conversation"), decided(6, reason="overload"), decided(7, facts=None)]
+    url = fill(f"sqlite:///{tmp_path}/s.db", rows)
+    new = write("new.yaml", BASE + "routes:\n  - {name: short, when: {tokens: {max: 999}}, use: large}\n")
+    found = told("--routes", new, "--store", url)
+    assert (found["looked_at"], found["stay"], found["change"]) == (8, 0, 5)
+    assert found["left_out"] == {"conversation": 1, "overload": 1}
+    assert list(found["untold"].values()) == [1]
+    assert found["changes"] == [
+        {"from": {"route": "default", "model": "small"}, "to": {"route": "short", "model": "large"}, "decisions": 3},
+        {"from": {"route": "long", "model": "large"}, "to": {"route": "default", "model": "small"}, "decisions": 2},
+    ]
+    cost = found["cost"]
+    assert cost["decisions"] == 5
+    assert cost["old_usd"] == pytest.approx(3 * 0.0012 + 2 * 0.02)
+    # 600 fresh tokens, 400 cached ones and 100 of the answer; then 1,000 and 100 where cached ones cost the same
+    assert cost["new_usd"] == pytest.approx(3 * (600 * 10 + 400 * 5 + 100 * 20) / 1e6 + 2 * 0.0012)
+    assert cost["difference_usd_per_1000"] == pytest.approx(200 * cost["difference_usd"])
+    assert [each["id"] for each in found["examples"]][:2] == ["ptm-3", "ptm-4"]
+    assert found["examples"][0]["text"] is None
+
+    same = told("--routes", write("old.yaml", OLD), "--store", url)
+    assert (same["stay"], same["change"], same["cost"]["difference_usd"]) == (5, 0, 0)
+    shown = run("replay", "--routes", new, "--store", url, "--fail-on-change")
+    assert shown.exit_code == 1
+    assert "default · small" in shown.stdout
+    assert "8 decisions" in shown.stdout
+    assert run("replay", "--routes", tmp_path / "old.yaml", "--store", url, "--fail-on-change").exit_code == 0
+    assert told("--routes", new, "--store", url, "--limit", 2)["looked_at"] == 2
+    assert told("--routes", new, "--store", url, "--since", "1h")["looked_at"] == 0
+
+
+def test_what_was_not_kept_cannot_be_told_and_what_was_can(tmp_path: Path, write: Any) -> None:
+    asked = facts(headers={"x-team": "red", "x-tier": "gold"})
+    rows = [
+        decided(0, asked=asked, asks=Asks(headers=("x-team",)), text="hi"),
+        decided(1, "a bug", text="a bug"),
+        decided(2),
+    ]
+    url = fill(f"sqlite:///{tmp_path}/s.db", rows)
+    team = write("team.yaml", BASE + "routes: [{name: red, when: {header: {X-Team: red}}, use: large}]")
+    assert (told("--routes", team, "--store", url)["change"], told("--routes", team, "--store", url)["untold"]) == (
+        1, {"header x-team": 2},
+    )  # fmt: skip
+    words = write("words.yaml", BASE + "routes: [{name: bug, when: {text: {contains: BUG}}, use: large}]")
+    found = told("--routes", words, "--store", url)
+    assert (found["stay"], found["change"], found["untold"]) == (1, 1, {"the text": 1})
+    assert found["examples"][0]["text"] == "a bug"
+
+
+def test_topics_are_tried_on_vectors_and_on_texts_that_have_none(tmp_path: Path, write: Any) -> None:
+    embed = minilm(128).embed
+    rows = [
+        decided(0, vector=embed("Fix the bug in this Python function")),
+        decided(1, text="Write a SQL query that counts rows"),
+        decided(2, vector=embed("Is this rental contract valid?")),
+        decided(3),
+    ]
+    url = fill(f"sqlite:///{tmp_path}/s.db", rows)
+    new = BASE + TOPICS + "routes: [{name: code, when: {topic: code}, use: large}]\n"
+    found = told("--routes", write("new.yaml", new), "--store", url)
+    assert (found["stay"], found["change"]) == (1, 2)
+    assert list(found["untold"].values()) == [1]
+    assert "vector" in next(iter(found["untold"]))
+    other = write("other.yaml", new + "text: {turns: 2}\n")
+    found = told("--routes", other, "-c", write("old.yaml", BASE + f"store: '{url}'"))
+    assert (found["change"], found["untold"]) == (0, {"the text as its `text` now has it": 4})
+
+
+def test_of_a_split_only_its_shares_are_a_change(tmp_path: Path, write: Any) -> None:
+    shares = "routes: [{{name: trial, use: {{split: {{small: {}, large: {}}}}}}}]\n"
+    rows = [
+        decided(
+            n, route="trial", model=model, reason="split", arm=model, propensity=0.5, conversation_hash=b"%016d" % n
+        )
+        for n, model in enumerate(["small", "large"] * 40)
+    ]
+    url = fill(f"sqlite:///{tmp_path}/s.db", rows, {f"ptm-{n}": float(n % 2 == 1) for n in range(80)})
+    old = write("old.yaml", BASE + shares.format(50, 50) + f"store: '{url}'\n")
+    assert told("--routes", old, "--store", url)["change"] == told("--routes", old, "-c", old)["change"] == 0
+    found = told("--routes", write("none.yaml", BASE + shares.format(0, 1)), "--store", url)
+    assert (found["stay"], found["change"]) == (40, 40)
+    # each answer of `large` was rated 1, and half of the decisions were its
+    rating = found["rating"]
+    assert (rating["difference"], rating["decisions"], rating["effective"]) == (0.5, 80, 40)
+    assert rating["enough"]
+    assert rating["low"] == pytest.approx(0.5 - 1.96 * 0.5 / 80**0.5, abs=1e-3)
+    moved = told("--routes", write("more.yaml", BASE + shares.format(40, 60)), "-c", old)
+    assert 0 < moved["change"] < 24
+    assert all(each["from"]["model"] == "small" for each in moved["changes"])
+
+
+def test_exploring_is_no_change(tmp_path: Path, write: Any) -> None:
+    learned = BASE + "routes: [{name: smart, use: {learned: [small, large]}}]\n"
+    rows = [
+        decided(0, route="smart", reason="learned", propensity=0.95),
+        decided(1, route="smart", model="large", reason="learned", propensity=0.05),
+    ]
+    url = fill(f"sqlite:///{tmp_path}/s.db", rows)
+    new = write("new.yaml", learned)
+    found = told("--routes", new, "--store", url)
+    assert (found["stay"], found["change"], found["left_out"]) == (1, 0, {"explored": 1})
+    found = told("--routes", new, "-c", new, "--store", url)
+    assert (found["stay"], found["change"], found["left_out"]) == (2, 0, {})
+
+
+def test_a_request_that_would_be_refused_or_blocked(tmp_path: Path, write: Any) -> None:
+    url = fill(f"sqlite:///{tmp_path}/s.db", [decided(0, asked=facts(model="gpt-9")), decided(1)])
+    new = "rewrite: []\nroutes: [{name: no, when: {model: auto}, block: {status: 451}}]\n"
+    found = told("--routes", write("new.yaml", BASE + new), "--store", url)
+    assert {tuple(each["to"].values()) for each in found["changes"]} == {("refused", "model_not_found"), ("no", "-")}
+    assert found["cost"]["new_usd"] == 0
+
+
+def test_what_is_wrong_is_told_and_nothing_is_done(tmp_path: Path, write: Any) -> None:
+    bad, good = write("bad.yaml", BASE + "rutes: []\n"), write("good.yaml", BASE)
+    for files in (("--routes", bad), ("--routes", good, "-c", bad)):
+        result = run("replay", *files, "--store", f"sqlite:///{tmp_path}/s.db")
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert f"{bad}:9:1 rutes: unknown key; did you mean 'routes'?" in result.stderr
+    result = run("replay", "--routes", good, "--store", f"sqlite:///{tmp_path}/none.db")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "none.db: no such file" in result.stderr
+    wrong: list[tuple[tuple[object, ...], str]] = [
+        ((), "Give --routes, --policy"),
+        (("--policy", tmp_path / "p.npz"), "needs -c"),
+        (("--policy", tmp_path / "p.npz", "--routes", good, "--store", "sqlite:///x"), "p.npz: no such file"),
+        (("--routes", good), "names no 'store'"),
+    ]
+    for arguments, said in wrong:
+        result = run("replay", *arguments)
+        assert result.exit_code != 0
+        assert said in result.stderr

@@ -1,0 +1,74 @@
+"""Means of conversations, against the same computed row by row; and what another way to choose would gain."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from proxy.learning.clusters import NOTHING, Mean, Sums
+from proxy.learning.gain import Moments
+
+
+def sums(values: list[list[float]]) -> Sums:
+    totals, sizes = np.array([sum(each) for each in values]), np.array([len(each) for each in values], dtype=float)
+    return Sums(
+        len(values), float(sizes.sum()), float(totals.sum()), float(totals @ totals), float(totals @ sizes),
+        float(sizes @ sizes),
+    )  # fmt: skip
+
+
+def test_turns_of_one_conversation_are_no_independent_witnesses() -> None:
+    random = np.random.default_rng(0)
+    own = [[float(random.random() < 0.6)] for _ in range(400)]
+    alone, repeated = sums(own).mean, sums([each * 5 for each in own]).mean
+    assert repeated.value == alone.value
+    assert repeated.error == pytest.approx(alone.error)
+    assert (repeated.rows, repeated.clusters) == (2000, 400)
+    each = np.array(own)[:, 0]
+    assert alone.error == pytest.approx(each.std(ddof=1) / 20)
+
+
+def test_intervals_hold_what_they_promise() -> None:
+    random, held = np.random.default_rng(1), 0
+    for _ in range(300):
+        moods, sizes = random.normal(0.5, 0.2, 60), random.integers(1, 6, 60)
+        interval = sums([list(random.normal(m, 0.1, n)) for m, n in zip(moods, sizes, strict=True)]).mean.interval
+        assert interval is not None
+        held += interval[0] <= 0.5 <= interval[1]
+    assert 0.9 * 300 <= held <= 300 * 0.99
+
+
+def test_too_little_has_no_interval() -> None:
+    assert NOTHING.interval is None
+    one = sums([[1.0, 0.0]]).mean
+    assert (one.value, one.interval, one.is_enough) == (0.5, None, False)
+    assert one.less(NOTHING).value is None
+
+
+def test_how_many_more_are_needed() -> None:
+    few = sums([[float(n % 2)] for n in range(40)]).mean
+    needed = few.more_needed(few)
+    # the textbook's number for two shares of a half, a difference of 0.05, 80% power: 1,567 of each
+    assert 1567 - 40 <= needed <= 1567 * 40 / 39 - 30
+    assert Mean(0.5, 1e-6, 10_000, 10_000).more_needed(Mean(0.5, 1e-6, 10_000, 10_000)) == 0
+
+
+def test_a_gain_is_found_where_there_is_one() -> None:
+    random, gains = np.random.default_rng(2), []
+    for _ in range(200):
+        chosen = random.random(500) < 0.3  # the better one, worth 0.8 against 0.5, is drawn by a chance of 0.3
+        earned = (random.random(500) < np.where(chosen, 0.8, 0.5)).astype(float)
+        gains.append(Moments.of(earned, np.where(chosen, 1 / 0.3, 0.0)).gain)
+    truth = 0.8 - (0.3 * 0.8 + 0.7 * 0.5)
+    held = sum(gain.low is not None and gain.high is not None and gain.low <= truth <= gain.high for gain in gains)
+    assert np.mean([gain.value or 0.0 for gain in gains]) == pytest.approx(truth, abs=0.01)
+    assert 0.9 * 200 <= held < 200
+    assert gains[0].effective == pytest.approx(150, abs=30)
+
+
+def test_a_gain_that_nothing_tells_of() -> None:
+    gain = Moments.of(np.array([1.0, 0.0]), np.zeros(2)).gain
+    assert (gain.value, gain.is_enough, gain.rows) == (None, False, 2)
+    gain = Moments.of(np.ones(1), np.ones(1)).gain
+    assert (gain.value, gain.low, gain.is_enough) == (0.0, None, False)
+    assert Moments.of(np.empty(0), np.empty(0)).gain.rows == 0

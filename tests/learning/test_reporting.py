@@ -1,0 +1,150 @@
+"""`pointsman report` and `replay` on both databases: the same rows, the same figures."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from proxy.cli import main
+from proxy.config import Text
+from proxy.learning.rows import DecisionRow, Rating
+from proxy.learning.store import Store
+from proxy.learning.stored_facts import kept
+from proxy.routing.asks import Asks
+from tests.learning.rows import row, settings
+from tests.routing.requests import BASE, facts
+
+DAY_S = 86_400.0
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(main, [str(each) for each in arguments])
+
+
+def told(*arguments: object) -> dict[str, Any]:
+    result = run(*arguments, "--json")
+    assert result.exit_code == 0, result.output
+    found: dict[str, Any] = json.loads(result.stdout)
+    return found
+
+
+def fill(url: str, rows: list[DecisionRow], ratings: list[tuple[int, str, float]]) -> None:
+    async def write() -> None:
+        store = Store(settings(url))
+        await store.write(rows)
+        for number, source, value in ratings:
+            assert await store.rate(Rating(f"ptm-{number}", value, source), None) is not None
+        await store.close()
+
+    asyncio.run(write())
+
+
+def decision(number: int, **fields: Any) -> DecisionRow:
+    asked = facts()
+    plain: dict[str, Any] = {
+        "time": 20_000 * DAY_S + number, "model": "small", "answered": "small", "prompt_tokens": 100,
+        "cached_tokens": 10, "completion_tokens": 50, "reasoning_tokens": 5, "cost_usd": 0.5, "baseline_cost_usd": 2.0,
+        "seconds": float(number % 10), "first_token_s": None, "facts": kept(asked, Asks(), asked.text(Text())),
+        "conversation_hash": b"%016d" % number,
+    }  # fmt: skip
+    return row(number, **(plain | fields))
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/store.db"
+    fresh: Callable[[], str] = request.getfixturevalue("postgres").fresh
+    return fresh()
+
+
+def test_a_report_and_a_replay(url: str, tmp_path: Path) -> None:
+    rows = [decision(number) for number in range(10)]
+    rows[1] = decision(1, outcome="cut", is_cut=True, first_token_s=0.25)
+    rows[2] = decision(2, outcome="client_left", status=0, cost_usd=None, baseline_cost_usd=None)
+    rows[3] = decision(3, retry_of="ptm-0", bad_tool_calls=2)
+    rows += [decision(10, route="hard", answered="large", time=20_001 * DAY_S, seconds=7.0, prompt_tokens=None)]
+    rows += [
+        decision(number, route="trial", reason="split", arm=arm, model=arm, answered=arm, propensity=0.5, cost_usd=cost,
+                 shadow_route="new", shadow_model="large", conversation_hash=b"%016d" % (number // 4))
+        for number in range(100, 260) for arm, cost in [("large", 2.0) if number // 4 % 2 else ("small", 0.5)]
+    ]  # fmt: skip
+    ratings = [(0, "user", 1.0), (0, "judge", 0.5), (1, "user", 0.25)]
+    ratings += [(n, "user", 0.9 if n // 4 % 2 else (0.0, 0.5)[n // 8 % 2]) for n in range(100, 260, 2)]
+    fill(url, rows, ratings)
+
+    found = told("report", "--store", url)
+    assert found["by"] == ["route", "model"]
+    assert [(group["route"], group["model"], group["decisions"]) for group in found["groups"]] == [
+        ("trial", "large", 80), ("trial", "small", 80), ("code", "small", 10), ("hard", "large", 1),
+    ]  # fmt: skip
+    code = found["groups"][2]
+    assert (code["errors"], code["left"], code["cut"], code["bad_tool_calls"], code["retried"]) == (1, 1, 1, 1, 1)
+    assert code["tokens"] == {"prompt": 1000, "cached": 100, "completion": 500, "reasoning": 50}
+    assert (code["cost_usd"], code["priced"], code["baseline_cost_usd"]) == (4.5, 9, 18.0)
+    assert code["saved_usd"] == 8 * 2.0 - 9 * 0.5, "a question that was asked again would have been asked once"
+    assert (code["p50_s"], code["p95_s"], code["first_token_p50_s"]) == (5.0, 9.0, 0.25)
+    assert (code["rating"]["value"], code["rating"]["rated"], code["rating"]["enough"]) == (0.5, 2, False)
+    assert (found["total"]["decisions"], found["first"], found["last"]) == (171, 20_000 * DAY_S, 20_001 * DAY_S)
+
+    small, large = sorted(found["experiments"]["trial"], key=lambda arm: str(arm["arm"]), reverse=True)
+    assert (small["arm"], small["decisions"], small["conversations"]) == ("small", 80, 20)
+    assert (small["rating"]["value"], large["rating"]["value"]) == pytest.approx((0.25, 0.9))
+    assert (small["cost_usd"]["value"], small["cost_usd"]["interval"]) == (0.5, [0.5, 0.5])
+    assert not small["rating"]["enough"], "of twenty conversations"
+    first, second = found["experiments"]["trial"]
+    assert ("difference" in first, "difference" in second) == (False, True)
+    assert abs(second["difference"]["rating"]["value"]) == pytest.approx(0.65)
+    assert "not enough ratings" in second["verdict"]
+
+    shadow = found["shadow"]
+    assert (shadow["decisions"], shadow["agreed"], shadow["drawn"]) == (160, 80, 160)
+    assert shadow["differing"] == [
+        {"route": "trial", "model": "small", "shadow_route": "new", "shadow_model": "large", "decisions": 80}
+    ]
+    assert shadow["rating"]["value"] == pytest.approx(0.9 - (0.9 + 0.25) / 2)
+    assert shadow["cost_usd"]["value"] == pytest.approx(2.0 - (2.0 + 0.5) / 2)
+    assert (shadow["rating"]["enough"], shadow["rating"]["effective"]) == (True, pytest.approx(40))
+
+    days = told("report", "--store", url, "--by", "day")
+    assert [(day["day"], day["decisions"]) for day in days["groups"]] == [("2024-10-04", 170), ("2024-10-05", 1)]
+    assert days["groups"][0]["rating"]["rated"] == 82
+    assert days["total"]["decisions"] == 171
+    by_model = told("report", "--store", url, "--by", "model")["groups"]
+    assert {group["model"]: group["decisions"] for group in by_model} == {"small": 90, "large": 81}
+
+    new = tmp_path / "new.yaml"
+    new.write_text(BASE + "routes: [{name: code, when: {tokens: {max: 9}}, use: large}]\n")
+    again = told("replay", "--routes", new, "--store", url, "--limit", 165)
+    assert (again["looked_at"], again["change"]) == (165, 85)
+
+
+def test_nothing_is_stored(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/store.db"
+    fill(url, [], [])
+    assert told("report", "--store", url)["groups"] == []
+    assert "No decisions" in run("report", "--store", url).stdout
+    result = run("report", "--store", f"sqlite:///{tmp_path}/none.db")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "no such file" in result.stderr
+
+
+def test_the_file_says_which_arm_the_others_are_compared_with_and_too_little_is_said(tmp_path: Path) -> None:
+    url, file = f"sqlite:///{tmp_path}/store.db", tmp_path / "routes.yaml"
+    file.write_text(f"{BASE}store: {url}\nroutes: [{{name: trial, use: {{split: {{large: 1, small: 9}}}}}}]\n")
+    arms = ["large"] + ["small"] * 9
+    rows = [decision(n, route="trial", arm=arm, model=arm, answered=arm) for n, arm in enumerate(arms)]
+    fill(url, rows, [(0, "user", 1.0), (1, "user", 0.0)])
+    found = told("report", "-c", file)["experiments"]["trial"]
+    assert [arm["arm"] for arm in found] == ["large", "small"]
+    assert found[1]["more_ratings_needed"] == 1569
+    assert found[1]["verdict"].startswith("not enough ratings to say; some 1,569 more")
+    shown = run("report", "-c", file).stdout
+    assert "small against large: not enough ratings" in shown
+    assert told("report", "-c", file, "--since", "30d")["total"]["decisions"] == 0
