@@ -2,24 +2,40 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+
 import click
 
 from proxy import __version__
-from proxy.cli.check import check
-from proxy.cli.evaluate import evaluate
-from proxy.cli.explain import explain
-from proxy.cli.init import init
-from proxy.cli.schema import schema
-from proxy.cli.serve import serve
-from proxy.cli.train import train
-from proxy.cli.tune import tune_thresholds
+
+_COMMANDS = {
+    "serve": "serve",
+    "init": "init",
+    "check": "check",
+    "explain": "explain",
+    "tune": "tune_thresholds",
+    "train": "train",
+    "evaluate": "evaluate",
+    "schema": "schema",
+}
+"""The function behind each, which is in the file of the command's name."""
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _Commands(click.Group):
+    """Imports a command when it is asked for: a worker has no use for what trains a policy, nor `init` for a server."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return sorted(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in _COMMANDS:
+            return None
+        module = import_module(f"proxy.cli.{cmd_name.replace('-', '_')}")
+        command: click.Command = getattr(module, _COMMANDS[cmd_name])
+        return command
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="pointsman")
 def main() -> None:
     """Pointsman: each request goes to the model that fits it."""
-
-
-for command in (serve, init, check, explain, tune_thresholds, train, evaluate, schema):
-    main.add_command(command)
