@@ -173,6 +173,12 @@ def table(title: str, rows: dict[str, dict[str, float]]) -> Table:
     return shown
 
 
+def show(result: dict[str, dict[str, dict[str, float]]], console: Console) -> None:
+    """What `--json` prints, as tables."""
+    console.print(table("Complex against simple, area under the curve", result["auc"]))
+    console.print(table("Median score", result["median_score"]))
+
+
 @click.command(help=__doc__)
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path), required=False)
 @click.option("--write", is_flag=True, help="Fit the built-in references anew and write their file.")
@@ -191,10 +197,8 @@ def main(folder: Path | None, write: bool, as_json: bool) -> None:
     result = {"auc": areas(sources, references), "median_score": medians(sources)}
     if as_json:
         click.echo(json.dumps(result, indent=2))
-        return
-    console = Console()
-    console.print(table("Complex against simple, area under the curve", result["auc"]))
-    console.print(table("Median score", result["median_score"]))
+    else:
+        show(result, Console())
 
 
 if __name__ == "__main__":

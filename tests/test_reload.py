@@ -349,7 +349,7 @@ def test_the_app_can_end_while_an_old_config_is_in_use(house: House) -> None:
 
 @pytest.mark.slow
 def test_under_load_every_answer_is_of_one_config_and_none_is_lost(house: House) -> None:
-    clients, stop = 32, threading.Event()
+    clients, stop = 12, threading.Event()
     files = {"one": FIRST, "two": SECOND}
 
     def ask(number: int) -> tuple[int, set[str]]:

@@ -8,10 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-import onnxruntime
-import tokenizers
 from numpy.typing import NDArray
-from tokenizers import Tokenizer
 
 from proxy.embedding.courtesy import without_courtesy
 
@@ -95,6 +92,11 @@ class MiniLM:
         for name in _FILES:
             if not (folder / name).is_file():
                 raise FileNotFoundError(f"{folder / name}: no such file; the embedding model is incomplete")
+        # Here, since what embeds nothing, `check` of a file without topics or a process that only starts others, has
+        # no use for them, and importing both takes as long as importing the rest of this package.
+        import onnxruntime
+        from tokenizers import Tokenizer
+
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1  # several texts at once, one core each, beat one text on several cores
         options.inter_op_num_threads = 1
@@ -121,6 +123,9 @@ class MiniLM:
 
     def fingerprint(self) -> bytes:
         """A hash that is the same only where the same text has the same vector, to the last bit."""
+        import onnxruntime
+        import tokenizers
+
         versions = (onnxruntime.__version__, tokenizers.__version__)
         digest = hashlib.sha256(repr((self._max_tokens, *versions)).encode())
         # This folder's code too, since it says what is done to a text before the model. A new comment then costs one

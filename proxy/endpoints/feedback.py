@@ -10,7 +10,7 @@ from proxy.endpoints.running import Running, running
 from proxy.errors import NotKept, StoreDown, UnknownDecision
 from proxy.learning.feedback import kind_of, read_feedback
 from proxy.learning.rows import Rated, Rating
-from proxy.learning.store import RowsRefused, StoreRefused, StoreUnavailable
+from proxy.learning.trouble import RowsRefused, StoreRefused, StoreUnavailable
 from proxy.learning.writer import Writer
 from proxy.relay.body import ClientLeft, read_body
 from proxy.routing.reading import header_map

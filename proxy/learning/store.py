@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from proxy.config import Store as Settings
 from proxy.learning.rows import DecisionRow, LiveRating, Rated, Rating, salted
 from proxy.learning.tables import StoreTooNew, decisions, feedback, meta, migrate, stamp
+from proxy.learning.trouble import RowsRefused, StoreRefused, StoreUnavailable
 
 __all__ = ["RowsRefused", "Store", "StoreRefused", "StoreUnavailable", "in_words"]
 
@@ -30,18 +31,6 @@ _TRIMMED_AT_ONCE = 1_000
 _BETWEEN_TRIMS_S = 60.0
 MOST_RATINGS = 20_000
 _RESET = "corrections_reset"
-
-
-class StoreRefused(Exception):
-    """The store cannot be used by this program, however often it tries; the message says why."""
-
-
-class StoreUnavailable(Exception):
-    """The store does not answer now, or cannot be written; the message tells why, and no secret."""
-
-
-class RowsRefused(Exception):
-    """The store answers, and does not take these rows."""
 
 
 class Store:

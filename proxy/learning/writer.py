@@ -8,13 +8,16 @@ from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from proxy.config import Store as Settings
 from proxy.learning.retries import Retries
 from proxy.learning.rows import DecisionRow, Rated, Rating
-from proxy.learning.store import RowsRefused, Store, StoreRefused, StoreUnavailable
+from proxy.learning.trouble import RowsRefused, StoreRefused, StoreUnavailable
 from proxy.telemetry.store_metrics import StoreMetrics
+
+if TYPE_CHECKING:
+    from proxy.learning.store import Store
 
 logger = logging.getLogger(__name__)
 
@@ -239,6 +242,9 @@ class Writers:
                 closing.add_done_callback(self._closing.discard)
 
     async def _start(self, settings: Settings) -> Writer:
+        # Here, since SQLAlchemy is a third of what a start imports, and most configurations keep nothing.
+        from proxy.learning.store import Store
+
         self._metrics = self._metrics or StoreMetrics(self._registry)
         writer = Writer(Store(settings), self._metrics)
         await writer.start()

@@ -1,13 +1,16 @@
 """The topics' measurement reads labelled rows, keeps what is shown apart from what is measured, and prints both ways."""
 
 import gzip
+import io
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from rich.console import Console
 
-from bench.topics import main, read, small_files
+from bench.topics import Measured, main, read, small_files, table
 from proxy.embedding import MiniLM
 from proxy.shipped import shipped
 
@@ -17,8 +20,9 @@ TEXTS = {
 }
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("labelled")
     rows = [
         {
             "text": text,
@@ -31,14 +35,21 @@ def folder(tmp_path: Path) -> Path:
         for number, text in enumerate(texts)
     ]
     rows.append({"text": "Who was the first emperor of Rome?", "label": "oos", "split": "train"})
-    with gzip.open(tmp_path / "clinc150.jsonl.gz", "wt") as out:
+    with gzip.open(folder / "clinc150.jsonl.gz", "wt") as out:
         out.writelines(json.dumps(row) + "\n" for row in rows)
-    return tmp_path
+    return folder
 
 
-def test_each_fit_is_measured_on_the_rest(folder: Path) -> None:
+@pytest.fixture(scope="module")
+def measured(folder: Path) -> list[dict[str, Any]]:
+    """What the command prints as JSON."""
     result = CliRunner().invoke(main, [str(folder), "--json"], catch_exceptions=False)
-    found = {one["name"]: one for one in json.loads(result.output)}
+    found: list[dict[str, Any]] = json.loads(result.output)
+    return found
+
+
+def test_each_fit_is_measured_on_the_rest(measured: list[dict[str, Any]]) -> None:
+    found = {one["name"]: one for one in measured}
     assert [one["examples"] for one in found.values()][:2] == [4, 6]
     assert found["clinc150 train"]["examples"] == 6
     assert found["clinc150 few10"]["accuracy"] == 1.0
@@ -46,10 +57,12 @@ def test_each_fit_is_measured_on_the_rest(folder: Path) -> None:
     assert all(set(one["fallen"]) <= {"oos", "other topics"} for one in found.values())
 
 
-def test_the_table_has_a_line_for_each(folder: Path) -> None:
-    result = CliRunner().invoke(main, [str(folder)], catch_exceptions=False)
+def test_the_table_has_a_line_for_each(measured: list[dict[str, Any]]) -> None:
+    console = Console(record=True, file=io.StringIO(), width=150)
+    console.print(table([Measured(**one) for one in measured]))
+    shown = console.export_text()
     for words in ("clinc150 few5", "clinc150 train", "oos"):
-        assert words in result.output
+        assert words in shown
 
 
 def test_small_files_are_the_same_for_the_same_seed(folder: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -35,12 +36,22 @@ class Served:
         return self.process.communicate(timeout=15)[1]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _vectors(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The starter file's examples are embedded at the first start, and not at each of the rest."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("POINTSMAN_CACHE_DIR", str(tmp_path_factory.mktemp("vectors")))
+        yield
+
+
 @contextmanager
 def serve(folder: Path, *options: str, hang_up: bool = False) -> Iterator[Served]:
     """`hang_up`: with a SIGHUP before anything is ready."""
     command = [sys.executable, "-m", "proxy", "serve", "--demo", "--port", "0", "--log", "json", *options]
     environ = {
-        name: value for name, value in os.environ.items() if not name.startswith(("OPENAI", "PROMETHEUS", "POINTSMAN"))
+        name: value
+        for name, value in os.environ.items()
+        if name == "POINTSMAN_CACHE_DIR" or not name.startswith(("OPENAI", "PROMETHEUS", "POINTSMAN"))
     }
     process = subprocess.Popen(command, cwd=folder, env=environ, stderr=subprocess.PIPE, text=True)
     try:
@@ -94,21 +105,10 @@ def test_the_log_has_a_line_for_the_request_and_no_prompt_reply_or_key(tmp_path:
         assert secret not in log
 
 
-def test_one_scrape_shows_both_workers(tmp_path: Path) -> None:
-    with serve(tmp_path, "--workers", "2") as served:
-        for _ in range(30):  # a connection each, so that both workers get some
-            httpx.post(served.url + "/v1/chat/completions", json=HELLO, headers=QUICK, timeout=30)
-        for _ in range(6):
-            text = httpx.get(served.url + "/metrics").text
-            assert 'pointsman_decisions_total{model="small",reason="topic",route="simple"} 30.0' in text
-            assert 'pointsman_build_info{version="' in text
-            assert "pointsman_in_flight 0.0" in text
-
-
 def test_a_taken_port_is_said_in_words(tmp_path: Path) -> None:
-    with serve(tmp_path) as served:
-        port = served.url.rsplit(":", 1)[1]
-        command = [sys.executable, "-m", "proxy", "serve", "--demo", "--port", port]
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        command = [sys.executable, "-m", "proxy", "serve", "--demo", "--port", str(port)]
         second = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=30, check=False)
     assert second.returncode == 1
     assert f"Cannot listen on 127.0.0.1:{port}" in second.stderr
@@ -138,10 +138,10 @@ def family(process: subprocess.Popen[str]) -> set[str]:
 
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="there is no SIGHUP here")
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_hangup_reloads_every_worker_and_ends_none(tmp_path: Path, workers: int) -> None:
+def test_a_hangup_reloads_every_worker_and_ends_none_not_even_before_they_listen(tmp_path: Path, workers: int) -> None:
     path = tmp_path / "routes.yaml"
     path.write_bytes(shipped("routes.yaml").read_bytes())
-    with serve(tmp_path, "--workers", str(workers)) as served:
+    with serve(tmp_path, "--workers", str(workers), hang_up=True) as served:
         before = family(served.process)
         served.process.send_signal(signal.SIGHUP)
         wait_for_reloads(served, "unchanged", workers)  # the file is as it was: only the signal can have done this
@@ -165,25 +165,29 @@ def test_a_hangup_reloads_every_worker_and_ends_none(tmp_path: Path, workers: in
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="there is no SIGHUP here")
-@pytest.mark.parametrize("workers", [1, 2])
-def test_a_hangup_before_anybody_listens_ends_nothing(tmp_path: Path, workers: int) -> None:
-    with serve(tmp_path, "--workers", str(workers), hang_up=True) as served:
-        served.process.send_signal(signal.SIGHUP)
-        wait_for_reloads(served, "unchanged", workers)
-
-
-@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="there is no SIGHUP here")
-def test_workers_fill_and_read_one_folder_of_vectors(tmp_path: Path) -> None:
+def test_workers_share_one_folder_of_vectors_and_one_scrape(tmp_path: Path) -> None:
     came: list[tuple[int, int]] = []
-    for _ in range(2):
-        with serve(tmp_path, "--workers", "2", "--cache-dir", "kept") as served:
+    for workers in (2, 1):
+        with serve(tmp_path, "--workers", str(workers), "--cache-dir", "kept") as served:
             served.process.send_signal(signal.SIGHUP)
-            wait_for_reloads(served, "unchanged", 2)  # so both have started
+            wait_for_reloads(served, "unchanged", workers)  # so all have started
+            if workers == 2:
+                assert_one_scrape_shows_both(served)
             log = served.end(signal.SIGTERM)
         assert '"level":"warning"' not in log
         lines = re.findall(r'"event":"examples embedded","from_cache":(\d+),"embedded":(\d+)', log)
         came += [(int(cached), int(embedded)) for cached, embedded in lines]
     texts = sum(came[0])
     assert (0, texts) in came[:2]
-    assert came[2:] == [(texts, 0)] * 2
+    assert came[2:] == [(texts, 0)]
     assert (tmp_path / "kept" / "pointsman-vectors.bin").is_file()
+
+
+def assert_one_scrape_shows_both(served: Served) -> None:
+    for _ in range(30):  # a connection each, so that both workers get some
+        httpx.post(served.url + "/v1/chat/completions", json=HELLO, headers=QUICK, timeout=30)
+    for _ in range(6):
+        text = httpx.get(served.url + "/metrics").text
+        assert 'pointsman_decisions_total{model="small",reason="topic",route="simple"} 30.0' in text
+        assert 'pointsman_build_info{version="' in text
+        assert "pointsman_in_flight 0.0" in text

@@ -72,7 +72,7 @@ PARTS = st.lists(st.fixed_dictionaries({}, optional=SIMPLE), min_size=1, max_siz
 WHENS = st.fixed_dictionaries({}, optional={**SIMPLE, "any": PARTS, "not": st.fixed_dictionaries({"user": GLOBS})})
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.lists(WHENS, max_size=12))
 def test_the_marks_find_what_comparing_every_pair_finds(whens: list[dict[str, Any]]) -> None:
     routes: list[Conditions] = [when(**each) for each in whens]

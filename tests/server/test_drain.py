@@ -39,7 +39,7 @@ class Served:
 
     def get(self, path: str) -> httpx.Response:
         """On a connection of its own."""
-        return httpx.get(f"http://127.0.0.1:{self.port}{path}", timeout=10)
+        return httpx.get(f"http://127.0.0.1:{self.port}{path}", timeout=30)
 
     def tell(self, number: signal.Signals = signal.SIGTERM) -> None:
         self.process.send_signal(number)

@@ -1,0 +1,23 @@
+"""What all tests share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+
+import httpx._transports.default
+import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _read_certificates_once() -> Iterator[None]:
+    """
+    One TLS context for all clients of the tests that ask for the usual one.
+
+    Every `httpx.Client()`, and each `httpx.get`, reads 150 certificates for its own: 40 ms, and most speak plain HTTP.
+    The program's own context is not made here, and stays as it is.
+    """
+    module = httpx._transports.default
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "create_ssl_context", cache(module.create_ssl_context))
+        yield
