@@ -239,7 +239,9 @@ class Router:
 
     def _able(self, model: str, fallbacks: Iterable[str] | None, facts: Facts) -> str | None:
         """What `_first_able` finds; None when there is none."""
-        chain = (model, *(self._models[model].fallbacks if fallbacks is None else fallbacks))
+        if self._why_excluded(model, facts) is None:
+            return model
+        chain = self._models[model].fallbacks if fallbacks is None else fallbacks
         return next((name for name in chain if self._why_excluded(name, facts) is None), None)
 
     def _first_able(
