@@ -201,19 +201,22 @@ class Router:
         has an arm the text is looked at in each: all arms take the same time, and one can be learned from as well as
         another. Nor does a fixed arm then stand where the policy's would not.
         """
-        arm, learned, of_policy = share(use.split, f"{rule.name}\0{facts.conversation}"), use.learned_arm, None
-        if learned is not None and (of_policy := self._draw(learned, "split", facts, signals, live)) is None:
-            return None
-        if learned is not None and of_policy is not None and arm == LEARNED_ARM:
-            decision = self._drawn(rule, learned, of_policy, facts)
+        learned, drawn = use.learned_arm, None
+        if learned is not None:
+            drawn = self._draw(learned, "split", facts, signals, live)
+            if drawn is None:
+                return None
+        arm = share(use.split, f"{rule.name}\0{facts.conversation}")
+        if learned is not None and drawn is not None and arm == LEARNED_ARM:
+            decision = self._drawn(rule, learned, drawn, facts)
         else:
             decision = self._first_able(rule.name, arm, rule.fallbacks, "split", rule.edits, facts, firm)
-        chance = 0.0
-        for name, weight in use.split.items():
-            is_learned = of_policy is not None and name == LEARNED_ARM
-            for model, within in (of_policy.chances if of_policy is not None and is_learned else {name: 1.0}).items():
-                if self._able(model, rule.fallbacks, facts) == decision.model:
-                    chance += weight * within
+        chance = sum(
+            weight * within
+            for name, weight in use.split.items()
+            for model, within in (drawn.chances if drawn is not None and name == LEARNED_ARM else {name: 1.0}).items()
+            if self._able(model, rule.fallbacks, facts) == decision.model
+        )
         return replace(decision, arm=arm, propensity=chance / sum(use.split.values()))
 
     def _draw(self, use: Learned, reason: Reason, facts: Facts, signals: Signals, live: Live) -> Drawn | None:
@@ -237,7 +240,9 @@ class Router:
 
     def _able(self, model: str, fallbacks: Iterable[str] | None, facts: Facts) -> str | None:
         """What `_first_able` finds; None when there is none."""
-        chain = (model, *(self._models[model].fallbacks if fallbacks is None else fallbacks))
+        if self._why_excluded(model, facts) is None:
+            return model
+        chain = self._models[model].fallbacks if fallbacks is None else fallbacks
         return next((name for name in chain if self._why_excluded(name, facts) is None), None)
 
     def _first_able(

@@ -40,6 +40,22 @@ def test_each_thing_that_could_be_better_is_one_line() -> None:
     ]
 
 
+def test_a_shadow_needs_something_to_decide() -> None:
+    said = "shadow.policy: no route is 'learned', so it would decide nothing"
+    text = FILE + "shadow: {policy: next.npz}\n"
+    assert advice(parse_config(text, source="f", environ={}))[-4:].count(said) == 1
+    learned = text.replace(
+        "use: {split: {small: 1, large: 1}}", "use: {split: {small: 1, learned: 1}, learned: [large]}"
+    )
+    told = advice(parse_config(learned, source="f", environ={}))
+    assert said not in told
+    assert (
+        "routes: r is 'learned' and there is no policy, so the first model takes all; 'pointsman train' makes one"
+        in told
+    )
+    assert not [line for line in told if line.startswith("models.large: no route uses it")]
+
+
 def test_the_starter_file_needs_no_advice() -> None:
     assert advice(parse_config(shipped("routes.yaml").read_bytes(), source="f", environ={})) == []
 

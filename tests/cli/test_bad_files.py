@@ -29,6 +29,21 @@ def test_what_is_no_file(tmp_path: Path, make: Callable[[Path], None], message: 
     assert told.stderr == f"{path}: {message.format(path=path)}\n1 problem found.\n"
 
 
+def test_the_routes_of_a_shadow_are_checked_too(tmp_path: Path) -> None:
+    path, shadow = tmp_path / "routes.yaml", tmp_path / "next.yaml"
+    path.write_text(BASE + "shadow: {routes: next.yaml}\n")
+    told = pointsman("check", "-c", str(path))
+    assert (told.exit_code, told.stderr) == (
+        2, f"{path}:8:18 shadow.routes: there is no file '{shadow}'\n1 problem found.\n",
+    )  # fmt: skip
+    shadow.write_text(BASE.replace("default: small", "default: smal"))
+    told = pointsman("check", "-c", str(path))
+    assert told.exit_code == 2
+    assert f"{shadow}:7:10 default: no model is called 'smal'; did you mean 'small'?" in told.stderr
+    shadow.write_text(BASE)
+    assert pointsman("check", "-c", str(path)).exit_code == 0
+
+
 def test_a_pipe_is_read_to_its_end(tmp_path: Path) -> None:
     """As `check -c <(...)` makes one."""
     path = tmp_path / "pipe"

@@ -47,8 +47,8 @@ def test_what_an_explanation_has(house: House) -> None:
     body = {"model": "auto", "messages": [{"role": "user", "content": "a bug in my code"}]}
     told = house.http.post("/v1/route", json=body).json()
     assert set(told) == {
-        "id", "route", "model", "reason", "topic", "topics", "complexity", "note", "block", "tokens", "candidates", "rules",
-        "timings_ms",
+        "id", "route", "model", "reason", "arm", "topic", "topics", "complexity", "note", "block", "tokens", "candidates",
+        "rules", "timings_ms",
     }  # fmt: skip
     assert told["topic"]["name"] == "code"
     assert told["topic"]["score"] >= told["topic"]["threshold"]
@@ -58,6 +58,7 @@ def test_what_an_explanation_has(house: House) -> None:
         "model": "team/slashed",
         "excluded": None,
         "quality": None,
+        "correction": None,
         "cost_usd": None,
         "score": None,
         "price": None,

@@ -86,6 +86,18 @@ def test_it_goes_on_with_conversations_as_it_would_have_begun_them(policies: Dec
     assert policies.row(first)["shadow_model"] == "coder"
 
 
+def test_it_goes_on_from_a_response_as_well(policies: Deciding) -> None:
+    def respond(**fields: str) -> tuple[str, str]:
+        answer = policies.http.post("/v1/responses", json={"model": "auto", **fields})
+        row = policies.row(answer)
+        assert row["model"] == "small"
+        return answer.json()["id"], row["shadow_model"]
+
+    named, model = respond(input="good day")
+    assert model == "coder"
+    assert respond(input="and then?", previous_response_id=named)[1] == "coder"
+
+
 def test_answers_are_what_they_are_without_it(policies: Deciding, tmp_path: Path) -> None:
     with deciding(tmp_path) as plain:
         answers = [running.ask("tell me more") for running in (policies, plain)]
