@@ -6,6 +6,7 @@ import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -131,11 +132,14 @@ def build_app(
         model.embed("warm up")  # the first run of a session allocates; no request should wait for that
         make_transport = transport or aiohttp_transports()
 
-        def show_corrections(corrector: Corrector | None) -> None:
-            recorder.metrics.show_corrections(
-                () if corrector is None else corrector.policy.models,
-                () if corrector is None else corrector.corrections.added.tolist(),
-            )
+        def show_corrections(shown: Config, corrector: Corrector | None) -> None:
+            if corrector is None:
+                recorder.metrics.show_corrections((), ())
+                return
+            known = corrector.policy.models  # which may be more than routes.yaml has
+            places = [place for place, name in enumerate(known) if name in shown.models]
+            added = corrector.corrections.added[:, places].tolist()
+            recorder.metrics.show_corrections([known[place] for place in places], added)
 
         async def activate(ready: Prepared) -> Active:
             async with AsyncExitStack() as stack:
@@ -147,7 +151,7 @@ def build_app(
                     writer.metrics.seed(ready.router.ways)
                 store = None if writer is None else writer.store
                 corrector = await stack.enter_async_context(
-                    correcting(ready.config.corrections, ready.policy, store, show_corrections)
+                    correcting(ready.config.corrections, ready.policy, store, partial(show_corrections, ready.config))
                 )
                 running = Running(
                     config=ready.config,
@@ -174,6 +178,8 @@ def build_app(
                         router=beside.router,
                         topics=beside.topics,
                         complexity=beside.complexity,
+                        policy=beside.policy,
+                        corrector=None,  # feedback on the live policy's decisions corrects no other one
                     )
                 shadow = await stack.enter_async_context(shadows.of(own, ready.config, policies))
                 return Active(replace(running, shadow=shadow), stack.pop_all().aclose)
@@ -183,7 +189,7 @@ def build_app(
             current.replace(active)
             if old.corrector is not None:
                 await old.corrector.stop()  # its last requests may take long, and two would show different things
-            show_corrections(active.running.corrector)
+            show_corrections(ready.config, active.running.corrector)
             if old.sha256 != ready.sha256:
                 recorder.metrics.forget_config(old.sha256)
             if old.policy_version != policy_version(ready.policy):

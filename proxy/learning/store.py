@@ -151,12 +151,13 @@ class Store:
     async def reset_corrections(self) -> int:
         """From now on no rating until now counts for corrections; how many that counted do not any more."""
         now = self._clock()
-        async with self._transaction() as connection:
+        async with self._reading() as connection:  # counting may take long, and nobody need wait for it
             since = await _reset_at(connection)
             of_policy = feedback.join(decisions, decisions.c.id == feedback.c.decision_id)
             counted = select(func.count()).select_from(of_policy)
             counted = counted.where(feedback.c.time > since, decisions.c.policy.is_not(None))
             count: int = (await connection.execute(counted)).scalar_one()
+        async with self._transaction() as connection:
             inserting = _inserted(connection, meta).values(name=_RESET, value=stamp(now))
             await connection.execute(
                 inserting.on_conflict_do_update(index_elements=["name"], set_={"value": inserting.excluded.value})

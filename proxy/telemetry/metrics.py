@@ -132,8 +132,8 @@ class Metrics:
         These are the corrections now, and those of before that are not among them are none any more.
 
         Args:
-            models: those of the policy that routes.yaml names.
-            corrections: for each region those of the models.
+            models: of routes.yaml, those that the policy knows.
+            corrections: for each region those of these models.
         """
         found = {
             (str(region), model): value
