@@ -22,8 +22,8 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not list(folder.glob("*.whl")):
-            command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", folder, ROOT]
-            done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+            command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder)]
+            done = subprocess.run([*command, str(ROOT)], capture_output=True, text=True, timeout=120, check=False)
             assert done.returncode == 0, done.stderr
         (found,) = folder.glob("*.whl")
     return found

@@ -70,7 +70,8 @@ def stages() -> list[Stage]:
             flags[flag[1]] = flag[2]
             rest = rest[flag.end() :]
         if name == "ARG":
-            arguments.update([rest.split("=", 1)])
+            variable, _, value = rest.partition("=")
+            arguments[variable] = value
         elif name == "FROM":
             base, _, alias = rest.partition(" AS ")
             found.append(Stage(alias, re.sub(r"\$\{(\w+)\}", lambda match: arguments[match[1]], base)))

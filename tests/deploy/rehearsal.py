@@ -141,7 +141,7 @@ class Image:
             )
             try:
                 served = Serving(process, log)
-                deadline = time.monotonic() + 60
+                deadline = time.monotonic() + 120
                 while not self.is_healthy():
                     if process.poll() is not None or time.monotonic() > deadline:
                         pytest.fail(f"it does not serve: {served.log()}")
