@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run test lint fix bench schema export clean
+.PHONY: help run test lint fix bench schema rules export clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -31,6 +31,10 @@ bench: .venv/develops ## one table: Pointsman beside its peers, on this machine
 
 schema: .venv/runs ## make routes.schema.json again from proxy/config/schema.py
 	$(BIN)/pointsman schema > routes.schema.json
+
+rules: ## make deploy/prometheus/prometheusrule.yaml again from alerts.yaml
+	@cd deploy/prometheus && { sed '/^spec:$$/q' prometheusrule.yaml; sed 's/^./  &/' alerts.yaml; } > prometheusrule.yaml.new
+	@cd deploy/prometheus && mv prometheusrule.yaml.new prometheusrule.yaml
 
 export: .venv/exports ## make models/all-MiniLM-L6-v2 again from the published weights
 	$(BIN)/python models/export.py
