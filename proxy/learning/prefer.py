@@ -20,6 +20,10 @@ ALWAYS_SINGLE = 2.0
 """A margin that no predicted quality makes up for."""
 BUDGETS = tuple(share / 20 for share in range(2, 21))
 """Shares of what the best single model costs, at which two ways to choose are compared."""
+PROOF = 1.28
+"""Standard errors: chance alone gets there once in ten times."""
+DOUBT = 0.25
+"""Standard errors that are asked for beside the best single model's quality."""
 _WEIGHTS = 121
 
 
@@ -47,7 +51,8 @@ def fit_prefer(outlook: Outlook, rows: Rows, margin: float) -> Floats:
     The weight of a dollar and the margin of the best single model, for every step of `prefer`.
 
     For each step it is the weight with which held-out quality reaches at the least cost what the step stands for.
-    Where none does, the best single model takes all: that is what a policy may never fall below.
+    Where none does, the best single model takes all: that is what a policy may never fall below. It also takes all at
+    1, unless held-out rows show that the policy is better than it by more than chance.
 
     Args:
         outlook: predictions for rows that were held out.
@@ -58,18 +63,22 @@ def fit_prefer(outlook: Outlook, rows: Rows, margin: float) -> Floats:
         (101, 2).
     """
     quality, cost = _frontier(outlook, rows, margin)
-    single, single_cost, floor = _alone(outlook, rows)
+    single, _, floor = _alone(outlook, rows)
     if not rows.has_costs:
         return np.tile([0.0, margin if quality[0] >= single else ALWAYS_SINGLE], (STEPS, 1))
     weights = weights_of(outlook)
-    pairs = [*((weight, margin) for weight in weights), (0.0, ALWAYS_SINGLE)]
-    quality, cost = np.append(quality, single), np.append(cost, single_cost)
-    anchors = np.maximum.accumulate([floor, CHEAP_SHARE * single, single, float(quality.max())])
+    pairs = [(weight, margin) for weight in weights.tolist()]
+    # The cheapest that seems to reach it is so in part by luck, so a little more is asked for.
+    whole = single + DOUBT * _gain(outlook, rows, pairs[0])[1]
+    anchors = np.maximum.accumulate([floor, CHEAP_SHARE * single, whole, float(quality[0])])
     table = np.empty((STEPS, 2))
     for step, target in enumerate(np.interp(np.linspace(0, 1, STEPS), ANCHORS, anchors)):
         enough = np.flatnonzero(quality >= target - 1e-9)
-        table[step] = pairs[enough[cost[enough].argmin()]]
+        table[step] = pairs[enough[cost[enough].argmin()]] if len(enough) else (0.0, ALWAYS_SINGLE)
     table[0] = (float(weights[-1]) * 1e3, 0.0)
+    gain, error = _gain(outlook, rows, (float(table[-1, 0]), float(table[-1, 1])))
+    if gain <= PROOF * error:
+        table[-1] = (0.0, ALWAYS_SINGLE)
     return table
 
 
@@ -99,6 +108,14 @@ def _frontier(outlook: Outlook, rows: Rows, margin: float) -> tuple[Floats, Floa
     return quality, np.array([_mean_at(costs, one) for one in picks])
 
 
+def _gain(outlook: Outlook, rows: Rows, pair: tuple[float, float]) -> tuple[float, float]:
+    """What that weight and margin gain in quality over the best single model, and the standard error of it."""
+    scores, _ = _known(outlook, rows)
+    picks = pick(outlook, *pair, rows.single)
+    gained = scores[np.arange(len(rows)), picks] - scores[:, rows.single]
+    return float(gained.mean()), float(gained.std() / np.sqrt(len(rows)))
+
+
 def _worth(outlook: Outlook, rows: Rows, margin: float) -> float:
     """The mean over `BUDGETS` of the best quality that costs no more; without costs the quality that there is."""
     quality, cost = _frontier(outlook, rows, margin)
@@ -111,7 +128,11 @@ def _worth(outlook: Outlook, rows: Rows, margin: float) -> float:
 def _alone(outlook: Outlook, rows: Rows) -> tuple[float, float, float]:
     """Of the best single model quality and USD a request, and the quality of the cheapest one."""
     scores, costs = _known(outlook, rows)
-    return float(scores[:, rows.single].mean()), float(costs[:, rows.single].mean()), float(scores[:, rows.cheapest].mean())
+    return (
+        float(scores[:, rows.single].mean()),
+        float(costs[:, rows.single].mean()),
+        float(scores[:, rows.cheapest].mean()),
+    )
 
 
 def _known(outlook: Outlook, rows: Rows) -> tuple[Floats, Floats]:

@@ -102,7 +102,9 @@ def unpack(content: bytes) -> Policy:
         may_be_unknown = name in ("mean_costs", "cost")
         if not (np.isfinite(array).all() or (may_be_unknown and np.isnan(array).all())):
             raise PolicyUnusable(f"its {name} are no numbers")
-    near = Neighbours(**{name: arrays[name] for name in _OF_NEIGHBOURS}, sharpness=tuple(about.sharpness), prior=about.prior)
+    near = Neighbours(
+        **{name: arrays[name] for name in _OF_NEIGHBOURS}, sharpness=tuple(about.sharpness), prior=about.prior
+    )
     return Policy(
         models=tuple(about.models),
         **{name: arrays[name] for name in _OF_POLICY},
