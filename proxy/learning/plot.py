@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from html import escape
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 _WIDTH, _HEIGHT = 760, 500
@@ -149,7 +150,7 @@ def _around(x: float, y: float, size: float) -> _Box:
 def _filled(line: Sequence[tuple[float, float]]) -> Iterator[tuple[float, float]]:
     """Points along a line, near enough to each other that no label fits between."""
     yield from line[:1]
-    for (x, y), (later_x, later_y) in zip(line, line[1:], strict=False):
+    for (x, y), (later_x, later_y) in pairwise(line):
         steps = max(1, round(math.hypot(later_x - x, later_y - y) / 8))
         for step in range(1, steps + 1):
             yield x + (later_x - x) * step / steps, y + (later_y - y) * step / steps
