@@ -12,8 +12,8 @@ from proxy.routing.policy import Floats32, Neighbours, Regions, project
 DIRECTIONS = 64
 MOST_CENTRES = 1024
 ROWS_A_CENTRE = 4
-NEIGHBOURHOODS = (40, 80, 160)
-"""Training texts each."""
+SHARPNESS = (4.0, 8.0, 16.0)
+"""Of the neighbourhoods, from one that is nearly everything to one of a few dozen texts."""
 PRIOR = 2.0
 MOST_REGIONS = 12
 ROWS_A_REGION = 40
@@ -33,7 +33,7 @@ def condense(rows: Rows, seed: int) -> Neighbours:
     """
     vectors = rows.inputs[:, :DIMENSIONS]
     mean = vectors.mean(axis=0, dtype=np.float64)
-    axes = principal(vectors - mean)[1][:, :DIRECTIONS].astype(np.float32)
+    axes = principal(vectors - mean.astype(np.float32))[1][:, :DIRECTIONS].astype(np.float32)
     centre = (mean @ axes).astype(np.float32)
     places = project(rows.inputs, axes, centre)
     count = int(np.clip(len(rows) // ROWS_A_CENTRE, 1, MOST_CENTRES))
@@ -43,10 +43,7 @@ def condense(rows: Rows, seed: int) -> Neighbours:
     above = np.where(rows.weights > 0, np.nan_to_num(rows.scores) - rows.means, 0.0)
     np.add.at(sums, nearest, above * rows.weights)
     np.add.at(counts, nearest, rows.weights)
-    takes = {int(np.clip(round(texts * len(centres) / len(rows)), 1, len(centres))) for texts in NEIGHBOURHOODS}
-    return Neighbours(
-        axes, centre, centres, sums.astype(np.float32), counts.astype(np.float32), tuple(sorted(takes)), PRIOR
-    )
+    return Neighbours(axes, centre, centres, sums.astype(np.float32), counts.astype(np.float32), SHARPNESS, PRIOR)
 
 
 def regions_of(rows: Rows, near: Neighbours, seed: int) -> Regions:
