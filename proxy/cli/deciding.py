@@ -42,6 +42,11 @@ class Deciding:
         self.untold: Counter[str] = Counter()
         """How many requests cannot be told, by why not."""
 
+    @property
+    def lacks_policy(self) -> bool:
+        """Whether the file names a policy that is not there, so that learned routes take the first of their models."""
+        return self._prepared.policy is None and self._prepared.config.policy is not None
+
     def labelled(self, data: Labelled) -> tuple[Ints, Taken]:
         """The places of those rated requests that could be decided, and where they go."""
         found = []

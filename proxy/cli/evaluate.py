@@ -162,7 +162,7 @@ def _policy_on_stored(policy: Policy, path: Path, logged: Logged, shown: str) ->
 
 
 def _routes_on_rated(config: Config, data: Labelled, labelled: Path, cache_dir: Path | None, seed: int) -> _Told:
-    deciding = Deciding(config, cache_dir)
+    deciding = _deciding(config, cache_dir)
     places, taken = deciding.labelled(data)
     if not len(places):
         _refuse(f"{labelled}: none of its requests can be decided: {_listed(deciding)}")
@@ -175,7 +175,7 @@ def _routes_on_rated(config: Config, data: Labelled, labelled: Path, cache_dir: 
 
 def _routes_on_stored(config: Config, logged: Logged, shown: str, cache_dir: Path | None, seed: int) -> _Told:
     refuse_too_little(shown, logged, LEAST_ROWS)
-    deciding = Deciding(config, cache_dir)
+    deciding = _deciding(config, cache_dir)
     places, taken = deciding.stored(logged)
     if not len(places):
         _refuse(f"{shown}: none of its decisions can be decided anew: {_listed(deciding)}")
@@ -188,6 +188,13 @@ def _routes_on_stored(config: Config, logged: Logged, shown: str, cache_dir: Pat
     with working_bar("estimating") as tell:
         judged = judging.cross_judge(logged, embedder=embedder_of(config), seed=seed, folds=FOLDS, tell=tell)
     return _Told(routed.on_stored(judged.take(places), taken), show_stored_routes)
+
+
+def _deciding(config: Config, cache_dir: Path | None) -> Deciding:
+    found = Deciding(config, cache_dir)
+    if found.lacks_policy:
+        click.echo(f"warning: {config.policy}: no such file; learned routes take the first of their models", err=True)
+    return found
 
 
 def _listed(deciding: Deciding) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 
 from proxy.cli.learning_data import dollars, points, table
-from proxy.cli.stored import setting_cells, value
+from proxy.cli.stored import KNOWN_BY, setting_cells, value
 
 
 def show_rated(console: Console, found: dict[str, Any]) -> None:
@@ -52,11 +52,14 @@ def show_stored_routes(console: Console, found: dict[str, Any]) -> None:
         console.print(f"left out: {found['never_drawn']:,}, they go to a model that was never drawn there")
     decided = found["logged"]
     console.print(f"\nwhat was decided: {value(decided['quality'])}, USD {dollars(decided['cost'])} per 1,000\n")
-    told = table("route", "decisions", "doubly robust", "inverse prop.", "over decided", "USD per 1,000", "", "models")
+    told = table(
+        "route", "decisions", "doubly robust", "inverse prop.", "over decided", "USD per 1,000", "known by", "models"
+    )
     told.add_row("all", f"{found['rows']:,}", *setting_cells(found), "")
     for each in found["routes"]:
         told.add_row(each["route"], f"{each['rows']:,}", *setting_cells(each), _models(each["models"]))
     console.print(told)
+    console.print(KNOWN_BY)
 
 
 def _show_left_out(console: Console, counts: Mapping[str, int]) -> None:

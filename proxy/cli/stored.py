@@ -20,6 +20,7 @@ from proxy.learning.logged import UNDRAWN, Logged, read_logged
 from proxy.learning.offpolicy import FEWEST
 from proxy.learning.preparing import why_not
 
+KNOWN_BY = f"\nknown by: as many even draws would say as much; fewer than {FEWEST} are not enough"
 _MOST_SHOWN = 20
 
 
@@ -124,30 +125,31 @@ def show(console: Console, report: dict[str, Any]) -> None:
     models = table("model", "rated", "mean", "always it", "USD per 1,000", "taken: quality", "balanced", "cheap")
     for each in report["models"]:
         taken = [f"{each['taken'][name]:.1%}" for name in ("quality", "balanced", "cheap")]
-        alone = value(each["alone"]) if each["enough"] else "not enough"
+        alone = value(each["alone"]) if each["enough"] else "(few)"
         rating = "-" if each["rating"] is None else f"{each['rating']:.4f}"
         models.add_row(each["model"], f"{each['rated']:,}", rating, alone, dollars(each["cost"]), *taken)
     console.print(models)
-    settings = table("prefer", "doubly robust", "inverse prop.", "over decided", "USD per 1,000", "")
+    settings = table("prefer", "doubly robust", "inverse prop.", "over decided", "USD per 1,000", "known by")
     told = [*report["settings"].items(), ("at the logged cost", report["at_logged_cost"])]
     for name, each in told:
         settings.add_row(f"{name} ({each['prefer']:g})", *setting_cells(each))
     console.print()
     console.print(settings)
-    routes = table("route", "decisions", "decided", "doubly robust", "over that", "USD per 1,000", "")
+    routes = table("route", "decisions", "decided", "doubly robust", "over that", "USD per 1,000", "known by")
     for each in report["routes"][:_MOST_SHOWN]:
         quality, _, over, cost, enough = setting_cells(each)
         decided = value(each["logged"]["quality"])
         routes.add_row(each["route"], f"{each['rows']:,}", decided, quality, over, cost, enough)
     console.print()
     console.print(routes)
+    console.print(KNOWN_BY)
 
 
 def setting_cells(each: dict[str, Any]) -> tuple[str, str, str, str, str]:
-    """Both estimates, the lead over what was decided, the cost, and whether that is enough to go by."""
+    """Both estimates, the lead over what was decided, the cost, and how much there is to go by."""
     over = each["over_logged"]
     lead = "-" if over["value"] is None else f"{100 * over['value']:+.1f} ±{50 * (over['high'] - over['low']):.1f}"
-    enough = "" if each["enough"] else f"not enough ({each['effective'] or 0:.0f} of {FEWEST})"
+    enough = f"{each['effective'] or 0:,.0f}{'' if each['enough'] else ' (few)'}"
     return value(each["quality"]), value(each["inverse_propensity"]), lead, dollars(each["cost"]), enough
 
 

@@ -115,8 +115,9 @@ def test_what_is_not_stored_is_not_guessed(tmp_path: Path) -> None:
     told = run("evaluate", routes(tmp_path, BY_HEADER), "--store", url)
     assert (told.exit_code, told.stderr) == (0, "")
     assert "left out: 100, not stored: header x-inside" in told.stdout
-    told = run("evaluate", routes(tmp_path, BY_WORD), "--store", url)
+    told = run("evaluate", routes(tmp_path, BY_WORD, "policy: p.npz\n"), "--store", url)
     assert told.exit_code == 2
+    assert "p.npz: no such file; learned routes take the first of their models" in told.stderr
     assert "none of its decisions can be decided anew: not stored: the text (300)" in told.stderr
 
 
