@@ -80,14 +80,19 @@ def embedder_of(config: Config | None) -> str:
     return minilm_name((config.text if config is not None else Text()).max_tokens)
 
 
-def refuse_too_little(shown: str, logged: Logged, least_rows: int) -> None:
-    """Say why nothing can be learned of these decisions, in numbers, and exit with code 2; nothing if it can."""
+def refuse_unheard(shown: str, logged: Logged) -> None:
+    """Say which of the models asked for no decision drew, and exit with code 2; nothing if all were drawn."""
     unheard = [name for name in logged.rows.models if name not in logged.drawn]
     if logged.drawn and unheard:
         near = did_you_mean(unheard[0], logged.drawn)
         hint = f"did you mean {quote(near)}?" if near else f"drawn were {', '.join(map(quote, logged.drawn))}"
         click.echo(f"{shown}: no rated decision drew {quote(unheard[0])}; {hint}", err=True)
-    elif not len(logged):
+        sys.exit(EXIT_BAD_CONFIG)
+
+
+def refuse_too_little(shown: str, logged: Logged, least_rows: int) -> None:
+    """Say why nothing can be learned of these decisions, in numbers, and exit with code 2; nothing if it can."""
+    if not len(logged):
         click.echo(f"{shown}: {_why_none(logged)}", err=True)
     elif (problem := why_not(logged.rows, least_rows)) is not None:
         click.echo(f"{shown}: {problem}{_beside(logged)}", err=True)

@@ -51,7 +51,9 @@ class Judged:
         return result
 
     def cost_of(self, picks: Ints) -> float:
-        """USD a request, in the same way; a cost that is not known is taken at what is predicted. NaN without any."""
+        """USD a request, in the same way; an unknown cost is taken at what is predicted. NaN where none is known."""
+        if not len(picks):
+            return math.nan
         at, known = np.arange(len(picks)), self._predicted(self.cost)
         beyond = np.nan_to_num(self.logged.costs - known)
         return float((self.cost[at, picks] + self.weights(picks) * beyond).mean())

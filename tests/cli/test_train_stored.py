@@ -96,6 +96,18 @@ def test_a_policy_is_evaluated_on_decisions_that_it_has_not_seen(
     assert (shown.exit_code, "(few)" in shown.stdout) == (0, True)
 
 
+def test_a_policy_may_know_models_that_were_never_drawn(trained: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    without = [one for one in log(200, seed=3) if one[0].model != "coder"]
+    told = run("evaluate", trained[0], "--store", write(tmp_path / "store.db", without), "--json")
+    assert told.exit_code == 0, told.output
+    found = {each["model"]: each for each in json.loads(told.stdout)["models"]}
+    assert (found["coder"]["rated"], found["coder"]["enough"], found["coder"]["cost"]) == (0, False, None)
+    assert set(found["coder"]["taken"].values()) == {0.0}
+    others = write(tmp_path / "others.db", changed(without, model="x", answered="x"))
+    told = run("evaluate", trained[0], "--store", others)
+    assert (told.exit_code, "left out: not of these models" in told.stderr) == (2, True)
+
+
 def test_without_chance_there_is_nothing_to_learn(tmp_path: Path) -> None:
     url, out = write(tmp_path / "store.db", log(80, explore=0.0)), tmp_path / "p.npz"
     told = run("train", "--store", url, "--out", out, "--force")
