@@ -18,7 +18,7 @@ from proxy.cli.learning_data import Labelled, show
 from proxy.cli.options import EXIT_BAD_CONFIG, cache_dir_option, exit_with, load_or_exit
 from proxy.cli.progress import working_bar
 from proxy.cli.store_options import check_source, since_option, store_of, store_option
-from proxy.cli.stored import drawn_models, embedder_of, read_or_exit, refuse_too_little
+from proxy.cli.stored import drawn_models, embedder_of, read_or_exit, refuse_too_little, refuse_unheard
 from proxy.cli.stored import show as show_stored
 from proxy.config import ConfigError, Duration
 from proxy.learning import judging
@@ -105,6 +105,7 @@ def train(
             source, models=wanted or drawn_models(config), since=since, route=route, implicit=implicit, limit=limit,
             seed=seed,
         )  # fmt: skip
+        refuse_unheard(f"store: {source.url.shown}", logged)
         refuse_too_little(f"store: {source.url.shown}", logged, LEAST_ROWS)
         trained = _of_store(logged, old, embedder_of(config), seed, folds)
     else:
