@@ -13,8 +13,9 @@ help: ## show this list
 run: .venv/runs ## start Pointsman on simulated upstreams: http://127.0.0.1:8080, no key needed
 	$(BIN)/pointsman serve --demo
 
+# In their own order, so that what the tests of a folder share is started once in each process.
 test: lint ## everything CI checks
-	$(BIN)/pytest --numprocesses 2 --dist loadfile
+	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 lint: .venv/develops ## style, types, layers
 	$(BIN)/ruff check
