@@ -145,6 +145,7 @@ class Image:
                 while not self.is_healthy():
                     if process.poll() is not None or time.monotonic() > deadline:
                         pytest.fail(f"it does not serve: {served.log()}")
+                    time.sleep(0.1)  # each look is a process, which takes the processor from what it waits for
                 yield served
             finally:
                 with suppress(ProcessLookupError):
@@ -160,6 +161,9 @@ def rehearsal(folder: Path) -> Iterator[Rehearsal]:
     """The namespaces, until the block ends."""
     if missing := [program for program in ("unshare", "nsenter", "chroot") if shutil.which(program) is None]:
         pytest.skip(f"no {', '.join(missing)}")
+    for path in (sys.prefix, sys.base_prefix):
+        if Path(path).stat().st_dev != Path("/").stat().st_dev:
+            pytest.skip(f"{path} lies on a mount of its own, which a layer over the root does not show")
     folder.mkdir()
     holder = subprocess.Popen(
         ["unshare", "--mount", "--net", "sh", "-c", _PREPARE.format(folder=folder)],
