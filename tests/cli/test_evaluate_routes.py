@@ -88,11 +88,11 @@ def test_models_that_nobody_rated(rated: Path, tmp_path: Path) -> None:
 def stored(folder: Path, *, text: bool) -> str:
     """Decisions with what rules could ask for; those of a header that a rule asks about in a part of them only."""
     decisions = []
-    for at, (one, rating) in enumerate(log(300)):
+    for at, (one, rating) in enumerate(log(180)):
         assert one.vector is not None
         said = f"kind {'one' if one.vector[0] > 0 else 'zero'}"
         facts = read_chat(prompt_body(said), {})
-        asks = Asks(headers=("x-inside",)) if at < 200 else Asks()
+        asks = Asks(headers=("x-inside",)) if at < 120 else Asks()
         kept_facts = kept(facts, asks, said)
         decisions += changed([(one, rating)], facts=kept_facts, text=said if text else None)
     return write(folder / "store.db", decisions)
@@ -103,7 +103,7 @@ def test_a_whole_file_is_measured_on_what_another_decided(tmp_path: Path) -> Non
     told = run("evaluate", routes(tmp_path, BY_WORD), "--store", url, "--json")
     assert (told.exit_code, told.stderr) == (0, "")
     found = json.loads(told.stdout)
-    assert (found["rows"], found["untold"], found["enough"]) == (300, {}, True)
+    assert (found["rows"], found["untold"], found["enough"]) == (180, {}, True)
     assert found["quality"]["low"] < 0.9 < found["quality"]["high"]
     assert found["over_logged"]["low"] > 0
     assert found["cost"] < found["logged"]["cost"]
@@ -114,11 +114,11 @@ def test_what_is_not_stored_is_not_guessed(tmp_path: Path) -> None:
     url = stored(tmp_path, text=False)
     told = run("evaluate", routes(tmp_path, BY_HEADER), "--store", url)
     assert (told.exit_code, told.stderr) == (0, "")
-    assert "left out: 100, not stored: header x-inside" in told.stdout
+    assert "left out: 60, not stored: header x-inside" in told.stdout
     told = run("evaluate", routes(tmp_path, BY_WORD, "policy: p.npz\n"), "--store", url)
     assert told.exit_code == 2
     assert "p.npz: no such file; learned routes take the first of their models" in told.stderr
-    assert "none of its decisions can be decided anew: not stored: the text (300)" in told.stderr
+    assert "none of its decisions can be decided anew: not stored: the text (180)" in told.stderr
 
 
 def test_a_model_that_was_never_drawn_is_not_guessed_either(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> str:
         *changed(log(30, seed=5), model="small", answered="small", route="narrow"),
     ]
     unrated = [(decision, None) for decision, _ in log(20, seed=6)]
-    return write(tmp_path_factory.mktemp("store") / "store.db", [*log(420), *of_no_use, *unrated])
+    return write(tmp_path_factory.mktemp("store") / "store.db", [*log(280), *of_no_use, *unrated])
 
 
 @pytest.fixture(scope="module")
@@ -46,9 +46,9 @@ def trained(store: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path,
 
 def test_a_better_policy_is_written_with_its_proof(trained: tuple[Path, dict[str, Any]]) -> None:
     out, found = trained
-    assert found["rows"] == 420
+    assert found["rows"] == 280
     assert found["left_out"] == {UNDRAWN: 6, BY_ANOTHER: 5, NO_VECTOR: 4, OTHER_MODELS: 3, ALONE: 30}
-    assert {each["model"]: each["rated"] > 60 for each in found["models"]} == dict.fromkeys(
+    assert {each["model"]: each["rated"] > 40 for each in found["models"]} == dict.fromkeys(
         ("coder", "large", "small"), True
     )
     for setting in (found["settings"]["balanced"], found["at_logged_cost"]):
@@ -58,7 +58,7 @@ def test_a_better_policy_is_written_with_its_proof(trained: tuple[Path, dict[str
         assert setting["over_logged"]["low"] > 0
         assert setting["cost"] <= found["logged"]["cost"]
     (route,) = found["routes"]
-    assert (route["route"], route["rows"], route["enough"]) == ("everyday", 420, True)
+    assert (route["route"], route["rows"], route["enough"]) == ("everyday", 280, True)
     policy = read_policy(out)
     assert policy is not None
     assert (policy.version, policy.models) == (found["version"], ("coder", "large", "small"))
@@ -73,7 +73,7 @@ def test_the_policy_in_use_stays_where_the_new_one_is_no_better(
     assert policy is not None
     old, new = tmp_path / "old.npz", tmp_path / "new.npz"
     old.write_bytes(pack(replace(policy, about={"over_logged": 0.5})))
-    told = run("train", "--store", store, "--incumbent", old, "--out", new, "--folds", 2, "--limit", 240)
+    told = run("train", "--store", store, "--incumbent", old, "--out", new, "--folds", 2, "--limit", 180)
     assert told.exit_code == 1, told.output
     assert "points over what was decided, and the incumbent +50.00" in " ".join(told.stdout.split())
     assert not new.exists()
@@ -85,7 +85,7 @@ def test_a_policy_is_evaluated_on_decisions_that_it_has_not_seen(
     out, _ = trained
     told = run("evaluate", out, "--store", store)
     assert (told.exit_code, "was trained on each of these decisions" in told.stderr) == (2, True)
-    later = write(tmp_path / "later.db", [*log(420)[:20], *log(300, seed=21)])
+    later = write(tmp_path / "later.db", [*log(280)[:20], *log(300, seed=21)])
     told = run("evaluate", out, "--store", later, "--json")
     assert told.exit_code == 0, told.output
     found = json.loads(told.stdout)
