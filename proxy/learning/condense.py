@@ -9,8 +9,8 @@ from proxy.learning.linear import principal
 from proxy.learning.rated import Floats, Ints, Rows
 from proxy.routing.policy import Floats32, Neighbours, Regions, project
 
-DIRECTIONS = 64
-MOST_CENTRES = 1024
+DIRECTIONS = 32
+MOST_CENTRES = 512
 ROWS_A_CENTRE = 4
 SHARPNESS = (4.0, 8.0, 16.0)
 """Of the neighbourhoods, from one that is nearly everything to one of a few dozen texts."""

@@ -3,7 +3,7 @@ The learned policy: how well each model would answer this request, what that wou
 
 Quality is a blend of a linear map of the text's vector and of how the models did on the training texts around it, both
 shrunk towards each model's mean as far as held-out texts asked for. What is around is not looked for among all
-training texts but among their condensed neighbours: some hundred centres that stand for a few texts each, in the 64
+training texts but among their condensed neighbours: some hundred centres that stand for a few texts each, in the 32
 directions in which texts differ most, and each counts by its closeness. Measured on MMLU-Pro, ZeroEval and RouterBench,
 that predicts better than the hundred nearest of all texts in all directions, and takes microseconds. Cost is a linear
 map to its logarithm.
