@@ -1,4 +1,7 @@
-"""The command line: `pointsman serve | init | check | explain | tune | train | evaluate | schema`, a file for each."""
+"""
+The command line: `pointsman serve | init | check | explain | tune | train | evaluate | traffic | schema`, a file for
+each.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from proxy.cli.explain import explain
 from proxy.cli.init import init
 from proxy.cli.schema import schema
 from proxy.cli.serve import serve
+from proxy.cli.traffic import traffic
 from proxy.cli.train import train
 from proxy.cli.tune import tune_thresholds
 
@@ -21,5 +25,5 @@ def main() -> None:
     """Pointsman: each request goes to the model that fits it."""
 
 
-for command in (serve, init, check, explain, tune_thresholds, train, evaluate, schema):
+for command in (serve, init, check, explain, tune_thresholds, train, evaluate, traffic, schema):
     main.add_command(command)

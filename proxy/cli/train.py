@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ from rich.console import Console
 from proxy.cli.learning_data import Labelled, show
 from proxy.cli.options import EXIT_BAD_CONFIG, cache_dir_option, exit_with, load_or_exit
 from proxy.cli.progress import working_bar
+from proxy.cli.writing import write_whole
 from proxy.config import ConfigError
 from proxy.learning.fit import fit_policy
 from proxy.learning.held_out import cross_fit
@@ -128,22 +127,7 @@ def _about(found: dict[str, Any], seed: int, folds: int, *, force: bool) -> dict
 
 
 def _write(path: Path, policy: Policy) -> str:
-    """All of it or nothing: a server that watches the file never reads half of it. Returns the version."""
+    """Returns the version."""
     content = pack(policy)
-    version = unpack(content).version
-    new: Path | None = None
-    try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-            new = Path(file.name)
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        new.chmod(0o666 & ~umask)
-        new.replace(path)
-    except OSError as error:
-        if new is not None:
-            new.unlink(missing_ok=True)
-        raise click.ClickException(f"{path} cannot be written: {error.strerror or error}.") from None
-    return version
+    write_whole(path, content)
+    return unpack(content).version
