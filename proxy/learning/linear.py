@@ -13,6 +13,8 @@ STRENGTHS = (3.0, 10.0, 30.0, 100.0, 300.0)
 """On rows of length about 1; a strength counts like so many rows that say nothing."""
 MOST_FILLED = 0.02
 """Of a target's values: with so few missing, its mean stands in for them, and the decomposition is shared."""
+NEXT_TO_NOTHING = 1e-3
+"""Of a column's length, beside the longest."""
 
 
 def fit_ridges(
@@ -43,7 +45,7 @@ def fit_ridges(
         weight = weight * np.count_nonzero(weight) / weight.sum()
         # What is not rated is left out: of stored decisions, each has a rating of one model only.
         places: Ints = np.flatnonzero(weight)
-        weight, rows, its = weight[places], inputs[places], known[np.ix_(places, columns)]
+        weight, rows, its = weight[places], inputs[places], known[np.ix_(places, np.array(columns))]
         total = weight.sum()
         centre = (weight @ rows.astype(np.float64)) / total
         means = weight @ its / total
@@ -92,7 +94,8 @@ def non_negative(columns: Floats, target: Floats) -> Floats:
     """
     The weights of 0 or more with which `columns` add up to `target` best.
 
-    Lawson and Hanson, Solving Least Squares Problems, 1974, chapter 23, on the normal equations.
+    Lawson and Hanson, Solving Least Squares Problems, 1974, chapter 23, on the normal equations. A column that is next
+    to nothing beside the longest gets none: such a one is rounding, which a weight of millions would fit to anything.
 
     Args:
         columns: (rows, columns).
@@ -102,9 +105,11 @@ def non_negative(columns: Floats, target: Floats) -> Floats:
     count = len(moment)
     weights = np.zeros(count)
     used = np.zeros(count, dtype=np.bool_)
+    squares = np.diagonal(gram)
+    is_nothing = squares <= NEXT_TO_NOTHING**2 * squares.max(initial=0.0)
     tolerance = 1e-10 * max(1.0, float(np.abs(moment).max(initial=0.0)))
     for _ in range(10 * count):
-        slope = np.where(used, -np.inf, moment - gram @ weights)
+        slope = np.where(used | is_nothing, -np.inf, moment - gram @ weights)
         if slope.max(initial=-np.inf) <= tolerance:
             break
         used[slope.argmax()] = True

@@ -125,3 +125,13 @@ def test_a_worse_policy_does_not_replace_the_incumbent() -> None:
     seen = replace(better, rows=replace(better.rows, groups=good.seen[:200]))
     assert "held out" in str(why_keep(known, seen, embedder="e"))
     assert good.models == MODELS
+
+
+@pytest.mark.parametrize("count", [60, 100])
+def test_a_neighbourhood_of_all_texts_is_not_believed(count: int) -> None:
+    """Of few rows the wider neighbourhoods are everybody: what those tell beyond the mean is rounding."""
+    rows = made(count, seed=2)
+    policy = fit_policy(rows, embedder="e")
+    assert policy.blends.max(initial=0.0) < 10
+    own = figures(outcomes(decide_all(policy, made(400, seed=9))))
+    assert own.quality[-1] > own.single
