@@ -52,11 +52,12 @@ class _Labels:
 
     def place(self, x: float, y: float, name: str, kind: str) -> str:
         wide = _LETTER * len(name)
-        left, top = min(self._places(x, y, wide), key=lambda at: self._cost(*at, wide))
+        left, top = min(self._places(x, y, wide), key=lambda at: self._cost(at, wide))
         self._taken.append(_Box(left, top, left + wide, top + 14))
         return f'<text class="label {kind}" x="{left:.1f}" y="{top + 11:.1f}">{escape(name)}</text>'
 
-    def _cost(self, left: float, top: float, wide: float) -> float:
+    def _cost(self, at: tuple[float, float], wide: float) -> float:
+        left, top = at
         box = _Box(left, top, left + wide, top + 14)
         inside = _Box(_LEFT, _TOP, _WIDTH - 6, _HEIGHT - _BOTTOM)
         hidden = sum(box.overlap(other) for other in self._taken)
