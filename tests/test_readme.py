@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import msgspec
 import pytest
 from click.testing import CliRunner
@@ -103,7 +104,9 @@ def test_what_it_shows_of_learning_works_when_pasted(tmp_path: Path) -> None:
     (block,) = re.findall(r"## Learn from traffic\n.*?```\n(.*?)```", README, re.DOTALL)
     for line in re.findall(r"^pointsman (.*)", block, re.MULTILINE):
         name, *arguments = shlex.split(line, comments=True)
-        main.commands[name].make_context(name, arguments)  # raises what the command line would say
+        found = main.get_command(click.Context(main), name)
+        assert found is not None
+        found.make_context(name, arguments)  # raises what the command line would say
     path = tmp_path / "routes.yaml"
     shutil.copy(shipped("routes.yaml"), path)
     (edit,) = re.findall(r"^sed .*?routes\.yaml$", block, re.MULTILINE | re.DOTALL)

@@ -45,7 +45,7 @@ def fit_ridges(
         weight = weight * np.count_nonzero(weight) / weight.sum()
         # What is not rated is left out: of stored decisions, each has a rating of one model only.
         places: Ints = np.flatnonzero(weight)
-        weight, rows, its = weight[places], inputs[places], known[np.ix_(places, np.array(columns))]
+        weight, rows, its = weight[places], inputs[places], known[places][:, columns]
         total = weight.sum()
         centre = (weight @ rows.astype(np.float64)) / total
         means = weight @ its / total
