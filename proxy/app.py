@@ -59,6 +59,7 @@ from proxy.shipped import shipped
 from proxy.telemetry.metrics import UNROUTED, Metrics, ReloadMetrics
 from proxy.telemetry.record import Recorder
 from proxy.telemetry.shadow_metrics import Chooser
+from proxy.telemetry.tracing import tracing
 
 POLL_S = 1.0
 
@@ -167,6 +168,7 @@ def build_app(
                     sha256=ready.sha256,
                     policy=ready.policy,
                     corrector=corrector,
+                    tracer=tracer,
                 )
                 policies: dict[Chooser, Policy | None] = {"live": ready.policy}
                 own: Running | None = None
@@ -195,6 +197,8 @@ def build_app(
             if old.policy_version != policy_version(ready.policy):
                 recorder.metrics.forget_policy(old.policy_version)
 
+        traces = AsyncExitStack()
+        tracer = await traces.enter_async_context(tracing(os.environ, recorder.metrics.registry, version=__version__))
         current = Current(await activate(prepared))
         try:
             async with AsyncExitStack() as stack:
@@ -213,6 +217,7 @@ def build_app(
             await current.close()
             await writers.close()
             embedder.close()
+            await traces.aclose()
 
     admission = Admission()
     routed = {f"/v1{api.path}": Routed(api, admission) for api in APIS}

@@ -53,12 +53,16 @@ class Record:
     baseline_cost_usd: float | None = None
     """What the baseline would have cost; None where either cost is not known."""
     error: str = ""
+    trace_id: str = ""
+    """Empty where there is no trace."""
 
     def fields(self) -> dict[str, Any]:
         """The log line's fields; what did not happen is left out."""
         found: dict[str, Any] = {"id": self.id}
         if self.request_id != self.id:
             found["request_id"] = self.request_id
+        if self.trace_id:
+            found["trace_id"] = self.trace_id
         found["path"] = self.path
         for name in (
             "requested",
