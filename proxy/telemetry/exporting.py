@@ -62,7 +62,7 @@ class _Exporter(SpanExporter):
         return result
 
     def shutdown(self) -> None:
-        self._to_collector.shutdown()
+        self._to_collector.shutdown()  # type: ignore[no-untyped-call]
 
 
 class _Door(SpanProcessor):
@@ -92,7 +92,7 @@ class _Door(SpanProcessor):
             self._queue.on_end(span)
 
     def shutdown(self) -> None:
-        self._queue.shutdown()
+        self._queue.shutdown()  # type: ignore[no-untyped-call]
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         return self._queue.force_flush(timeout_millis)

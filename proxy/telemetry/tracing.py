@@ -114,7 +114,7 @@ def is_wanted(environ: Mapping[str, str]) -> bool:
 
 def why_not(environ: Mapping[str, str]) -> str:
     """What stands in the way of the traces that are wanted; empty when nothing does."""
-    if (exporter := environ.get("OTEL_TRACES_EXPORTER", "otlp").strip()) not in ("otlp", ""):
+    if (exporter := environ.get("OTEL_TRACES_EXPORTER", "otlp").strip()) not in ("otlp", "none", ""):
         return f"OTEL_TRACES_EXPORTER is {exporter!r}; spans can go to 'otlp' or 'none'"
     for name in _PROTOCOLS:
         if (protocol := environ.get(name, "").strip()) not in ("http/protobuf", ""):
