@@ -73,9 +73,12 @@ def nothing_of(module: str) -> Iterator[None]:
 
 @contextmanager
 def traced_house(**variables: str) -> Iterator[Traced]:
-    with collecting() as collector, environment(OTEL_EXPORTER_OTLP_ENDPOINT=collector.url, **variables):
-        with open_house(WITH_FALLBACK) as house:
-            yield Traced(house, collector)
+    with (
+        collecting() as collector,
+        environment(OTEL_EXPORTER_OTLP_ENDPOINT=collector.url, **variables),
+        open_house(WITH_FALLBACK) as house,
+    ):
+        yield Traced(house, collector)
 
 
 @pytest.fixture(scope="module")
@@ -202,8 +205,9 @@ def test_a_stream_tells_its_first_token_and_its_usage(traced: Traced) -> None:
 
 
 def a_stream_that_is_cut(exchange: Exchange) -> None:
-    longer = SSE.replace(b"connection: close", b"content-length: 999")
-    exchange.send(longer + b'data: {"choices":[{"delta":{"content":"some"}}]}\n\n')
+    event = b'data: {"choices":[{"delta":{"content":"some"}}]}\n\n'
+    head = SSE.replace(b"connection: close", b"transfer-encoding: chunked")
+    exchange.send(head + b"%x\r\n%s\r\n" % (len(event), event))
     exchange.cut()
 
 
@@ -270,7 +274,8 @@ def test_a_client_that_leaves_ends_its_spans(traced: Traced) -> None:
     assert server.attributes["pointsman.client_left"] == "upstream"
     assert "http.response.status_code" not in server.attributes
     assert client.attributes["pointsman.outcome"] == "client_left"
-    assert not (server.is_error or client.is_error)
+    assert not server.is_error
+    assert not client.is_error
 
 
 def test_other_urls_are_traced_by_their_shape(traced: Traced) -> None:
@@ -372,11 +377,11 @@ def test_a_collector_that_is_down_costs_spans_and_one_line(caplog: pytest.LogCap
 def test_the_end_does_not_wait_for_a_collector_that_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("proxy.telemetry.exporting._PATIENCE_S", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as deaf:
-        with environment(OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{deaf.getsockname()[1]}"):
-            with open_house() as house:
-                assert house.chat("raw").status_code == 200
-                began = time.monotonic()
-            assert time.monotonic() - began < 3
+        url = f"http://127.0.0.1:{deaf.getsockname()[1]}"
+        with environment(OTEL_EXPORTER_OTLP_ENDPOINT=url), open_house() as house:
+            assert house.chat("raw").status_code == 200
+            began = time.monotonic()
+        assert time.monotonic() - began < 3
 
 
 def test_off_the_headers_pass_and_nothing_is_imported(caplog: pytest.LogCaptureFixture) -> None:
@@ -424,9 +429,9 @@ def test_without_the_extra_that_is_said(missing: str, caplog: pytest.LogCaptureF
 
 
 def test_a_bad_number_turns_it_off_and_is_told(caplog: pytest.LogCaptureFixture) -> None:
-    with environment(OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:9", OTEL_BSP_MAX_QUEUE_SIZE="many"):
-        with open_house() as house:
-            assert house.chat("raw").status_code == 200
+    named = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9", "OTEL_BSP_MAX_QUEUE_SIZE": "many"}
+    with environment(**named), open_house() as house:
+        assert house.chat("raw").status_code == 200
     assert ["many" in record.__dict__["reason"] for record in caplog.records if record.msg == "tracing is off"] == [
         True
     ]
