@@ -44,6 +44,24 @@ def of_target(*, label: str, model: str, provider: str, address: str, port: int 
     return found if port is None else {**found, "server.port": port}
 
 
+def of_attempt(target: Attributes, method: str, operation: str, before: int) -> Attributes:
+    """
+    What is known of an attempt when it begins.
+
+    Args:
+        target: by `of_target`.
+        method: of HTTP.
+        operation: of a model; empty where it is not known to be any.
+        before: attempts that were made already.
+    """
+    found = {**target, "http.request.method": method}
+    if operation:
+        found[OPERATION] = operation
+    if before:
+        found["http.request.resend_count"] = before
+    return found
+
+
 def of_request(method: str, path: str, route: str) -> Attributes:
     """What is known of a request before it is read."""
     return {"http.request.method": method, "url.path": path, "http.route": route}

@@ -71,7 +71,8 @@ class _Spans(Trace):
         self.is_recorded = server.is_recording()
 
     def deciding(self) -> None:
-        self._decision = self._tracer.start_span("decide", context=self._under)
+        if self.is_recorded:
+            self._decision = self._tracer.start_span("decide", context=self._under)
 
     def decided(self, record: Record, policy: str) -> None:
         self._policy = policy
@@ -80,18 +81,13 @@ class _Spans(Trace):
 
     def attempt(self, target: Attributes, before: int) -> None:
         operation, model = self._operation, target[attributes.REQUEST_MODEL]
-        span = self._tracer.start_span(
+        self._attempt = self._tracer.start_span(
             f"{operation} {model}" if operation else self._method,
             context=self._under,
             kind=SpanKind.CLIENT,
-            attributes=target,
+            attributes=attributes.of_attempt(target, self._method, operation, before),
         )
-        span.set_attribute("http.request.method", self._method)
-        if operation:
-            span.set_attribute(attributes.OPERATION, operation)
-        if before:
-            span.set_attribute("http.request.resend_count", before)
-        self._attempt, self._status = span, 0
+        self._status = 0
 
     def context(self) -> Sequence[tuple[bytes, bytes]]:
         if self._attempt is None:
@@ -110,6 +106,8 @@ class _Spans(Trace):
             self._end_attempt(self._attempt, outcome)
 
     def end(self, record: Record, said: Said) -> None:
+        if not self.is_recorded:
+            return
         if self._decision is not None:  # it came to nothing
             self._end_decision(self._decision, record)
         if self._attempt is not None:
