@@ -197,27 +197,25 @@ def build_app(
             if old.policy_version != policy_version(ready.policy):
                 recorder.metrics.forget_policy(old.policy_version)
 
-        traces = AsyncExitStack()
-        tracer = await traces.enter_async_context(tracing(os.environ, recorder.metrics.registry, version=__version__))
-        current = Current(await activate(prepared))
-        try:
-            async with AsyncExitStack() as stack:
-                reloader: Reloader | None = None
-                if source is not None:
-                    reloads = ReloadMetrics(recorder.metrics.registry)
-                    reloader = Reloader(
-                        source, prepared, embed=model.embed, bulk=bulk, fitter=fitter,
-                        policy_of=lambda written: policy_of(written, model.name),
-                        shadow_of=lambda written: shadowing_of(written, source.shadow, model.name),
-                        swap=swap, metrics=reloads, poll_s=poll_s,
-                    )  # fmt: skip
-                    await stack.enter_async_context(watching(reloader))
-                yield {"current": current, "reloads": reloader, "readiness": Readiness()}
-        finally:
-            await current.close()
-            await writers.close()
-            embedder.close()
-            await traces.aclose()
+        async with tracing(os.environ, recorder.metrics.registry, version=__version__) as tracer:
+            current = Current(await activate(prepared))
+            try:
+                async with AsyncExitStack() as stack:
+                    reloader: Reloader | None = None
+                    if source is not None:
+                        reloads = ReloadMetrics(recorder.metrics.registry)
+                        reloader = Reloader(
+                            source, prepared, embed=model.embed, bulk=bulk, fitter=fitter,
+                            policy_of=lambda written: policy_of(written, model.name),
+                            shadow_of=lambda written: shadowing_of(written, source.shadow, model.name),
+                            swap=swap, metrics=reloads, poll_s=poll_s,
+                        )  # fmt: skip
+                        await stack.enter_async_context(watching(reloader))
+                    yield {"current": current, "reloads": reloader, "readiness": Readiness()}
+            finally:
+                await current.close()
+                await writers.close()
+                embedder.close()
 
     admission = Admission()
     routed = {f"/v1{api.path}": Routed(api, admission) for api in APIS}

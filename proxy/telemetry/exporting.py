@@ -28,6 +28,33 @@ _PATIENCE_S = 3.0
 DropCause = Literal["queue_full", "export_failed"]
 
 
+class _Sdk(logging.Handler):
+    """Hears what the SDK logs, which is each batch and each try, so that it can be told once."""
+
+    said = ""
+    """The first since it was emptied."""
+
+    def listen(self) -> None:
+        """From now on nobody else hears it."""
+        whole = logging.getLogger("opentelemetry")
+        whole.propagate = False
+        whole.setLevel(logging.WARNING)
+        whole.addHandler(self)  # once, however often it is asked for
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if self.said:
+            return
+        # Of an error only the name: its text has the endpoint, which may have a key.
+        args = [type(arg).__name__ if isinstance(arg, BaseException) else arg for arg in record.args or ()]
+        try:
+            self.said = record.msg % tuple(args)
+        except (TypeError, ValueError):
+            self.said = record.msg
+
+
+_sdk = _Sdk()
+
+
 class _Metrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self.dropped = Counter(
@@ -49,6 +76,7 @@ class _Exporter(SpanExporter):
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         self.taken += len(spans)
+        _sdk.said = ""
         result = self._to_collector.export(spans)
         is_failing = result is not SpanExportResult.SUCCESS
         if is_failing:
@@ -56,7 +84,7 @@ class _Exporter(SpanExporter):
         if is_failing != self._is_failing:
             self._is_failing = is_failing
             if is_failing:
-                logger.warning("spans do not reach the collector", extra={"counted": "pointsman_spans_dropped_total"})
+                logger.warning("spans do not reach the collector", extra={"reason": _sdk.said})
             else:
                 logger.info("spans reach the collector again")
         return result
@@ -118,8 +146,7 @@ class Exporting:
         Raises:
             ValueError: a variable holds what it cannot.
         """
-        # What goes wrong is counted, and told once; the SDK would log each batch, and each try.
-        logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
+        _sdk.listen()
         most = int(environ.get("OTEL_BSP_MAX_QUEUE_SIZE") or _QUEUE)
         longest = int(
             environ.get("OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT")

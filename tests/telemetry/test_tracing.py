@@ -8,6 +8,7 @@ import logging
 import secrets
 import socket
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,12 +23,17 @@ from tests.relay.wire import MESSAGES, ROUTES, SSE, Exchange, House
 from tests.relay.wire import house as open_house
 from tests.telemetry.collector import Collector, Seen, collecting
 
-WITH_FALLBACK = ROUTES.replace(
-    "  raw: {target: {upstream: raw, name: raw-model}}",
-    "  raw: {target: {upstream: raw, name: raw-model}}\n"
-    "  shaky: {target: {upstream: raw, name: shaky-model}, fallbacks: [sim]}",
-).replace(
-    "routes:", "routes:\n  - {name: closed, when: {header: {x-closed: 'yes'}}, block: {status: 403, message: no}}"
+WITH_MORE = (
+    ROUTES.replace("models:", "  anthropic: {base_url: '${RAW}/v1', protocol: anthropic}\nmodels:")
+    .replace(
+        "  raw: {target: {upstream: raw, name: raw-model}}",
+        "  raw: {target: {upstream: raw, name: raw-model}}\n"
+        "  claude: {target: {upstream: anthropic, name: claude-model}}\n"
+        "  shaky: {target: {upstream: raw, name: shaky-model}, fallbacks: [sim]}",
+    )
+    .replace(
+        "routes:", "routes:\n  - {name: closed, when: {header: {x-closed: 'yes'}}, block: {status: 403, message: no}}"
+    )
 )
 PLAIN = b'{"id":"c-1","model":"made-7","choices":[{"message":{"content":"the reply"},"finish_reason":"stop"}],"usage":{"prompt_tokens":9,"completion_tokens":4,"prompt_tokens_details":{"cached_tokens":5}}}'
 
@@ -62,6 +68,22 @@ def environment(**variables: str) -> Iterator[None]:
 
 
 @contextmanager
+def heard_at_the_root() -> Iterator[list[logging.LogRecord]]:
+    """What the program's log gets; caplog would listen at loggers too that keep their records to themselves."""
+    records: list[logging.LogRecord] = []
+    handler, root = logging.Handler(logging.INFO), logging.getLogger()
+    handler.emit = records.append  # type: ignore[assignment, method-assign]
+    before = root.level
+    root.addHandler(handler)
+    root.setLevel(logging.INFO)
+    try:
+        yield records
+    finally:
+        root.removeHandler(handler)
+        root.setLevel(before)
+
+
+@contextmanager
 def nothing_of(module: str) -> Iterator[None]:
     """As if this module, and with it all below it, were not installed."""
     with pytest.MonkeyPatch.context() as patch:
@@ -72,11 +94,11 @@ def nothing_of(module: str) -> Iterator[None]:
 
 
 @contextmanager
-def traced_house(**variables: str) -> Iterator[Traced]:
+def traced_house(routes: str = WITH_MORE, **variables: str) -> Iterator[Traced]:
     with (
         collecting() as collector,
         environment(OTEL_EXPORTER_OTLP_ENDPOINT=collector.url, **variables),
-        open_house(WITH_FALLBACK) as house,
+        open_house(routes) as house,
     ):
         yield Traced(house, collector)
 
@@ -278,6 +300,43 @@ def test_a_client_that_leaves_ends_its_spans(traced: Traced) -> None:
     assert not client.is_error
 
 
+def test_one_request_too_many_is_an_error_of_the_server() -> None:
+    crowded = WITH_MORE.replace("server: {", "server: {max_in_flight: 1, ")
+    with traced_house(crowded) as traced:
+        asked, go_on = threading.Event(), threading.Event()
+
+        def hold(exchange: Exchange) -> None:
+            asked.set()
+            assert go_on.wait(5)
+            exchange.answer(PLAIN, b"content-type: application/json")
+
+        traced.house.raw.script = hold
+        first = threading.Thread(target=traced.chat, args=("raw",))
+        first.start()
+        assert asked.wait(5)
+        answer, trace_id = traced.chat("raw")
+        go_on.set()
+        first.join()
+        assert answer.status_code == 503
+        spans = traced.collector.trace(trace_id)
+        server = only(spans, "server")
+        assert (server.attributes["http.response.status_code"], server.is_error) == (503, True)
+        assert not spans["client"]
+
+
+def test_anthropics_messages_are_chats_too(traced: Traced) -> None:
+    trace_id, parent = parent_of()
+    reply = b'{"id":"m-1","model":"made-7","stop_reason":"end_turn","usage":{"input_tokens":3,"output_tokens":2}}'
+    traced.house.raw.script = lambda exchange: exchange.answer(reply, b"content-type: application/json")
+    asked = {"model": "claude", "max_tokens": 9, "messages": MESSAGES}
+    assert traced.house.http.post("/v1/messages", json=asked, headers={"traceparent": parent}).is_success
+    client = only(traced.collector.trace(trace_id), "client")
+    assert client.name == "chat claude-model"
+    assert client.attributes["gen_ai.provider.name"] == "anthropic"
+    assert client.attributes["gen_ai.response.finish_reasons"] == ["end_turn"]
+    assert client.attributes["gen_ai.usage.input_tokens"] == 3
+
+
 def test_other_urls_are_traced_by_their_shape(traced: Traced) -> None:
     trace_id, parent = parent_of()
     traced.house.raw.script = Exchange.answer
@@ -346,32 +405,32 @@ def test_what_is_left_is_sent_at_the_end() -> None:
     assert collector.has(trace_id)
 
 
-def test_a_collector_that_is_down_costs_spans_and_one_line(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_collector_that_is_down_costs_spans_and_one_line() -> None:
     small = {"OTEL_BSP_MAX_QUEUE_SIZE": "4", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "2"}
-    with traced_house(**small) as traced:
+    with traced_house(**small) as traced, heard_at_the_root() as records:
         traced.collector.status = 400  # which is not tried again
-        with caplog.at_level(logging.INFO):
-            for _ in range(20):
-                assert traced.house.chat("raw").status_code == 200
-            traced.collector.wait_for_batches(2)
-            deadline = time.monotonic() + 5
-            lost = 0.0
-            while lost < 60:
-                assert time.monotonic() < deadline, lost
-                lost = sum(
-                    traced.house.metric(f'pointsman_spans_dropped_total{{cause="{cause}"}}')
-                    for cause in ("queue_full", "export_failed")
-                )
-            traced.collector.status = 200
-            _, trace_id = traced.chat("raw")
-            traced.collector.trace(trace_id)
+        for _ in range(20):
+            assert traced.house.chat("raw").status_code == 200
+        traced.collector.wait_for_batches(2)
+        deadline = time.monotonic() + 5
+        lost = 0.0
+        while lost < 60:
+            assert time.monotonic() < deadline, lost
+            lost = sum(
+                traced.house.metric(f'pointsman_spans_dropped_total{{cause="{cause}"}}')
+                for cause in ("queue_full", "export_failed")
+            )
+        traced.collector.status = 200
+        _, trace_id = traced.chat("raw")
+        traced.collector.trace(trace_id)
     assert lost == 60
-    told = [record for record in caplog.records if "collector" in record.getMessage()]
+    told = [record for record in records if "collector" in record.getMessage()]
     assert [record.getMessage() for record in told] == [
         "spans do not reach the collector",
         "spans reach the collector again",
     ]
-    assert not [record for record in caplog.records if record.name.startswith("opentelemetry")]
+    assert "code: 400" in told[0].__dict__["reason"]
+    assert not [record for record in records if record.name.startswith("opentelemetry")]
 
 
 def test_the_end_does_not_wait_for_a_collector_that_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
