@@ -2,105 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
-import secrets
 import socket
-import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
-import httpx
 import pytest
-from prometheus_client import CollectorRegistry
 
-from proxy.telemetry.tracing import NO_TRACER, is_wanted, tracing, why_not
-from tests.relay.wire import MESSAGES, ROUTES, SSE, Exchange, House
-from tests.relay.wire import house as open_house
-from tests.telemetry.collector import Collector, Seen, collecting
-
-WITH_MORE = (
-    ROUTES.replace("models:", "  anthropic: {base_url: '${RAW}/v1', protocol: anthropic}\nmodels:")
-    .replace(
-        "  raw: {target: {upstream: raw, name: raw-model}}",
-        "  raw: {target: {upstream: raw, name: raw-model}}\n"
-        "  claude: {target: {upstream: anthropic, name: claude-model}}\n"
-        "  shaky: {target: {upstream: raw, name: shaky-model}, fallbacks: [sim]}",
-    )
-    .replace(
-        "routes:", "routes:\n  - {name: closed, when: {header: {x-closed: 'yes'}}, block: {status: 403, message: no}}"
-    )
+from tests.relay.wire import MESSAGES, SSE, Exchange
+from tests.telemetry.traced import (
+    PLAIN,
+    WITH_MORE,
+    Traced,
+    only,
+    parent_of,
+    traced_house,
 )
-PLAIN = b'{"id":"c-1","model":"made-7","choices":[{"message":{"content":"the reply"},"finish_reason":"stop"}],"usage":{"prompt_tokens":9,"completion_tokens":4,"prompt_tokens_details":{"cached_tokens":5}}}'
-
-
-class Traced:
-    """A house, and the collector that it reports to."""
-
-    def __init__(self, house: House, collector: Collector) -> None:
-        self.house = house
-        self.collector = collector
-
-    def chat(
-        self, model: str, *, headers: dict[str, str] | None = None, **fields: object
-    ) -> tuple[httpx.Response, str]:
-        """The answer, and the id of the trace that the client began."""
-        trace_id, parent = parent_of()
-        return self.house.chat(model, headers={"traceparent": parent, **(headers or {})}, **fields), trace_id
-
-
-def parent_of(flags: str = "01") -> tuple[str, str]:
-    trace_id = secrets.token_hex(16)
-    return trace_id, f"00-{trace_id}-00f067aa0ba902b7-{flags}"
-
-
-@contextmanager
-def environment(**variables: str) -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("OTEL_BSP_SCHEDULE_DELAY", "10")
-        for name, value in variables.items():
-            patch.setenv(name, value)
-        yield
-
-
-@contextmanager
-def heard_at_the_root() -> Iterator[list[logging.LogRecord]]:
-    """What the program's log gets; caplog would listen at loggers too that keep their records to themselves."""
-    records: list[logging.LogRecord] = []
-    handler, root = logging.Handler(logging.INFO), logging.getLogger()
-    handler.emit = records.append  # type: ignore[assignment, method-assign]
-    before = root.level
-    root.addHandler(handler)
-    root.setLevel(logging.INFO)
-    try:
-        yield records
-    finally:
-        root.removeHandler(handler)
-        root.setLevel(before)
-
-
-@contextmanager
-def nothing_of(module: str) -> Iterator[None]:
-    """As if this module, and with it all below it, were not installed."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name in [name for name in sys.modules if name.split(".")[0] == "opentelemetry"]:
-            patch.delitem(sys.modules, name)
-        patch.setitem(sys.modules, module, None)
-        yield
-
-
-@contextmanager
-def traced_house(routes: str = WITH_MORE, **variables: str) -> Iterator[Traced]:
-    with (
-        collecting() as collector,
-        environment(OTEL_EXPORTER_OTLP_ENDPOINT=collector.url, **variables),
-        open_house(routes) as house,
-    ):
-        yield Traced(house, collector)
 
 
 @pytest.fixture(scope="module")
@@ -114,11 +34,6 @@ def traced(shared: Traced) -> Traced:
     shared.house.raw.exchanges.clear()
     shared.house.raw.script = lambda exchange: exchange.answer(PLAIN, b"content-type: application/json")
     return shared
-
-
-def only(spans: dict[str, list[Seen]], kind: str) -> Seen:
-    [span] = spans[kind]
-    return span
 
 
 def test_a_request_makes_a_tree_of_three(traced: Traced) -> None:
@@ -382,115 +297,3 @@ def test_a_client_that_does_not_sample_is_not_recorded(traced: Traced) -> None:
     _, later = traced.chat("raw")
     traced.collector.trace(later)  # which would have come after it
     assert not traced.collector.has(trace_id)
-
-
-def test_the_sampler_is_the_environments() -> None:
-    with traced_house(
-        OTEL_TRACES_SAMPLER="parentbased_traceidratio", OTEL_TRACES_SAMPLER_ARG="0", OTEL_SERVICE_NAME="gate"
-    ) as traced:
-        assert traced.house.chat("raw").status_code == 200
-        [sent] = traced.house.raw.last.values(b"traceparent")
-        assert not int(sent[-2:], 16) & 1
-        _, trace_id = traced.chat("raw")  # whose client decided that it is sampled
-        assert only(traced.collector.trace(trace_id), "server").resource["service.name"] == "gate"
-        assert not traced.collector.has(sent.decode().split("-")[1])
-
-
-def test_what_is_left_is_sent_at_the_end() -> None:
-    with traced_house(OTEL_BSP_SCHEDULE_DELAY="600000") as traced:
-        _, trace_id = traced.chat("raw")
-        traced.house.wait_for_metric("pointsman_in_flight", 0)
-        assert not traced.collector.has(trace_id)
-        collector = traced.collector
-    assert collector.has(trace_id)
-
-
-def test_a_collector_that_is_down_costs_spans_and_one_line() -> None:
-    small = {"OTEL_BSP_MAX_QUEUE_SIZE": "4", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "2"}
-    with traced_house(**small) as traced, heard_at_the_root() as records:
-        traced.collector.status = 400  # which is not tried again
-        for _ in range(20):
-            assert traced.house.chat("raw").status_code == 200
-        traced.collector.wait_for_batches(2)
-        deadline = time.monotonic() + 5
-        lost = 0.0
-        while lost < 60:
-            assert time.monotonic() < deadline, lost
-            lost = sum(
-                traced.house.metric(f'pointsman_spans_dropped_total{{cause="{cause}"}}')
-                for cause in ("queue_full", "export_failed")
-            )
-        traced.collector.status = 200
-        _, trace_id = traced.chat("raw")
-        traced.collector.trace(trace_id)
-    assert lost == 60
-    told = [record for record in records if "collector" in record.getMessage()]
-    assert [record.getMessage() for record in told] == [
-        "spans do not reach the collector",
-        "spans reach the collector again",
-    ]
-    assert "code: 400" in told[0].__dict__["reason"]
-    assert not [record for record in records if record.name.startswith("opentelemetry")]
-
-
-def test_the_end_does_not_wait_for_a_collector_that_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("proxy.telemetry.exporting._PATIENCE_S", 0.2)
-    with socket.create_server(("127.0.0.1", 0)) as deaf:
-        url = f"http://127.0.0.1:{deaf.getsockname()[1]}"
-        with environment(OTEL_EXPORTER_OTLP_ENDPOINT=url), open_house() as house:
-            assert house.chat("raw").status_code == 200
-            began = time.monotonic()
-        assert time.monotonic() - began < 3
-
-
-def test_off_the_headers_pass_and_nothing_is_imported(caplog: pytest.LogCaptureFixture) -> None:
-    with nothing_of("opentelemetry"), environment(OTEL_EXPORTER_OTLP_ENDPOINT=""), open_house() as house:
-        assert house.chat("raw", headers={"traceparent": "as it came", "tracestate": "a=1"}).status_code == 200
-        assert house.raw.last.values(b"traceparent") == [b"as it came"]
-        assert house.raw.last.values(b"tracestate") == [b"a=1"]
-        assert "spans_dropped" not in house.http.get("/metrics").text
-    assert not [record for record in caplog.records if record.msg == "tracing is off"]
-
-
-@pytest.mark.parametrize(
-    ("environ", "wanted", "trouble"),
-    [
-        pytest.param({}, False, "", id="nothing-said"),
-        pytest.param({"OTEL_EXPORTER_OTLP_ENDPOINT": ""}, False, "", id="empty"),
-        pytest.param({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4318"}, True, "", id="endpoint"),
-        pytest.param({"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://c/t"}, True, "", id="endpoint-of-traces"),
-        pytest.param({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c", "OTEL_SDK_DISABLED": "true"}, False, "", id="disabled"),
-        pytest.param({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c", "OTEL_TRACES_EXPORTER": "none"}, False, "", id="none"),
-        pytest.param(
-            {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c", "OTEL_TRACES_EXPORTER": "zipkin"}, True, "'zipkin'", id="zipkin"
-        ),
-        pytest.param(
-            {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, True, "'grpc'", id="grpc"
-        ),
-    ],
-)  # fmt: skip
-def test_the_environment_decides(environ: dict[str, str], wanted: bool, trouble: str) -> None:
-    assert is_wanted(environ) is wanted
-    assert (trouble in why_not(environ)) if trouble else (not wanted or not why_not(environ))
-
-
-@pytest.mark.parametrize("missing", ["opentelemetry.sdk", "opentelemetry.exporter", "opentelemetry"])
-def test_without_the_extra_that_is_said(missing: str, caplog: pytest.LogCaptureFixture) -> None:
-    async def begin() -> None:
-        named = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"}
-        async with tracing(named, CollectorRegistry(), version="1") as tracer:
-            assert tracer is NO_TRACER
-
-    with nothing_of(missing):
-        asyncio.run(begin())
-    [line] = caplog.records
-    assert "pip install 'pointsman[otel]'" in line.__dict__["reason"]
-
-
-def test_a_bad_number_turns_it_off_and_is_told(caplog: pytest.LogCaptureFixture) -> None:
-    named = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9", "OTEL_BSP_MAX_QUEUE_SIZE": "many"}
-    with environment(**named), open_house() as house:
-        assert house.chat("raw").status_code == 200
-    assert ["many" in record.__dict__["reason"] for record in caplog.records if record.msg == "tracing is off"] == [
-        True
-    ]
