@@ -30,17 +30,17 @@ _NARROWED = {
 }
 
 
-def series(name: str, where: str = "", *, narrow: bool = True) -> str:
+def series(name: str, where: str = "", *, narrow: Sequence[str] = ("route", "model")) -> str:
     """
     A selector with the dashboard's variables in it.
 
     Args:
         name: without `pointsman_`.
         where: further matchers.
-        narrow: whether `route` and `model` count, as far as the series has them.
+        narrow: which of the variables `route` and `model` count, as far as the series has them.
     """
     base = name.removesuffix("_bucket").removesuffix("_sum").removesuffix("_count")
-    labels = ("job", "instance", *(_NARROWED.get(base, ()) if narrow else ()))
+    labels = ["job", "instance", *(label for label in _NARROWED.get(base, ()) if label in narrow)]
     matchers = [f'{label}=~"${label}"' for label in labels] + ([where] if where else [])
     return f"pointsman_{name}{{{', '.join(matchers)}}}"
 
@@ -50,9 +50,9 @@ def per_second(name: str, by: str = "", where: str = "", *, over: str = "$__rate
     return f"sum by ({by}) (rate({series(name, where)}[{over}]))".replace(" by ()", "")
 
 
-def grown(name: str, by: str = "", where: str = "") -> str:
+def grown(name: str, by: str = "", where: str = "", *, narrow: Sequence[str] = ("route", "model")) -> str:
     """By how much a counter grew in the time that is shown."""
-    return f"sum by ({by}) (increase({series(name, where)}[$__range]))".replace(" by ()", "")
+    return f"sum by ({by}) (increase({series(name, where, narrow=narrow)}[$__range]))".replace(" by ()", "")
 
 
 def quantile(share: float, name: str, by: str = "", where: str = "", *, over: str = "$__rate_interval") -> str:
@@ -68,6 +68,13 @@ def now(name: str, by: str = "", where: str = "", *, how: str = "sum") -> str:
 def mean_of(total: str, count: str) -> str:
     """Total for each of what is counted; nothing where there is none."""
     return f"{total} / ({count} > 0)"
+
+
+def each_answer(name: str, by: str = "", where: str = "") -> str:
+    """Of a series that knows models but no routes: how much there is of it for each answer below 300."""
+    # Whatever the variable `route` says, or what is divided would be of other requests than what it is divided by.
+    answers = grown("requests_total", by, 'status=~"2.."', narrow=("model",))
+    return mean_of(grown(name, by, where), answers)
 
 
 def mean_rating(by: str) -> str:
@@ -251,8 +258,8 @@ def dashboard(uid: str, title: str, text: str, rows: Mapping[str, Sequence[Panel
         {"name": "datasource", "label": "data source", "type": "datasource", "query": "prometheus", "refresh": 1},
         _variable("job", "as Prometheus calls it", "label_values(pointsman_build_info, job)"),
         _variable("instance", "one of its processes", 'label_values(pointsman_build_info{job=~"$job"}, instance)'),
-        _variable("route", "of routes.yaml", f"label_values({series('requests_total', narrow=False)}, route)"),
-        _variable("model", "of routes.yaml", f"label_values({series('requests_total', narrow=False)}, model)"),
+        _variable("route", "of routes.yaml", f"label_values({series('requests_total', narrow=())}, route)"),
+        _variable("model", "of routes.yaml", f"label_values({series('requests_total', narrow=())}, model)"),
         {"name": "runbooks", "type": "constant", "query": RUNBOOKS, "hide": 2,
          "current": {"selected": False, "text": RUNBOOKS, "value": RUNBOOKS}},
     ]  # fmt: skip

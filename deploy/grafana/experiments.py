@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from deploy.grafana.board import Panel, dashboard, grown, mean_of, mean_rating, per_second, quantile, series, share_of
+from deploy.grafana.board import Panel, dashboard, each_answer, grown, mean_of, mean_rating, per_second, quantile, series, share_of
 
-_OK = 'status=~"2.."'
 _CHOSEN = 'reason=~"learned|split"'
 
 
@@ -50,14 +49,12 @@ _MODELS = (
     ),
     Panel(
         "Cost of a request by model", "Of answers with a status below 300, in the time that is shown, on all routes.",
-        {"{{model}}": mean_of(grown("cost_usd_total", "model"), grown("requests_total", "model", _OK))},
+        {"{{model}}": each_answer("cost_usd_total", "model")},
         "bargauge", "currencyUSD",
     ),
     Panel(
         "Tokens of an answer by model", "Completion tokens for each answer, in the time that is shown, on all routes.",
-        {"{{model}}": mean_of(
-            grown("tokens_total", "model", 'kind="completion"'), grown("requests_total", "model", _OK)
-        )},
+        {"{{model}}": each_answer("tokens_total", "model", 'kind="completion"')},
         "bargauge", "short",
     ),
     Panel(

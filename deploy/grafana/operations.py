@@ -25,7 +25,7 @@ def _quantiles(name: str, by: str = "") -> dict[str, str]:
 
 
 def _cost(name: str, over: str) -> str:
-    return f"sum(increase({series(name, narrow=False)}[{over}]))"
+    return f"sum(increase({series(name, narrow=())}[{over}]))"
 
 
 def _saved(over: str) -> str:
@@ -185,8 +185,8 @@ _MONEY = (
         {"": grown("tokens_total", where='kind=~"prompt|completion"')}, "stat", "short", width=4, height=4,
     ),
     Panel(
-        "Cost of a request", "Mean of the answers with a status below 300, models without a price included.",
-        {"": mean_of(grown("cost_usd_total"), grown("requests_total", where='status=~"2.."'))},
+        "Cost of a request", "Mean of the answers with a status below 300, on all routes, models without a price included.",
+        {"": each_answer("cost_usd_total")},
         "stat", "currencyUSD", width=4, height=4,
     ),
     Panel(

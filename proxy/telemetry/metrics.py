@@ -246,10 +246,19 @@ class ReloadMetrics:
         )
         for result in RELOAD_RESULTS:
             self.config_reloads.labels(result)
+        # Two counters cannot tell which of them grew last.
+        self.config_last_reload_successful = Gauge(
+            "pointsman_config_last_reload_successful",
+            "1 while the configuration in use is that of the files, 0 while they were refused.",
+            registry=registry,
+            multiprocess_mode="livemin",
+        )
+        self.config_last_reload_successful.set(1)
 
     def count(self, result: ReloadResult) -> None:
         """One more ended so."""
         self.config_reloads.labels(result).inc()
+        self.config_last_reload_successful.set(result in ("ok", "unchanged"))
 
 
 def exposition(registry: CollectorRegistry, environ: Mapping[str, str] = os.environ) -> bytes:
