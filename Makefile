@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run test lint fix bench schema export clean
+.PHONY: help run test lint fix bench schema dashboards export clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -31,6 +31,9 @@ bench: .venv/develops ## one table: Pointsman beside its peers, on this machine
 
 schema: .venv/runs ## make routes.schema.json again from proxy/config/schema.py
 	$(BIN)/pointsman schema > routes.schema.json
+
+dashboards: .venv/runs ## make deploy/grafana/*.json again from their description
+	$(BIN)/python -m deploy.grafana
 
 export: .venv/exports ## make models/all-MiniLM-L6-v2 again from the published weights
 	$(BIN)/python models/export.py

@@ -1,4 +1,4 @@
-"""Write the dashboards' JSON again: `python -m deploy.grafana`."""
+"""Write the dashboards' JSON again: `make dashboards`."""
 
 import json
 from pathlib import Path

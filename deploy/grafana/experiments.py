@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from deploy.grafana.board import Panel, dashboard, each_answer, grown, mean_of, mean_rating, per_second, quantile, series, share_of
+from deploy.grafana.board import (
+    Panel,
+    dashboard,
+    each_answer,
+    grown,
+    mean_of,
+    mean_rating,
+    per_second,
+    quantile,
+    series,
+    share_of,
+)
 
 _CHOSEN = 'reason=~"learned|split"'
 

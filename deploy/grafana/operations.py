@@ -5,8 +5,8 @@ from __future__ import annotations
 from deploy.grafana.board import (
     Panel,
     dashboard,
+    each_answer,
     grown,
-    mean_of,
     mean_rating,
     now,
     per_second,
@@ -185,7 +185,7 @@ _MONEY = (
         {"": grown("tokens_total", where='kind=~"prompt|completion"')}, "stat", "short", width=4, height=4,
     ),
     Panel(
-        "Cost of a request", "Mean of the answers with a status below 300, on all routes, models without a price included.",
+        "Cost of a request", "Mean of the answers with a status below 300, on all routes; some models may have no price.",
         {"": each_answer("cost_usd_total")},
         "stat", "currencyUSD", width=4, height=4,
     ),
