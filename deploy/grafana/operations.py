@@ -185,7 +185,7 @@ _MONEY = (
         {"": grown("tokens_total", where='kind=~"prompt|completion"')}, "stat", "short", width=4, height=4,
     ),
     Panel(
-        "Cost of a request", "Mean of the answers with a status below 300, on all routes; some models may have no price.",
+        "Cost of a request", "Mean of the answers with a status below 300, on all routes; models may have no price.",
         {"": each_answer("cost_usd_total")},
         "stat", "currencyUSD", width=4, height=4,
     ),

@@ -8,10 +8,19 @@ import sys
 from pathlib import Path
 
 import pytest
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.parser import text_string_to_metric_families
 
-from proxy.telemetry.metrics import CONTENT_TYPE, DISCONNECT_PHASES, STAGES, TOKEN_KINDS, Metrics, exposition
+from proxy.telemetry.metrics import (
+    CONTENT_TYPE,
+    DISCONNECT_PHASES,
+    STAGES,
+    TOKEN_KINDS,
+    Metrics,
+    ReloadMetrics,
+    ReloadResult,
+    exposition,
+)
 from tests.telemetry.series import counted, samples, series
 
 # Dashboards and alerts read these: a change here is a change for every operator.
@@ -159,6 +168,20 @@ def test_a_target_that_a_model_no_longer_has_is_not_told_of() -> None:
         'target_info{model="large",target="sim/b"}',
         'target_info{model="large",target="sim/c"}',
     }
+
+
+def test_how_the_last_reload_ended_is_told() -> None:
+    registry = CollectorRegistry()
+    metrics = ReloadMetrics(registry)
+
+    def told() -> float:
+        return series(exposition(registry, {}).decode())["config_last_reload_successful"]
+
+    assert told() == 1, "the start is the first one"
+    results: tuple[ReloadResult, ...] = ("invalid", "unchanged", "tests_failed", "ok", "error", "invalid", "ok")
+    for result in results:
+        metrics.count(result)
+        assert told() == (result in ("ok", "unchanged"))
 
 
 def test_corrections_of_another_policy_take_the_place_of_those_before() -> None:
