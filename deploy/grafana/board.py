@@ -15,8 +15,7 @@ RUNBOOKS = "https://runbooks.example/runbooks.md"
 
 _COLUMNS = 24
 _SOURCE = {"type": "prometheus", "uid": "${datasource}"}
-# The series that the variables `route` and `model` narrow; the others have no such label.
-_NARROWED = {
+NARROWED = {
     "decisions_total": ("route", "model"),
     "experiment_decisions_total": ("route",),
     "requests_total": ("route", "model"),
@@ -28,6 +27,7 @@ _NARROWED = {
     "policy_correction": ("model",),
     "target_info": ("model",),
 }
+"""The series that the variables `route` and `model` narrow; the others have no such label."""
 
 
 def series(name: str, where: str = "", *, narrow: Sequence[str] = ("route", "model")) -> str:
@@ -40,7 +40,7 @@ def series(name: str, where: str = "", *, narrow: Sequence[str] = ("route", "mod
         narrow: which of the variables `route` and `model` count, as far as the series has them.
     """
     base = name.removesuffix("_bucket").removesuffix("_sum").removesuffix("_count")
-    labels = ["job", "instance", *(label for label in _NARROWED.get(base, ()) if label in narrow)]
+    labels = ["job", "instance", *(label for label in NARROWED.get(base, ()) if label in narrow)]
     matchers = [f'{label}=~"${label}"' for label in labels] + ([where] if where else [])
     return f"pointsman_{name}{{{', '.join(matchers)}}}"
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -76,12 +79,16 @@ def test_the_runbooks_speak_of_what_there_is() -> None:
     assert set(re.findall(r"(?<!\*)\*([^*\n]+)\*(?!\*)", text)) <= titles | {"another configuration"}
 
 
-def test_the_placeholder_is_replaced_in_one_go() -> None:
-    text = ALERTS.read_text("utf-8")
-    (command,) = re.findall(r"sed -i '(.*)' alerts.yaml", text)
-    told = subprocess.run(["sed", command], input=text, capture_output=True, text=True, check=True).stdout
-    after = yaml.safe_load(told)
-    urls = [
-        rule["annotations"]["runbook_url"] for group in after["groups"] for rule in group["rules"] if "alert" in rule
-    ]
+def test_the_placeholder_is_replaced_everywhere_in_one_go(tmp_path: Path) -> None:
+    shutil.copytree(PROMETHEUS.parent, tmp_path / "deploy")
+    (command,) = re.findall(r"^#   (sed -i .*)$", ALERTS.read_text("utf-8"), re.MULTILINE)
+    folder = tmp_path / "deploy" / "prometheus"
+    subprocess.run(["sh", "-c", command], cwd=folder, check=True)
+    alerts = yaml.safe_load((folder / "alerts.yaml").read_text("utf-8"))["groups"]
+    urls = [rule["annotations"]["runbook_url"] for group in alerts for rule in group["rules"] if "alert" in rule]
+    for path in (tmp_path / "deploy" / "grafana").glob("*.json"):
+        (variable,) = [
+            each for each in json.loads(path.read_text("utf-8"))["templating"]["list"] if each["name"] == "runbooks"
+        ]
+        urls += [variable["query"], variable["current"]["value"], variable["current"]["text"]]
     assert {url.partition("#")[0] for url in urls} == {"https://YOUR.HOST/runbooks.md"}

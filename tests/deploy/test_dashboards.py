@@ -161,13 +161,10 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seen]:
             yield Seen(found, folder, port, time.time(), running.http.get("/metrics").text)
 
 
-live = [needs_prometheus, pytest.mark.slow]
-
-
 class TestLive:
     """Against a real Prometheus that scrapes a real Pointsman."""
 
-    pytestmark = live
+    pytestmark = [needs_prometheus, pytest.mark.slow]
 
     @EACH_BOARD
     def test_each_query_has_an_answer(self, seen: Seen, name: str) -> None:
@@ -221,7 +218,7 @@ class TestLive:
             for sample in family.samples:
                 labels.setdefault(name, set()).update(sample.labels.keys() & {"route", "model"})
         assert {name: found for name, found in labels.items() if found} == {
-            name: set(narrowed) for name, narrowed in board._NARROWED.items()
+            name: set(narrowed) for name, narrowed in board.NARROWED.items()
         }
 
     def test_a_name_with_quotes_and_lines_stays_one_label(self, seen: Seen) -> None:
