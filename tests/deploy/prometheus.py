@@ -56,10 +56,10 @@ class Prometheus:
             assert time.monotonic() < deadline, what
             time.sleep(0.05)
 
-    def has_scraped(self) -> None:
+    def has_scraped(self, port: int) -> None:
         """Wait until it has seen what is there now."""
-        begun = time.time()
-        self.until(lambda: self.query(f"timestamp(up == 1) > {begun}"), "no scrape")
+        begun, up = time.time(), f'up{{instance="127.0.0.1:{port}"}}'
+        self.until(lambda: self.query(f"timestamp({up}) > {begun} and {up} == 1"), "no scrape")
 
 
 def scrape(folder: Path, *ports: int) -> None:
