@@ -7,7 +7,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -62,29 +62,24 @@ class Prometheus:
         self.until(lambda: self.query(f"timestamp({up}) > {begun} and {up} == 1"), "no scrape")
 
 
-def scrape(folder: Path, *ports: int) -> None:
-    """From now on a Prometheus scrapes these, on this machine."""
-    fresh = folder / "targets.new"
-    fresh.write_text(json.dumps([{"targets": [f"127.0.0.1:{port}" for port in ports]}]))
-    fresh.replace(folder / "targets.json")
-
-
 @contextmanager
-def prometheus(folder: Path, port: int, rules: Path | None = None) -> Iterator[Prometheus]:
+def prometheus(folder: Path, ports: Sequence[int], rules: Path) -> Iterator[Prometheus]:
     """
+    Takes five seconds to its first scrape, whatever it is told.
+
     Args:
         folder: empty.
-        port: what it scrapes, on this machine.
+        ports: what it scrapes, on this machine.
         rules: a file of rules, evaluated as often.
     """
     with socket.create_server(("127.0.0.1", 0)) as free:
         own = free.getsockname()[1]
+    targets = [f"127.0.0.1:{port}" for port in ports]
     config = {
         "global": dict.fromkeys(("scrape_interval", "scrape_timeout", "evaluation_interval"), INTERVAL),
-        "rule_files": [str(rules)] if rules else [],
-        "scrape_configs": [{"job_name": "pointsman", "file_sd_configs": [{"files": [str(folder / "targets.json")]}]}],
+        "rule_files": [str(rules)],
+        "scrape_configs": [{"job_name": "pointsman", "static_configs": [{"targets": targets}]}],
     }
-    scrape(folder, port)
     (folder / "prometheus.yaml").write_text(json.dumps(config))  # which is YAML too
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(

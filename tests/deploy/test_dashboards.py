@@ -6,7 +6,6 @@ import json
 import re
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -19,9 +18,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from deploy.grafana import board
 from deploy.grafana.__main__ import FILES, written
 from proxy.config import ConfigError, parse_config
-from tests.deploy.prometheus import DASHBOARDS, PROMETHEUS, Prometheus, needs_prometheus, prometheus, scrape
+from tests.deploy.prometheus import DASHBOARDS, PROMETHEUS, Prometheus, needs_prometheus, prometheus
 from tests.deploy.traffic import ODD, ROUTES, everything, house
-from tests.server.test_drain import serve
+from tests.server.test_drain import Served, serve
 
 plugins.register_default_plugins()
 
@@ -141,24 +140,24 @@ class Seen(NamedTuple):
     """A Prometheus that has seen it all, when that was, and what it read."""
 
     prometheus: Prometheus
-    folder: Path
-    port: int
     at: float
     text: str
+    other: Served
+    """Another one, which may be told to end."""
 
 
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seen]:
-    with house(tmp_path_factory.mktemp("house")) as running:
-        folder = tmp_path_factory.mktemp("prometheus")
+    folder = tmp_path_factory.mktemp
+    with serve(folder("other"), drain="{delay: 15s, grace: 20s}") as other, house(folder("house")) as running:
         port = running.http.base_url.port
         assert port
-        with prometheus(folder, port, PROMETHEUS / "alerts.yaml") as found:
+        with prometheus(folder("prometheus"), (port, other.port), PROMETHEUS / "alerts.yaml") as found:
             found.has_scraped(port)
             everything(running)
             found.has_scraped(port)
             found.has_scraped(port)  # what was born with the first error has no rate before
-            yield Seen(found, folder, port, time.time(), running.http.get("/metrics").text)
+            yield Seen(found, time.time(), running.http.get("/metrics").text, other)
 
 
 @needs_prometheus
@@ -233,18 +232,14 @@ class TestLive:
         assert found["metric"]["target"] == f"one/{ODD}"
 
     def test_no_scrape_failed_while_all_that_went_on(self, seen: Seen) -> None:
-        (up,) = seen.prometheus.query("min_over_time(up[2m])", seen.at)
-        assert up["value"][1] == "1"
+        assert [each["value"][1] for each in seen.prometheus.query("min_over_time(up[2m])", seen.at)] == ["1", "1"]
 
-    def test_a_server_that_drains_is_still_scraped(self, seen: Seen, tmp_path: Path) -> None:
-        with serve(tmp_path, drain="{delay: 15s, grace: 20s}") as served:
-            scrape(seen.folder, seen.port, served.port)
-            seen.prometheus.has_scraped(served.port)
-            served.tell()
-            served.wait_until(lambda: served.get("/readyz").status_code == 503)
-            seen.prometheus.has_scraped(served.port)
-            assert served.get("/readyz").status_code == 503
-            served.process.kill()
+    def test_a_server_that_drains_is_still_scraped(self, seen: Seen) -> None:
+        seen.prometheus.has_scraped(seen.other.port)
+        seen.other.tell()
+        seen.other.wait_until(lambda: seen.other.get("/readyz").status_code == 503)
+        seen.prometheus.has_scraped(seen.other.port)
+        assert seen.other.get("/readyz").status_code == 503
 
 
 @pytest.mark.parametrize("name", ['a"b', "a\nb", "a{b}", "a\\b", "-", ".*"])
