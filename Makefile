@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run test lint fix bench schema dashboards export clean
+.PHONY: help run test lint fix bench schema rules dashboards export clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -13,8 +13,9 @@ help: ## show this list
 run: .venv/runs ## start Pointsman on simulated upstreams: http://127.0.0.1:8080, no key needed
 	$(BIN)/pointsman serve --demo
 
+# In their own order, so that what the tests of a folder share is started once in each process.
 test: lint ## everything CI checks
-	$(BIN)/pytest --numprocesses 2 --dist loadfile
+	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 lint: .venv/develops ## style, types, layers
 	$(BIN)/ruff check
@@ -31,6 +32,10 @@ bench: .venv/develops ## one table: Pointsman beside its peers, on this machine
 
 schema: .venv/runs ## make routes.schema.json again from proxy/config/schema.py
 	$(BIN)/pointsman schema > routes.schema.json
+
+rules: ## make deploy/prometheus/prometheusrule.yaml again from alerts.yaml
+	@cd deploy/prometheus && { sed '/^spec:$$/q' prometheusrule.yaml; sed 's/^./  &/' alerts.yaml; } > prometheusrule.yaml.new
+	@cd deploy/prometheus && mv prometheusrule.yaml.new prometheusrule.yaml
 
 dashboards: .venv/runs ## make deploy/grafana/*.json again from their description
 	$(BIN)/python -m deploy.grafana

@@ -30,7 +30,7 @@ from proxy.app import load_minilm
 from proxy.cli.serve import tame_the_process
 from proxy.config import parse_config
 from proxy.embedding import DIMENSIONS, Vector
-from proxy.learning.condense import DIRECTIONS, MOST_CENTRES, MOST_REGIONS, PRIOR
+from proxy.learning.condense import DIRECTIONS, MOST_CENTRES, MOST_REGIONS, PRIOR, SHARPNESS
 from proxy.reload.prepare import Prepared, prepare
 from proxy.routing.chat import read_chat
 from proxy.routing.policy import INPUTS, STEPS, Floats32, Neighbours, Policy, Regions
@@ -88,7 +88,7 @@ def largest_policy(seed: int = 0) -> Policy:
         *near,
         sums=numbers(MOST_CENTRES, count),
         counts=np.full((MOST_CENTRES, count), 4.0, dtype=np.float32),
-        takes=(10, 20, 40),
+        sharpness=SHARPNESS,
         prior=PRIOR,
     )
     return Policy(
@@ -99,7 +99,7 @@ def largest_policy(seed: int = 0) -> Policy:
         cost=numbers(INPUTS + 1, count),
         neighbours=neighbours,
         regions=Regions(numbers(MOST_REGIONS, DIRECTIONS), numbers(MOST_REGIONS, count), numbers(MOST_REGIONS, count)),
-        blends=np.full((3, 2), 0.2, dtype=np.float32),
+        blends=np.full((len(SHARPNESS), 2), 0.2, dtype=np.float32),
         prefer=np.tile(np.array([100.0, 0.0], dtype=np.float32), (STEPS, 1)),
         embedder="bench",
         seen=np.empty(0, dtype=np.int64),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import cache
 
-import httpx._transports.default
+import httpx
 import pytest
 
 
@@ -17,7 +17,6 @@ def _read_certificates_once() -> Iterator[None]:
     Every `httpx.Client()`, and each `httpx.get`, reads 150 certificates for its own: 40 ms, and most speak plain HTTP.
     The program's own context is not made here, and stays as it is.
     """
-    module = httpx._transports.default
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "create_ssl_context", cache(module.create_ssl_context))
+        patch.setattr("httpx._transports.default.create_ssl_context", cache(httpx.create_ssl_context))
         yield

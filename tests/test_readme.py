@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import msgspec
 import pytest
 from click.testing import CliRunner
@@ -81,7 +83,7 @@ def test_its_python_works_when_pasted(demo: str, capsys: pytest.CaptureFixture[s
 @pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl here")
 def test_its_curls_work_when_pasted(demo: str) -> None:
     commands = re.findall(r"^curl (?:.*\\\n)*.*", README, re.MULTILINE)
-    chat, embeddings, route, feedback = commands
+    chat, embeddings, route, feedback, worse, well = commands
 
     def run(command: str) -> str:
         command = command.replace(HERE, demo)
@@ -94,3 +96,24 @@ def test_its_curls_work_when_pasted(demo: str) -> None:
     assert '"route":"simple"' in route
     (completion,) = re.findall(r"chatcmpl-\w+", chat)
     assert '"model":"large","replaced":false' in run(feedback.replace("chatcmpl-...", completion))
+    assert '"gpt-4o":{"default":0.3,"debugging":0.3,' in run(worse)
+    assert '"gpt-4o":{"default":0.85,' in run(well)
+
+
+def test_what_it_shows_of_learning_works_when_pasted(tmp_path: Path) -> None:
+    (block,) = re.findall(r"## Learn from traffic\n.*?```\n(.*?)```", README, re.DOTALL)
+    for line in re.findall(r"^pointsman (.*)", block, re.MULTILINE):
+        name, *arguments = shlex.split(line, comments=True)
+        found = main.get_command(click.Context(main), name)
+        assert found is not None
+        found.make_context(name, arguments)  # raises what the command line would say
+    path = tmp_path / "routes.yaml"
+    shutil.copy(shipped("routes.yaml"), path)
+    (edit,) = re.findall(r"^sed .*?routes\.yaml$", block, re.MULTILINE | re.DOTALL)
+    subprocess.run(edit, shell=True, check=True, cwd=tmp_path)
+    config = load_config(path, {})
+    assert config.policy is not None
+    assert config.routes[0].name == "learned"
+    assert config.routes[1:] == load_config(shipped("routes.yaml"), {}).routes
+    checked = CliRunner().invoke(main, ["check", "-c", str(path)])
+    assert checked.exit_code == 0, checked.output

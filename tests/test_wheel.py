@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+from tests.wheels import wheel
+
+__all__ = ["wheel"]
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
@@ -24,9 +26,7 @@ def run(*command: str | Path, cwd: Path, **environ: str) -> str:
     return done.stdout
 
 
-def test_the_wheel_works_in_an_empty_folder(tmp_path: Path) -> None:
-    run("-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", tmp_path, ROOT, cwd=tmp_path)
-    (wheel,) = tmp_path.glob("pointsman-*.whl")
+def test_the_wheel_works_in_an_empty_folder(wheel: Path, tmp_path: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     assert "proxy/_shipped/models/all-MiniLM-L6-v2/model.onnx" in names
     assert "proxy/_shipped/routes.yaml" in names

@@ -19,6 +19,7 @@ _COMMANDS = {
     "replay": "replay_command",
     "report": "report_command",
     "reset-corrections": "reset_corrections",
+    "traffic": "traffic",
     "schema": "schema",
 }
 """The function behind each, which is in the file of the command's name."""

@@ -1,30 +1,58 @@
-"""`pointsman evaluate`: what a policy does on rated requests."""
+"""`pointsman evaluate`: what a policy, or a whole routes.yaml, does on rated requests or on stored decisions."""
 
 from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, NamedTuple, NoReturn
 
 import click
 import numpy as np
 from rich.console import Console
 
+from proxy.cli.deciding import Deciding
 from proxy.cli.learning_data import Labelled, show
 from proxy.cli.options import EXIT_BAD_CONFIG, cache_dir_option, exit_with, load_or_exit
-from proxy.config import ConfigError
+from proxy.cli.progress import working_bar
+from proxy.cli.routed import show_rated, show_stored_routes
+from proxy.cli.store_options import check_source, since_option, store_of, store_option
+from proxy.cli.stored import embedder_of, read_or_exit, refuse_too_little
+from proxy.cli.stored import show as show_stored
+from proxy.config import Config, ConfigError, Duration
+from proxy.learning import judging, routed
 from proxy.learning.held_out import decide_all
+from proxy.learning.logged import Logged
 from proxy.learning.plot import plot
 from proxy.learning.preparing import OUTPUT_TOKENS
 from proxy.learning.report import report
 from proxy.learning.rewording import flip_rates
 from proxy.reload.policies import read_policy, unusable
+from proxy.routing.policy import Policy
 from proxy.routing.policy_file import PolicyUnusable, check_fits
+
+LEAST_ROWS = 50
+FOLDS = 3
+"""Of the predictions that estimates lean on where there is no policy; these need not be the best there are."""
+
+
+class _Told(NamedTuple):
+    found: dict[str, Any]
+    show: Callable[[Console, dict[str, Any]], None]
+    seen: int = 0
+    """Requests that are left out, since the policy was trained on them."""
 
 
 @click.command()
-@click.argument("policy_path", metavar="POLICY", type=click.Path(path_type=Path))
-@click.argument("labelled", type=click.Path(path_type=Path))
+@click.argument("what", metavar="POLICY|ROUTES.YAML", type=click.Path(path_type=Path))
+@click.argument("labelled", type=click.Path(path_type=Path), required=False)
+@store_option
+@since_option
+@click.option("--route", metavar="NAME", help="Only stored decisions of this route.")
+@click.option("--implicit", is_flag=True, help="Stored outcomes stand in where there is no feedback.")
+@click.option("--config", "-c", "config_path", type=click.Path(path_type=Path),
+              help="For a POLICY: routes.yaml with `store`, prices, and `text`.")  # fmt: skip
 @click.option("--limit", type=click.IntRange(min=1), default=50_000, show_default=True, help="Rows to look at.")
 @click.option("--output-tokens", type=click.IntRange(min=1), default=OUTPUT_TOKENS, show_default=True,
               help="Expected of an answer, where its cost is made of prices.")  # fmt: skip
@@ -33,8 +61,13 @@ from proxy.routing.policy_file import PolicyUnusable, check_fits
 @click.option("--json", "as_json", is_flag=True, help="One JSON object, for scripts.")
 @cache_dir_option
 def evaluate(
-    policy_path: Path,
-    labelled: Path,
+    what: Path,
+    labelled: Path | None,
+    store: str | None,
+    since: Duration | None,
+    route: str | None,
+    implicit: bool,
+    config_path: Path | None,
     limit: int,
     output_tokens: int,
     seed: int,
@@ -43,43 +76,131 @@ def evaluate(
     cache_dir: Path | None,
 ) -> None:
     """
-    Measure POLICY, a file of `train` or a routes.yaml that names one, on the rated requests in LABELLED.
+    Measure a POLICY, a file of `train`, or a whole ROUTES.YAML: its rules, topics, splits and learned routes.
 
-    Requests that it was trained on are left out: they would flatter it. Exit code 2: one of the files has errors.
+    On LABELLED each decision is worth its model's score. On the store (--store) only the model that was chosen then has
+    a rating: what other choices would have earned is estimated, by inverse propensity and doubly robust, from the
+    decisions whose model was drawn. Requests that a policy was trained on are left out: they would flatter it.
+
+    Exit code 2: a file or the store has errors, or there is not enough to tell.
     """
-    config = None
-    if policy_path.suffix in (".yaml", ".yml"):
-        config = load_or_exit(policy_path)
-        if config.policy is None:
-            raise click.ClickException(f"{policy_path} names no 'policy'.")
-        policy_path = config.policy.path
+    check_source(labelled, store, since=since, route=route, implicit=implicit)
+    is_whole = what.suffix in (".yaml", ".yml")
+    if is_whole and config_path is not None:
+        raise click.UsageError("-c goes with a POLICY; of ROUTES.YAML all is known.")
+    if plot_path is not None and (is_whole or store is not None):
+        raise click.UsageError("--plot draws a POLICY on LABELLED only.")
+    config_path = what if is_whole else config_path
+    config = None if config_path is None else load_or_exit(config_path)
+    policy = None if is_whole else _policy(what, embedder_of(config))
+    models = () if policy is None else policy.models
+    if store is None:
+        assert labelled is not None
+        data = Labelled(
+            labelled, config, models=models, limit=limit, seed=seed, cache_dir=cache_dir, output_tokens=output_tokens
+        )
+        if policy is not None:
+            told = _policy_on_rated(policy, what, data, labelled, seed)
+        else:
+            assert config is not None
+            told = _routes_on_rated(config, data, labelled, cache_dir, seed)
+    else:
+        source = store_of(store, config, config_path)
+        logged = read_or_exit(
+            source, models=models, since=since, route=route, implicit=implicit, limit=limit, seed=seed,
+            requests=is_whole,
+        )  # fmt: skip
+        shown = f"store: {source.url.shown}"
+        if policy is not None:
+            told = _policy_on_stored(policy, what, logged, shown)
+        else:
+            assert config is not None
+            told = _routes_on_stored(config, logged, shown, cache_dir, seed)
+    if plot_path is not None:
+        plot_path.write_text(plot(told.found), encoding="utf-8")
+    if as_json:
+        click.echo(json.dumps(told.found, ensure_ascii=False))
+        return
+    if told.seen:
+        click.echo(f"{told.seen:,} requests are left out, on which the policy was trained")
+    told.show(Console(), told.found)
+
+
+def _policy(path: Path, embedder: str) -> Policy:
     try:
-        policy = read_policy(policy_path)
+        policy = read_policy(path)
         if policy is None:
-            raise unusable(policy_path, "no such file")
+            raise unusable(path, "no such file")
+        check_fits(policy, embedder=embedder)
     except ConfigError as error:
         exit_with(error)
-    data = Labelled(
-        labelled, config, models=policy.models, limit=limit, seed=seed, cache_dir=cache_dir, output_tokens=output_tokens
-    )
-    try:
-        check_fits(policy, embedder=data.embedder)
     except PolicyUnusable as error:
-        exit_with(unusable(policy_path, str(error)))
+        exit_with(unusable(path, str(error)))
+    return policy
+
+
+def _policy_on_rated(policy: Policy, path: Path, data: Labelled, labelled: Path, seed: int) -> _Told:
     unseen = np.flatnonzero(~np.isin(data.rows.groups, policy.seen))
     if not len(unseen):
-        click.echo(f"{labelled}: {policy_path} was trained on each of these requests; bring others", err=True)
-        sys.exit(EXIT_BAD_CONFIG)
+        _refuse(f"{labelled}: {path} was trained on each of these requests; bring others")
     found = report(decide_all(policy, data.rows.take(unseen)), seed=seed)
-    found = {"policy": str(policy_path), "version": policy.version, "left_out": len(data.rows) - len(unseen), **found}
+    seen = len(data.rows) - len(unseen)
+    found = {"policy": str(path), "version": policy.version, "left_out": seen, **found}
     texts = {data.read.rows[at].text: data.read.rows[at].tokens for at in unseen.tolist() if data.read.rows[at].text}
     if texts:
         found["flips"] = flip_rates(policy, list(texts), list(texts.values()), data.embed)
-    if plot_path is not None:
-        plot_path.write_text(plot(found), encoding="utf-8")
-    if as_json:
-        click.echo(json.dumps(found, ensure_ascii=False))
-        return
-    if found["left_out"]:
-        click.echo(f"{found['left_out']:,} requests are left out, on which the policy was trained")
-    show(Console(), found)
+    return _Told(found, show, seen)
+
+
+def _policy_on_stored(policy: Policy, path: Path, logged: Logged, shown: str) -> _Told:
+    refuse_too_little(shown, logged, 1)
+    unseen = np.flatnonzero(~np.isin(logged.rows.groups, policy.seen))
+    if not len(unseen):
+        _refuse(f"{shown}: {path} was trained on each of these decisions; --since looks at later ones only")
+    found, seen = judging.report(judging.judge(policy, logged.take(unseen))), len(logged) - len(unseen)
+    return _Told({"policy": str(path), "version": policy.version, "seen": seen, **found}, show_stored, seen)
+
+
+def _routes_on_rated(config: Config, data: Labelled, labelled: Path, cache_dir: Path | None, seed: int) -> _Told:
+    deciding = _deciding(config, cache_dir)
+    places, taken = deciding.labelled(data)
+    if not len(places):
+        _refuse(f"{labelled}: none of its requests can be decided: {_listed(deciding)}")
+    known = data.rows.models
+    if not set(taken.models) & set(known):
+        went, rated = (", ".join(map(repr, dict.fromkeys(names))) for names in (taken.models, known))
+        _refuse(f"{labelled}: no request goes to a model that it rates; they go to {went}, and it rates {rated}")
+    return _Told(routed.on_rated(data.rows.take(places), taken, seed=seed), show_rated)
+
+
+def _routes_on_stored(config: Config, logged: Logged, shown: str, cache_dir: Path | None, seed: int) -> _Told:
+    refuse_too_little(shown, logged, LEAST_ROWS)
+    deciding = _deciding(config, cache_dir)
+    places, taken = deciding.stored(logged)
+    if not len(places):
+        _refuse(f"{shown}: none of its decisions can be decided anew: {_listed(deciding)}")
+    could = routed.drawable(logged.take(places), taken)
+    if not could.any():
+        went = ", ".join(map(repr, dict.fromkeys(taken.models)))
+        _refuse(
+            f"{shown}: each decision goes to a model that was never drawn in its route ({went}), so nothing is known"
+        )
+    with working_bar("estimating") as tell:
+        judged = judging.cross_judge(logged, embedder=embedder_of(config), seed=seed, folds=FOLDS, tell=tell)
+    return _Told(routed.on_stored(judged.take(places), taken), show_stored_routes)
+
+
+def _deciding(config: Config, cache_dir: Path | None) -> Deciding:
+    found = Deciding(config, cache_dir)
+    if found.lacks_policy:
+        click.echo(f"warning: {config.policy}: no such file; learned routes take the first of their models", err=True)
+    return found
+
+
+def _listed(deciding: Deciding) -> str:
+    return ", ".join(f"{why} ({count:,})" for why, count in deciding.untold.most_common())
+
+
+def _refuse(message: str) -> NoReturn:
+    click.echo(message, err=True)
+    sys.exit(EXIT_BAD_CONFIG)

@@ -53,15 +53,22 @@ class Labelled:
             exit_with(error)
         self._model = minilm(which.max_tokens)
         self._cache_dir = cache_dir
+        self._vectors: dict[str, Vector] = {}
         self.embedder = self._model.name()
         prices = {} if config is None else {n: m.price for n, m in config.models.items() if m.price is not None}
         self.rows: Rows = rows_of(self.read.rows, self.read.models, self.embed, prices, output_tokens)
 
     def embed(self, texts: Sequence[str]) -> Mapping[str, Vector]:
-        """The vectors of texts, with a bar on a terminal."""
+        """The vectors of texts, with a bar on a terminal; none is embedded twice."""
         with loading_bar() as bar:
             bulk, _ = loaders(self._model, self._cache_dir, bar)
-            return bulk.vectors(texts, threads=2).vectors
+            self._vectors |= bulk.vectors([one for one in texts if one not in self._vectors], threads=2).vectors
+        return self._vectors
+
+    def vector(self, place: int) -> Vector:
+        """Of one of the rows."""
+        one = self.read.rows[place]
+        return self._vectors[one.text] if one.vector is None else one.vector
 
 
 def show(console: Console, report: dict[str, Any]) -> None:
@@ -82,8 +89,8 @@ def show(console: Console, report: dict[str, Any]) -> None:
         settings.add_row(
             f"{name} ({each['prefer']:g})",
             f"{each['quality']:.4f}",
-            _points(each["above_single"], each["above_single_interval"]),
-            _points(each["above_random_mix"]),
+            points(each["above_single"], each["above_single_interval"]),
+            points(each["above_random_mix"]),
             dollars(each["cost"]),
             _saved(each["saved"], each["saved_interval"]),
         )
@@ -127,7 +134,8 @@ def dollars(usd: float | None) -> str:
     return "-" if usd is None else f"{usd:.4g}"
 
 
-def _points(value: float, interval: Sequence[float] | None = None) -> str:
+def points(value: float, interval: Sequence[float] | None = None) -> str:
+    """A difference of two qualities in hundredths, with its interval."""
     between = "" if interval is None else f" ({100 * interval[0]:+.1f} to {100 * interval[1]:+.1f})"
     return f"{100 * value:+.2f}{between}"
 

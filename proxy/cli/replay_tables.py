@@ -29,6 +29,7 @@ def as_json(found: Replay) -> dict[str, Any]:
         "last": found.last,
         "stay": found.stay,
         "change": len(found.changes),
+        "to_another_model": found.to_another_model,
         "untold": dict(found.untold),
         "left_out": dict(found.left_out),
         "changes": [
@@ -61,6 +62,8 @@ def show(console: Console, found: Replay) -> None:
     summary = table("", "decisions", "")
     summary.add_row("stay", count(found.stay), share(found.stay, found.looked_at))
     summary.add_row("change", count(len(found.changes)), share(len(found.changes), found.looked_at))
+    moved = found.to_another_model
+    summary.add_row("  to another model", count(moved), share(moved, found.looked_at))
     for what, number in found.untold.most_common():
         summary.add_row(f"cannot be told: not stored is {what}", count(number), share(number, found.looked_at))
     for why, number in found.left_out.most_common():

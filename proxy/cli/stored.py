@@ -14,12 +14,13 @@ from proxy.app import minilm_name
 from proxy.cli.learning_data import dollars, table
 from proxy.cli.options import EXIT_BAD_CONFIG
 from proxy.cli.progress import reading_count
-from proxy.config import Config, Learned, Split, Store, Text
+from proxy.config import Config, Learned, Split, Store, Text, did_you_mean, quote
 from proxy.learning.archive import Archive, StoreUnreadable
 from proxy.learning.logged import UNDRAWN, Logged, read_logged
 from proxy.learning.offpolicy import FEWEST
 from proxy.learning.preparing import why_not
 
+KNOWN_BY = f"\nknown by: as many even draws would say as much; fewer than {FEWEST} are not enough"
 _MOST_SHOWN = 20
 
 
@@ -32,6 +33,7 @@ def read_or_exit(
     implicit: bool,
     limit: int,
     seed: int,
+    requests: bool = False,
 ) -> Logged:
     """
     The stored decisions to learn from; a store that cannot be read ends the program with exit code 2.
@@ -44,12 +46,21 @@ def read_or_exit(
         implicit: whether outcomes stand in for feedback.
         limit: decisions to keep.
         seed: of that choice.
+        requests: whether to keep what another routes.yaml could ask about each.
     """
     begins = None if since is None else time.time() - since
     try:
         with Archive(store) as archive, reading_count("reading decisions") as tell:
             return read_logged(
-                archive, models=models, since=begins, route=route, implicit=implicit, limit=limit, seed=seed, tell=tell
+                archive,
+                models=models,
+                since=begins,
+                route=route,
+                implicit=implicit,
+                limit=limit,
+                seed=seed,
+                requests=requests,
+                tell=tell,
             )
     except StoreUnreadable as error:
         click.echo(str(error), err=True)
@@ -67,6 +78,16 @@ def drawn_models(config: Config | None) -> tuple[str, ...]:
 def embedder_of(config: Config | None) -> str:
     """What the vectors in a store are called, which does not say so itself: those that a server makes here."""
     return minilm_name((config.text if config is not None else Text()).max_tokens)
+
+
+def refuse_unheard(shown: str, logged: Logged) -> None:
+    """Say which of the models asked for no decision drew, and exit with code 2; nothing if all were drawn."""
+    unheard = [name for name in logged.rows.models if name not in logged.drawn]
+    if logged.drawn and unheard:
+        near = did_you_mean(unheard[0], logged.drawn)
+        hint = f"did you mean {quote(near)}?" if near else f"drawn were {', '.join(map(quote, logged.drawn))}"
+        click.echo(f"{shown}: no rated decision drew {quote(unheard[0])}; {hint}", err=True)
+        sys.exit(EXIT_BAD_CONFIG)
 
 
 def refuse_too_little(shown: str, logged: Logged, least_rows: int) -> None:
@@ -104,38 +125,40 @@ def show(console: Console, report: dict[str, Any]) -> None:
     for why, count in sorted(report["left_out"].items()):
         console.print(f"left out: {count:,}, {why}")
     console.print(
-        f"\nwhat was decided: {_value(report['logged']['quality'])}, USD {dollars(report['logged']['cost'])}\n"
+        f"\nwhat was decided: {value(report['logged']['quality'])}, USD {dollars(report['logged']['cost'])}\n"
     )
     models = table("model", "rated", "mean", "always it", "USD per 1,000", "taken: quality", "balanced", "cheap")
     for each in report["models"]:
         taken = [f"{each['taken'][name]:.1%}" for name in ("quality", "balanced", "cheap")]
-        alone = _value(each["alone"]) if each["enough"] else "not enough"
+        alone = value(each["alone"]) if each["enough"] else "(few)"
         rating = "-" if each["rating"] is None else f"{each['rating']:.4f}"
         models.add_row(each["model"], f"{each['rated']:,}", rating, alone, dollars(each["cost"]), *taken)
     console.print(models)
-    settings = table("prefer", "doubly robust", "inverse prop.", "over decided", "USD per 1,000", "")
+    settings = table("prefer", "doubly robust", "inverse prop.", "over decided", "USD per 1,000", "known by")
     told = [*report["settings"].items(), ("at the logged cost", report["at_logged_cost"])]
     for name, each in told:
-        settings.add_row(f"{name} ({each['prefer']:g})", *_setting(each))
+        settings.add_row(f"{name} ({each['prefer']:g})", *setting_cells(each))
     console.print()
     console.print(settings)
-    routes = table("route", "decisions", "decided", "doubly robust", "over that", "USD per 1,000", "")
+    routes = table("route", "decisions", "decided", "doubly robust", "over that", "USD per 1,000", "known by")
     for each in report["routes"][:_MOST_SHOWN]:
-        quality, _, over, cost, enough = _setting(each)
-        decided = _value(each["logged"]["quality"])
+        quality, _, over, cost, enough = setting_cells(each)
+        decided = value(each["logged"]["quality"])
         routes.add_row(each["route"], f"{each['rows']:,}", decided, quality, over, cost, enough)
     console.print()
     console.print(routes)
+    console.print(KNOWN_BY)
 
 
-def _setting(each: dict[str, Any]) -> tuple[str, str, str, str, str]:
+def setting_cells(each: dict[str, Any]) -> tuple[str, str, str, str, str]:
+    """Both estimates, the lead over what was decided, the cost, and how much there is to go by."""
     over = each["over_logged"]
     lead = "-" if over["value"] is None else f"{100 * over['value']:+.1f} ±{50 * (over['high'] - over['low']):.1f}"
-    enough = "" if each["enough"] else f"not enough ({each['effective'] or 0:.0f} of {FEWEST})"
-    return _value(each["quality"]), _value(each["inverse_propensity"]), lead, dollars(each["cost"]), enough
+    enough = f"{each['effective'] or 0:,.0f}{'' if each['enough'] else ' (few)'}"
+    return value(each["quality"]), value(each["inverse_propensity"]), lead, dollars(each["cost"]), enough
 
 
-def _value(found: dict[str, Any]) -> str:
+def value(found: dict[str, Any]) -> str:
     """With half of its 95% interval, which is as wide on either side."""
     if found["value"] is None:
         return "-"

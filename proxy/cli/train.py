@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
-import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -18,8 +16,9 @@ from proxy.cli.learning_data import Labelled, show
 from proxy.cli.options import EXIT_BAD_CONFIG, cache_dir_option, exit_with, load_or_exit
 from proxy.cli.progress import working_bar
 from proxy.cli.store_options import check_source, since_option, store_of, store_option
-from proxy.cli.stored import drawn_models, embedder_of, read_or_exit, refuse_too_little
+from proxy.cli.stored import drawn_models, embedder_of, read_or_exit, refuse_too_little, refuse_unheard
 from proxy.cli.stored import show as show_stored
+from proxy.cli.writing import write_whole
 from proxy.config import ConfigError, Duration
 from proxy.learning import judging
 from proxy.learning.fit import fit_policy
@@ -105,6 +104,7 @@ def train(
             source, models=wanted or drawn_models(config), since=since, route=route, implicit=implicit, limit=limit,
             seed=seed,
         )  # fmt: skip
+        refuse_unheard(f"store: {source.url.shown}", logged)
         refuse_too_little(f"store: {source.url.shown}", logged, LEAST_ROWS)
         trained = _of_store(logged, old, embedder_of(config), seed, folds)
     else:
@@ -191,22 +191,7 @@ def _incumbent(named: Path | None, out: Path) -> Policy | None:
 
 
 def _write(path: Path, policy: Policy) -> str:
-    """All of it or nothing: a server that watches the file never reads half of it. Returns the version."""
+    """Returns the version."""
     content = pack(policy)
-    version = unpack(content).version
-    new: Path | None = None
-    try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-            new = Path(file.name)
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        new.chmod(0o666 & ~umask)
-        new.replace(path)
-    except OSError as error:
-        if new is not None:
-            new.unlink(missing_ok=True)
-        raise click.ClickException(f"{path} cannot be written: {error.strerror or error}.") from None
-    return version
+    write_whole(path, content)
+    return unpack(content).version

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -94,7 +95,7 @@ class MiniLM:
                 raise FileNotFoundError(f"{folder / name}: no such file; the embedding model is incomplete")
         # Here, since what embeds nothing, `check` of a file without topics or a process that only starts others, has
         # no use for them, and importing both takes as long as importing the rest of this package.
-        import onnxruntime
+        onnxruntime = _onnxruntime()
         from tokenizers import Tokenizer
 
         options = onnxruntime.SessionOptions()
@@ -123,9 +124,9 @@ class MiniLM:
 
     def fingerprint(self) -> bytes:
         """A hash that is the same only where the same text has the same vector, to the last bit."""
-        import onnxruntime
         import tokenizers
 
+        onnxruntime = _onnxruntime()
         versions = (onnxruntime.__version__, tokenizers.__version__)
         digest = hashlib.sha256(repr((self._max_tokens, *versions)).encode())
         # This folder's code too, since it says what is done to a text before the model. A new comment then costs one
@@ -161,3 +162,11 @@ class MiniLM:
         """The vectors of several texts, each in a run of its own; (0, 768) for none."""
         rows = [self.embed(text) for text in texts]
         return np.stack(rows) if rows else np.empty((0, DIMENSIONS), dtype=np.float32)
+
+
+def _onnxruntime() -> Any:
+    """The module, which from 1.32 on tells its makers of each session unless it is forbidden before the import."""
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    import onnxruntime
+
+    return onnxruntime

@@ -11,11 +11,11 @@ from threadpoolctl import threadpool_limits
 
 from proxy.learning.condense import condense, regions_of
 from proxy.learning.linear import apply, fit_ridges, non_negative
-from proxy.learning.prefer import fit_prefer
+from proxy.learning.prefer import fit_caution, fit_prefer
 from proxy.learning.rated import Floats, Rows, folds_of
 from proxy.routing.policy import STEPS, Neighbours, Outlook, Policy
 
-INNER_FOLDS = 4
+INNER_FOLDS = 5
 LEAST_ROWS = 20
 """With fewer there is nothing that could be held out."""
 
@@ -70,18 +70,16 @@ def _fit_policy(rows: Rows, embedder: str, seed: int, about: Mapping[str, Any]) 
         if members is None or log_costs is None:
             members = np.zeros((len(found), len(rows), len(rows.models)))
             log_costs = np.zeros((len(found_costs), len(rows), len(rows.models)))
-        # A neighbourhood is so many centres; a fold may come to fewer different ones, its last then counts for them.
-        places = np.minimum(np.arange(len(members)), len(found) - 1)
-        members[:, outside] = found[places]
+        members[:, outside] = found
         log_costs[:, outside] = found_costs
     assert members is not None, "there are at least two different rows"
     assert log_costs is not None
-    parts = _fit_parts(rows, seed)
-    count = len(parts.ridges) + len(parts.neighbours.takes)
-    blend = _blend(members[np.minimum(np.arange(count), len(members) - 1)], rows)
-    policy = _assemble(parts, blend, log_costs, rows, embedder, seed, about)
-    outlook = _held_out(policy, members[np.minimum(np.arange(count), len(members) - 1)], blend, log_costs, rows)
-    return replace(policy, prefer=fit_prefer(outlook, rows).astype(np.float32))
+    blend, cost = _blend(members, rows), _held_out_cost(log_costs, rows)
+    spread, margin = fit_caution(lambda share: _outlook(members, _spread(blend, share), cost, rows), rows)
+    blend = _spread(blend, spread)
+    policy = _assemble(_fit_parts(rows, seed), blend, log_costs, rows, embedder, seed, about)
+    prefer = fit_prefer(_outlook(members, blend, cost, rows), rows, margin)
+    return replace(policy, prefer=prefer.astype(np.float32))
 
 
 def _fit_parts(rows: Rows, seed: int) -> _Parts:
@@ -122,6 +120,11 @@ def _blend(members: Floats, rows: Rows) -> Floats:
     rated = np.isfinite(rows.scores)
     weights = non_negative(members[:, rated].T, above[rated])
     return np.stack([weights, weights], axis=1)
+
+
+def _spread(blend: Floats, share: float) -> Floats:
+    """The same with the differences between models at a share of what fits them best."""
+    return blend * [1.0, share]
 
 
 def _blended(members: Floats, blend: Floats) -> Floats:
@@ -176,9 +179,16 @@ def _best_cost(log_costs: Floats, rows: Rows) -> tuple[int, Floats]:
     return best, result
 
 
-def _held_out(policy: Policy, members: Floats, blend: Floats, log_costs: Floats, rows: Rows) -> Outlook:
+def _held_out_cost(log_costs: Floats, rows: Rows) -> Floats:
+    """(rows, models): what would have been predicted for each row without it, USD; NaN without costs."""
+    if not rows.has_costs:
+        return np.full(rows.scores.shape, np.nan)
+    best, smearing = _best_cost(log_costs, rows)
+    result: Floats = np.exp(log_costs[best]) * smearing
+    return result
+
+
+def _outlook(members: Floats, blend: Floats, cost: Floats, rows: Rows) -> Outlook:
     """What would have been predicted for each row without it."""
     quality = np.clip(_blended(members, blend) + rows.means, 0.0, 1.0)
-    best, smearing = _best_cost(log_costs, rows)
-    cost = np.exp(log_costs[best]) * smearing if policy.knows_costs else np.full(quality.shape, np.nan)
     return Outlook(quality.astype(np.float32), cost.astype(np.float32))

@@ -16,7 +16,9 @@ def why_keep(old: Policy, new: HeldOut, *, embedder: str) -> str | None:
     Why the old policy is to be kept, in words; None when the new one is better.
 
     The two are compared on requests that neither has seen, by their gain over a random mix. Where the old one was
-    trained on nearly all of these, what it told of itself then, held out, is what there is to beat.
+    trained on nearly all of these, what it told of itself then, held out, is what there is to beat. The higher gain
+    wins, by however little: each has proven before that it beats the best single model, so where chance decides
+    between them nothing is lost, and a policy that knows newer requests is not kept out for want of certainty.
 
     Args:
         old: in use.

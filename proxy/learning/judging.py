@@ -51,7 +51,9 @@ class Judged:
         return result
 
     def cost_of(self, picks: Ints) -> float:
-        """USD a request, in the same way; a cost that is not known is taken at what is predicted. NaN without any."""
+        """USD a request, in the same way; an unknown cost is taken at what is predicted. NaN where none is known."""
+        if not len(picks):
+            return math.nan
         at, known = np.arange(len(picks)), self._predicted(self.cost)
         beyond = np.nan_to_num(self.logged.costs - known)
         return float((self.cost[at, picks] + self.weights(picks) * beyond).mean())
@@ -165,7 +167,7 @@ def report(judged: Judged) -> dict[str, Any]:
         "texts": len(np.unique(logged.rows.groups)),
         "read": logged.found,
         "left_out": logged.left_out,
-        "logged": {"quality": _estimate(judged.earned), "cost": _usd(judged.logged_cost)},
+        "logged": decided_of(judged),
         "models": [_model(judged, place) for place in range(len(logged.rows.models))],
         "settings": {name: _setting(judged, _step(value)) for name, value in PREFER.items()},
         "at_logged_cost": _setting(judged, at),
@@ -249,11 +251,16 @@ def _in_order(policy: Policy, models: tuple[str, ...]) -> Policy:
     )
 
 
-def _setting(judged: Judged, step: int) -> dict[str, Any]:
-    picks = judged.picks[step]
+def figures_of(judged: Judged, picks: Ints) -> dict[str, Any]:
+    """
+    What certain choices would have earned, as `report` has it.
+
+    Args:
+        judged: whose predictions are used.
+        picks: (rows,): the places of the models.
+    """
     found, over = judged.doubly_robust(picks), judged.over_logged(picks)
     return {
-        "prefer": step / (STEPS - 1),
         "quality": _estimate(found),
         "inverse_propensity": _estimate(judged.inverse_propensity(picks)),
         "over_logged": _estimate(over),
@@ -261,6 +268,15 @@ def _setting(judged: Judged, step: int) -> dict[str, Any]:
         "enough": found.is_enough and over.is_enough,
         "cost": _usd(judged.cost_of(picks)),
     }
+
+
+def decided_of(judged: Judged) -> dict[str, Any]:
+    """What was decided earned, and cost."""
+    return {"quality": _estimate(judged.earned), "cost": _usd(judged.logged_cost)}
+
+
+def _setting(judged: Judged, step: int) -> dict[str, Any]:
+    return {"prefer": step / (STEPS - 1), **figures_of(judged, judged.picks[step])}
 
 
 def _model(judged: Judged, place: int) -> dict[str, Any]:
@@ -285,7 +301,7 @@ def _route(judged: Judged, place: int, step: int) -> dict[str, Any]:
     return {
         "route": judged.logged.routes[place],
         "rows": len(among.logged),
-        "logged": {"quality": _estimate(among.earned), "cost": _usd(among.logged_cost)},
+        "logged": decided_of(among),
         **_setting(among, step),
     }
 

@@ -17,28 +17,39 @@ import random
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
 
-from proxy.embedding import DIMENSIONS
+from proxy.embedding import DIMENSIONS, Vector
 from proxy.learning.archive import Archive, Row
 from proxy.learning.rated import Bools, Floats, Ints, Rows
 from proxy.learning.reading import LEAST_COST, MOST_WEIGHT
 from proxy.learning.rows import vector_of
 from proxy.routing.policy import inputs_of
 
-COLUMNS = (
+_COLUMNS = (
     "id", "route", "model", "answered", "prompt_tokens", "facts", "cost_usd", "outcome", "is_cut", "bad_tool_calls",
     "retry_of", "propensity", "vector",
 )  # fmt: skip
+_OF_REQUESTS = ("text", "conversation_hash")
 LEAST_RATINGS = 25
 """Of a model, for it to be looked at where nobody says which models to."""
 
 UNDRAWN, BY_ANOTHER, NO_VECTOR = "nothing was drawn", "another model answered", "the text was not looked at"
 OTHER_MODELS, ALONE, DAMAGED = "not of these models", "its route drew one of these models only", "damaged"
 _FAILURES = frozenset(("failed", "garbled", "unreachable", "cut", "connect", "first_token", "idle", "total"))
+
+
+class Request(NamedTuple):
+    """What another routes.yaml could ask about a stored decision."""
+
+    vector: Vector
+    facts: str | None
+    """As `stored_facts.kept` wrote them."""
+    text: str | None
+    conversation: bytes
 
 
 @dataclass(frozen=True)
@@ -59,6 +70,10 @@ class Logged:
     """Decisions to learn from; more than `rows` where only a sample is kept."""
     left_out: dict[str, int]
     """How many rated decisions could not be used, by why not."""
+    drawn: tuple[str, ...]
+    """Every model that was drawn, and rated, looked at or not."""
+    requests: tuple[Request, ...] = ()
+    """What is known of each besides; empty where that was not asked for."""
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -82,6 +97,7 @@ class Logged:
             propensities=self.propensities[which],
             able=self.able[which],
             route_of=self.route_of[which],
+            requests=tuple(self.requests[at] for at in which.tolist()) if self.requests else (),
         )
 
 
@@ -97,6 +113,7 @@ class _One(msgspec.Struct, gc=False):
     cost: float
     rating: float
     is_implicit: bool
+    request: tuple[str | None, str | None, bytes] | None
 
 
 class _Tokens(msgspec.Struct):
@@ -115,6 +132,7 @@ def read_logged(
     implicit: bool = False,
     limit: int = 50_000,
     seed: int = 0,
+    requests: bool = False,
     tell: Callable[[int], None] | None = None,
 ) -> Logged:
     """
@@ -133,14 +151,15 @@ def read_logged(
         implicit: whether outcomes stand in for feedback.
         limit: rows to keep; of more, each has the same chance.
         seed: of that choice.
+        requests: whether to keep what another routes.yaml could ask about each.
         tell: is given how many decisions were read.
 
     Raises:
         StoreUnreadable: the store cannot be read.
     """
-    reading = _Reading(frozenset(models), route, implicit, limit, seed)
-    read = 0
-    pieces = archive.decisions(COLUMNS, since=since, rated=not implicit, route=None if implicit else route)
+    reading = _Reading(frozenset(models), route, implicit, limit, seed, requests)
+    read, columns = 0, _COLUMNS + _OF_REQUESTS * requests
+    pieces = archive.decisions(columns, since=since, rated=not implicit, route=None if implicit else route)
     for piece in pieces:
         for row in piece:
             reading.see(row)
@@ -151,7 +170,10 @@ def read_logged(
 
 
 class _Reading:
-    def __init__(self, models: frozenset[str], route: str | None, implicit: bool, limit: int, seed: int) -> None:
+    def __init__(
+        self, models: frozenset[str], route: str | None, implicit: bool, limit: int, seed: int, requests: bool
+    ) -> None:
+        self._requests = requests
         self._models, self._route, self._implicit, self._limit = models, route, implicit, limit
         self._draw = random.Random(seed)  # noqa: S311 - no secret
         self._kept: list[_One] = []
@@ -159,6 +181,7 @@ class _Reading:
         """Those that a retry may still spoil."""
         self._found = 0
         self._left_out: Counter[str] = Counter()
+        self._named: set[str] = set()
         self._drawn: dict[str, Counter[str]] = {}
         """Ratings, by route and model."""
 
@@ -180,7 +203,7 @@ class _Reading:
             return  # Vitter's algorithm R
         one = _One(
             row.id, row.route, row.model, row.propensity, row.vector, _tokens(row), _cost(row), rating,
-            row.rating is None,
+            row.rating is None, (row.facts, row.text, row.conversation_hash) if self._requests else None,
         )  # fmt: skip
         if place == len(self._kept):
             self._kept.append(one)
@@ -197,6 +220,7 @@ class _Reading:
             return BY_ANOTHER
         if row.propensity == 1.0:
             return UNDRAWN
+        self._named.add(row.model)
         if self._models and row.model not in self._models:
             return OTHER_MODELS
         is_sound = 0.0 < row.propensity < 1.0 and 0.0 <= rating <= 1.0 and len(row.vector) == 2 * DIMENSIONS
@@ -230,9 +254,12 @@ class _Reading:
         chosen = np.array([places[one.model] for one in used], dtype=np.int64)
         propensities = np.array([one.propensity for one in used])
         left_out = {why: count for why, count in self._left_out.items() if count}
+        requests = tuple(
+            Request(vector, *one.request) for one, vector in zip(used, vectors, strict=True) if one.request is not None
+        )
         return Logged(
             _rows(models, used, vectors, chosen, propensities), chosen, propensities, able[route_of], route_of, routes,
-            found, left_out,
+            found, left_out, tuple(sorted(self._named)), requests,
         )  # fmt: skip
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from itertools import product
+
 import numpy as np
 
 from proxy.learning.rated import Floats, Ints, Rows
@@ -10,48 +13,72 @@ from proxy.routing.policy import STEPS, Outlook
 ANCHORS = (0.0, 0.25, 0.5, 1.0)
 """The cheapest model alone; 95% of the best single model's quality; all of it; the best quality there is."""
 CHEAP_SHARE = 0.95
-MARGINS = (0.0, 0.05)
+SPREADS = (1.0, 0.7, 0.5)
+"""Shares of the predicted differences between models."""
+MARGINS = (0.0, 0.02, 0.05)
 ALWAYS_SINGLE = 2.0
 """A margin that no predicted quality makes up for."""
+BUDGETS = tuple(share / 20 for share in range(2, 21))
+"""Shares of what the best single model costs, at which two ways to choose are compared."""
+PROOF = 1.28
+"""Standard errors: chance alone gets there once in ten times."""
+DOUBT = 0.25
+"""Standard errors that are asked for beside the best single model's quality."""
 _WEIGHTS = 121
 
 
-def fit_prefer(outlook: Outlook, rows: Rows) -> Floats:
+def fit_caution(outlook_of: Callable[[float], Outlook], rows: Rows) -> tuple[float, float]:
+    """
+    How far to believe the predicted differences between models, and the margin of the best single model.
+
+    The share that predicts best is not the one that chooses best: of many models the highest prediction is too high,
+    and where one model is nearly always right, whoever leaves it on a doubtful sign loses. What is taken does best on
+    average over all budgets, so that no single point of the scale, which is mostly noise, decides.
+
+    Args:
+        outlook_of: predictions for rows that were held out, with such a share of the differences.
+        rows: the same ones.
+
+    Returns:
+        One of `SPREADS` and one of `MARGINS`; the least cautious of equals.
+    """
+    outlooks = {spread: outlook_of(spread) for spread in SPREADS}
+    return max(product(SPREADS, MARGINS), key=lambda pair: _worth(outlooks[pair[0]], rows, pair[1]))
+
+
+def fit_prefer(outlook: Outlook, rows: Rows, margin: float) -> Floats:
     """
     The weight of a dollar and the margin of the best single model, for every step of `prefer`.
 
-    For each step it is the cheapest pair whose held-out quality reaches what the step stands for. Where none does, the
-    best single model takes all: that is what a policy may never fall below.
+    For each step it is the weight with which held-out quality reaches at the least cost what the step stands for.
+    Where none does, the best single model takes all: that is what a policy may never fall below. It also takes all at
+    1, unless held-out rows show that the policy is better than it by more than chance.
 
     Args:
         outlook: predictions for rows that were held out.
         rows: the same ones.
+        margin: of the best single model.
 
     Returns:
         (101, 2).
     """
-    scores = np.where(np.isfinite(rows.scores), rows.scores, outlook.quality)
+    quality, cost = _frontier(outlook, rows, margin)
+    single, _, floor = _alone(outlook, rows)
     if not rows.has_costs:
-        return np.tile([0.0, _margin_without_costs(outlook, scores, rows)], (STEPS, 1))
-    costs = np.where(np.isfinite(rows.costs), rows.costs, outlook.cost_usd)
+        return np.tile([0.0, margin if quality[0] >= single else ALWAYS_SINGLE], (STEPS, 1))
     weights = weights_of(outlook)
-    pairs, reached = [], []
-    for margin in MARGINS:
-        picks = [pick(outlook, weight, margin, rows.single) for weight in weights]
-        quality = _falling(np.array([_mean_at(scores, one) for one in picks]))
-        pairs += [(weight, margin) for weight in weights]
-        reached += list(zip(quality.tolist(), [_mean_at(costs, one) for one in picks], strict=True))
-    pairs.append((0.0, ALWAYS_SINGLE))
-    single, single_cost = float(scores[:, rows.single].mean()), float(costs[:, rows.single].mean())
-    reached.append((single, single_cost))
-    quality, cost = np.array(reached).T
-    floor = float(scores[:, rows.cheapest].mean())
-    anchors = np.maximum.accumulate([floor, CHEAP_SHARE * single, single, float(quality.max())])
+    pairs = [(weight, margin) for weight in weights.tolist()]
+    # The cheapest that seems to reach it is so in part by luck, so a little more is asked for.
+    whole = single + DOUBT * _gain(outlook, rows, pairs[0])[1]
+    anchors = np.maximum.accumulate([floor, CHEAP_SHARE * single, whole, float(quality[0])])
     table = np.empty((STEPS, 2))
     for step, target in enumerate(np.interp(np.linspace(0, 1, STEPS), ANCHORS, anchors)):
         enough = np.flatnonzero(quality >= target - 1e-9)
-        table[step] = pairs[enough[cost[enough].argmin()]]
+        table[step] = pairs[enough[cost[enough].argmin()]] if len(enough) else (0.0, ALWAYS_SINGLE)
     table[0] = (float(weights[-1]) * 1e3, 0.0)
+    gain, error = _gain(outlook, rows, (float(table[-1, 0]), float(table[-1, 1])))
+    if gain <= PROOF * error:
+        table[-1] = (0.0, ALWAYS_SINGLE)
     return table
 
 
@@ -72,17 +99,50 @@ def pick(outlook: Outlook, weight: float, margin: float, single: int) -> Ints:
     return np.asarray(score.argmax(axis=1))
 
 
+def _frontier(outlook: Outlook, rows: Rows, margin: float) -> tuple[Floats, Floats]:
+    """Mean quality, and USD a request, at each weight of a dollar; without costs at none only."""
+    scores, costs = _known(outlook, rows)
+    weights = weights_of(outlook).tolist() if rows.has_costs else [0.0]
+    picks = [pick(outlook, weight, margin, rows.single) for weight in weights]
+    quality = _falling(np.array([_mean_at(scores, one) for one in picks]))
+    return quality, np.array([_mean_at(costs, one) for one in picks])
+
+
+def _gain(outlook: Outlook, rows: Rows, pair: tuple[float, float]) -> tuple[float, float]:
+    """What that weight and margin gain in quality over the best single model, and the standard error of it."""
+    scores, _ = _known(outlook, rows)
+    picks = pick(outlook, *pair, rows.single)
+    gained = scores[np.arange(len(rows)), picks] - scores[:, rows.single]
+    return float(gained.mean()), float(gained.std() / np.sqrt(len(rows)))
+
+
+def _worth(outlook: Outlook, rows: Rows, margin: float) -> float:
+    """The mean over `BUDGETS` of the best quality that costs no more; without costs the quality that there is."""
+    quality, cost = _frontier(outlook, rows, margin)
+    if not rows.has_costs:
+        return float(quality[0])
+    _, single_cost, floor = _alone(outlook, rows)
+    return float(np.mean([quality[cost <= each * single_cost].max(initial=floor) for each in BUDGETS]))
+
+
+def _alone(outlook: Outlook, rows: Rows) -> tuple[float, float, float]:
+    """Of the best single model quality and USD a request, and the quality of the cheapest one."""
+    scores, costs = _known(outlook, rows)
+    return (
+        float(scores[:, rows.single].mean()),
+        float(costs[:, rows.single].mean()),
+        float(scores[:, rows.cheapest].mean()),
+    )
+
+
+def _known(outlook: Outlook, rows: Rows) -> tuple[Floats, Floats]:
+    """(rows, models): scores and costs; predictions where they are not known."""
+    scores = np.where(np.isfinite(rows.scores), rows.scores, outlook.quality)
+    return scores, np.where(np.isfinite(rows.costs), rows.costs, outlook.cost_usd)
+
+
 def _mean_at(values: Floats, picks: Ints) -> float:
     return float(values[np.arange(len(picks)), picks].mean())
-
-
-def _margin_without_costs(outlook: Outlook, scores: Floats, rows: Rows) -> float:
-    """The least margin that does not fall below the best single model."""
-    single = float(scores[:, rows.single].mean())
-    for margin in MARGINS:
-        if _mean_at(scores, pick(outlook, 0.0, margin, rows.single)) >= single:
-            return margin
-    return ALWAYS_SINGLE
 
 
 def _falling(values: Floats) -> Floats:

@@ -38,6 +38,8 @@ class Rated(NamedTuple):
     scores: dict[str, float]
     costs: dict[str, float]
     weight: float
+    prompt: str = ""
+    """As the line has it; empty where it has none."""
 
     @property
     def key(self) -> int:
@@ -169,7 +171,8 @@ class _Reader:
             return None
         for name in scores:
             self.counts[name] = self.counts.get(name, 0) + 1
-        return Rated(text, vector, tokens, scores, costs, weight)
+        prompt = value.get("prompt", value.get("text"))
+        return Rated(text, vector, tokens, scores, costs, weight, prompt if isinstance(prompt, str) else "")
 
     def _numbers(self, number: int, value: dict[str, Any], key: str, most: float) -> dict[str, float]:
         given = value.get(key)

@@ -142,6 +142,11 @@ class Replay:
         return self.stay + len(self.changes)
 
     @property
+    def to_another_model(self) -> int:
+        """How many of the changes are not of the route alone."""
+        return sum(change.old.model != change.new.model for change in self.changes)
+
+    @property
     def ways(self) -> Counter[tuple[Way, Way]]:
         """How many go from where to where."""
         return Counter((change.old, change.new) for change in self.changes)

@@ -58,15 +58,25 @@ def report(held: HeldOut, *, seed: int = 0) -> dict[str, Any]:
 
 
 def why_not_better(found: dict[str, Any]) -> str | None:
-    """Why a policy with this report is no better than the best single model, in words; None when it is."""
+    """
+    Why a policy with this report is no better than the best single model, in words; None when it is.
+
+    The rule: it gains over a random mix of the same cost by more than chance, which is when the lower end of the gain's
+    interval is above 0 (of policies that learned nothing, one in twenty gets there); and its best quality is not below
+    the best single model's by more than chance, which is when the upper end of that difference's interval is below 0.
+    """
     single, best = found["single_quality"], found["settings"]["quality"]
     if best["above_single_interval"][1] < 0:
         return f"its best quality is {best['quality']:.4f}, and {found['single']!r} alone has {single:.4f}"
+    against = "a random mix of the cheapest and the best single model at the same cost"
+    if found["single_cost"] is None:
+        against = f"{found['single']!r} alone"
     if found["gain"] is None or found["gain"] <= 0:
-        against = "a random mix of the cheapest and the best single model at the same cost"
-        if found["single_cost"] is None:
-            against = f"{found['single']!r} alone"
         return f"its quality is {100 * -(found['gain'] or 0.0):.2f} points below that of {against}"
+    low, high = found["gain_interval"]
+    if low <= 0:
+        seen = f"its quality is {100 * found['gain']:.2f} points above that of {against}"
+        return f"{seen}, which may be chance: between {100 * low:+.2f} and {100 * high:+.2f}; more requests would tell"
     return None
 
 

@@ -32,8 +32,8 @@ from sqlalchemy import (
 
 __all__ = ["STEPS", "VERSION", "StoreTooNew", "decisions", "feedback", "meta", "migrate", "stamp"]
 
-VERSION = 2
-STEPS: Mapping[int, Sequence[str]] = {2: ["CREATE INDEX feedback_by_time ON feedback (time)"]}
+VERSION = 1
+STEPS: Mapping[int, Sequence[str]] = {}
 """By version: the statements that lead there from the version before, in SQL that both databases know."""
 
 _LOCK = 0x706F696E74736D  # any number that no other program's advisory lock has

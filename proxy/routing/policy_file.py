@@ -30,6 +30,8 @@ MOST_BYTES = 64 * 1024 * 1024
 _MOST_MODELS = 1000
 _MOST_CENTRES = 16_384
 _MOST_SEEN = 4_000_000
+_MOST_SHARP = 40.0
+"""Beyond, the share of a far centre is no number of 32 bits any more."""
 
 
 class PolicyUnusable(Exception):
@@ -42,7 +44,7 @@ class _About(msgspec.Struct):
     format: int
     models: list[str]
     embedder: str
-    takes: list[int]
+    sharpness: list[float]
     prior: float
     about: dict[str, Any]
 
@@ -50,7 +52,7 @@ class _About(msgspec.Struct):
 def pack(policy: Policy) -> bytes:
     """The file of a policy; the same policy always makes the same content, and so the same version."""
     near = policy.neighbours
-    about = _About(FORMAT, list(policy.models), policy.embedder, list(near.takes), near.prior, dict(policy.about))
+    about = _About(FORMAT, list(policy.models), policy.embedder, list(near.sharpness), near.prior, dict(policy.about))
     arrays: dict[str, NDArray[Any]] = {name: getattr(policy, name) for name in _OF_POLICY}
     arrays |= {name: getattr(near, name) for name in _OF_NEIGHBOURS}
     arrays |= {f"region_{name}": array for name, array in policy.regions._asdict().items()}
@@ -90,7 +92,6 @@ def unpack(content: bytes) -> Policy:
     agree = (
         arrays["axes"].shape[1] == arrays["centres"].shape[1] == directions
         and len(arrays["sums"]) == len(arrays["counts"]) == centres > 0
-        and about.takes[-1] <= centres
         and arrays["region_centres"].shape[1] == directions
         and len({len(arrays[f"region_{name}"]) for name in Regions._fields}) == 1
         and len(arrays["region_centres"]) > 0
@@ -101,7 +102,9 @@ def unpack(content: bytes) -> Policy:
         may_be_unknown = name in ("mean_costs", "cost")
         if not (np.isfinite(array).all() or (may_be_unknown and np.isnan(array).all())):
             raise PolicyUnusable(f"its {name} are no numbers")
-    near = Neighbours(**{name: arrays[name] for name in _OF_NEIGHBOURS}, takes=tuple(about.takes), prior=about.prior)
+    near = Neighbours(
+        **{name: arrays[name] for name in _OF_NEIGHBOURS}, sharpness=tuple(about.sharpness), prior=about.prior
+    )
     return Policy(
         models=tuple(about.models),
         **{name: arrays[name] for name in _OF_POLICY},
@@ -148,7 +151,7 @@ def _shapes(about: _About) -> dict[str, tuple[int | None, ...]]:
         "mean_costs": (models,),
         "linear": (INPUTS + 1, models),
         "cost": (INPUTS + 1, models),
-        "blends": (len(about.takes), 2),
+        "blends": (len(about.sharpness), 2),
         "prefer": (STEPS, 2),
         "axes": (DIMENSIONS, None),
         "centre": (None,),
@@ -174,9 +177,8 @@ def _about(content: bytes) -> _About:
     sound = (
         1 <= len(about.models) <= _MOST_MODELS
         and len(set(about.models)) == len(about.models)
-        and 1 <= len(about.takes) <= 16
-        and list(about.takes) == sorted(set(about.takes))
-        and about.takes[0] >= 1
+        and 1 <= len(about.sharpness) <= 16
+        and all(0 < each <= _MOST_SHARP for each in about.sharpness)
         and about.prior > 0
     )
     if not sound:

@@ -54,6 +54,26 @@ def _held_back() -> Iterator[None]:
 class Worker(Process):
     """A process that serves."""
 
+    def __init__(self, config: uvicorn.Config, sockets: list[socket.socket]) -> None:
+        """As uvicorn's; `start` starts it."""
+        super().__init__(config, sockets)
+        self.parent_conn.send(b"ping")  # answered once it runs
+        self._is_starting = True
+
+    def is_alive(self, timeout: float = 5) -> bool:
+        """
+        Whether it runs and answers in so many seconds.
+
+        Until it has answered for the first time, it need not: it imports, which takes a second alone on a core and may
+        take many beside others. One that is killed for that is followed by one that is killed for it too.
+        """
+        if self._is_starting and self.is_running:
+            if not self.parent_conn.poll():
+                return True
+            self.parent_conn.recv()
+            self._is_starting = False
+        return super().is_alive(timeout)
+
     @property
     def server(self) -> uvicorn.Server:
         """The server, made in the process that runs it."""

@@ -15,8 +15,20 @@ the same text.
     GET [/UPSTREAM]/v1/files/ID[/content]   DELETE [/UPSTREAM]/v1/files/ID
     GET [/UPSTREAM]/v1/models[/MODEL]
     GET /_simulator/log                     POST or DELETE /_simulator/log clears it
+    GET, PATCH or DELETE [/UPSTREAM/v1]/_simulator/qualities
 
 Each upstream keeps files and responses of its own, in memory: the last thousand of each, and 64 MiB.
+
+Each answer of a model tells whether it is right, as nobody could say of a real one:
+
+    x-simulated-quality: 0.85       the chance that this model answers this prompt right
+    x-simulated-right: 1            whether it did: drawn by that chance, the same for the same request
+    x-simulated-compared: 0.4,0.9   the chances of the models in `x-simulate-compare`, in their order
+
+Every persona is good at some topics of prompts.py and not at others; any other prompt is of no topic. `--qualities
+FILE` says otherwise of models by their names, {"gpt-4o": {"default": 0.8, "logic": 0.5}}, and so does PATCH while
+it runs, so that a model silently gets worse; DELETE brings back what was said at first. `pointsman traffic` has users
+who ask such prompts, and rate.
 
 Bad days on request, by header; headers pass through a proxy, so this works end to end:
 
@@ -36,6 +48,7 @@ Bad days on request, by header; headers pass through a proxy, so this works end 
     x-simulate-stall-headers: 1     silence instead of headers, until the client leaves
     x-simulate-chunk-bytes: N       write the body in pieces of N bytes, whatever the events
     x-simulate-seed: 7              ids and times derived from this and the request, not from chance
+    x-simulate-compare: NAME,NAME   tell of these models' chances too (names percent-encoded)
     x-simulate-only: NAME,NAME      heed the others only at these upstreams or models: the rest is well
 
 Without stream, `cut` and `stall` send the headers and half of the body. Events are counted from
@@ -51,5 +64,6 @@ Where headers are awkward, the model name can say the same, joined by `+`: `gpt-
 from proxy.simulator.app import Simulator, build_simulator
 from proxy.simulator.knobs import Knobs
 from proxy.simulator.log import Entry, Log
+from proxy.simulator.qualities import Qualities
 
-__all__ = ["Entry", "Knobs", "Log", "Simulator", "build_simulator"]
+__all__ = ["Entry", "Knobs", "Log", "Qualities", "Simulator", "build_simulator"]

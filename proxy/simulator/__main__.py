@@ -6,10 +6,12 @@ import os
 import sys
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 
 import uvicorn
 
 from proxy.simulator.app import build_simulator
+from proxy.simulator.qualities import BadQualities, Known, read_qualities
 
 
 class _Server(uvicorn.Server):
@@ -29,9 +31,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--instant", action="store_true", help="answer at once, without the personas' pace")
     parser.add_argument("--pace", type=float, default=1.0, help="multiplies the personas' waiting (default 1)")
     parser.add_argument("--api-key", help="the bearer token to ask for; anyone may come without it")
+    parser.add_argument(
+        "--qualities", type=Path, metavar="FILE", help='how good models are: {"gpt-4o": {"default": 0.8, "logic": 0.5}}'
+    )
     parser.add_argument("--parent-watch", action="store_true", help="exit when stdin ends, as it does with the parent")
     options = parser.parse_args(arguments)
-    simulator = build_simulator(pace=0.0 if options.instant else options.pace, api_key=options.api_key)
+    try:
+        known = None if options.qualities is None else _read(options.qualities)
+    except BadQualities as error:
+        parser.error(f"{options.qualities}: {error}")
+    simulator = build_simulator(pace=0.0 if options.instant else options.pace, api_key=options.api_key, known=known)
     config = uvicorn.Config(
         simulator,
         host=options.host,
@@ -50,6 +59,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         threading.Thread(target=_exit_with_stdin, args=(server,), daemon=True).start()
     with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises the signal again after its clean end
         server.run()
+
+
+def _read(path: Path) -> Known:
+    try:
+        return read_qualities(path.read_bytes())
+    except OSError as error:
+        raise BadQualities(f"cannot be read: {error.strerror}") from None
 
 
 def _exit_with_stdin(server: uvicorn.Server) -> None:

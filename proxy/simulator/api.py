@@ -6,6 +6,8 @@ import contextlib
 from collections.abc import Callable
 from functools import partial
 
+import msgspec
+
 from proxy.simulator import files, images, messages, moderations, responses, speech, transcriptions
 from proxy.simulator.chat_request import Json, read_chat, read_object
 from proxy.simulator.embeddings import embed
@@ -17,6 +19,7 @@ from proxy.simulator.kept import Kept
 from proxy.simulator.knobs import Knobs
 from proxy.simulator.legacy import read_legacy, text_completion, text_events
 from proxy.simulator.personas import WELL_KNOWN
+from proxy.simulator.qualities import Qualities
 from proxy.simulator.reply import Call, Reply
 from proxy.simulator.wire import Stamp, completion, completion_events, encode
 
@@ -41,12 +44,13 @@ def read_call(method: str, path: str, query: str, headers: Headers, body: bytes)
     )  # fmt: skip
 
 
-def reply_to(call: Call, knobs: Knobs, stamp: Stamp, kept: Kept, api_key: str | None) -> Reply:
+def reply_to(call: Call, knobs: Knobs, stamp: Stamp, kept: Kept, qualities: Qualities, api_key: str | None) -> Reply:
     """
     Everything the upstream has to say.
 
     Args:
         kept: what earlier requests left, and this one may add to.
+        qualities: what a model's answer tells of itself.
         api_key: what clients must present; None lets everybody in.
     """
     if knobs.html:
@@ -57,9 +61,13 @@ def reply_to(call: Call, knobs: Knobs, stamp: Stamp, kept: Kept, api_key: str | 
             raise refusal_for(knobs.status, call.model)
         if api_key is not None:
             _check_key(call, api_key)
-        return _handler(call)(call, knobs, stamp, kept)
+        reply = _handler(call)(call, knobs, stamp, kept)
     except Refusal as refusal:
         return refused(refusal, call, knobs, stamp)
+    if reply.asked is None:
+        return reply
+    told = qualities.headers(reply.asked, knobs)
+    return msgspec.structs.replace(reply, extra_headers=[*reply.extra_headers, *told])
 
 
 def refused(refusal: Refusal, call: Call, knobs: Knobs, stamp: Stamp) -> Reply:

@@ -6,18 +6,19 @@ from starlette.types import Receive, Scope, Send
 
 from proxy.simulator.api import read_call, refused, reply_to
 from proxy.simulator.client import Client
+from proxy.simulator.control import control, is_control
 from proxy.simulator.delivery import deliver
-from proxy.simulator.errors import Refusal, wrong_method
-from proxy.simulator.headers import JSON, Headers
+from proxy.simulator.errors import Refusal
 from proxy.simulator.kept import Kept
 from proxy.simulator.knobs import NONE, Knobs, read_knobs
 from proxy.simulator.log import KEPT_ENTRIES, Log
-from proxy.simulator.wire import encode, stamp
+from proxy.simulator.qualities import Known, Qualities
+from proxy.simulator.wire import stamp
 
-LOG_PATH = "/_simulator/log"
 
-
-def build_simulator(*, pace: float = 1.0, api_key: str | None = None, kept_entries: int = KEPT_ENTRIES) -> "Simulator":
+def build_simulator(
+    *, pace: float = 1.0, api_key: str | None = None, kept_entries: int = KEPT_ENTRIES, known: Known | None = None
+) -> "Simulator":
     """
     Make simulated upstreams, with a log of their own.
 
@@ -25,15 +26,20 @@ def build_simulator(*, pace: float = 1.0, api_key: str | None = None, kept_entri
         pace: what the personas' waiting is multiplied with; 0 answers at once.
         api_key: what clients must present as their bearer token; None lets everybody in.
         kept_entries: how many requests the log remembers.
+        known: how good models are, by topic; the others are as good as their personas.
     """
-    return Simulator(pace, api_key, Log(kept_entries))
+    return Simulator(pace, api_key, Log(kept_entries), Qualities(known))
 
 
 class Simulator:
-    """An ASGI app; `log` shows what arrived and how it ended, `script` says what comes next."""
+    """
+    An ASGI app; `log` shows what arrived and how it ended, `script` says what comes next, `qualities` are what its
+    models are worth, from one request to the next.
+    """
 
-    def __init__(self, pace: float, api_key: str | None, log: Log) -> None:
+    def __init__(self, pace: float, api_key: str | None, log: Log, qualities: Qualities) -> None:
         self.log = log
+        self.qualities = qualities
         self._pace = pace
         self._api_key = api_key
         self._kept = Kept()
@@ -55,11 +61,11 @@ class Simulator:
             return
         if scope["type"] != "http":
             raise NotImplementedError(f"the simulator speaks HTTP, not {scope['type']}")
-        if scope["path"] == LOG_PATH:
-            await self._show_log(scope["method"], send)
-            return
         method, path, headers = scope["method"], scope["path"], scope["headers"]
         body, arrived = await _read_body(receive)
+        if is_control(path):
+            await control(method, path, body, self.log, self.qualities, send)
+            return
         query = scope["query_string"].decode("latin-1")
         entry = self.log.open(method, path, query, headers, body, scope["client"])
         if not arrived:
@@ -74,7 +80,7 @@ class Simulator:
             reply = refused(refusal, call, knobs, made)
         else:
             made = stamp(knobs.seed, body)
-            reply = reply_to(call, knobs, made, self._kept, self._api_key)
+            reply = reply_to(call, knobs, made, self._kept, self.qualities, self._api_key)
         async with Client(receive, send, self.log, entry) as client:
             await deliver(reply, client, knobs, made, self._pace)
 
@@ -84,19 +90,6 @@ class Simulator:
                 if days := self._scripts.get(name):
                     return days.popleft()
         return None
-
-    async def _show_log(self, method: str, send: Send) -> None:
-        if method == "GET":
-            status, body = 200, encode({"entries": [entry.as_json() for entry in self.log.entries()]})
-        elif method in ("POST", "DELETE"):
-            self.log.clear()
-            status, body = 204, b""
-        else:
-            refusal = wrong_method(method, LOG_PATH)
-            status, body = refusal.status, refusal.body()
-        headers: Headers = [(b"content-type", JSON), (b"content-length", b"%d" % len(body))] if body else []
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
 
 
 async def _read_body(receive: Receive) -> tuple[bytes, bool]:

@@ -44,9 +44,9 @@ def generated(
     if request.stream:
         return Reply(
             kind=EVENTS, events=events(answer), error_event=error_event, is_anthropic=is_anthropic,
-            prompt_tokens=answer.prompt_tokens, first_token_s=first_token_s, token_s=token_s,
+            asked=request, prompt_tokens=answer.prompt_tokens, first_token_s=first_token_s, token_s=token_s,
         )  # fmt: skip
     return Reply(
-        body=whole(answer), is_anthropic=is_anthropic, prompt_tokens=answer.prompt_tokens,
+        body=whole(answer), is_anthropic=is_anthropic, asked=request, prompt_tokens=answer.prompt_tokens,
         tokens=max(len(choice.pieces) for choice in answer.choices), first_token_s=first_token_s, token_s=token_s,
     )  # fmt: skip

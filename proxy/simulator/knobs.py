@@ -30,6 +30,7 @@ class Knobs(msgspec.Struct, frozen=True, kw_only=True):
     stall_headers: bool = False
     chunk_bytes: int | None = None
     seed: str | None = None
+    compare: tuple[str, ...] = ()
     only: tuple[str, ...] = ()
 
 
@@ -93,6 +94,8 @@ def _value(name: str, text: str) -> object:
         return unquote(text)
     if name == "only":
         return _names(text)
+    if name == "compare":
+        return tuple(map(unquote, _names(text)))
     if kind is bool:
         return text.strip().lower() not in ("", "0", "false", "no")
     if kind == str | None:

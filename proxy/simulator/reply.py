@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from proxy.simulator.chat_request import Json, read_object
+from proxy.simulator.chat_request import ChatRequest, Json, read_object
 from proxy.simulator.forms import Upload
 from proxy.simulator.headers import JSON, Headers
 from proxy.simulator.wire import ERROR_EVENT, Event
@@ -61,6 +61,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     events: list[Event] | None = None  # instead of `body`; pieces of any kind that come one by one
     error_event: bytes = ERROR_EVENT  # as this API tells an error within a stream
     extra_headers: Headers = []
+    asked: ChatRequest | None = None  # what a model answers with this
     is_anthropic: bool = False
     prompt_tokens: int = 0
     tokens: int = 0  # to wait for when the body comes at once

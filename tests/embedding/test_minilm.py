@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -56,3 +59,12 @@ def test_an_incomplete_folder_is_named(tmp_path: Path) -> None:
 def test_no_texts_have_no_vectors(model: MiniLM) -> None:
     empty: Callable[[], list[str]] = list
     assert model.embed_all(empty()).shape == (0, DIMENSIONS)
+
+
+def test_the_runtime_tells_its_makers_nothing(tmp_path: Path) -> None:
+    """From 1.32 on it numbers the machine and collects what to send, in a folder of the user's, unless forbidden."""
+    program = "from proxy.app import minilm; minilm(128).embed('hello')"
+    kept = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    environ = {**kept, "HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    subprocess.run([sys.executable, "-c", program], env=environ, check=True)
+    assert list(tmp_path.rglob("*")) == []

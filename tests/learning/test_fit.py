@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from proxy.learning.fit import fit_policy
-from proxy.learning.held_out import cross_fit, decide_all
+from proxy.learning.held_out import HeldOut, cross_fit, decide_all
 from proxy.learning.incumbent import why_keep
 from proxy.learning.measures import calibration_error, figures, outcomes
-from proxy.learning.rated import folds_of
+from proxy.learning.prefer import ALWAYS_SINGLE
+from proxy.learning.rated import Rows, folds_of
 from proxy.learning.report import report, why_not_better
 from tests.learning.made import MODELS, made
 
@@ -21,7 +22,7 @@ def test_what_can_be_learned_is_learned() -> None:
     found = report(held)
     assert why_not_better(found) is None
     assert found["single"] == "large"
-    assert found["settings"]["quality"]["above_single"] >= 0
+    assert found["settings"]["quality"]["above_single_interval"][1] >= 0
     assert found["saved"][0]["saved"] > 0.7, "the cheap specialists are as good, each at its own"
     assert found["gain"] > 0.05
     assert found["pair"]["weak"] == found["cheapest"]
@@ -36,6 +37,35 @@ def test_where_there_is_nothing_to_learn_the_policy_is_refused_and_never_worse()
     assert found["single_cost"] is None
     if found["gain"] <= 0:
         assert "below that of 'large' alone" in str(why_not_better(found))
+
+
+def decided(seed: int, share_right: float) -> HeldOut:
+    """The strong or the weak model by chance, or, for a share of the requests, the one that is needed."""
+    random = np.random.default_rng(seed)
+    scores = np.stack([random.random(300) < 0.5, random.random(300) < 0.9], axis=1).astype(np.float64)
+    costs = np.tile([0.001, 0.01], (300, 1))
+    needed = np.where(scores[:, 0] == 1, 0, 1)
+    picks = np.stack([random.random(300) < step / 100 for step in range(101)]).astype(np.int64)
+    picks[1:100] = np.where(random.random((99, 300)) < share_right, needed, picks[1:100])
+    rows = Rows(
+        ("weak", "strong"), np.zeros((300, 770), np.float32), scores, costs, np.ones_like(scores), np.arange(300)
+    )
+    return HeldOut(rows, np.full_like(scores, 0.7), costs, picks, np.ones(300, dtype=np.int64))
+
+
+def test_what_chance_decided_is_rarely_promoted_and_what_is_better_always() -> None:
+    reasons = [why_not_better(report(decided(seed, 0.0))) for seed in range(20)]
+    assert sum(reason is None for reason in reasons) <= 4
+    assert any("may be chance" in str(reason) for reason in reasons)
+    assert [why_not_better(report(decided(seed, 0.3))) for seed in range(5)] == [None] * 5
+
+
+def test_at_the_top_of_the_scale_the_best_single_model_stands_until_another_choice_is_proven() -> None:
+    top = fit_policy(made(learnable=False), embedder="e").prefer[-1]
+    assert top.tolist() == [0.0, ALWAYS_SINGLE]
+    proven = made(600)
+    proven.scores[:, 1] = np.random.default_rng(3).random(600) < 0.7
+    assert fit_policy(proven, embedder="e").prefer[-1, 1] < ALWAYS_SINGLE
 
 
 def test_the_scale_of_prefer_runs_from_the_cheapest_to_the_best() -> None:
@@ -95,3 +125,13 @@ def test_a_worse_policy_does_not_replace_the_incumbent() -> None:
     seen = replace(better, rows=replace(better.rows, groups=good.seen[:200]))
     assert "held out" in str(why_keep(known, seen, embedder="e"))
     assert good.models == MODELS
+
+
+@pytest.mark.parametrize("count", [60, 100])
+def test_a_neighbourhood_of_all_texts_is_not_believed(count: int) -> None:
+    """Of few rows the wider neighbourhoods are everybody: what those tell beyond the mean is rounding."""
+    rows = made(count, seed=2)
+    policy = fit_policy(rows, embedder="e")
+    assert policy.blends.max(initial=0.0) < 10
+    own = figures(outcomes(decide_all(policy, made(400, seed=9))))
+    assert own.quality[-1] > own.single

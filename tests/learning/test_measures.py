@@ -73,5 +73,17 @@ def test_a_ridge_leaves_out_rows_without_weight() -> None:
     assert apply(found, inputs[:5]) == pytest.approx(target[:5], abs=1e-4)
 
 
+def test_a_few_missing_values_cost_no_decomposition_and_change_little() -> None:
+    random = np.random.default_rng(0)
+    inputs = random.normal(size=(400, 5)).astype(np.float32)
+    target = inputs @ random.normal(size=(5, 2)) + [3.0, -1.0]
+    thin, weights = target.copy(), np.ones((400, 2))
+    thin[:6, 0], weights[:6, 0] = np.nan, 0.0
+    (found,) = fit_ridges(inputs, thin, weights, [1e-3])
+    assert apply(found, inputs) == pytest.approx(target, abs=0.2)
+    (alone,) = fit_ridges(inputs, target[:, 1:], np.ones((400, 1)), [1e-3])
+    assert found[:, 1:] == pytest.approx(alone)
+
+
 def test_what_may_not_rise_is_levelled() -> None:
     assert _falling(np.array([3.0, 1.0, 2.0, 0.0])).tolist() == [3.0, 1.5, 1.5, 0.0]

@@ -122,7 +122,7 @@ def test_a_report_and_a_replay(url: str, tmp_path: Path) -> None:
     new = tmp_path / "new.yaml"
     new.write_text(BASE + "routes: [{name: code, when: {tokens: {max: 9}}, use: large}]\n")
     again = told("replay", "--routes", new, "--store", url, "--limit", 165)
-    assert (again["looked_at"], again["change"]) == (165, 85)
+    assert (again["looked_at"], again["change"], again["to_another_model"]) == (165, 165, 85)
 
 
 def test_nothing_is_stored(tmp_path: Path) -> None:

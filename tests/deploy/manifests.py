@@ -1,0 +1,69 @@
+"""The manifests of deploy/kubernetes, as kubectl makes them and as they lie."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+DEPLOY = Path(__file__).parent.parent.parent / "deploy"
+OVERLAYS = ("demo", "production")
+
+Manifest = dict[str, Any]
+
+
+def kubectl() -> str:
+    """The program: of the environment that the tests run in, else of the machine."""
+    beside = shutil.which("kubectl", path=str(Path(sys.executable).parent))
+    if program := beside or shutil.which("kubectl"):
+        return program
+    pytest.skip("kubectl is not installed; on Linux the extra `dev` brings it")
+
+
+@cache
+def built(overlay: str) -> tuple[Manifest, ...]:
+    """What `kubectl apply -k` would send for an overlay."""
+    command = [kubectl(), "kustomize", str(DEPLOY / "kubernetes" / "overlays" / overlay)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 0, done.stderr
+    return tuple(yaml.safe_load_all(done.stdout))
+
+
+def the(manifests: tuple[Manifest, ...], kind: str, name: str = "pointsman") -> Manifest:
+    """The one of this kind and name."""
+    (found,) = [each for each in manifests if each["kind"] == kind and each["metadata"]["name"] == name]
+    return found
+
+
+def of_kind(manifests: tuple[Manifest, ...], kind: str) -> dict[str, Manifest]:
+    """All of a kind, by their names."""
+    return {each["metadata"]["name"]: each for each in manifests if each["kind"] == kind}
+
+
+def pods(manifests: tuple[Manifest, ...]) -> dict[str, Manifest]:
+    """Every pod's template, with its metadata, by the kind of what makes it."""
+    found = {}
+    for each in manifests:
+        if each["kind"] == "Deployment":
+            found["Deployment"] = each["spec"]["template"]
+        elif each["kind"] == "CronJob":
+            found["CronJob"] = each["spec"]["jobTemplate"]["spec"]["template"]
+    return found
+
+
+def kustomizations() -> Iterator[tuple[Path, Manifest]]:
+    """Every kustomization.yaml of deploy/, with its folder."""
+    for path in sorted(DEPLOY.rglob("kustomization.yaml")):
+        yield path.parent, yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
+def selects(selector: dict[str, str], labels: dict[str, str]) -> bool:
+    """Whether a selector by labels takes what has these."""
+    return selector.items() <= labels.items()

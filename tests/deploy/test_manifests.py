@@ -1,0 +1,305 @@
+"""Kubernetes' manifests: each is what its schema asks for, and all agree with one another and with the code."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import click
+import httpx
+import kubernetes_validate
+import msgspec
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from proxy.app import build_app
+from proxy.cli import main
+from proxy.cli.serve import serve
+from proxy.cli.train import train
+from proxy.config import Config, Duration, load_config
+from proxy.learning import writer
+from proxy.server import server
+from proxy.telemetry.metrics import Metrics
+from tests.deploy.manifests import DEPLOY, OVERLAYS, Manifest, built, kustomizations, of_kind, pods, selects, the
+from tests.relay.wire import word_model
+from tests.serving import serving
+
+SCHEMA = "1.37"
+ENVIRON = {"POINTSMAN_STORE": "postgresql+asyncpg://name:password@host/database"}
+SECRET = {"OPENAI_API_KEY", "POINTSMAN_STORE"}
+# Prometheus' operator's kinds have no schema in a package; what is written here was held against its own once.
+OPERATORS = {
+    "ServiceMonitor": ({"selector", "endpoints"}, "endpoints", {"port", "path", "interval", "scrapeTimeout"}),
+    "PrometheusRule": ({"groups"}, "groups", {"name", "interval", "rules"}),
+}
+
+every_overlay = pytest.mark.parametrize("overlay", OVERLAYS)
+
+
+def config_of(overlay: str) -> Config:
+    return load_config(DEPLOY / "kubernetes" / "overlays" / overlay / "routes.yaml", ENVIRON)
+
+
+def container(manifests: tuple[Manifest, ...], kind: str = "Deployment") -> Manifest:
+    (one,) = pods(manifests)[kind]["spec"]["containers"]
+    return one  # type: ignore[no-any-return]
+
+
+def mounts(pod: Manifest) -> Iterator[tuple[Manifest, Manifest]]:
+    """Each mount of the pod's one container, with its volume."""
+    volumes = {volume["name"]: volume for volume in pod["spec"]["volumes"]}
+    (one,) = pod["spec"]["containers"]
+    assert {mount["name"] for mount in one["volumeMounts"]} == volumes.keys(), "a volume that nobody has, or needs"
+    for mount in one["volumeMounts"]:
+        yield mount, volumes[mount["name"]]
+
+
+def understood(command: click.Command, args: list[str]) -> dict[str, Any]:
+    """
+    What a command line says, as the command itself reads it.
+
+    Raises:
+        click.ClickException: it would not start.
+    """
+    return command.make_context(command.name, list(args)).params
+
+
+@every_overlay
+def test_the_schemas_hold(overlay: str) -> None:
+    for manifest in built(overlay):
+        if manifest["apiVersion"].startswith("monitoring.coreos.com/"):
+            keys, items, item_keys = OPERATORS[manifest["kind"]]
+            assert manifest["apiVersion"] == "monitoring.coreos.com/v1"
+            assert manifest["spec"].keys() == keys
+            assert manifest["spec"][items]
+            for item in manifest["spec"][items]:
+                assert item.keys() <= item_keys
+        else:
+            kubernetes_validate.validate(manifest, SCHEMA, strict=True)
+
+
+def test_the_schemas_refuse_what_is_wrong() -> None:
+    wrong = msgspec.json.decode(msgspec.json.encode(the(built("demo"), "Deployment")))
+    wrong["spec"]["template"]["spec"]["containers"][0]["readynessProbe"] = {}
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(wrong, SCHEMA, strict=True)
+
+
+def test_what_each_overlay_consists_of() -> None:
+    kinds = {overlay: sorted(manifest["kind"] for manifest in built(overlay)) for overlay in OVERLAYS}
+    assert kinds["demo"] == ["ConfigMap", "Deployment", "Service"], "any cluster takes it"
+    assert kinds["production"] == [
+        "ConfigMap", "ConfigMap", "CronJob", "Deployment", "HorizontalPodAutoscaler", "Namespace", "NetworkPolicy",
+        "PersistentVolumeClaim", "PodDisruptionBudget", "PrometheusRule", "Service", "ServiceMonitor",
+    ]  # fmt: skip
+    namespaces = {each["metadata"].get("namespace") for each in built("production") if each["kind"] != "Namespace"}
+    assert namespaces == {"pointsman"}
+
+
+def test_a_kustomization_reads_no_file_outside_its_folder() -> None:
+    """`kubectl apply -k` refuses that; a folder with a kustomization of its own may lie anywhere."""
+    for folder, content in kustomizations():
+        generated = [name for each in content.get("configMapGenerator", ()) for name in each["files"]]
+        for name in (*content.get("resources", ()), *content.get("components", ()), *generated):
+            path = (folder / name).resolve()
+            if path.is_dir():
+                assert (path / "kustomization.yaml").is_file(), path
+            else:
+                assert path.is_file(), path
+                assert path.is_relative_to(folder), path
+
+
+@every_overlay
+def test_what_is_selected_and_mounted_is_there(overlay: str) -> None:
+    manifests = built(overlay)
+    deployment, service = the(manifests, "Deployment"), the(manifests, "Service")
+    labels = deployment["spec"]["template"]["metadata"]["labels"]
+    ports = {port["name"]: port["containerPort"] for port in container(manifests)["ports"]}
+    assert deployment["spec"]["selector"]["matchLabels"].items() <= labels.items()
+    assert selects(service["spec"]["selector"], labels)
+    for port in service["spec"]["ports"]:
+        assert port["targetPort"] in ports
+    for kind, pod in pods(manifests).items():
+        assert kind == "Deployment" or not selects(service["spec"]["selector"], pod["metadata"]["labels"])
+        for _, volume in mounts(pod):
+            if name := volume.get("configMap", {}).get("name"):
+                assert name in of_kind(manifests, "ConfigMap")
+            if name := volume.get("persistentVolumeClaim", {}).get("claimName"):
+                assert name in of_kind(manifests, "PersistentVolumeClaim")
+        for variable in pod["spec"]["containers"][0].get("env", ()):
+            reference = variable["valueFrom"]["secretKeyRef"]
+            assert reference["name"] == "pointsman"
+            assert reference["key"] == variable["name"]
+            assert variable["name"] in SECRET
+    for constraint in deployment["spec"]["template"]["spec"]["topologySpreadConstraints"]:
+        assert selects(constraint["labelSelector"]["matchLabels"], labels)
+
+
+def test_what_production_adds_means_the_deployment() -> None:
+    manifests = built("production")
+    labels = pods(manifests)["Deployment"]["metadata"]["labels"]
+    ports = {port["name"] for port in the(manifests, "Service")["spec"]["ports"]}
+    scaler = the(manifests, "HorizontalPodAutoscaler")["spec"]
+    assert scaler["scaleTargetRef"] == {"apiVersion": "apps/v1", "kind": "Deployment", "name": "pointsman"}
+    assert "replicas" not in the(manifests, "Deployment")["spec"], "or each apply would undo the scaling"
+    budget = the(manifests, "PodDisruptionBudget")["spec"]
+    assert selects(budget["selector"]["matchLabels"], labels)
+    assert budget["maxUnavailable"] < scaler["minReplicas"]
+    monitor = the(manifests, "ServiceMonitor")["spec"]
+    assert selects(monitor["selector"]["matchLabels"], the(manifests, "Service")["metadata"]["labels"])
+    assert {endpoint["port"] for endpoint in monitor["endpoints"]} <= ports
+    network = the(manifests, "NetworkPolicy")["spec"]
+    for pod in pods(manifests).values():
+        assert selects(network["podSelector"]["matchLabels"], pod["metadata"]["labels"])
+    (ingress,) = network["ingress"]
+    assert [port["port"] for port in ingress["ports"]] == ["http"]
+
+
+@every_overlay
+def test_what_is_probed_and_scraped_is_served(overlay: str) -> None:
+    manifests, one = built(overlay), container(built(overlay))
+    paths = {probe: one[probe]["httpGet"]["path"] for probe in ("startupProbe", "readinessProbe", "livenessProbe")}
+    assert paths == {"startupProbe": "/readyz", "readinessProbe": "/readyz", "livenessProbe": "/healthz"}
+    scraped = [
+        endpoint["path"]
+        for monitor in of_kind(manifests, "ServiceMonitor").values()
+        for endpoint in monitor["spec"]["endpoints"]
+    ]
+    config = msgspec.structs.replace(config_of(overlay), store=None, policy=None)
+    with serving(build_app(config, load_model=word_model)) as served:
+        for path in (*paths.values(), *scraped):
+            assert httpx.get(served.url + path).status_code == 200, path
+
+
+@every_overlay
+def test_the_command_line_is_understood(overlay: str) -> None:
+    one = container(built(overlay))
+    command, *args = one["args"]
+    assert command == "serve"
+    said = understood(serve, args)
+    assert [port["containerPort"] for port in one["ports"]] == [said["port"]]
+    assert said["host"] == "0.0.0.0"
+    assert said["demo"] is (overlay == "demo")
+    assert said["workers"] == 1, "with more, a probe would see one of them, and one core would have several"
+    (mount,) = [mount for mount, volume in mounts(pods(built(overlay))["Deployment"]) if "configMap" in volume]
+    assert str(said["config_path"]) == f"{mount['mountPath']}/routes.yaml"
+
+
+@every_overlay
+def test_its_routes_yaml_is_valid_and_passes_its_own_tests(overlay: str) -> None:
+    path = DEPLOY / "kubernetes" / "overlays" / overlay / "routes.yaml"
+    checked = CliRunner().invoke(main, ["check", "-c", str(path)], env=ENVIRON)
+    assert checked.exit_code == 0, checked.output
+    assert config_of(overlay).tests
+    config_map = the(built(overlay), "ConfigMap")
+    assert config_map["data"] == {"routes.yaml": path.read_text(encoding="utf-8")}
+    variables = set(re.findall(r"\$\{(\w+)(?!\w*:-)", path.read_text(encoding="utf-8")))
+    for pod in pods(built(overlay)).values():
+        assert variables <= {variable["name"] for variable in pod["spec"]["containers"][0].get("env", ())}
+
+
+@every_overlay
+def test_a_change_of_routes_yaml_reaches_the_pod_that_runs(overlay: str) -> None:
+    """The ConfigMap keeps its name, and its folder is mounted: the swap is what tests/test_reload.py takes up."""
+    assert "pointsman" in of_kind(built(overlay), "ConfigMap"), "no hash of the content"
+    for pod in pods(built(overlay)).values():
+        for mount, volume in mounts(pod):
+            assert "subPath" not in mount
+            assert volume.get("configMap", {"name": "pointsman"}) == {"name": "pointsman"}
+
+
+@every_overlay
+def test_a_pod_ends_in_order_before_it_is_killed(overlay: str) -> None:
+    drain = config_of(overlay).server.drain
+    pod = pods(built(overlay))["Deployment"]["spec"]
+    assert drain.delay is not None
+    assert drain.delay >= Duration(5.0), "every node must have learnt that the pod leaves"
+    assert drain.delay < drain.grace
+    # What is cut is told so and then dropped; the store writes what it has, and closes.
+    last_s = 2 * server._LAST_WORDS_S + server._SETTLE_S + 2 * writer._PATIENCE_S
+    assert drain.grace + last_s < pod["terminationGracePeriodSeconds"]
+    assert "lifecycle" not in pod["containers"][0], "a preStop hook would add to it"
+
+
+def test_a_start_may_take_as_long_as_the_longest_that_was_measured() -> None:
+    probe = container(built("demo"))["startupProbe"]
+    assert probe["periodSeconds"] * probe["failureThreshold"] > 1.5 * 97.7  # bench/README.md, 20,000 new examples
+
+
+@every_overlay
+def test_a_pod_may_do_nothing_that_it_need_not(overlay: str) -> None:
+    user = re.search(r"^USER (\d+):(\d+)$", (DEPLOY / "Dockerfile").read_text(encoding="utf-8"), re.MULTILINE)
+    assert user is not None
+    for pod in pods(built(overlay)).values():
+        spec = pod["spec"]
+        assert spec["automountServiceAccountToken"] is False
+        everybody = spec["securityContext"]
+        assert everybody["runAsNonRoot"] is True
+        assert (everybody["runAsUser"], everybody["runAsGroup"]) == tuple(map(int, user.groups()))
+        assert everybody["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert not spec.keys() & {"hostNetwork", "hostPID", "hostIPC", "initContainers"}
+        for one in spec["containers"]:
+            assert one["securityContext"] == {
+                "allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]},
+            }  # fmt: skip
+            assert {"cpu", "memory"} == one["resources"]["requests"].keys()
+            assert one["resources"]["limits"].keys() == {"memory"}
+
+
+def test_scaling_asks_for_series_that_there_are() -> None:
+    one_worker = config_of("production").server.max_in_flight
+    exported = {series.name for series in Metrics().registry.collect()}
+    metrics = the(built("production"), "HorizontalPodAutoscaler")["spec"]["metrics"]
+    asked = {each["pods"]["metric"]["name"]: each["pods"]["target"] for each in metrics if each["type"] == "Pods"}
+    assert asked.keys() <= exported
+    assert 0 < int(asked["pointsman_in_flight"]["averageValue"]) <= one_worker / 2
+    adapter = yaml.safe_load((DEPLOY / "kubernetes/components/in-flight/prometheus-adapter.yaml").read_text("utf-8"))
+    (rule,) = adapter["rules"]["custom"]
+    assert {rule["name"]["as"]} == asked.keys()
+    assert rule["seriesQuery"].split("{")[0] in exported
+
+
+def test_rules_and_dashboards_are_those_of_prometheus_and_grafana() -> None:
+    manifests = built("production")
+    rules = yaml.safe_load((DEPLOY / "prometheus" / "alerts.yaml").read_text(encoding="utf-8"))
+    assert the(manifests, "PrometheusRule")["spec"] == rules, "make rules"
+    dashboards = the(manifests, "ConfigMap", "pointsman-dashboards")
+    assert dashboards["metadata"]["labels"]["grafana_dashboard"] == "1"
+    files = {path.name: path.read_text(encoding="utf-8") for path in (DEPLOY / "grafana").glob("*.json")}
+    assert dashboards["data"] == files
+
+
+class TestLearning:
+    """The CronJob writes what the replicas read."""
+
+    def test_what_it_writes_is_what_the_replicas_read(self) -> None:
+        manifests, config = built("production"), config_of("production")
+        assert config.policy is not None
+        args = container(manifests, "CronJob")["args"]
+        out = args[args.index("--out") + 1]
+        assert str(config.policy.path) == out
+        claims = {}
+        for kind, pod in pods(manifests).items():
+            (mount,) = [mount for mount, _ in mounts(pod) if out.startswith(mount["mountPath"] + "/")]
+            (volume,) = [volume for other, volume in mounts(pod) if other is mount]
+            claims[kind] = volume["persistentVolumeClaim"]["claimName"], mount.get("readOnly", False)
+        assert claims == {"Deployment": ("pointsman-policy", True), "CronJob": ("pointsman-policy", False)}
+        claim = the(manifests, "PersistentVolumeClaim", "pointsman-policy")
+        assert claim["spec"]["accessModes"] == ["ReadWriteMany"]
+
+    @pytest.mark.skipif(
+        not any("--store" in option.opts for option in train.params), reason="`train` does not read a store here"
+    )
+    def test_its_command_line_is_understood(self) -> None:
+        command, *args = container(built("production"), "CronJob")["args"]
+        assert command == "train"
+        said = understood(train, args)
+        assert str(said["out"]) == "/policy/policy.npz"
+        assert str(said["config_path"]) == "/etc/pointsman/routes.yaml"
+
+    def test_a_second_one_does_not_run_beside_it_nor_after_one_that_was_no_better(self) -> None:
+        job = the(built("production"), "CronJob", "pointsman-train")["spec"]
+        assert job["concurrencyPolicy"] == "Forbid"
+        assert job["jobTemplate"]["spec"]["backoffLimit"] == 0

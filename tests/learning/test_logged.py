@@ -1,0 +1,128 @@
+"""Stored decisions as arrays, and what another policy would have earned on them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from proxy.learning import judging
+from proxy.learning.archive import Archive
+from proxy.learning.fit import fit_policy
+from proxy.learning.logged import DAMAGED, Logged, read_logged
+from proxy.routing.policy import Policy
+from tests.learning.logs import changed, log, write
+from tests.learning.made import MODELS, made
+from tests.learning.rows import settings
+
+
+def read(folder: Path, decisions: Any, **options: Any) -> Logged:
+    with Archive(settings(write(folder / "store.db", decisions))) as archive:
+        return read_logged(archive, **options)
+
+
+@pytest.fixture(scope="module")
+def policy() -> Policy:
+    """One that has learned what there is to learn, of other requests."""
+    return fit_policy(made(240, seed=50), embedder="test")
+
+
+def test_a_decision_is_read_as_it_was(tmp_path: Path) -> None:
+    decisions = log(60)
+    damaged = [
+        *changed(log(1, seed=7), vector=np.full(768, np.nan, dtype=np.float32)),
+        *changed(log(1, seed=8), vector=np.ones(5, dtype=np.float32)),
+    ]
+    found = read(tmp_path, [*decisions, *damaged], models=MODELS)
+    assert (len(found), found.routes, found.rows.models) == (60, ("everyday",), MODELS)
+    assert found.left_out == {DAMAGED: 2}
+    assert found.able.all()
+    for place, (one, rating) in enumerate(decisions):
+        at = MODELS.index(one.model)
+        assert found.chosen[place] == at
+        assert (found.ratings[place], found.costs[place]) == (rating, one.cost_usd)
+        assert found.propensities[place] == one.propensity
+        assert found.rows.weights[place, at] == pytest.approx(1 / one.propensity)
+        assert np.isfinite(found.rows.scores[place]).sum() == 1
+        assert np.isfinite(found.rows.costs[place]).sum() == 1
+    np.testing.assert_allclose(found.rows.inputs[:, :768], made(60).inputs[:, :768], atol=2e-3)
+
+
+def test_a_sample_is_even_and_the_same_again(tmp_path: Path) -> None:
+    decisions = log(200)
+    with Archive(settings(write(tmp_path / "store.db", decisions))) as archive:
+        found = [read_logged(archive, limit=50, seed=seed) for seed in (1, 1, 2)]
+    assert [(len(each), each.found) for each in found] == [(50, 200)] * 3
+    assert found[0].rows.groups.tolist() == found[1].rows.groups.tolist() != found[2].rows.groups.tolist()
+
+
+def test_every_route_chooses_among_its_own_models(tmp_path: Path, policy: Policy) -> None:
+    """A choice that a route never had cannot be judged, so no policy makes it there."""
+    narrow = [(one, rating) for one, rating in changed(log(200, seed=1), route="narrow") if one.model != "small"]
+    found = read(tmp_path, [*log(100), *narrow], models=MODELS)
+    judged = judging.judge(policy, found)
+    is_narrow = found.route_of == found.routes.index("narrow")
+    assert MODELS.index("small") in judged.picks[:, ~is_narrow]
+    assert MODELS.index("small") not in judged.picks[:, is_narrow]
+    assert MODELS.index("coder") in judged.picks[:, is_narrow]
+
+
+def test_outcomes_stand_in_for_feedback(tmp_path: Path) -> None:
+    """A cut answer, a failed one and one that is asked for again are bad; who rates is believed."""
+    told: list[dict[str, Any]] = [{"is_cut": True}, {"outcome": "cut"}, {"bad_tool_calls": 1}, {}, {}]
+    decisions: list[Any] = []
+    for at, (one, _) in enumerate(log(50)):
+        decisions.append((changed([(one, 0.0)], **told[at % 5])[0][0], 0.25 if at < 5 else None))
+        if at % 5 == 3:
+            fields = {"id": f"again-{at}", "retry_of": one.id, "outcome": "client_left", "time": one.time + 0.5}
+            decisions.append((changed([(one, 0.0)], **fields)[0][0], None))
+    found = read(tmp_path, decisions, models=MODELS, implicit=True)
+    assert found.ratings.tolist() == [0.25] * 5 + [0.0, 0.0, 0.0, 0.0, 1.0] * 9
+
+
+def test_estimates_hold_the_truth(tmp_path: Path, policy: Policy) -> None:
+    """Of 20 logs; the one model that suits a text earns 0.9, and `large` alone 0.85."""
+    whole = read(tmp_path, log(2000, seed=0), models=MODELS)
+    held = dict.fromkeys(("quality", "inverse_propensity"), 0)
+    for part in np.array_split(np.arange(2000), 20):
+        found = judging.report(judging.judge(policy, whole.take(part)))["settings"]["balanced"]
+        for how in held:
+            held[how] += found[how]["low"] <= 0.9 <= found[how]["high"]
+    assert min(held.values()) >= 17
+    found = judging.report(judging.judge(policy, whole))["settings"]["balanced"]
+    assert found["quality"]["value"] == pytest.approx(0.9, abs=0.03)
+
+
+def test_too_little_chance_is_told_in_numbers(tmp_path: Path, policy: Policy) -> None:
+    usual = changed(log(240, explore=0.0), propensity=0.98)
+    tried = [one for one in changed(log(60, seed=1, explore=1.0), propensity=0.01) if one[0].model != "large"][:12]
+    found = judging.report(judging.judge(policy, read(tmp_path, [*usual, *tried], models=MODELS)))
+    assert not found["at_logged_cost"]["enough"]
+    why = judging.why_not_better(found)
+    assert why is not None
+    assert "explore more, or wait" in why
+    assert f"{found['at_logged_cost']['effective']:.0f} evenly drawn ones, and 30 are needed" in why
+
+
+def test_what_is_worse_or_hardly_known_to_be_better_is_not_taken(tmp_path: Path, policy: Policy) -> None:
+    always_wrong = replace(policy, linear=-policy.linear, blends=-policy.blends)
+    found = judging.report(judging.judge(always_wrong, read(tmp_path, log(300), models=MODELS)))
+    assert "and what was decided" in str(judging.why_not_better(found))
+    unsure = found | {
+        "at_logged_cost": found["at_logged_cost"] | {"over_logged": {"value": 0.01, "low": -0.09, "high": 0.11}}
+    }
+    assert "known as -9.0 to +11.0 only" in str(judging.why_not_better(unsure))
+
+
+def test_the_better_of_two_policies_is_kept(tmp_path: Path, policy: Policy) -> None:
+    logged = read(tmp_path, log(300), models=MODELS)
+    always_wrong = replace(policy, linear=-policy.linear, blends=-policy.blends)
+    good, bad = judging.judge(policy, logged), judging.judge(always_wrong, logged)
+    # Its columns in another order, as another training may have them.
+    turned = judging._in_order(policy, MODELS[::-1])
+    assert "the incumbent would have earned" in str(judging.why_keep(turned, bad, embedder="test"))
+    assert judging.why_keep(always_wrong, good, embedder="test") is None
+    assert judging.why_keep(turned, bad, embedder="another") is None
