@@ -270,7 +270,7 @@ def _seed(metrics: Metrics, ready: Prepared, upstreams: Upstreams) -> None:
         arms=ready.router.arms,
         passed=[(PASSED_ROUTE, model) for model in (UNROUTED, *ready.config.models) if ready.config.passthrough],
         models=ready.config.models,
-        targets=[target.label for target in upstreams.all_targets()],
+        targets=[(model, target.label) for model in ready.config.models for target in upstreams.targets(model)],
         topics=ready.config.topics,
         fallbacks=ready.router.all_fallbacks(),
         fallback_causes=CAUSES,
