@@ -23,7 +23,7 @@ const axes = (format) => {
 };
 
 // A chart that is made anew when its series, its width or the theme change, else only gets new numbers.
-function chart(node, seriesOf, dataOf, format, range) {
+function chart(node, seriesOf, dataOf, format, range, style) {
   let plot = null;
   let made = "";
   let last = [];
@@ -44,7 +44,7 @@ function chart(node, seriesOf, dataOf, format, range) {
       width, height: 210, cursor: { y: false, points: { size: 7 } }, legend: { live: false }, axes: axes(format),
       scales: { x: { time: true }, y: { range } },
       series: [{}, ...names.map((name, place) => ({
-        label: name, stroke: css(`--t${place % 8}`), width: 2, points: { show: false }, spanGaps: true,
+        label: name, stroke: css(`--t${place % 8}`), width: 2, ...style(place),
         dash: place >= 4 ? [6, 4] : undefined,
       }))],
     }, data, node);
@@ -71,7 +71,8 @@ export const routeChart = (node) =>
       return [xs, ...rows];
     },
     (value) => (Number.isInteger(value) ? String(value) : ""),
-    (_, low, high) => [0, Math.max(4, high ?? 4)]);
+    (_, low, high) => [0, Math.max(4, high ?? 4)],
+    (place) => ({ points: { show: false }, paths: uPlot.paths.stepped({ align: 1 }), fill: `${css(`--t${place % 8}`)}1c` }));
 
 export const latencyChart = (node) =>
   chart(node,
@@ -86,4 +87,5 @@ export const latencyChart = (node) =>
       return [xs, found.map((values) => quantile(values, 0.5)), found.map((values) => quantile(values, 0.95))];
     },
     (value) => String(value),
-    (_, low, high) => [0, Math.max(1, (high ?? 1) * 1.1)]);
+    (_, low, high) => [0, Math.max(1, (high ?? 1) * 1.1)],
+    () => ({ points: { show: true, size: 5 }, spanGaps: true }));

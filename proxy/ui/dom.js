@@ -9,7 +9,7 @@ function fill(node, props, children) {
     else if (name.startsWith("--")) node.style.setProperty(name, value); // allowed by the policy, unlike style=""
     else node.setAttribute(name, value === true ? "" : String(value));
   }
-  node.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== false).map(
+  node.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false).map(
     (child) => (child instanceof Node ? child : String(child)),
   ));
   return node;
@@ -22,5 +22,5 @@ export const s = (tag, props, ...children) => fill(document.createElementNS(SVG,
 export const $ = (id) => document.getElementById(id);
 
 export function show(node, ...children) {
-  node.replaceChildren(...children.flat().filter((child) => child));
+  node.replaceChildren(...children.flat(Infinity).filter((child) => child));
 }

@@ -18,8 +18,14 @@ export function ms(value) {
 export function usd(value) {
   if (!known(value)) return NONE;
   if (value === 0) return "$0";
-  if (value >= 1) return `$${value.toFixed(2)}`;
+  if (value >= 0.1) return `$${value.toFixed(2)}`;
   return `$${value.toFixed(Math.min(8, 2 - Math.floor(Math.log10(value))))}`;
+}
+
+// Two times with one unit.
+export function range(low, high) {
+  if (!known(low)) return NONE;
+  return high < 1000 ? `${low < 10 ? low.toFixed(1) : Math.round(low)} / ${high < 10 ? high.toFixed(1) : Math.round(high)} ms` : `${(low / 1000).toFixed(2)} / ${(high / 1000).toFixed(2)} s`;
 }
 
 export const percent = (value) => (known(value) ? `${Math.round(value * 100)}%` : NONE);

@@ -7,7 +7,7 @@ const REASONS = {
   rule: "a rule applied",
   topic: "of what it is about",
   complexity: "of how hard it reads",
-  learned: "the policy expects most of it",
+  learned: "the policy scores it best, quality against cost",
   split: "it was drawn by weight",
   conversation: "the conversation goes on where it is",
   pinned: "the client named the model",
@@ -22,7 +22,8 @@ export const verdictInWords = (told) =>
 export const journey = (told) => [verdict(told), track(told), signals(told), candidates(told)];
 
 function verdict(told) {
-  const taken = told.rules.find((rule) => rule.matched && rule.route === told.route);
+  const isByRule = ["rule", "topic", "complexity"].includes(told.reason);
+  const taken = isByRule ? told.rules.find((rule) => rule.matched && rule.route === told.route) : null;
   return h("div", { class: `card verdict ${told.block ? "is-blocked" : ""}` },
     h("p", { class: "verdict-line" },
       h("span", { class: "verdict-label" }, "route"), h("strong", { class: "station" }, told.route),
@@ -96,7 +97,8 @@ const fact = (name, value) =>
 
 function candidates(told) {
   const isLearned = told.candidates.some((each) => each.quality !== null);
-  const columns = isLearned ? ["Quality", "Correction", "Score", "Cost"] : ["Prompt's cost"];
+  const columns = isLearned ? ["Quality", "Correction", "Score", "Cost"] : ["Price of a million, in / out", "Prompt's cost"];
+  const price = (each) => (each.price ? `${usd(each.price.input)} / ${usd(each.price.output)}` : NONE);
   const prompt = (each) => (each.price ? (each.price.input * told.tokens) / 1e6 : null);
   return h("section", { class: "card", "aria-label": "Who could answer" },
     h("h2", { class: "title" }, "Who could answer"),
@@ -111,7 +113,7 @@ function candidates(told) {
               : [
                   isLearned
                     ? [score(each.quality), each.correction ? `${each.correction > 0 ? "+" : ""}${score(each.correction)}` : NONE, score(each.score), usd(each.cost_usd)].map((text) => h("td", { class: "number" }, text))
-                    : h("td", { class: "number" }, usd(prompt(each))),
+                    : [price(each), usd(prompt(each))].map((text) => h("td", { class: "number" }, text)),
                   h("td", { class: "targets", "data-model": each.model }, each.targets.join(", ")),
                 ]))))));
 }

@@ -3,7 +3,7 @@
 import { events, get } from "./api.js";
 import { latencyChart, routeChart } from "./charts.js";
 import { $, h, show } from "./dom.js";
-import { NONE, clock, count, ms, percent, quantile, usd } from "./format.js";
+import { NONE, clock, count, ms, percent, quantile, range, usd } from "./format.js";
 
 const MOST = 2000; // what is remembered for the charts
 const ROWS = 40;
@@ -110,7 +110,7 @@ function paint() {
   const set = (name, text) => { parts.tiles[name].querySelector("dd").textContent = text; };
   const decided = seen.map((each) => each.decision_ms).filter((value) => value !== undefined);
   const took = seen.map((each) => each.seconds * 1000);
-  const both = (values) => (values.length ? `${ms(quantile(values, 0.5))} / ${ms(quantile(values, 0.95))}` : NONE);
+  const both = (values) => range(quantile(values, 0.5), quantile(values, 0.95));
   const priced = seen.filter((each) => each.cost_usd !== undefined);
   const compared = priced.filter((each) => each.baseline_cost_usd !== undefined);
   const sum = (list, name) => list.reduce((total, each) => total + each[name], 0);

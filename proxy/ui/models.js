@@ -27,7 +27,7 @@ function policy(told) {
   return [
     h("div", { class: "card" },
       h("h2", { class: "title" }, `Policy ${told.version}`),
-      h("p", { class: "note" }, `Trained on ${count(told.rows)} rated requests. `,
+      h("p", { class: "note" }, told.rows ? `Trained on ${count(told.rows)} rated requests. ` : "Trained on rated requests. ",
         told.corrections ? `${count(told.corrections.ratings)} ratings of live decisions since, ${applied ? "which decisions follow" : "shown only, decisions do not follow them"}.` : "", told.note ? ` ${told.note}.` : ""),
       h("ul", { class: "bars models" }, told.models.map((each) =>
         h("li", { class: "bar", "--value": each.quality, "--mark": -1 },

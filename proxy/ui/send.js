@@ -87,7 +87,7 @@ function take(event, seen, began) {
   const text = delta?.content || delta?.reasoning_content || "";
   if (text) {
     seen.first ??= performance.now() - began;
-    $("answer-text").append(text);
+    follow(() => $("answer-text").append(text));
   }
   if (delta?.tool_calls) {
     seen.first ??= performance.now() - began;
@@ -95,6 +95,14 @@ function take(event, seen, began) {
   }
   seen.finish = event.choices?.[0]?.finish_reason ?? seen.finish;
   seen.usage = event.usage ?? seen.usage;
+}
+
+// Whoever reads at the end stays there; whoever scrolled up is left alone.
+function follow(append) {
+  const node = $("answer-text");
+  const isAtEnd = node.scrollHeight - node.scrollTop - node.clientHeight < 30;
+  append();
+  if (isAtEnd) node.scrollTop = node.scrollHeight;
 }
 
 function whole(body, seen, began) {

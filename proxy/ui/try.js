@@ -28,6 +28,7 @@ export function openTry() {
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) send();
   });
   $("key").addEventListener("input", () => { state.key = $("key").value; });
+  $("key-form").addEventListener("submit", (event) => event.preventDefault());
   $("key").addEventListener("change", () => type(state.text, { now: true }));
   $("send").addEventListener("click", send);
   $("stop").addEventListener("click", stop);
