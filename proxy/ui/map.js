@@ -5,7 +5,9 @@ import { $, h, s, show } from "./dom.js";
 import { score } from "./format.js";
 import { onChange, state, type } from "./state.js";
 
-const SIZE = { width: 1000, height: 620, margin: 34 };
+const WIDE = { width: 1000, height: 620, margin: 34 };
+const NARROW = { width: 440, height: 500, margin: 24 }; // of a phone, where the same marks would be specks
+let size = WIDE;
 const COLOURS = 8;
 // Shapes repeat later than colours, so that a topic is told by either; each is drawn about the origin.
 const SHAPES = [
@@ -30,13 +32,14 @@ function draw(told) {
     show($("map"), h("div", { class: "card welcome" }, h("h2", {}, "There are no topics"), h("p", {}, "Topics with examples in routes.yaml make a map; rules that look at the text go by them.")));
     return;
   }
+  size = $("map").clientWidth < 600 ? NARROW : WIDE;
   const scale = fitted(told.points);
   const groups = told.topics.map((topic, place) =>
     s("g", { class: `points ${colour(place)}` }, told.points.filter((point) => point.topic === place).map((point) => mark(point, scale))));
   const links = s("g", { class: "links" });
   const here = s("g", { class: "here", hidden: true },
     s("circle", { class: "halo", r: 17 }), s("circle", { class: "pin", r: 7 }), s("text", { y: -24, "text-anchor": "middle" }, "your text"));
-  const svg = s("svg", { viewBox: `0 0 ${SIZE.width} ${SIZE.height}`, role: "img", "aria-label": "The examples of all topics in a plane; the list below says the same in words" }, groups, links, here);
+  const svg = s("svg", { viewBox: `0 0 ${size.width} ${size.height}`, role: "img", "aria-label": "The examples of all topics in a plane; the list below says the same in words" }, groups, links, here);
   const tip = h("div", { class: "tip", hidden: true, "aria-hidden": "true" });
   const stage = h("div", { class: "stage" }, svg, tip);
   listen(stage, svg, tip, told);
@@ -61,12 +64,12 @@ function fitted(points) {
   const [left, right] = span(points.map((point) => point.x));
   const [low, high] = span(points.map((point) => point.y));
   // Each axis by itself: what matters is who stands with whom.
-  const x = (SIZE.width - 2 * SIZE.margin) / (right - left || 1);
-  const y = (SIZE.height - 2 * SIZE.margin) / (high - low || 1);
-  const inside = (value, size) => Math.max(14, Math.min(size - 14, value));
+  const x = (size.width - 2 * size.margin) / (right - left || 1);
+  const y = (size.height - 2 * size.margin) / (high - low || 1);
+  const inside = (value, most) => Math.max(14, Math.min(most - 14, value));
   return (point) => [
-    inside(SIZE.margin + (point.x - left) * x, SIZE.width),
-    inside(SIZE.height - SIZE.margin - (point.y - low) * y, SIZE.height),
+    inside(size.margin + (point.x - left) * x, size.width),
+    inside(size.height - size.margin - (point.y - low) * y, size.height),
   ];
 }
 

@@ -77,7 +77,7 @@ def routes(upstream: str, *, store: Path, policy: Path | None) -> str:
 
 
 @contextmanager
-def pointsman(folder: Path, *, is_plain: bool = False, pace: float = 0.3) -> Iterator[World]:
+def pointsman(folder: Path, *, is_plain: bool = False, pace: float = 0) -> Iterator[World]:
     """Run it; `is_plain` without hostile texts."""
     model = minilm(128)
     with serving(build_simulator(pace=pace)) as upstream:
