@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
-
 from proxy.config import Config, named_by
 from proxy.routing.decision import Decision
 from proxy.routing.facts import Facts

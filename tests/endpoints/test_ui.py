@@ -43,7 +43,9 @@ def test_the_page_comes_with_headers_that_keep_it_to_itself(house: House) -> Non
     assert moved.headers["location"] == "../ui"
 
 
-@pytest.mark.parametrize("path", ["/ui/nothing.js", "/ui/../app.py", "/ui/%2e%2e/app.py", "/ui/vendor", "/ui//etc/passwd"])
+@pytest.mark.parametrize(
+    "path", ["/ui/nothing.js", "/ui/../app.py", "/ui/%2e%2e/app.py", "/ui/vendor", "/ui//etc/passwd"]
+)
 def test_nothing_else_is_served(house: House, path: str) -> None:
     told = house.http.get(path)
     assert (told.status_code, told.json()["error"]["code"]) == (404, "unknown_url")

@@ -52,7 +52,9 @@ def has_chromium() -> bool:
 def browser() -> Iterator[Browser]:
     """The machine's own Chromium; nothing is downloaded."""
     with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=CHROMIUM, headless=True, chromium_sandbox=False, args=_FLAGS)
+        opened = playwright.chromium.launch(
+            executable_path=CHROMIUM, headless=True, chromium_sandbox=False, args=_FLAGS
+        )
         try:
             yield opened
         finally:
@@ -69,7 +71,10 @@ def routes(upstream: str, *, store: Path, policy: Path | None) -> str:
         ("name: o3-mini", f"name: 'o3-mini {HOSTILE.replace(chr(39), chr(39) * 2)}'"),
         ("      - tell me a joke\n", "      - tell me a joke\n      - " + "'" + HOSTILE.replace("'", "''") + "'\n"),
         ("topic: [writing, knowledge, smalltalk]", "topic: [writing, smalltalk]"),
-        ("\n# `pointsman check`", "  - name: everyday\n    use: {learned: [small, large], prefer: balanced}\n\n# `pointsman check`"),
+        (
+            "\n# `pointsman check`",
+            "  - name: everyday\n    use: {learned: [small, large], prefer: balanced}\n\n# `pointsman check`",
+        ),
     ):
         assert text.count(old) == 1, old
         text = text.replace(old, new)
