@@ -1,6 +1,6 @@
 // One decision, drawn: the line through the rules, and what was known of the text.
 
-import { h } from "./dom.js";
+import { h, show } from "./dom.js";
 import { NONE, count, ms, score, usd } from "./format.js";
 
 const REASONS = {
@@ -86,6 +86,19 @@ function topicBar(topic, isBest) {
       h("span", { class: "visually-hidden" }, ` of 1; holds from ${score(topic.threshold)}${holds ? ", and does" : ""}`)));
 }
 
+// How the targets do at this moment, beside their names; what is not known is left out.
+export function annotate(node, told) {
+  for (const { model, targets } of told.models) {
+    for (const each of targets) {
+      for (const place of node.querySelectorAll(".target-now")) {
+        if (place.dataset.target !== each.target || place.closest("[data-model]").dataset.model !== model) continue;
+        const facts = [each.latency_ms === null ? null : ms(each.latency_ms), each.state === "closed" ? null : each.state === "open" ? "rests" : "on trial"];
+        show(place, each.target, facts.filter(Boolean).map((text) => h("span", { class: "now" }, text)));
+      }
+    }
+  }
+}
+
 const gauge = (name, value) =>
   h("div", { class: "fact" },
     h("span", { class: "fact-name" }, name),
@@ -104,7 +117,7 @@ function candidates(told) {
     h("h2", { class: "title" }, "Who could answer"),
     h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Models and what they are expected to do" },
       h("table", {},
-        h("thead", {}, h("tr", {}, ["Model", ...columns, "Targets"].map((name) => h("th", { scope: "col" }, name)))),
+        h("thead", {}, h("tr", {}, ["Model", ...columns, "Targets, and their latency now"].map((name) => h("th", { scope: "col" }, name)))),
         h("tbody", {}, told.candidates.map((each) =>
           h("tr", { class: each.excluded ? "excluded" : each.model === told.model && !told.block ? "chosen" : "" },
             h("th", { scope: "row" }, each.model, each.model === told.model && !told.block ? h("span", { class: "tag" }, "chosen") : null),
@@ -114,6 +127,6 @@ function candidates(told) {
                   isLearned
                     ? [score(each.quality), each.correction ? `${each.correction > 0 ? "+" : ""}${score(each.correction)}` : NONE, score(each.score), usd(each.cost_usd)].map((text) => h("td", { class: "number" }, text))
                     : [price(each), usd(prompt(each))].map((text) => h("td", { class: "number" }, text)),
-                  h("td", { class: "targets", "data-model": each.model }, each.targets.join(", ")),
+                  h("td", { class: "targets", "data-model": each.model }, each.targets.map((name) => h("span", { class: "target-now", "data-target": name }, name))),
                 ]))))));
 }

@@ -125,7 +125,8 @@ function place() {
   const points = stand.nearest.map((each) => told.points.find((point) => point.text === each.text && told.topics[point.topic].name === each.topic)).filter(Boolean);
   show(links, points.map((point) => {
     const [px, py] = scale(point);
-    return s("line", { x1: x, y1: y, x2: px, y2: py });
+    const near = Math.min(1, 18 / (Math.hypot(px - x, py - y) || 1)); // from the rim of the mark, not through it
+    return s("line", { x1: x + (px - x) * near, y1: y + (py - y) * near, x2: px, y2: py });
   }));
   const { topic } = state.explained;
   show(nearest, h("section", { class: "card", "aria-label": "Nearest examples" },

@@ -1,7 +1,8 @@
 // The view Try: the editor, the decision beside it, and sending it.
 
-import { $, h, show } from "./dom.js";
-import { journey, verdictInWords } from "./journey.js";
+import { get } from "./api.js";
+import { $, h, s, show } from "./dom.js";
+import { annotate, journey, verdictInWords } from "./journey.js";
 import { send, stop } from "./send.js";
 import { onChange, state, type } from "./state.js";
 
@@ -47,6 +48,7 @@ function paint() {
       h("h2", { class: "title" }, "No decision"), h("p", {}, state.error.message)));
   } else if (state.explained) {
     show($("journey"), journey(state.explained));
+    tellTargets();
     clearTimeout(speaking);
     speaking = setTimeout(() => { $("decision-status").textContent = verdictInWords(state.explained ?? {}); }, SPEAK_AFTER_MS);
   } else {
@@ -54,8 +56,31 @@ function paint() {
   }
 }
 
+let targets = null;
+
+// Once now from what is known, and again when the server has told.
+async function tellTargets() {
+  if (targets) annotate($("journey"), targets);
+  try {
+    targets = await get("v1/targets");
+    annotate($("journey"), targets);
+  } catch {
+    // the decision stands without it
+  }
+}
+
+// The picture of the whole idea: a line, two switches passed by, one taken.
+const art = () =>
+  s("svg", { class: "welcome-art", viewBox: "0 0 420 120", "aria-hidden": "true" },
+    s("path", { class: "line rest", d: "M250 40H410" }),
+    s("path", { class: "line", d: "M10 40H200C250 40 240 88 290 88H372" }),
+    [60, 140].map((x) => s("circle", { class: "switch", cx: x, cy: 40, r: 8 })),
+    s("circle", { class: "switch turned", cx: 214, cy: 42, r: 8 }),
+    s("circle", { class: "switch rest", cx: 330, cy: 40, r: 8 }),
+    s("rect", { class: "end", x: 368, y: 74, width: 44, height: 28, rx: 14 }));
+
 const welcome = () =>
   h("div", { class: "card welcome" },
-    h("div", { class: "welcome-art", "aria-hidden": "true" }),
+    art(),
     h("h2", {}, "See which way a request takes, and why"),
     h("p", {}, "Type a prompt. Each rule of routes.yaml is a switch on its way; the first that applies turns it towards a model."));

@@ -16,6 +16,7 @@ from playwright.sync_api import Page, expect
 from tests.ui.world import HOSTILE, World
 
 CODE = "Why does my binary search never find the last element?"
+BODY = {"model": "auto", "messages": [{"role": "user", "content": CODE}]}
 
 
 def rating_of(world: World, decision: str) -> tuple[float, str] | None:
@@ -32,6 +33,8 @@ def decide(page: Page, text: str, route: str) -> None:
 
 
 def test_what_is_typed_is_decided_as_it_would_be_and_drawn(page: Page, world: World) -> None:
+    for model in ("large", "small"):  # so that their latency is known
+        httpx.post(f"{world.url}/v1/chat/completions", headers={"x-pointsman-model": model}, json=BODY)
     decide(page, CODE, "code")
     told = httpx.post(
         f"{world.url}/v1/route", json={"model": "auto", "messages": [{"role": "user", "content": CODE}]}
@@ -49,6 +52,7 @@ def test_what_is_typed_is_decided_as_it_would_be_and_drawn(page: Page, world: Wo
     )
     assert mark == pytest.approx(told["topic"]["threshold"], abs=0.01)
     assert fill == pytest.approx(told["topic"]["score"], abs=0.02)
+    expect(page.locator(".target-now .now").first).to_have_text(re.compile(r"\d ms|\d s"))
     decide(page, "Which museum in Vienna has the Klimt paintings?", "everyday")
     assert page.locator("thead th").all_text_contents()[:5] == ["Model", "Quality", "Correction", "Score", "Cost"]
 
