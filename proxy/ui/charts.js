@@ -14,16 +14,16 @@ const times = () => {
 };
 const bucketOf = (each, xs) => Math.floor((each.time - xs[0]) / BUCKET_S);
 
-const axes = (format) => {
+const axes = (format, incrs) => {
   const both = { stroke: css("--soft"), grid: { stroke: css("--line"), width: 1 }, ticks: { show: false }, font: "12px system-ui" };
   return [
     { ...both, grid: { show: false }, space: 70, values: (_, ticks) => ticks.map((tick) => new Date(tick * 1000).toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit" })) },
-    { ...both, size: 46, values: (_, ticks) => ticks.map(format) },
+    { ...both, size: 46, ...(incrs ? { incrs } : {}), values: (_, ticks) => ticks.map(format) },
   ];
 };
 
 // A chart that is made anew when its series, its width or the theme change, else only gets new numbers.
-function chart(node, seriesOf, dataOf, format, range, style) {
+function chart(node, seriesOf, dataOf, format, range, style, incrs) {
   let plot = null;
   let made = "";
   let last = [];
@@ -41,7 +41,7 @@ function chart(node, seriesOf, dataOf, format, range, style) {
     plot?.destroy();
     made = key;
     plot = new uPlot({
-      width, height: 210, cursor: { y: false, points: { size: 7 } }, legend: { live: false }, axes: axes(format),
+      width, height: 210, cursor: { y: false, points: { size: 7 } }, legend: { live: false }, axes: axes(format, incrs),
       scales: { x: { time: true }, y: { range } },
       series: [{}, ...names.map((name, place) => ({
         label: name, stroke: css(`--t${place % 8}`), width: 2, ...style(place),
@@ -70,9 +70,10 @@ export const routeChart = (node) =>
       }
       return [xs, ...rows];
     },
-    (value) => (Number.isInteger(value) ? String(value) : ""),
+    String,
     (_, low, high) => [0, Math.max(4, high ?? 4)],
-    (place) => ({ points: { show: false }, paths: uPlot.paths.stepped({ align: 1 }), fill: `${css(`--t${place % 8}`)}1c` }));
+    (place) => ({ points: { show: false }, paths: uPlot.paths.stepped({ align: 1 }), fill: `${css(`--t${place % 8}`)}1c` }),
+    [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000]); // there is no half a request
 
 export const latencyChart = (node) =>
   chart(node,
@@ -86,6 +87,6 @@ export const latencyChart = (node) =>
       }
       return [xs, found.map((values) => quantile(values, 0.5)), found.map((values) => quantile(values, 0.95))];
     },
-    (value) => String(value),
+    String,
     (_, low, high) => [0, Math.max(1, (high ?? 1) * 1.1)],
     () => ({ points: { show: true, size: 5 }, spanGaps: true }));

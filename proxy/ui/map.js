@@ -5,7 +5,7 @@ import { $, h, s, show } from "./dom.js";
 import { score } from "./format.js";
 import { onChange, state, type } from "./state.js";
 
-const WIDE = { width: 1000, height: 620, margin: 34 };
+const WIDE = { width: 1000, height: 510, margin: 34 };
 const NARROW = { width: 440, height: 500, margin: 24 }; // of a phone, where the same marks would be specks
 let size = WIDE;
 const COLOURS = 8;

@@ -13,7 +13,7 @@ from proxy.config import parse_config
 from proxy.shipped import shipped
 from tests.ui.world import browser, pointsman
 
-SIZES = {"desktop": (1280, 860), "phone": (390, 844)}
+SIZES = {"desktop": (1280, 900), "phone": (390, 844)}
 PROMPT = "Why does my binary search never find the last element?"
 
 
@@ -34,6 +34,8 @@ def take(page: Page, url: str, out: Path, name: str) -> None:
     page.screenshot(path=out / f"{name}-empty.png")
     page.fill("#prompt", PROMPT)
     page.wait_for_selector(".verdict")
+    page.wait_for_timeout(400)
+    page.screenshot(path=out / f"{name}-decided.png")
     page.click("#send")
     expect(page.locator("#rating")).to_be_visible(timeout=20_000)
     page.evaluate("document.activeElement.blur()")
@@ -48,7 +50,8 @@ def take(page: Page, url: str, out: Path, name: str) -> None:
         page.click(f"#tab-{view}")
         page.wait_for_selector(ready, state="attached")
         page.wait_for_timeout(1200)
-        page.screenshot(path=out / f"{name}-{view}.png", full_page=view != "live")
+        page.screenshot(path=out / f"{name}-{view}.png", full_page=True)
+        page.screenshot(path=out / f"{name}-{view}-top.png")
 
 
 def main(out: Path) -> None:
