@@ -25,6 +25,8 @@ from proxy.endpoints.conversations import Conversations
 from proxy.endpoints.current import Active, Current
 from proxy.endpoints.exchange import Admission
 from proxy.endpoints.feedback import Feedback
+from proxy.endpoints.live import WatchLive
+from proxy.endpoints.map import ShowMap
 from proxy.endpoints.models import GetModel, ListModels
 from proxy.endpoints.one_call import OneCall
 from proxy.endpoints.operating import Health, PrometheusMetrics
@@ -36,6 +38,7 @@ from proxy.endpoints.routed import Routed
 from proxy.endpoints.running import Running
 from proxy.endpoints.shadow import Shadows
 from proxy.endpoints.targets import ListTargets
+from proxy.endpoints.ui import Page
 from proxy.errors import ProxyError, UnknownPath, WrongMethod
 from proxy.learning.corrector import Corrector, correcting
 from proxy.learning.writer import Writers
@@ -228,6 +231,10 @@ def build_app(
             Route("/v1/policy", ShowPolicy(), methods=["GET"]),
             Route("/v1/route", ExplainRoute(), methods=["POST"]),
             Route("/v1/feedback", Feedback(), methods=["POST"]),
+            Route("/v1/map", ShowMap(), methods=["GET"]),
+            Route("/v1/live", WatchLive(), methods=["GET"]),
+            Route("/ui", Page(), methods=["GET"]),
+            Route("/ui/{name:path}", Page(), methods=["GET"]),
             Route("/route", OneCall(routed["/v1/chat/completions"]), methods=["POST"]),
             Route("/healthz", Health(), methods=["GET"]),
             Route("/readyz", Ready(), methods=["GET"]),

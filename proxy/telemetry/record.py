@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from proxy.telemetry.metrics import TARGET_STATES, UNROUTED, Metrics
+from proxy.telemetry.watchers import Watchers
 
 logger = logging.getLogger("pointsman.request")
 
@@ -113,6 +114,7 @@ class Recorder:
 
     def __init__(self, metrics: Metrics) -> None:
         self.metrics = metrics
+        self.watchers = Watchers()
         self._children: dict[tuple[str, ...], Any] = {}
 
     def request(self, record: Record) -> None:
@@ -151,6 +153,7 @@ class Recorder:
             self._child(metrics.cost, model).inc(record.cost_usd)
         if record.baseline_cost_usd:
             metrics.baseline_cost.inc(record.baseline_cost_usd)
+        self.watchers.tell(record)
         if logger.isEnabledFor(logging.INFO):
             logger.info("request", extra={"fields": record.fields()})
 
