@@ -112,11 +112,11 @@ class Topics:
 
     def nearest(self, vector: Vector, count: int) -> list[tuple[int, int, float]]:
         """The examples most like a text: topic, place in it and cosine, the nearest first."""
-        found = [
-            (topic, place, float(similarity))
-            for topic, rows in enumerate(self.examples)
-            for place, similarity in enumerate(rows @ vector)
-        ]
+        found: list[tuple[int, int, float]] = []
+        for topic, rows in enumerate(self.examples):
+            similarities = rows @ vector
+            places = np.argsort(-similarities, kind="stable")[:count].tolist()
+            found += [(topic, place, float(similarities[place])) for place in places]
         return sorted(found, key=lambda one: -one[2])[:count]
 
     def scores(self, vector: Vector) -> TopicScores:

@@ -51,7 +51,7 @@ function track(told) {
   const words = { passed: "passed by", taken: "taken", after: "not reached" };
   return h("section", { class: "card", "aria-label": "The way through the rules" },
     h("h2", { class: "title" }, "The way through the rules"),
-    h("ol", { class: "track" },
+    h("ol", { class: `track ${told.block ? "is-blocked" : ""}` },
       stops.map((stop) =>
         h("li", { class: `stop ${stop.state}` },
           h("span", { class: "stop-name" }, stop.name, h("span", { class: "visually-hidden" }, `, ${words[stop.state]}`)),
@@ -117,7 +117,7 @@ function candidates(told) {
     h("h2", { class: "title" }, "Who could answer"),
     h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Models and what they are expected to do" },
       h("table", {},
-        h("thead", {}, h("tr", {}, ["Model", ...columns, "Targets, and their latency now"].map((name) => h("th", { scope: "col" }, name)))),
+        h("thead", {}, h("tr", {}, ["Model", ...columns, "Targets now"].map((name) => h("th", { scope: "col" }, name)))),
         h("tbody", {}, told.candidates.map((each) =>
           h("tr", { class: each.excluded ? "excluded" : each.model === told.model && !told.block ? "chosen" : "" },
             h("th", { scope: "row" }, each.model, each.model === told.model && !told.block ? h("span", { class: "tag" }, "chosen") : null),

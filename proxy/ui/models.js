@@ -18,7 +18,7 @@ const noPolicy = (error) =>
     h("p", {}, error.message),
     h("ol", { class: "steps" },
       h("li", {}, "Keep decisions and rate them: ", h("code", {}, "store:"), " in routes.yaml, then Try, or POST /v1/feedback."),
-      h("li", {}, "Train: ", h("code", {}, "pointsman train"), " reads the store or a file of rated requests, and tells what the policy is worth before it writes one."),
+      h("li", {}, "Train: ", h("code", {}, "pointsman train --store"), " reads the store, ", h("code", {}, "pointsman train FILE"), " a file of rated requests; either tells what the policy is worth before it writes it."),
       h("li", {}, "Name the file under ", h("code", {}, "policy:"), " and let a route decide by it: ", h("code", {}, "use: {learned: [small, large]}"), ".")));
 
 function policy(told) {

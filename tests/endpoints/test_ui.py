@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from proxy.app import ConfigSource, build_app
 from proxy.telemetry.watchers import KEPT, MOST, Watcher
-from tests.relay.wire import MESSAGES, ROUTES, House
+from tests.relay.wire import MESSAGES, ROUTES, House, word_model
 from tests.relay.wire import house as open_house
+from tests.serving import serving
 
 TOPICAL = "a bug in my code"
 
@@ -104,6 +107,24 @@ def test_a_watcher_that_takes_nothing_is_let_go_and_holds_no_more_than_it_may() 
     watcher.tell(seen)  # type: ignore[arg-type]
     assert watcher.is_behind
     assert len(watcher._news) == KEPT
+
+
+def test_who_watches_keeps_no_old_configuration(tmp_path: Path) -> None:
+    routes = tmp_path / "routes.yaml"
+
+    def write(text: str) -> None:
+        (tmp_path / "new").write_text(text)
+        (tmp_path / "new").replace(routes)
+
+    text = 'version: 1\nupstreams: {up: {base_url: "http://127.0.0.1:9/v1"}}\nmodels: {m: {target: {upstream: up, name: m}, price: {input: 1, output: 2}}}\n'
+    write(text + "default: m\n")
+    source = ConfigSource(routes, {})
+    app = build_app(source.load(), load_model=word_model, source=source, poll_s=0.01)
+    with serving(app) as served, httpx.stream("GET", f"{served.url}/v1/live", timeout=10) as live:
+        lines = live.iter_lines()
+        assert next(lines) == "retry: 1000"
+        write(text + "default: m\nbaseline: m\n")
+        list(lines)  # to its orderly end
 
 
 def test_ui_false_leaves_nothing_of_it() -> None:

@@ -8,8 +8,6 @@ from urllib.parse import urlsplit
 
 import pytest
 
-pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-
 from tests.ui.world import CHROMIUM, World, browser, has_chromium, pointsman
 
 if TYPE_CHECKING:
