@@ -283,6 +283,10 @@ _INSIDE = (
         {"{{cause}}": per_second("store_dropped_total", "cause")}, unit="short", nothing="no store",
         runbook="PointsmanStoreDrops",
     ),
+    Panel(
+        "Spans that were dropped", "A second: the collector of traces is slow or refuses them. See docs/tracing.md.",
+        {"{{cause}}": per_second("spans_dropped_total", "cause")}, unit="short", nothing="no tracing",
+    ),
 )  # fmt: skip
 
 OPERATIONS = dashboard(
