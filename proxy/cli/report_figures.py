@@ -12,7 +12,7 @@ from proxy.learning.arms import MEASURES, Arm, arms
 from proxy.learning.asking import Span
 from proxy.learning.clusters import LEAST, Mean
 from proxy.learning.gain import Gain
-from proxy.learning.period import By, Figures, figures, percentile
+from proxy.learning.period import By, Figures, figures, percentile, ratings_by
 from proxy.learning.shadowed import Shadow, shadow
 
 T = TypeVar("T")
@@ -40,7 +40,8 @@ def report_of(store: Store, by: By, span: Span, order: Mapping[str, Sequence[str
             return part(archive)
 
     with ThreadPoolExecutor() as pool:
-        of_groups = pool.submit(asked, lambda archive: figures(archive, by, span))
+        ratings = pool.submit(asked, lambda archive: ratings_by(archive, by, span))
+        of_groups = pool.submit(asked, lambda archive: figures(archive, by, span, ratings.result))
         of_arms = pool.submit(asked, lambda archive: arms(archive, order, span))
         of_shadow = pool.submit(asked, lambda archive: shadow(archive, span))
         (total, groups), experiments, beside = of_groups.result(), of_arms.result(), of_shadow.result()

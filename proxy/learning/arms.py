@@ -60,8 +60,9 @@ def arms(archive: Archive, order: Mapping[str, Sequence[str]], span: Span) -> di
     names = [inner.c.route, inner.c.arm]
     sums = [column for measure in MEASURES[1:] for column in sums_of(inner, measure)]
     found: dict[str, list[Arm]] = {}
-    ratings = _ratings(archive, span)
-    for row in archive.ask(select(*names, *sums).group_by(*names)):
+    rows = archive.ask(select(*names, *sums).group_by(*names))
+    ratings = _ratings(archive, span) if rows else {}  # to look for those of no arm takes as long as for all
+    for row in rows:
         means = {measure: Sums.of(row, measure).mean for measure in MEASURES[1:]}
         means["rating"] = ratings.get((row.route, row.arm), NOTHING)
         arm = Arm(row.arm, means["seconds"].rows, means["seconds"].clusters, means)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -65,9 +65,17 @@ def merged(several: list[Figures]) -> Figures:
     return found
 
 
-def figures(archive: Archive, by: By, span: Span) -> tuple[Figures, dict[Key, Figures]]:
+def figures(
+    archive: Archive, by: By, span: Span, ratings: Callable[[], Mapping[Key, Sums]]
+) -> tuple[Figures, dict[Key, Figures]]:
     """
     The figures of all decisions, and of each group of them: days in their order, else the largest first.
+
+    Args:
+        archive: open.
+        by: how they are grouped.
+        span: to look at.
+        ratings: gives what `ratings_by` found for the same; asked for last, so that it may be found meanwhile.
 
     Raises:
         StoreUnreadable: the database does not answer.
@@ -82,12 +90,11 @@ def figures(archive: Archive, by: By, span: Span) -> tuple[Figures, dict[Key, Fi
             found[key].counts["retried"] += times
     total = merged(list(found.values()))
     # A conversation that is in two groups counts as two for the total: to gather it again takes as long as all else.
-    ratings = [(_row_key(by, row), Sums.of(row, "rating")) for row in _ratings(archive, by, span)]
-    for key, sums in ratings:
-        if key in found:
-            found[key].rating = sums.mean
-    if ratings:
-        total.rating = Sums(*map(sum, zip(*(sums for _, sums in ratings), strict=True))).mean
+    rated_by = ratings()
+    for key in found.keys() & rated_by.keys():
+        found[key].rating = rated_by[key].mean
+    if rated_by:
+        total.rating = Sums(*map(sum, zip(*rated_by.values(), strict=True))).mean
     if by == "day":
         return total, dict(sorted(found.items()))
     return total, dict(sorted(found.items(), key=lambda item: (-item[1].counts["decisions"], item[0])))
@@ -183,7 +190,13 @@ def _retried(archive: Archive, by: By, span: Span) -> list[tuple[Key, int]]:
     return [(_row_key(by, row), row.times) for row in archive.ask(query)]
 
 
-def _ratings(archive: Archive, by: By, span: Span) -> list[Row[Any]]:
+def ratings_by(archive: Archive, by: By, span: Span) -> dict[Key, Sums]:
+    """
+    What the ratings of each group of decisions sum up to; half of a report's time, where many are rated.
+
+    Raises:
+        StoreUnreadable: the database does not answer.
+    """
     each, columns = rated(), _columns(by)
     rows = select(*columns, func.sum(each.c.rating).label("rating_s"), func.count().label("rating_n"))
     rows = span.of(rows.join_from(each, decisions, decisions.c.id == each.c.decision_id))
@@ -191,4 +204,4 @@ def _ratings(archive: Archive, by: By, span: Span) -> list[Row[Any]]:
     names = [inner.c[column.name] for column in columns]
     every: list[ColumnElement[Any]] = [*names, *sums_of(inner, "rating")]
     query: Select[Any] = select(*every)
-    return archive.ask(query.group_by(*names))
+    return {_row_key(by, row): Sums.of(row, "rating") for row in archive.ask(query.group_by(*names))}
