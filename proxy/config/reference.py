@@ -28,11 +28,11 @@ For editors there is a JSON Schema, `pointsman schema`.
 
 - The file is YAML 1.2, strictly: an unknown key, a wrong type, a name that does not exist or a rule that cannot be
   reached is told with its line, and all mistakes at once. `pointsman check` does that without starting anything.
-- `${NAME}` in a value is the environment's variable of that name, `${NAME:-default}` the default where it is not set
-  or empty.
+- `${NAME}` in a value is that variable of the environment, `${NAME:-default}` the default where it is not
+  set or empty, and `$${` the two characters.
 - A duration is a number with `ms`, `s`, `m`, `h` or `d`: `250ms`, `3s`, `10m`, `90d`.
-- A glob has `*` for any text and `?` for any character. A name begins with a letter or digit and goes on with letters,
-  digits and `. _ - : /`.
+- A glob has `*` for any text, `?` for any character and `[abc]` for one of these. A name begins with a letter or digit
+  and goes on with letters, digits and `. _ - : /`.
 - A relative path begins at the folder of the file, that of a SQLite `store` where the process was started.
 - `NAME` in a heading stands for a name of your own, `[]` for each entry of a list. Where nothing is said of a key that
   is absent, nothing takes its place.

@@ -141,6 +141,10 @@ def test_a_refusal_and_a_stream_are_as_written(servers: tuple[str, str]) -> None
         chat.validate_response(streamed)
 
 
+def test_it_is_openapi() -> None:
+    SCHEMA.validate()
+
+
 def test_it_has_every_path_of_the_app_and_no_other() -> None:
     """Those that are routed or passed on besides have references of their own, at whoever made them."""
     served = re.findall(r'Route\("(/[^"]*)", .*methods=\["(\w+)"\]', inspect.getsource(build_app))
