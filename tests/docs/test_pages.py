@@ -53,7 +53,7 @@ def series() -> dict[str, tuple[str, str]]:
         metrics(registry)
     found = {}
     for collector in registry._collector_to_names:
-        (family,) = collector.describe()
+        (family,) = collector.describe()  # type: ignore[attr-defined]
         labels: tuple[str, ...] = collector._labelnames  # type: ignore[attr-defined]
         name = f"{family.name}{'_total' * (family.type == 'counter')}{'{' + ','.join(labels) + '}' if labels else ''}"
         found[name] = (family.type, family.documentation)
@@ -138,7 +138,7 @@ def strange(value: Any, schemas: list[dict[str, Any]], definitions: dict[str, An
         return [key for each in value for key in strange(each, inner, definitions)] if inner else []
     if not isinstance(value, dict) or not any("properties" in one or "additionalProperties" in one for one in meant):
         return []
-    found = []
+    found: list[str] = []
     for key, below in value.items():
         inner = [one["properties"][key] for one in meant if key in one.get("properties", ())]
         inner += [free for one in meant if isinstance(free := one.get("additionalProperties"), dict)]
