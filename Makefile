@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run test lint fix bench schema rules export clean
+.PHONY: help run test lint fix bench schema rules dashboards export clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -37,6 +37,9 @@ schema: .venv/runs ## make routes.schema.json and docs/routes.md again from prox
 rules: ## make deploy/prometheus/prometheusrule.yaml again from alerts.yaml
 	@cd deploy/prometheus && { sed '/^spec:$$/q' prometheusrule.yaml; sed 's/^./  &/' alerts.yaml; } > prometheusrule.yaml.new
 	@cd deploy/prometheus && mv prometheusrule.yaml.new prometheusrule.yaml
+
+dashboards: .venv/runs ## make deploy/grafana/*.json again from their description
+	$(BIN)/python -m deploy.grafana
 
 export: .venv/exports ## make models/all-MiniLM-L6-v2 again from the published weights
 	$(BIN)/python models/export.py

@@ -25,6 +25,8 @@ from proxy.endpoints.conversations import Conversations
 from proxy.endpoints.current import Active, Current
 from proxy.endpoints.exchange import Admission
 from proxy.endpoints.feedback import Feedback
+from proxy.endpoints.live import WatchLive
+from proxy.endpoints.map import ShowMap
 from proxy.endpoints.models import GetModel, ListModels
 from proxy.endpoints.one_call import OneCall
 from proxy.endpoints.operating import Health, PrometheusMetrics
@@ -36,6 +38,7 @@ from proxy.endpoints.routed import Routed
 from proxy.endpoints.running import Running
 from proxy.endpoints.shadow import Shadows
 from proxy.endpoints.targets import ListTargets
+from proxy.endpoints.ui import Page
 from proxy.errors import ProxyError, UnknownPath, WrongMethod
 from proxy.learning.corrector import Corrector, correcting
 from proxy.learning.writer import Writers
@@ -59,6 +62,7 @@ from proxy.shipped import shipped
 from proxy.telemetry.metrics import UNROUTED, Metrics, ReloadMetrics
 from proxy.telemetry.record import Recorder
 from proxy.telemetry.shadow_metrics import Chooser
+from proxy.telemetry.tracing import tracing
 
 POLL_S = 1.0
 
@@ -167,6 +171,7 @@ def build_app(
                     sha256=ready.sha256,
                     policy=ready.policy,
                     corrector=corrector,
+                    tracer=tracer,
                 )
                 policies: dict[Chooser, Policy | None] = {"live": ready.policy}
                 own: Running | None = None
@@ -195,24 +200,25 @@ def build_app(
             if old.policy_version != policy_version(ready.policy):
                 recorder.metrics.forget_policy(old.policy_version)
 
-        current = Current(await activate(prepared))
-        try:
-            async with AsyncExitStack() as stack:
-                reloader: Reloader | None = None
-                if source is not None:
-                    reloads = ReloadMetrics(recorder.metrics.registry)
-                    reloader = Reloader(
-                        source, prepared, embed=model.embed, bulk=bulk, fitter=fitter,
-                        policy_of=lambda written: policy_of(written, model.name),
-                        shadow_of=lambda written: shadowing_of(written, source.shadow, model.name),
-                        swap=swap, metrics=reloads, poll_s=poll_s,
-                    )  # fmt: skip
-                    await stack.enter_async_context(watching(reloader))
-                yield {"current": current, "reloads": reloader, "readiness": Readiness()}
-        finally:
-            await current.close()
-            await writers.close()
-            embedder.close()
+        async with tracing(os.environ, recorder.metrics.registry, version=__version__) as tracer:
+            current = Current(await activate(prepared))
+            try:
+                async with AsyncExitStack() as stack:
+                    reloader: Reloader | None = None
+                    if source is not None:
+                        reloads = ReloadMetrics(recorder.metrics.registry)
+                        reloader = Reloader(
+                            source, prepared, embed=model.embed, bulk=bulk, fitter=fitter,
+                            policy_of=lambda written: policy_of(written, model.name),
+                            shadow_of=lambda written: shadowing_of(written, source.shadow, model.name),
+                            swap=swap, metrics=reloads, poll_s=poll_s,
+                        )  # fmt: skip
+                        await stack.enter_async_context(watching(reloader))
+                    yield {"current": current, "reloads": reloader, "readiness": Readiness()}
+            finally:
+                await current.close()
+                await writers.close()
+                embedder.close()
 
     admission = Admission()
     routed = {f"/v1{api.path}": Routed(api, admission) for api in APIS}
@@ -225,6 +231,10 @@ def build_app(
             Route("/v1/policy", ShowPolicy(), methods=["GET"]),
             Route("/v1/route", ExplainRoute(), methods=["POST"]),
             Route("/v1/feedback", Feedback(), methods=["POST"]),
+            Route("/v1/map", ShowMap(), methods=["GET"]),
+            Route("/v1/live", WatchLive(), methods=["GET"]),
+            Route("/ui", Page(), methods=["GET"]),
+            Route("/ui/{name:path}", Page(), methods=["GET"]),
             Route("/route", OneCall(routed["/v1/chat/completions"]), methods=["POST"]),
             Route("/healthz", Health(), methods=["GET"]),
             Route("/readyz", Ready(), methods=["GET"]),
@@ -267,7 +277,7 @@ def _seed(metrics: Metrics, ready: Prepared, upstreams: Upstreams) -> None:
         arms=ready.router.arms,
         passed=[(PASSED_ROUTE, model) for model in (UNROUTED, *ready.config.models) if ready.config.passthrough],
         models=ready.config.models,
-        targets=[target.label for target in upstreams.all_targets()],
+        targets=[(model, target.label) for model in ready.config.models for target in upstreams.targets(model)],
         topics=ready.config.topics,
         fallbacks=ready.router.all_fallbacks(),
         fallback_causes=CAUSES,

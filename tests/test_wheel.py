@@ -30,6 +30,9 @@ def test_the_wheel_works_in_an_empty_folder(wheel: Path, tmp_path: Path) -> None
     names = zipfile.ZipFile(wheel).namelist()
     assert "proxy/_shipped/models/all-MiniLM-L6-v2/model.onnx" in names
     assert "proxy/_shipped/routes.yaml" in names
+    assert {"proxy/ui/index.html", "proxy/ui/main.js", "proxy/ui/vendor/uplot.js", "proxy/ui/vendor/uplot.LICENSE"} <= {
+        *names
+    }
     assert not [name for name in names if name.startswith(("tests", "bench"))]
 
     installed, empty = tmp_path / "installed", tmp_path / "empty"

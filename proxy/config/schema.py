@@ -352,6 +352,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `postgresql+asyncpg://NAME:PASSWORD@HOST/DATABASE` or `none`; a mapping says more. Nothing is when absent.
     """
     corrections: Corrections = Corrections()
+    ui: bool = True
+    """Whether there is a page at `/ui`, with what it shows: the topics' examples and the decisions as they happen."""
     topics: dict[Name, Topic] = {}
     complexity: References | None = None
     """What to measure complexity by, in place of the built-in references."""

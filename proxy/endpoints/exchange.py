@@ -25,6 +25,7 @@ from proxy.routing.apis import Api
 from proxy.routing.reading import header_map
 from proxy.telemetry.metrics import UNROUTED
 from proxy.telemetry.record import Record
+from proxy.telemetry.tracing import Said
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +65,18 @@ class Exchange(ABC):
     tells_first_token: ClassVar[bool] = True
     """Whether the time to its first content is that of a model's first token."""
 
-    def __init__(self, held: Running, scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(
+        self, held: Running, scope: Scope, receive: Receive, send: Send, *, route: str, operation: str
+    ) -> None:
+        """
+        Args:
+            held: what it runs on.
+            scope: of ASGI.
+            receive: likewise.
+            send: likewise.
+            route: its path, with what varies in braces.
+            operation: of a model, in the words of OpenTelemetry's conventions; empty where it is not known to be any.
+        """
         self.running = held
         self._began = perf_counter()
         self._scope = scope
@@ -75,7 +87,9 @@ class Exchange(ABC):
         self._record = Record(
             id=decision_id, request_id=self._headers.get("x-request-id", decision_id), path=scope["path"]
         )
-        self._trail = Trail()
+        self._trace = held.tracer.request(scope["method"], scope["path"], route, operation, self._headers)
+        self._record.trace_id = self._trace.trace_id
+        self._trail = Trail(self._trace)
         self._answer: Answer | None = None
 
     @abstractmethod
@@ -86,6 +100,8 @@ class Exchange(ABC):
         """Answer at once, before the body is read: a queue would only make everybody late."""
         # The body is left unread, so the connection cannot be used again.
         headers = [(b"x-pointsman-id", self._record.id.encode("ascii")), (b"connection", b"close")]
+        self._record.status, self._record.error = error.status, error.code or error.type
+        self._trace.end(self._record, Said())
         await send_error(self._send, error, headers, self.protocol)
 
     async def run(self) -> None:
@@ -211,4 +227,12 @@ class Exchange(ABC):
             # Both or neither: else the difference of the two sums would be no saving.
             if record.cost_usd is not None and config.baseline is not None:
                 record.baseline_cost_usd = cost_usd(config.models[config.baseline].price, usage)
+        self._trace.end(record, self._said() if self._trace.is_recorded else Said())
         self.running.recorder.request(record)
+
+    def _said(self) -> Said:
+        """What the answer says of itself; called once, when it is over."""
+        answer = self._answer
+        if answer is None or self._trail.outcome != "ok":
+            return Said()
+        return Said(answer.id(), answer.model(), answer.finish().reason)

@@ -49,8 +49,9 @@ class _PassedExchange(Exchange):
     tells_first_token: ClassVar[bool] = False
 
     def __init__(self, held: Running, scope: Scope, receive: Receive, send: Send) -> None:
-        super().__init__(held, scope, receive, send)
         self._path = scope["raw_path"].decode("latin-1").removeprefix("/v1/")
+        operation = "embeddings" if self._path == "embeddings" else ""
+        super().__init__(held, scope, receive, send, route="/v1/{path}", operation=operation)
         self.protocol = held.passthrough.protocol(self._path, self._headers)
 
     async def _answer_it(self) -> None:

@@ -8,7 +8,9 @@ from urllib.parse import parse_qs
 from starlette.types import Receive, Scope, Send
 
 from proxy.endpoints.answers import send_json
+from proxy.endpoints.map import place_of
 from proxy.endpoints.running import new_id, running
+from proxy.endpoints.ui import need_ui
 from proxy.errors import BadRequest
 from proxy.relay.body import ClientLeft, read_body
 from proxy.routing.apis import api_of
@@ -22,15 +24,19 @@ class ExplainRoute:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """
-        Answer one body. With `?signals=all` the text is looked at even where no rule asks for it.
+        Answer one body. With `?signals=all` the text is looked at even where no rule asks for it. With `?map=1` the
+        answer has its place on the map of topics, where it was looked at and there are topics.
 
         Raises:
             ProxyError: what the same body would get there.
         """
         held = running(scope)
-        signals_wanted = parse_qs(scope["query_string"].decode("latin-1")).get("signals", ["needed"])[-1]
+        query = parse_qs(scope["query_string"].decode("latin-1"))
+        signals_wanted, map_wanted = query.get("signals", ["needed"])[-1], query.get("map", ["0"])[-1]
         if signals_wanted not in ("needed", "all"):
             raise BadRequest(f"signals={signals_wanted!r}: give 'all' or leave it out.", param="signals")
+        if map_wanted not in ("0", "1"):
+            raise BadRequest(f"map={map_wanted!r}: give 1 or leave it out.", param="map")
         limits = held.config.server
         try:
             body = await read_body(scope, receive, max_bytes=limits.max_body, timeout_s=limits.body_timeout)
@@ -47,4 +53,11 @@ class ExplainRoute:
         explained = explain(held.router, held.config, facts, signals, decision, decision_id=decision_id)
         record.stages_s["explain"] = perf_counter() - began
         explained["timings_ms"] = {stage: round(seconds * 1e3, 3) for stage, seconds in record.stages_s.items()}
+        if map_wanted == "1":
+            need_ui(held.config)
+            explained["map"] = (
+                None
+                if signals.vector is None or held.topics is None
+                else await place_of(held.config, held.topics, signals.vector)
+            )
         await send_json(send, explained)

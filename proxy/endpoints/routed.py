@@ -24,13 +24,15 @@ from proxy.relay.guard import Guard
 from proxy.relay.reply import Call
 from proxy.relay.upstreams import Target
 from proxy.relay.usage_chunk import ask_for_usage
-from proxy.routing.apis import CHAT, COMPLETIONS, MESSAGES, Api
+from proxy.routing.apis import CHAT, COMPLETIONS, MESSAGES, RESPONSES, Api
 from proxy.routing.decision import Decision
 from proxy.routing.edits import Edits
 from proxy.routing.facts import Facts
 
 # Responses and Anthropic's messages tell the usage of a stream without being asked.
 _ASKED_FOR_USAGE = (CHAT, COMPLETIONS)
+# As OpenTelemetry's conventions for generative AI call them.
+_OPERATIONS = {CHAT: "chat", COMPLETIONS: "text_completion", RESPONSES: "chat", MESSAGES: "chat"}
 
 
 class Routed:
@@ -54,7 +56,7 @@ class _RoutedExchange(Exchange):
     """One request that a decision is made for."""
 
     def __init__(self, api: Api, held: Running, scope: Scope, receive: Receive, send: Send) -> None:
-        super().__init__(held, scope, receive, send)
+        super().__init__(held, scope, receive, send, route=scope["path"], operation=_OPERATIONS[api])
         self._api = api
         self._facts: Facts | None = None
         self._decision: Decision | None = None
@@ -68,6 +70,7 @@ class _RoutedExchange(Exchange):
         limits = held.config.server
         body = await read_body(scope, self._receive, max_bytes=limits.max_body, timeout_s=limits.body_timeout)
         async with Guard(self._receive) as guard:
+            self._trace.deciding()
             began = perf_counter()
             facts = self._facts = self._api.read(body, self._headers)
             record.requested, record.is_stream = facts.model, facts.is_stream
@@ -75,6 +78,7 @@ class _RoutedExchange(Exchange):
             decision, signals = await held.decide(facts, record)
             self._decision, self._vector = decision, signals.vector
             record.decision_s = perf_counter() - began
+            self._trace.decided(record, held.policy_version if decision.candidates else "")
             if decision.block is not None:
                 raise Blocked(decision.block.message, status=decision.block.status)
             call = Call("POST", self._api.path, scope["query_string"], scope["headers"])
@@ -85,7 +89,7 @@ class _RoutedExchange(Exchange):
                 reply,
                 sent,
                 hides_usage=reply.target in self._hides_usage_of,
-                reads_finish_of=self._api if held.writer is not None else None,
+                reads_finish_of=self._api if held.writer is not None or self._trace.is_recorded else None,
             )
 
     def _offers(self, body: bytes, decision: Decision, facts: Facts) -> Iterator[Offer]:

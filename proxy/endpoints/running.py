@@ -30,6 +30,7 @@ from proxy.routing.router import Router
 from proxy.routing.signals import Signals
 from proxy.routing.topics import Topics
 from proxy.telemetry.record import Record, Recorder
+from proxy.telemetry.tracing import NO_TRACER, Tracer
 
 
 class Embeds(Protocol):
@@ -70,6 +71,7 @@ class Running:
     """What feedback adds to the policy; None where there is no policy or no store, or routes.yaml says off."""
     shadow: Shadow | None = None
     """Decides beside it; None when routes.yaml has none."""
+    tracer: Tracer = NO_TRACER
 
     @property
     def policy_version(self) -> str:

@@ -7,11 +7,15 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING
 
 from proxy.config import Corrections as Settings
 from proxy.learning.corrections import HALF_LIVES, Corrections, corrections_of, no_corrections
-from proxy.learning.store import RowsRefused, Store, StoreRefused, StoreUnavailable
+from proxy.learning.trouble import RowsRefused, StoreRefused, StoreUnavailable
 from proxy.routing.policy import Floats32, Policy
+
+if TYPE_CHECKING:
+    from proxy.learning.store import Store
 
 logger = logging.getLogger(__name__)
 

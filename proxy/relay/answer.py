@@ -10,7 +10,7 @@ from proxy.relay.events import WholeEvents, error_event
 from proxy.relay.finish import Finish, StreamFinish, finish_of_json
 from proxy.relay.headers import Headers
 from proxy.relay.reply import Reply
-from proxy.relay.usage import StreamUsage, Usage, id_of_json, usage_of_json
+from proxy.relay.usage import StreamUsage, Usage, id_of_json, model_of_json, usage_of_json
 from proxy.relay.usage_chunk import without_usage_chunk
 from proxy.routing.apis import Api
 
@@ -103,6 +103,11 @@ class Answer:
         """The id that the upstream gave its answer."""
         whole = self._whole_json
         return self._usage.id() if whole is None else id_of_json(whole)
+
+    def model(self) -> str | None:
+        """The model that the upstream says it is of."""
+        whole = self._whole_json
+        return self._usage.model() if whole is None else model_of_json(whole)
 
     def finish(self) -> Finish:
         """How it ended; call it only where that was to be read."""

@@ -13,10 +13,12 @@ import msgspec
 
 from proxy.errors import Overloaded, ProxyError, UpstreamUnavailable
 from proxy.relay.guard import Guard
+from proxy.relay.headers import with_context
 from proxy.relay.keys import Key
 from proxy.relay.reply import Body, Call, Failed, Outcome, Reply, open_reply
 from proxy.relay.retry_after import retry_after_s
 from proxy.relay.upstreams import Target, Upstreams
+from proxy.telemetry.tracing import UNTRACED, Trace
 
 # Full jitter (Brooker, Exponential backoff and jitter, AWS 2015), for the same target again only.
 _FIRST_BACKOFF_S = 0.1
@@ -54,6 +56,8 @@ class Offer(NamedTuple):
 class Trail:
     """What was tried for one request."""
 
+    trace: Trace = UNTRACED
+    """Is told of each attempt."""
     model: str = ""
     """The one that was tried last."""
     target: Target | None = None
@@ -76,11 +80,13 @@ class Trail:
     def begin(self, model: str, target: Target) -> None:
         """An attempt begins."""
         self.model, self.target, self.is_between = model, target, False
+        self.trace.attempt(target.attributes, len(self.ended))
 
     def leave(self, outcome: Outcome) -> None:
         """The last attempt ended so, and another follows."""
         assert self.target is not None
         self.ended.append((self.target.label, outcome))
+        self.trace.attempt_ended(outcome)
         self.is_between = True
 
 
@@ -203,13 +209,16 @@ class Attempts:
         return (offer, target) if trouble.cause in _REPEATABLE else None
 
     async def _try(self, target: Target, body: Body) -> Reply | _Trouble:
-        health, clock = target.health, asyncio.get_running_loop().time
+        health, clock, trace = target.health, asyncio.get_running_loop().time, self._trail.trace
+        call = self._call
+        if context := trace.context():
+            call = call._replace(headers=with_context(call.headers, context))
         key = target.keys.pick(self._tried_keys)
         key_rested = target.keys.are_several and target.keys.rests(key)
         is_probe, sent = target.begin(), clock()
         reply: Reply | None = None
         try:
-            reply = await open_reply(target, self._call, key.own, body, self._guard)
+            reply = await open_reply(target, call, key.own, body, self._guard)
         except Failed as failed:
             health.failed(failed.outcome)
             return _Trouble(failed.outcome, failed.outcome, None, failed.error)
@@ -217,6 +226,7 @@ class Attempts:
             if reply is None:
                 target.end(is_probe=is_probe)
         reply.when_closed(lambda: target.end(is_probe=is_probe))
+        trace.replied(reply.status)
         outcome = reply.outcome
         if outcome in _OF_THE_KEY:
             self._tried_keys.add(key)

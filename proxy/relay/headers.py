@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 Headers = list[tuple[bytes, bytes]]
 """Lower-case names and values as they came, in their order; a name may stand several times."""
@@ -30,6 +30,8 @@ _CREDENTIALS = frozenset(
     (b"authorization", b"api-key", b"x-api-key", b"x-goog-api-key", b"ocp-apim-subscription-key", b"cookie")
 )
 _OURS = b"x-pointsman-"
+# A caller's tracestate speaks of its own traceparent, so the two are replaced together.
+_TRACE_CONTEXT = frozenset((b"traceparent", b"tracestate"))
 
 
 class OwnHeaders:
@@ -66,6 +68,19 @@ def request_headers(headers: Iterable[tuple[bytes, bytes]], own: OwnHeaders) -> 
     sent = own.sent.copy()
     sent += [(name, value) for name, value in headers if name not in dropped and not name.startswith(_OURS)]
     return sent
+
+
+def with_context(headers: Headers, context: Sequence[tuple[bytes, bytes]]) -> Headers:
+    """
+    The client's headers with another place in the trace (W3C Trace Context, section 3).
+
+    Args:
+        headers: names in lower case.
+        context: what stands for the client's place; empty where that is to stay.
+    """
+    if not context:
+        return headers
+    return [*(header for header in headers if header[0] not in _TRACE_CONTEXT), *context]
 
 
 def response_headers(headers: Iterable[tuple[bytes, bytes]]) -> Headers:

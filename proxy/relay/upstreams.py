@@ -14,15 +14,17 @@ from urllib.parse import quote, urlencode
 
 import httpx
 
-from proxy.config import Config, Timeouts, Upstream
+from proxy.config import Config, Timeouts, Upstream, WireProtocol
 from proxy.config import Target as TargetConfig
 from proxy.errors import UnknownPath
 from proxy.relay.connecting import TransportFactory, aiohttp_transports
 from proxy.relay.headers import OwnHeaders
 from proxy.relay.health import Health, RetryBudget, State
 from proxy.relay.keys import Key, Keys, Rest
+from proxy.telemetry.attributes import of_target
 
 _URLS_KEPT = 16
+_PORTS = {"http": 80, "https": 443}
 # In a query these carry a key, as they do at Google, Azure and others.
 _KEYS_IN_QUERY = frozenset(("key", "api_key", "api-key", "apikey", "access_token", "subscription-key"))
 # Less to do by less than this is chance; then the weights alone decide.
@@ -35,7 +37,7 @@ class Target:
     def __init__(
         self, *, upstream: str, name: str, weight: float, url: str, query: str = "", keys: Keys,
         is_asked_for_usage: bool = False, timeouts: Timeouts, transport: httpx.AsyncBaseTransport, health: Health,
-        load: Load,
+        load: Load, protocol: WireProtocol = "openai",
     ) -> None:  # fmt: skip
         """
         Args:
@@ -50,6 +52,7 @@ class Target:
             transport: the way there.
             health: what is known of it.
             load: what its upstream has to do.
+            protocol: that it speaks.
         """
         self.label = f"{upstream}/{name}"
         """How metrics, the log and the header `x-pointsman-target` call it."""
@@ -68,6 +71,15 @@ class Target:
         self._url = url
         self._query = query
         self._urls: dict[str, httpx.URL] = {}
+        base = httpx.URL(url)
+        self.attributes = of_target(
+            label=self.label,
+            model=name,
+            provider=protocol,
+            address=base.host,
+            port=base.port or _PORTS.get(base.scheme),
+        )
+        """Of the spans of its attempts."""
 
     @property
     def is_full(self) -> bool:
@@ -309,6 +321,7 @@ def _target(
         transport=transport,
         health=fleet.health(label),
         load=fleet.load(target.upstream),
+        protocol=upstream.protocol,
     )
 
 

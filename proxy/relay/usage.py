@@ -17,6 +17,7 @@ _HEAD_BYTES = 4 * 1024
 _KEY = b'"usage"'
 _VALUE = re.compile(rb"[ \t\r\n]*:[ \t\r\n]*(?=\{)")
 _ID = re.compile(rb'(?<!\\)"id"[ \t\r\n]*:[ \t\r\n]*"([!-!#-\[\]-~]{1,200})"')
+_MODEL = re.compile(rb'(?<!\\)"model"[ \t\r\n]*:[ \t\r\n]*"([!-!#-\[\]-~]{1,200})"')
 _FIRST_OF_ANTHROPIC = b'"message_start"'
 _LAST_OF_ANTHROPIC = b'"message_delta"'
 
@@ -72,8 +73,13 @@ class _Named(msgspec.Struct):
     id: str | None = None
 
 
+class _Made(msgspec.Struct):
+    model: str | None = None
+
+
 _decode_answer = msgspec.json.Decoder(_Answer).decode
 _decode_named = msgspec.json.Decoder(_Named).decode
+_decode_made = msgspec.json.Decoder(_Made).decode
 _decode_usage = msgspec.json.Decoder(_Usage).decode
 
 
@@ -90,6 +96,14 @@ def id_of_json(body: bytes) -> str | None:
     """The id that an upstream gave a whole JSON answer."""
     try:
         return _decode_named(body).id
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return None
+
+
+def model_of_json(body: bytes) -> str | None:
+    """The model that an upstream says its whole JSON answer is of."""
+    try:
+        return _decode_made(body).model
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         return None
 
@@ -144,7 +158,14 @@ class StreamUsage:
 
     def id(self) -> str | None:
         """The id that the upstream gave the answer, which its first event tells."""
-        found = _ID.search(self._head)
+        return self._word(_ID)
+
+    def model(self) -> str | None:
+        """The model that the upstream says it is of, likewise."""
+        return self._word(_MODEL)
+
+    def _word(self, pattern: re.Pattern[bytes]) -> str | None:
+        found = pattern.search(self._head)
         return None if found is None else found[1].decode("ascii")
 
 

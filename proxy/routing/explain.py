@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from proxy.config import Config
+from proxy.config import Config, named_by
 from proxy.routing.decision import Decision
 from proxy.routing.facts import Facts
 from proxy.routing.router import Router
 from proxy.routing.signals import Signals
+from proxy.routing.topics import TopicScores
 
 
 def explain(
@@ -22,6 +23,7 @@ def explain(
     Prices are per million tokens, in USD.
     """
     found = signals.topics
+    uses = {route.name: named_by(route.use) for route in config.routes}
     return {
         "id": decision_id,
         "route": decision.route,
@@ -31,7 +33,7 @@ def explain(
         "topic": None
         if found is None
         else {"name": found.best, "score": round(found.score, 4), "threshold": round(found.threshold, 4)},
-        "topics": [] if found is None else [{"name": name, "score": round(score, 4)} for name, score in found.ranked],
+        "topics": [] if found is None else _topics(found),
         "complexity": None if signals.complexity is None else round(signals.complexity, 4),
         "note": _note(router, decision, signals),
         "block": None
@@ -40,10 +42,23 @@ def explain(
         "tokens": facts.tokens,
         "candidates": _candidates(router, config, facts, decision),
         "rules": [
-            {"route": trace.route, "matched": trace.matched, "why": trace.why}
+            {
+                "route": trace.route,
+                "matched": trace.matched,
+                "why": trace.why,
+                "models": list(uses[trace.route]),
+            }
             for trace in router.explain(facts, signals)
         ],
     }
+
+
+def _topics(found: TopicScores) -> list[dict[str, Any]]:
+    thresholds = dict(zip(found.names, found.thresholds, strict=True))
+    return [
+        {"name": name, "score": round(score, 4), "threshold": round(thresholds[name], 4)}
+        for name, score in found.ranked
+    ]
 
 
 def _note(router: Router, decision: Decision, signals: Signals) -> str | None:
@@ -70,7 +85,9 @@ def _candidates(router: Router, config: Config, facts: Facts, decision: Decision
                 "correction": None if seen is None else round(seen.correction, 4),
                 "cost_usd": None if seen is None or seen.cost_usd is None else round(seen.cost_usd, 8),
                 "score": None if seen is None else round(seen.score, 4),
-                "price": None if price is None else {"input": price.input, "output": price.output},
+                "price": None
+                if price is None
+                else {"input": price.input, "cached_input": price.cached_input, "output": price.output},
                 "targets": [f"{target.upstream}/{target.name}" for target in config.models[name].all_targets],
             }
         )

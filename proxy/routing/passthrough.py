@@ -15,7 +15,7 @@ from proxy.routing.apis import APIS
 from proxy.routing.asks import PIN_HEADER
 from proxy.routing.router import AUTO
 
-_OURS = frozenset(("route", "targets", "models", "feedback", "policy"))
+_OURS = frozenset(("route", "targets", "models", "feedback", "policy", "map", "live"))
 _ROUTED = frozenset(api.path.removeprefix("/") for api in APIS)
 _BREAKS = re.compile(r"[/\\]")
 _STEPS_OUT = frozenset(("", ".", ".."))

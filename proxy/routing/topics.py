@@ -26,6 +26,7 @@ from proxy.embedding import Vector, Vectors
 from proxy.routing.probe import Floats
 from proxy.routing.topic_calibration import LIKELIEST, MOST_LOG_ODDS, log_odds_of, nearest_mean_of
 from proxy.routing.topic_fit import TopicFit, fit_topics
+from proxy.routing.topic_map import TopicMap, draw_map
 
 FITTED_THRESHOLD = 0.5
 
@@ -42,6 +43,8 @@ class TopicScores:
     """The best topic's."""
     compute: Callable[[], Floats]
     """Every topic's score, (topics,): only an explanation asks, so a decision does not pay for it."""
+    thresholds: Sequence[float] = ()
+    """Every topic's, in the order of `names`."""
 
     @property
     def best(self) -> str:
@@ -97,6 +100,25 @@ class Topics:
         """Fit the topics; the arguments are those of the class."""
         return cls(examples, names, fit_topics(examples, names), thresholds)
 
+    @cached_property
+    def map(self) -> TopicMap:
+        """Takes a moment with thousands of examples; only who looks at it pays for it."""
+        return draw_map(self.examples)
+
+    @property
+    def examples(self) -> list[Vectors]:
+        """For each topic the vectors of its examples, in their order."""
+        return [rows[:-1] for rows in self._examples]
+
+    def nearest(self, vector: Vector, count: int) -> list[tuple[int, int, float]]:
+        """The examples most like a text: topic, place in it and cosine, the nearest first."""
+        found: list[tuple[int, int, float]] = []
+        for topic, rows in enumerate(self.examples):
+            similarities = rows @ vector
+            places = np.argsort(-similarities, kind="stable")[:count].tolist()
+            found += [(topic, place, float(similarities[place])) for place in places]
+        return sorted(found, key=lambda one: -one[2])[:count]
+
     def scores(self, vector: Vector) -> TopicScores:
         """Every topic's score for one text."""
         logits = self._weights @ vector
@@ -110,7 +132,12 @@ class Topics:
         log_odds = min(max(-math.log(max(float(others.sum()), 1e-12)), -MOST_LOG_ODDS), MOST_LOG_ODDS)
         score = self._calibration.score(log_odds, similarity)
         return TopicScores(
-            self.names, best, score, self._thresholds[best], lambda: self._values(vector, logits, best, score)
+            self.names,
+            best,
+            score,
+            self._thresholds[best],
+            lambda: self._values(vector, logits, best, score),
+            self._thresholds,
         )
 
     def _values(self, vector: Vector, logits: Vector, best: int, score: float) -> Floats:

@@ -1,1 +1,1 @@
-"""Every metric, and the log line of a request."""
+"""Every metric, the log line of a request, and its trace."""

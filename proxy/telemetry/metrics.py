@@ -97,6 +97,10 @@ class Metrics:
             "target_state", "0 for a target that gets requests, 1 for one on trial, 2 for one that rests.", "livemax",
             "target",
         )  # fmt: skip
+        self.target_info = gauge(
+            "target_info", "1 for each target of each model in the configuration in use.", "livemax", "model", "target"
+        )
+        self._served: frozenset[tuple[str, str]] = frozenset()
         self.overloads = counter("overloads", "Requests turned away because there were too many.")
         self.client_disconnects = counter(
             "client_disconnects", "Clients that left before their answer was complete.", "phase"
@@ -165,7 +169,7 @@ class Metrics:
         arms: Iterable[tuple[str, str]],
         passed: Iterable[tuple[str, str]],
         models: Iterable[str],
-        targets: Iterable[str],
+        targets: Iterable[tuple[str, str]],
         topics: Iterable[str],
         fallbacks: Iterable[tuple[str, str]],
         fallback_causes: Iterable[str],
@@ -179,6 +183,7 @@ class Metrics:
             decisions: route, model and reason of each that can come out.
             arms: route and arm of each experiment.
             passed: what stands for the route, and the model, of requests that no decision is made for.
+            targets: each model with each of its targets.
         """
         self.build_info.labels(version).set(1)
         self.config_info.labels(config_sha256).set(1)
@@ -196,10 +201,15 @@ class Metrics:
             for kind in TOKEN_KINDS:
                 self.tokens.labels(model, kind)
         outcome_names = tuple(outcomes)
-        for target in targets:
+        served = frozenset(targets)
+        for model, target in served:
+            self.target_info.labels(model, target).set(1)
             self.target_state.labels(target)
             for outcome in outcome_names:
                 self.attempts.labels(target, outcome)
+        for model, target in self._served - served:
+            self._forget(self.target_info, model, target)
+        self._served = served
         causes = tuple(fallback_causes)
         for before, after in fallbacks:
             for cause in causes:
@@ -236,10 +246,19 @@ class ReloadMetrics:
         )
         for result in RELOAD_RESULTS:
             self.config_reloads.labels(result)
+        # Two counters cannot tell which of them grew last.
+        self.config_last_reload_successful = Gauge(
+            "pointsman_config_last_reload_successful",
+            "1 while the configuration in use is that of the files, 0 while they were refused.",
+            registry=registry,
+            multiprocess_mode="livemin",
+        )
+        self.config_last_reload_successful.set(1)
 
     def count(self, result: ReloadResult) -> None:
         """One more ended so."""
         self.config_reloads.labels(result).inc()
+        self.config_last_reload_successful.set(result in ("ok", "unchanged"))
 
 
 def exposition(registry: CollectorRegistry, environ: Mapping[str, str] = os.environ) -> bytes:

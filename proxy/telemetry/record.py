@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from proxy.telemetry.metrics import TARGET_STATES, UNROUTED, Metrics
+from proxy.telemetry.watchers import Watchers
 
 logger = logging.getLogger("pointsman.request")
 
@@ -53,12 +54,16 @@ class Record:
     baseline_cost_usd: float | None = None
     """What the baseline would have cost; None where either cost is not known."""
     error: str = ""
+    trace_id: str = ""
+    """Empty where there is no trace."""
 
     def fields(self) -> dict[str, Any]:
         """The log line's fields; what did not happen is left out."""
         found: dict[str, Any] = {"id": self.id}
         if self.request_id != self.id:
             found["request_id"] = self.request_id
+        if self.trace_id:
+            found["trace_id"] = self.trace_id
         found["path"] = self.path
         for name in (
             "requested",
@@ -109,6 +114,7 @@ class Recorder:
 
     def __init__(self, metrics: Metrics) -> None:
         self.metrics = metrics
+        self.watchers = Watchers()
         self._children: dict[tuple[str, ...], Any] = {}
 
     def request(self, record: Record) -> None:
@@ -147,6 +153,7 @@ class Recorder:
             self._child(metrics.cost, model).inc(record.cost_usd)
         if record.baseline_cost_usd:
             metrics.baseline_cost.inc(record.baseline_cost_usd)
+        self.watchers.tell(record)
         if logger.isEnabledFor(logging.INFO):
             logger.info("request", extra={"fields": record.fields()})
 

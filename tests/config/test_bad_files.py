@@ -74,7 +74,7 @@ def regex(pattern: str) -> str:
                 "3:1 the key 'models' is missing",
                 "3:1 the key 'upstreams' is missing",
                 "3:1 the key 'version' is missing",
-                "3:1 ['This file']: unknown key; expected 'version', 'upstreams', 'models', 'default', 'baseline', 'rewrite', 'passthrough', 'policy', 'shadow', 'text', 'conversation', 'embedding' and 8 more",
+                "3:1 ['This file']: unknown key; expected 'version', 'upstreams', 'models', 'default', 'baseline', 'rewrite', 'passthrough', 'policy', 'shadow', 'text', 'conversation', 'embedding' and 9 more",
             ],
             id="a-readme",
         ),
@@ -119,7 +119,7 @@ def test_what_is_no_routes_file(text: str | bytes, lines: list[str]) -> None:
         pytest.param(
             add("x: &x {turns: 2}\ntext: {<<: [*x, *y]}\n"),
             [
-                "8:1 x: unknown key; expected 'version', 'upstreams', 'models', 'default', 'baseline', 'rewrite', 'passthrough', 'policy', 'shadow', 'text', 'conversation', 'embedding' and 8 more",
+                "8:1 x: unknown key; expected 'version', 'upstreams', 'models', 'default', 'baseline', 'rewrite', 'passthrough', 'policy', 'shadow', 'text', 'conversation', 'embedding' and 9 more",
                 "9:17 text['<<'][1]: alias *y: no anchor has this name; put a pattern in quotes, like \"*\"",
             ],
             id="unknown-alias-among-those-merged",

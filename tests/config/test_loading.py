@@ -42,6 +42,7 @@ rewrite: ["*", "gpt-[34]*"]
 default: ${DEFAULT:-small}
 baseline: large
 passthrough: ["audio/*", "files*"]
+ui: false
 policy: models/policy.npz
 shadow: {routes: next/routes.yaml}
 text: {turns: 2, max_tokens: 64, ignore: [system-reminder, note]}

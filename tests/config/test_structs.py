@@ -86,7 +86,7 @@ foo: 1
                 "3:37 models.small.target.upstream: no upstream is called 'opena'; did you mean 'openai'?",
                 "3:50 models.small.target.name: must not be empty",
                 "4:10 default: no model is called 'smal'; did you mean 'small'?",
-                "5:1 foo: unknown key; expected 'version', 'upstreams', 'models', 'default', 'baseline', 'rewrite', 'passthrough', 'policy', 'shadow', 'text', 'conversation', 'embedding' and 8 more",
+                "5:1 foo: unknown key; expected 'version', 'upstreams', 'models', 'default', 'baseline', 'rewrite', 'passthrough', 'policy', 'shadow', 'text', 'conversation', 'embedding' and 9 more",
             ],
             id="several-at-once",
         ),

@@ -56,7 +56,8 @@ def test_everything_that_it_installs_is_pinned() -> None:
         re.sub(r"[-_.]+", "-", name).lower()
         for name in re.findall(r"^([\w.-]+)==", (ROOT / "constraints.txt").read_text(encoding="utf-8"), re.MULTILINE)
     }
-    for requirement in (*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["postgres"], "hatchling"):
+    extras = [*PROJECT["optional-dependencies"]["postgres"], *PROJECT["optional-dependencies"]["otel"]]
+    for requirement in (*PROJECT["dependencies"], *extras, "hatchling"):
         name = re.match(r"[\w.-]+", requirement)
         assert name is not None
         assert re.sub(r"[-_.]+", "-", name[0]).lower() in pins, requirement

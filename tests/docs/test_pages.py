@@ -18,6 +18,7 @@ from proxy.errors import ProxyError
 from proxy.routing.asks import OUR_HEADERS
 from proxy.routing.decision import REASONS
 from proxy.routing.facts import CONVERSATION_HEADER
+from proxy.telemetry import exporting
 from proxy.telemetry.metrics import Metrics, ReloadMetrics
 from proxy.telemetry.shadow_metrics import ShadowMetrics
 from proxy.telemetry.store_metrics import StoreMetrics
@@ -49,7 +50,7 @@ def test_the_index_has_every_page() -> None:
 def series() -> dict[str, tuple[str, str]]:
     """Kind and meaning of each series, by its name with its labels."""
     registry = Metrics().registry
-    for metrics in (ReloadMetrics, StoreMetrics, ShadowMetrics):
+    for metrics in (ReloadMetrics, StoreMetrics, ShadowMetrics, exporting._Metrics):
         metrics(registry)
     found = {}
     for collector in registry._collector_to_names:

@@ -47,13 +47,17 @@ def test_what_an_explanation_has(house: House) -> None:
     body = {"model": "auto", "messages": [{"role": "user", "content": "a bug in my code"}]}
     told = house.http.post("/v1/route", json=body).json()
     assert set(told) == {
-        "id", "route", "model", "reason", "arm", "topic", "topics", "complexity", "note", "block", "tokens", "candidates",
-        "rules", "timings_ms",
+        "id", "route", "model", "reason", "arm", "topic", "topics", "complexity", "note", "block", "tokens", "candidates", "rules",
+        "timings_ms",
     }  # fmt: skip
     assert told["topic"]["name"] == "code"
     assert told["topic"]["score"] >= told["topic"]["threshold"]
     assert {topic["name"] for topic in told["topics"]} == {"code", "weather"}
-    assert [(rule["route"], rule["matched"]) for rule in told["rules"]] == [("urgent", False), ("code", True)]
+    assert all(topic["threshold"] == told["topic"]["threshold"] for topic in told["topics"])
+    assert [(rule["route"], rule["matched"], rule["models"]) for rule in told["rules"]] == [
+        ("urgent", False, ["other"]),
+        ("code", True, ["team/slashed"]),
+    ]
     assert told["candidates"][0] == {
         "model": "team/slashed",
         "excluded": None,

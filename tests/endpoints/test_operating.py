@@ -74,7 +74,11 @@ def test_every_known_series_is_there_at_zero_from_the_start(fresh: House) -> Non
     config_info = [name for name in found if name.startswith("config_info")]
     assert len(config_info) == 1
     assert fingerprint(config) not in config_info[0]
-    assert {name for name, value in found.items() if value} == {
+    served = {
+        'target_info{model="small",target="here/gpt-4o-mini"}',
+        'target_info{model="large",target="here/gpt 4o"}',
+    }
+    assert {name for name, value in found.items() if value} == served | {
         f'build_info{{version="{__version__}"}}',
         'policy_info{version="none"}',
         *config_info,
@@ -83,7 +87,7 @@ def test_every_known_series_is_there_at_zero_from_the_start(fresh: House) -> Non
     taken = {(route, model) for route, model, _ in decisions} | {
         ("passthrough", name) for name in ("-", *config.models)
     }
-    assert set(found) == {
+    assert set(found) == served | {
         *(f'decisions_total{{model="{model}",reason="{reason}",route="{route}"}}' for route, model, reason in decisions),
         *(f'requests_total{{model="{model}",route="{route}",status="200"}}' for route, model in taken),
         *(f'request_seconds_{part}{{model="{model}",route="{route}"}}' for route, model in taken for part in ("count", "sum")),

@@ -303,3 +303,15 @@ def _are_serving(served: Served, count: int) -> bool:
 
 def _serving(served: Served) -> set[str]:
     return {child for child in served.children() if _serves(child)}
+
+
+def test_who_watches_live_does_not_hold_up_the_end(tmp_path: Path) -> None:
+    with serve(tmp_path) as served, httpx.stream("GET", f"http://127.0.0.1:{served.port}/v1/live", timeout=15) as live:
+        lines = live.iter_lines()
+        assert next(lines) == "retry: 1000"
+        told = time.monotonic()
+        served.tell()
+        list(lines)  # to its orderly end
+        code, _ = served.end()
+        assert time.monotonic() - told < 10, "half of the grace"
+    assert code == 0

@@ -8,10 +8,19 @@ import sys
 from pathlib import Path
 
 import pytest
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.parser import text_string_to_metric_families
 
-from proxy.telemetry.metrics import CONTENT_TYPE, DISCONNECT_PHASES, STAGES, TOKEN_KINDS, Metrics, exposition
+from proxy.telemetry.metrics import (
+    CONTENT_TYPE,
+    DISCONNECT_PHASES,
+    STAGES,
+    TOKEN_KINDS,
+    Metrics,
+    ReloadMetrics,
+    ReloadResult,
+    exposition,
+)
 from tests.telemetry.series import counted, samples, series
 
 # Dashboards and alerts read these: a change here is a change for every operator.
@@ -29,6 +38,7 @@ SERIES: dict[str, tuple[type, tuple[str, ...]]] = {
     "attempts": (Counter, ("target", "outcome")),
     "fallbacks": (Counter, ("from", "to", "cause")),
     "target_state": (Gauge, ("target",)),
+    "target_info": (Gauge, ("model", "target")),
     "overloads": (Counter, ()),
     "baseline_cost_usd": (Counter, ()),
     "client_disconnects": (Counter, ("phase",)),
@@ -53,7 +63,7 @@ def seeded() -> Metrics:
         arms=[("trial", "large"), ("trial", "learned")],
         passed=[("passthrough", "-"), ("passthrough", "small")],
         models=["small", "large"],
-        targets=["sim/a", "sim/b"],
+        targets=[("small", "sim/a"), ("large", "sim/a"), ("large", "sim/b")],
         topics=["code", "law"],
         fallbacks=[("small", "large")],
         fallback_causes=["failed", "resting"],
@@ -87,6 +97,9 @@ def test_what_is_known_in_advance_is_there_at_zero() -> None:
         'build_info{version="1.2.3"}': 1,
         'config_info{sha256="abc"}': 1,
         'policy_info{version="p1"}': 1,
+        'target_info{model="small",target="sim/a"}': 1,
+        'target_info{model="large",target="sim/a"}': 1,
+        'target_info{model="large",target="sim/b"}': 1,
     }
     expected = {
         *(f'{name}{{model="{model}",{more}route="{route}"{last}}}'
@@ -104,6 +117,7 @@ def test_what_is_known_in_advance_is_there_at_zero() -> None:
           for name in ("cost_usd_total", "first_token_seconds_count", "first_token_seconds_sum")),
         *(f'attempts_total{{outcome="{outcome}",target="sim/{name}"}}' for outcome in ("ok", "cut") for name in "ab"),
         *(f'target_state{{target="sim/{name}"}}' for name in "ab"),
+        *(f'target_info{{model="{model}",target="sim/{name}"}}' for model, name in (("small", "a"), ("large", "a"), ("large", "b"))),
         *(f'fallbacks_total{{cause="{cause}",from="small",to="large"}}' for cause in ("failed", "resting")),
         "overloads_total", "baseline_cost_usd_total",
             *(f'experiment_decisions_total{{arm="{arm}",route="trial"}}' for arm in ("large", "learned")),
@@ -140,6 +154,34 @@ def test_the_text_is_in_the_format_that_its_type_says() -> None:
     assert text.endswith("\n")
     assert "# EOF" not in text, "that is OpenMetrics"
     assert "_created" not in text
+
+
+def test_a_target_that_a_model_no_longer_has_is_not_told_of() -> None:
+    metrics = seeded()
+    metrics.seed(
+        version="1.2.3", config_sha256="def", policy_version="p1", decisions=[], arms=[], passed=[], models=["large"],
+        targets=[("large", "sim/b"), ("large", "sim/c")], topics=[], fallbacks=[], fallback_causes=[], outcomes=[],
+        fail_open_causes=[],
+    )  # fmt: skip
+    found = series(exposition(metrics.registry, {}).decode())
+    assert {name for name in found if name.startswith("target_info")} == {
+        'target_info{model="large",target="sim/b"}',
+        'target_info{model="large",target="sim/c"}',
+    }
+
+
+def test_how_the_last_reload_ended_is_told() -> None:
+    registry = CollectorRegistry()
+    metrics = ReloadMetrics(registry)
+
+    def told() -> float:
+        return series(exposition(registry, {}).decode())["config_last_reload_successful"]
+
+    assert told() == 1, "the start is the first one"
+    results: tuple[ReloadResult, ...] = ("invalid", "unchanged", "tests_failed", "ok", "error", "invalid", "ok")
+    for result in results:
+        metrics.count(result)
+        assert told() == (result in ("ok", "unchanged"))
 
 
 def test_corrections_of_another_policy_take_the_place_of_those_before() -> None:

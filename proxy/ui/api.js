@@ -1,0 +1,63 @@
+// Everything that this page asks, and it asks only the server that it came from.
+
+const url = (path) => new URL(`../${path}`, import.meta.url);
+
+export class Refused extends Error {
+  constructor(status, body) {
+    super(body?.error?.message ?? `The server answered ${status}.`);
+    this.status = status;
+    this.code = body?.error?.code ?? null;
+  }
+}
+
+async function json(answered) {
+  const text = await answered.text();
+  let body = null;
+  try {
+    body = JSON.parse(text);
+  } catch {
+    body = null; // a proxy between may answer in HTML; the status then says it
+  }
+  if (!answered.ok) throw new Refused(answered.status, body);
+  return body;
+}
+
+export const get = async (path, signal) => json(await fetch(url(path), { signal, cache: "no-store" }));
+
+const headersWith = (key) => ({ "content-type": "application/json", ...(key ? { authorization: `Bearer ${key}` } : {}) });
+
+export const post = async (path, body, { signal, key } = {}) =>
+  json(await fetch(url(path), { method: "POST", headers: headersWith(key), body, signal }));
+
+export const events = (path) => new EventSource(url(path));
+
+// A streamed answer: its headers at once, then each event's data as it arrives.
+export async function stream(path, body, { signal, key }) {
+  const answered = await fetch(url(path), { method: "POST", headers: headersWith(key), body, signal });
+  return { status: answered.status, headers: answered.headers, ok: answered.ok, answered };
+}
+
+// The data of each server-sent event, in whatever pieces the bytes come.
+export async function* dataOf(answered) {
+  const reader = answered.body.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = "";
+  let data = [];
+  for (;;) {
+    const { value, done } = await reader.read();
+    if (done) break;
+    const lines = (rest + value).split(/\r\n|\n|\r(?!$)/);
+    rest = lines.pop();
+    for (const line of lines) {
+      if (line === "") {
+        if (data.length) yield data.join("\n");
+        data = [];
+      } else if (line.startsWith("data:")) {
+        data.push(line.slice(line[5] === " " ? 6 : 5));
+      }
+    }
+  }
+  if (rest.startsWith("data:")) data.push(rest.slice(5).trimStart());
+  if (data.length) yield data.join("\n");
+}
+
+export const read = json;

@@ -1,0 +1,168 @@
+// Sending the request, the answer as it streams in, and rating it.
+
+import { dataOf, post, read, stream } from "./api.js";
+import { $, h, show } from "./dom.js";
+import { count, ms, usd } from "./format.js";
+import { isChat, requestOf, streamed } from "./request.js";
+import { state } from "./state.js";
+
+let sending = null;
+let decision = null;
+
+export function stop() {
+  sending?.abort();
+}
+
+export async function send() {
+  if (sending || !state.text.trim()) {
+    $("prompt").focus();
+    return;
+  }
+  const request = requestOf(state.text);
+  begin();
+  if (!isChat(request.parsed)) {
+    fail("From here only chat requests are sent: a JSON object with “messages”.");
+    end();
+    return;
+  }
+  const began = performance.now();
+  const seen = { text: "", first: null, usage: null, finish: null };
+  let headers = null;
+  try {
+    const answer = await stream("v1/chat/completions", streamed(request), { signal: sending.signal, key: state.key });
+    headers = answer.headers;
+    facts(headers, seen, began);
+    if (!answer.ok) await read(answer.answered);
+    if ((headers.get("content-type") ?? "").includes("event-stream")) {
+      for await (const data of dataOf(answer.answered)) {
+        if (data === "[DONE]") break;
+        take(JSON.parse(data), seen, began);
+        facts(headers, seen, began);
+      }
+    } else {
+      whole(await read(answer.answered), seen, began);
+    }
+    $("answer-status").textContent = "The answer is complete.";
+  } catch (error) {
+    if (sending.signal.aborted) fail("Stopped. The upstream was told to stop as well.");
+    else fail(error.message);
+  }
+  facts(headers, seen, began, performance.now() - began);
+  if (headers?.get("x-pointsman-id") && headers.get("x-pointsman-target")) offerRating(headers.get("x-pointsman-id"));
+  end();
+}
+
+function begin() {
+  sending = new AbortController();
+  decision = null;
+  $("answer").hidden = false;
+  $("answer").setAttribute("aria-busy", "true");
+  $("answer-error").hidden = true;
+  $("rating").hidden = true;
+  $("rated").textContent = "";
+  $("answer-status").textContent = "Sent.";
+  show($("answer-text"));
+  show($("answer-facts"));
+  $("send").disabled = true;
+  $("stop").hidden = false;
+}
+
+function end() {
+  const hadFocus = document.activeElement === $("stop");
+  sending = null;
+  $("answer").setAttribute("aria-busy", "false");
+  $("send").disabled = false;
+  $("stop").hidden = true;
+  if (hadFocus) $("send").focus();
+}
+
+function fail(message) {
+  $("answer-error").hidden = false;
+  $("answer-error").textContent = message;
+}
+
+function take(event, seen, began) {
+  if (event.error) throw new Error(event.error.message ?? "The answer broke off.");
+  const delta = event.choices?.[0]?.delta;
+  const text = delta?.content || delta?.reasoning_content || "";
+  if (text) {
+    seen.first ??= performance.now() - began;
+    follow(() => $("answer-text").append(text));
+  }
+  if (delta?.tool_calls) {
+    seen.first ??= performance.now() - began;
+    $("answer-text").append(JSON.stringify(delta.tool_calls), "\n");
+  }
+  seen.finish = event.choices?.[0]?.finish_reason ?? seen.finish;
+  seen.usage = event.usage ?? seen.usage;
+}
+
+// Whoever reads at the end stays there; whoever scrolled up is left alone.
+function follow(append) {
+  const node = $("answer-text");
+  const isAtEnd = node.scrollHeight - node.scrollTop - node.clientHeight < 30;
+  append();
+  if (isAtEnd) node.scrollTop = node.scrollHeight;
+}
+
+function whole(body, seen, began) {
+  seen.first = performance.now() - began;
+  seen.usage = body.usage ?? null;
+  const message = body.choices?.[0]?.message;
+  $("answer-text").append(message?.content ?? JSON.stringify(message ?? body, null, 2));
+}
+
+// What these tokens cost at the prices that the decision was explained with; null where either is not known.
+function costOf(model, usage) {
+  const price = state.explained?.candidates.find((each) => each.model === model)?.price;
+  if (!price || !usage) return null;
+  const cached = usage.prompt_tokens_details?.cached_tokens ?? 0;
+  const { input, output } = price;
+  return ((usage.prompt_tokens - cached) * input + cached * (price.cached_input ?? input) + usage.completion_tokens * output) / 1e6;
+}
+
+function facts(headers, seen, began, total = null) {
+  if (!headers) return;
+  const model = headers.get("x-pointsman-model");
+  const told = [
+    ["Route", headers.get("x-pointsman-route")],
+    ["Model", model],
+    ["Target", headers.get("x-pointsman-target")],
+    ["Attempts", headers.get("x-pointsman-attempts")],
+    ["First token", seen.first === null ? null : ms(seen.first)],
+    ["Total", total === null ? null : ms(total)],
+    ["Tokens", seen.usage ? `${count(seen.usage.prompt_tokens)} in, ${count(seen.usage.completion_tokens)} out` : null],
+    ["Cost", seen.usage ? usd(costOf(model, seen.usage)) : null],
+    ["Ended", seen.finish],
+  ];
+  show($("answer-facts"), told.filter(([, value]) => value).map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))));
+}
+
+function offerRating(id) {
+  decision = id;
+  $("rating").hidden = false;
+  $("comment").value = "";
+  for (const button of buttons()) button.setAttribute("aria-pressed", "false");
+}
+
+const buttons = () => document.querySelectorAll("#rating [data-rating]");
+
+async function rate(rating) {
+  const comment = $("comment").value.trim();
+  const rated = decision;
+  try {
+    const told = await post("v1/feedback", JSON.stringify({ id: rated, rating, ...(comment ? { comment } : {}) }), { key: state.key });
+    if (rated !== decision) return;
+    for (const button of buttons()) button.setAttribute("aria-pressed", String(button.dataset.rating === rating));
+    $("rated").textContent = `Kept for ${told.route} → ${told.model}: ${told.rating}${told.replaced ? ", in place of the one before" : ""}.`;
+  } catch (error) {
+    $("rated").textContent = error.message;
+  }
+}
+
+for (const button of buttons()) button.addEventListener("click", () => rate(button.dataset.rating));
+$("rating").addEventListener("submit", (event) => {
+  event.preventDefault();
+  const chosen = document.querySelector('#rating [aria-pressed="true"]');
+  if (chosen) rate(chosen.dataset.rating);
+});
