@@ -30,8 +30,9 @@ fix: .venv/develops ## mend what the linters can mend
 bench: .venv/develops ## one table: Pointsman beside its peers, on this machine
 	$(BIN)/python -m bench
 
-schema: .venv/runs ## make routes.schema.json again from proxy/config/schema.py
+schema: .venv/runs ## make routes.schema.json and docs/routes.md again from proxy/config/schema.py
 	$(BIN)/pointsman schema > routes.schema.json
+	$(BIN)/pointsman schema --markdown > docs/routes.md
 
 rules: ## make deploy/prometheus/prometheusrule.yaml again from alerts.yaml
 	@cd deploy/prometheus && { sed '/^spec:$$/q' prometheusrule.yaml; sed 's/^./  &/' alerts.yaml; } > prometheusrule.yaml.new

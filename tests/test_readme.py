@@ -1,4 +1,4 @@
-"""What the README shows is true."""
+"""What README.md and docs/ show is true: what is to be pasted works."""
 
 from __future__ import annotations
 
@@ -21,14 +21,15 @@ from proxy.config import StoreUrl, Upstream, When, load_config, parse_config
 from proxy.routing.apis import APIS
 from proxy.shipped import shipped
 from proxy.simulator import build_simulator
+from tests.docs.pages import PAGES, blocks
 from tests.serving import serving
 
 HERE = "http://127.0.0.1:8080"
-README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+README, LEARNING = PAGES["README.md"], PAGES["docs/learning.md"]
 
 
 def test_its_routes_yaml_is_valid_and_passes_its_own_tests(tmp_path: Path) -> None:
-    (block,) = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
+    (block,) = blocks(README, "yaml")
     path = tmp_path / "routes.yaml"
     path.write_text(block, encoding="utf-8")
     checked = CliRunner().invoke(main, ["check", "-c", str(path)])
@@ -37,11 +38,11 @@ def test_its_routes_yaml_is_valid_and_passes_its_own_tests(tmp_path: Path) -> No
 
 
 def test_what_it_shows_of_upstreams_is_valid() -> None:
-    (block,) = re.findall(r"```\n(upstreams:\n.*?)```", README, re.DOTALL)
+    (block,) = (found for found in blocks(PAGES["docs/upstreams.md"]) if found.startswith("upstreams:"))
     rest = "version: 1\nmodels: {m: {target: {upstream: inside, name: m}}}\ndefault: m\n"
-    config = parse_config(block + rest, source="README.md", environ={"KEY_1": "a", "AZURE_KEY": "b"})
+    config = parse_config(block + rest, source="upstreams.md", environ={"KEY_1": "a", "AZURE_KEY": "b"})
     for field in msgspec.structs.fields(Upstream):
-        if field.name not in ("api_key", "timeouts", "max_in_flight"):  # these stand in the whole file above
+        if field.name not in ("api_key", "timeouts", "max_in_flight"):  # these stand in the README's whole file
             assert any(getattr(each, field.name) != field.default for each in config.upstreams.values()), field.name
 
 
@@ -58,7 +59,7 @@ def test_it_names_every_condition_and_every_path() -> None:
         "/readyz",
         "/metrics",
     ):
-        assert f"`{path}" in README
+        assert f"`{path}" in PAGES["docs/api.md"]
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +74,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def test_its_python_works_when_pasted(demo: str, capsys: pytest.CaptureFixture[str]) -> None:
-    chat, rest = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    chat, rest = blocks(README, "python")
     exec(chat.replace(HERE, demo), {})
     assert "square root of three" in capsys.readouterr().out
     exec(rest.replace(HERE, demo), {})
@@ -82,8 +83,8 @@ def test_its_python_works_when_pasted(demo: str, capsys: pytest.CaptureFixture[s
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl here")
 def test_its_curls_work_when_pasted(demo: str) -> None:
-    commands = re.findall(r"^curl (?:.*\\\n)*.*", README, re.MULTILINE)
-    chat, embeddings, route, feedback, worse, well = commands
+    commands = (re.findall(r"^curl (?:.*\\\n)*.*", page, re.MULTILINE) for page in PAGES.values())
+    chat, embeddings, route, feedback, worse, well = (command for found in commands for command in found)
 
     def run(command: str) -> str:
         command = command.replace(HERE, demo)
@@ -101,7 +102,7 @@ def test_its_curls_work_when_pasted(demo: str) -> None:
 
 
 def test_what_it_shows_of_learning_works_when_pasted(tmp_path: Path) -> None:
-    (block,) = re.findall(r"## Learn from traffic\n.*?```\n(.*?)```", README, re.DOTALL)
+    (block,) = re.findall(r"## Try it on simulated traffic\n.*?```\n(.*?)```", LEARNING, re.DOTALL)
     for line in re.findall(r"^pointsman (.*)", block, re.MULTILINE):
         name, *arguments = shlex.split(line, comments=True)
         found = main.get_command(click.Context(main), name)

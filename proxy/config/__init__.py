@@ -7,6 +7,7 @@ from proxy.config.json_schema import json_schema
 from proxy.config.loading import load_config, load_shadow, parse_config
 from proxy.config.meaning import AUTO
 from proxy.config.problems import ConfigError, Problem, choices, did_you_mean, quote, show_path
+from proxy.config.reference import reference
 from proxy.config.scalars import duration_of
 from proxy.config.schema import (
     LEARNED_ARM,
@@ -103,6 +104,7 @@ __all__ = [
     "named_by",
     "parse_config",
     "quote",
+    "reference",
     "show_path",
     "with_thresholds",
 ]

@@ -14,7 +14,7 @@ from proxy.config import schema, schema_upstreams, schema_uses
 from proxy.config.schema import Config
 from proxy.config.values import Duration, File, ProxyUrl, Regex, Secret, StoreUrl, Url
 
-__all__ = ["json_schema"]
+__all__ = ["described", "json_schema"]
 
 _DRAFT = "http://json-schema.org/draft-07/schema#"  # what editors' YAML servers know best
 _VARIABLE = {"type": "string", "pattern": r"\$\{"}
@@ -97,10 +97,7 @@ def _struct(struct: type[msgspec.Struct], definitions: dict[str, Any]) -> dict[s
     found: dict[str, Any] = {"type": "object", "description": inspect.getdoc(struct), "additionalProperties": False}
     definitions[struct.__name__] = found  # before its fields: a struct may hold itself
     hints = get_type_hints(struct, include_extras=True)
-    # What a struct has from another is described there.
-    texts = {
-        name: text for part in reversed(struct.__mro__) for name, text in _descriptions().get(part.__name__, {}).items()
-    }
+    texts = described(struct)
     properties: dict[str, Any] = {}
     for field in msgspec.structs.fields(struct):
         of_field = _of(hints[field.name], definitions)
@@ -114,6 +111,13 @@ def _struct(struct: type[msgspec.Struct], definitions: dict[str, Any]) -> dict[s
     if required := [field.encode_name for field in msgspec.structs.fields(struct) if field.required]:
         found["required"] = required
     return reference
+
+
+def described(struct: type[msgspec.Struct]) -> dict[str, str]:
+    """The text under each field of a struct, where there is one; what it has from another is described there."""
+    return {
+        name: text for part in reversed(struct.__mro__) for name, text in _descriptions().get(part.__name__, {}).items()
+    }
 
 
 @cache

@@ -169,6 +169,7 @@ class Retry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How often a request is tried, the first time included, and how many of all may be."""
 
     attempts: Annotated[int, msgspec.Meta(ge=1, le=10)] = 3
+    """For one request, the first included."""
     share: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.2
     """Further attempts for each recent request, so that an outage is not multiplied."""
     free: Annotated[float, msgspec.Meta(ge=0, le=1_000_000)] = 10.0
@@ -205,15 +206,18 @@ class Topic(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A kind of request, shown by examples."""
 
     examples: Annotated[tuple[Annotated[str, msgspec.Meta(min_length=1)], ...], msgspec.Meta(min_length=1)]
+    """Texts as users would write them; five to twenty varied ones do well."""
     threshold: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
-    """The score from which the topic holds; fitted from the examples when None."""
+    """The score from which the topic holds; 0.5 when absent, for scores are scaled by the examples."""
 
 
 class Range(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`min` and `max`, both inclusive; at least one is given."""
 
     min: Annotated[float, msgspec.Meta(ge=0)] | None = None
+    """So much or more."""
     max: Annotated[float, msgspec.Meta(ge=0)] | None = None
+    """So much or less."""
 
 
 class Level(Range, frozen=True, forbid_unknown_fields=True):
@@ -271,25 +275,31 @@ class Block(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """An answer in place of a model's."""
 
     status: Annotated[int, msgspec.Meta(ge=400, le=499)] = 403
+    """Of HTTP."""
     message: Annotated[str, msgspec.Meta(min_length=1)] = "This request is not allowed here."
+    """What the client is told, in the error envelope."""
 
 
 class References(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Texts that show what simple and complex mean; a few dozen of each do better than a few."""
 
     simple: Annotated[tuple[Annotated[str, msgspec.Meta(min_length=1)], ...], msgspec.Meta(min_length=1)]
+    """Texts that any model answers well."""
     complex: Annotated[tuple[Annotated[str, msgspec.Meta(min_length=1)], ...], msgspec.Meta(min_length=1)]
+    """Texts that demand much of a model."""
 
 
 class Route(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A rule: when it applies, which model to use. Exactly one of `use` and `block`."""
 
     name: Name
+    """What headers, metrics and the log call it."""
     use: str | Learned | Split | None = None
+    """A model, several of which the policy chooses one, or several that share the requests."""
     block: Block | None = None
     when: When = When()
     fallbacks: tuple[str, ...] | None = None
-    """Models to try, in this order, when the first cannot serve the request or fails; the model's own when None."""
+    """Models to try, in this order, when the first cannot serve the request or fails; the model's own when absent."""
     rename: dict[str, Key] = {}
     """Keys of the body and their new names; a key whose new name is there already is left alone."""
     drop: tuple[Key, ...] = ()
@@ -304,6 +314,7 @@ class RouteTest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A prompt and the route it must take; `pointsman check` runs them."""
 
     prompt: Annotated[str, msgspec.Meta(min_length=1)]
+    """A user's message."""
     route: str
     """A route's name, or `default`."""
 
@@ -312,6 +323,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The whole file."""
 
     version: Literal[1]
+    """Of this format."""
     upstreams: Annotated[dict[Name, Upstream], msgspec.Meta(min_length=1)]
     models: Annotated[dict[Name, Model], msgspec.Meta(min_length=1)]
     default: str

@@ -74,9 +74,13 @@ class ModelTimeouts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How long the targets of one model may take, in seconds, where it is not what their upstreams say."""
 
     connect: Duration | None = None
+    """To open a connection; as the upstream says when absent, and so are all of these."""
     first_token: Duration | None = None
+    """From sending the request to the first content of the answer."""
     idle: Duration | None = None
+    """Between two pieces of an answer that has begun."""
     total: Duration | None = None
+    """The whole answer."""
 
     def over(self, upstream: Timeouts) -> Timeouts:
         """These, and the upstream's where there is none."""
@@ -146,7 +150,7 @@ class Upstream(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A unix socket that is connected to, in plain HTTP; `base_url` then gives the path and the host's name."""
     timeouts: Timeouts = Timeouts()
     health_check: HealthCheck | None = None
-    """When None, only requests show how it does."""
+    """Asks the upstream how it does beside the requests; when absent, only those show it."""
     max_in_flight: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] | None = None
     """Requests under way at each of its models, for each worker; further ones go elsewhere, or are answered 503."""
 
@@ -160,7 +164,9 @@ class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One upstream and the model name that it knows."""
 
     upstream: str
+    """One of `upstreams`."""
     name: Annotated[str, msgspec.Meta(min_length=1)]
+    """The model's name there."""
     weight: Annotated[float, msgspec.Meta(gt=0, le=1_000_000)] = 1.0
     """Its share of the model's requests, against the other targets' weights."""
 
@@ -169,7 +175,9 @@ class Price(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """USD per million tokens."""
 
     input: Dollars
+    """Of the prompt."""
     output: Dollars
+    """Of the answer, reasoning included."""
     cached_input: Dollars | None = None
     """What a token read from the provider's prompt cache costs; `input` when absent."""
 
@@ -191,20 +199,25 @@ class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What may answer, under the name that clients and rules use. Exactly one of `target` and `targets`."""
 
     target: Target | None = None
+    """Where it is asked."""
     targets: Annotated[tuple[Target, ...], msgspec.Meta(min_length=1)] | None = None
+    """In place of `target`, the same model at several places: requests are balanced by weight and latency."""
     price: Price | None = None
     context: Annotated[int, msgspec.Meta(ge=1)] | None = None
-    """Tokens of prompt and answer together; unlimited when None."""
+    """Tokens of prompt and answer together; unlimited when absent."""
     supports: tuple[Capability, ...] | None = None
-    """What it can do besides text; everything when None."""
+    """What it can do besides text; everything when absent."""
     fallbacks: tuple[str, ...] = ()
     """Models to try, in this order, when this one cannot serve a request or fails."""
     timeouts: ModelTimeouts = ModelTimeouts()
     rename: dict[str, Key] = {}
     """As on a route; a model's edits come after its route's."""
     drop: tuple[Key, ...] = ()
+    """Keys of the body that are taken out."""
     default: dict[str, Any] = {}
+    """Keys that are put in where they are absent."""
     set: dict[str, Any] = {}
+    """Keys that are put in, in place of what stands there."""
 
     @property
     def all_targets(self) -> tuple[Target, ...]:

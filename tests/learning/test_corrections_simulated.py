@@ -1,4 +1,4 @@
-"""A model that gets worse without a word: how soon feedback takes its traffic away. README states the number."""
+"""A model that gets worse without a word: how soon feedback takes its traffic away. docs/learning.md states the number."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from proxy.routing.signals import Signals
 from tests.learning.made import MODELS, made
 from tests.routing.requests import BASE, facts
 
-README = (Path(__file__).parent.parent.parent / "README.md").read_text(encoding="utf-8")
-(STATED,) = map(int, re.findall(r"lost its traffic after at most (\d+) ratings", README))
+LEARNING = (Path(__file__).parent.parent.parent / "docs" / "learning.md").read_text(encoding="utf-8")
+(STATED,) = map(int, re.findall(r"lost its traffic after at most (\d+) ratings", LEARNING))
 
 CODER = MODELS.index("coder")
 CHANCES = {False: [0.9, 0.85, 0.2], True: [0.2, 0.85, 0.9]}
