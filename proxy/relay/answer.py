@@ -59,7 +59,7 @@ class Answer:
         reply = self._reply
         self.is_begun = True
         headers = [*reply.headers, *extra_headers]
-        if self._hides_usage:
+        if reply.is_stream:  # what hides usage makes it shorter, and what tells of a break longer
             headers = [(name, value) for name, value in headers if name != b"content-length"]
         await self._send({"type": "http.response.start", "status": reply.status, "headers": headers})
         if (whole := reply.whole) is not None and not reply.is_stream:

@@ -20,7 +20,7 @@ MOST = 40_000_000
 @pytest.mark.parametrize("is_stream", [True, False], ids=["stream", "whole"])
 def test_what_a_client_does_not_read_its_upstream_cannot_send(house: House, is_stream: bool) -> None:
     stuck, sent = threading.Event(), 0
-    going_on = threading.Event()
+    going_on, over = threading.Event(), threading.Event()
     head = SSE if is_stream else b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n"
     body = PIECE * 4 if is_stream else b'{"choices": [], "x": "' + b"x" * 260_000
 
@@ -39,6 +39,7 @@ def test_what_a_client_does_not_read_its_upstream_cannot_send(house: House, is_s
                     assert going_on.wait(20)
                     continue
                 left, sent = left[count:], sent + count
+        over.set()
         exchange.cut()
 
     house.raw.script = script
@@ -55,5 +56,6 @@ def test_what_a_client_does_not_read_its_upstream_cannot_send(house: House, is_s
         got = 0
         while piece := client.recv(1 << 20, socket.MSG_WAITALL):
             got += len(piece)
+    assert over.wait(20)
     assert sent == len(body) * (PIECES // 4)
     assert got >= sent, "once it reads, it gets all"

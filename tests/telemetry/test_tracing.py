@@ -108,7 +108,8 @@ def test_a_client_without_a_trace_gets_a_new_one(traced: Traced, caplog: pytest.
             [sent] = traced.house.raw.last.values(b"traceparent")
             trace_id = sent.decode().split("-")[1]
             assert only(traced.collector.trace(trace_id), "server").parent == ""
-            assert caplog.records[-1].__dict__["fields"]["trace_id"] == trace_id
+            lines = [record for record in caplog.records if record.name == "pointsman.request"]
+            assert lines[-1].__dict__["fields"]["trace_id"] == trace_id
 
 
 def test_a_fallback_is_a_second_attempt(traced: Traced) -> None:

@@ -260,6 +260,7 @@ BREAKS = (
     Break("falls silent in an event", stall_after(_begun(b"data: {")), "idle_timeout", "idle", is_hasty=True),
     Break("sends a chunk without a size", no_size_after(_begun()), "upstream_cut", "cut"),
     Break("breaks off before a chunk's end", cut_after(_begun() + b"5\r\nda"), "upstream_cut", "cut"),
+    Break("breaks off before its length", cut_after(head(SSE, b"content-length: 9999") + BEGUN), "upstream_cut", "cut"),
 )
 
 
