@@ -67,7 +67,7 @@ def routes(upstream: str, *, store: Path, policy: Path | None) -> str:
     for old, new in (
         ("https://api.openai.com/v1", f"{upstream}/openai/v1"),
         ("sqlite:///pointsman.db", f"sqlite:///{store}"),
-        ("default: small", "default: small\nbaseline: large" + (f"\npolicy: {policy}" if policy else "")),
+        ("default: small", f"default: small\npolicy: {policy}" if policy else "default: small"),
         ("name: o3-mini", f"name: 'o3-mini {HOSTILE.replace(chr(39), chr(39) * 2)}'"),
         ("      - tell me a joke\n", "      - tell me a joke\n      - " + "'" + HOSTILE.replace("'", "''") + "'\n"),
         ("topic: [writing, knowledge, smalltalk]", "topic: [writing, smalltalk]"),
