@@ -14,7 +14,7 @@ from proxy.app import minilm_name
 from proxy.cli.learning_data import dollars, table
 from proxy.cli.options import EXIT_BAD_CONFIG
 from proxy.cli.progress import reading_count
-from proxy.config import Config, Learned, Split, Store, Text, did_you_mean, quote
+from proxy.config import Config, Store, Text, did_you_mean, learned_of, named_by, quote
 from proxy.learning.archive import Archive, StoreUnreadable
 from proxy.learning.logged import UNDRAWN, Logged, read_logged
 from proxy.learning.offpolicy import FEWEST
@@ -69,10 +69,9 @@ def read_or_exit(
 
 def drawn_models(config: Config | None) -> tuple[str, ...]:
     """The models among which a routes.yaml has chance or a policy choose; none without one, or without such routes."""
-    uses = [route.use for route in config.routes] if config is not None else []
-    named = [use.learned for use in uses if isinstance(use, Learned)]
-    named = named or [tuple(use.split) for use in uses if isinstance(use, Split)]
-    return tuple(dict.fromkeys(name for names in named for name in names))
+    uses = [route.use for route in config.routes if not isinstance(route.use, str)] if config is not None else []
+    chosen = [use for use in uses if learned_of(use) is not None] or uses
+    return tuple(dict.fromkeys(name for use in chosen for name in named_by(use)))
 
 
 def embedder_of(config: Config | None) -> str:

@@ -24,6 +24,7 @@ import numpy as np
 
 from proxy.embedding import DIMENSIONS, Vector
 from proxy.learning.archive import Archive, Row
+from proxy.learning.asking import FAILURES
 from proxy.learning.rated import Bools, Floats, Ints, Rows
 from proxy.learning.reading import LEAST_COST, MOST_WEIGHT
 from proxy.learning.rows import vector_of
@@ -39,7 +40,7 @@ LEAST_RATINGS = 25
 
 UNDRAWN, BY_ANOTHER, NO_VECTOR = "nothing was drawn", "another model answered", "the text was not looked at"
 OTHER_MODELS, ALONE, DAMAGED = "not of these models", "its route drew one of these models only", "damaged"
-_FAILURES = frozenset(("failed", "garbled", "unreachable", "cut", "connect", "first_token", "idle", "total"))
+_FAILURES = frozenset(FAILURES) - {"unauthorized", "rate_limited"}  # which say nothing of a model
 
 
 class Request(NamedTuple):

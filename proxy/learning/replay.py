@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from proxy.config import Config, Split
+from proxy.config import Config
 from proxy.embedding import Vector
 from proxy.errors import ProxyError
 from proxy.learning.archive import Archive, Row
@@ -29,7 +29,7 @@ from proxy.routing.signals import Signals
 from proxy.routing.topics import Topics
 
 COLUMNS = (
-    "id", "time", "route", "model", "answered", "reason", "prompt_tokens", "cached_tokens", "completion_tokens",
+    "id", "time", "route", "model", "answered", "reason", "arm", "prompt_tokens", "cached_tokens", "completion_tokens",
     "cost_usd", "text", "facts", "propensity", "conversation_hash", "vector",
 )  # fmt: skip
 
@@ -84,11 +84,6 @@ class Rules:
         decision = self.router.decide(facts, Signals.of(self.embed(text), self.topics, self.complexity))
         assert decision is not None, "final signals always lead to a decision"
         return decision
-
-    def split_of(self, route: str) -> Split | None:
-        """The shares of a route that has some."""
-        use = next((each.use for each in self.config.routes if each.name == route), None)
-        return use if isinstance(use, Split) else None
 
     def cost_usd(self, model: str, row: Row[Any]) -> float | None:
         """What the stored tokens cost at this model; None where its price or they are not known."""
@@ -210,12 +205,12 @@ def _look(found: Replay, row: Row[Any], new: Rules, old: Rules | None) -> None:
         found.untold[str(missing)] += 1
         return
     if row.rating is not None and decision is not None and 0.0 < row.propensity < 1.0:
-        found._ratings.append((row.rating, _chance_of(new, decision, row.answered) / row.propensity))
+        found._ratings.append((row.rating, _chance_of(decision, row.answered) / row.propensity))
     if old is None:
-        if row.reason == "learned" and row.propensity < EXPLORED:
+        if row.arm is None and row.reason == "learned" and row.propensity < EXPLORED:
             found.left_out["explored"] += 1
             return
-        way = _as_drawn(new, way, row)
+        way = _as_drawn(decision, way, row)
     old_usd = row.cost_usd if old is None or before.model == row.answered else old.cost_usd(before.model, row)
     if before.model == NO_MODEL or before.route == REFUSED:
         old_usd = 0.0
@@ -238,23 +233,19 @@ def _way(rules: Rules, row: Row[Any]) -> tuple[Way, Decision | None]:
     return Way(decision.route, decision.model), decision
 
 
-def _as_drawn(new: Rules, way: Way, row: Row[Any]) -> Way:
+def _as_drawn(decision: Decision | None, way: Way, row: Row[Any]) -> Way:
     """
     The model that was drawn, where a split of the same name might draw it as well.
 
     What names a conversation is stored as a hash, so the share that it falls into is another one here.
     """
-    split = new.split_of(way.route)
-    if split is None or row.reason != "split" or row.route != way.route or not split.split.get(row.model):
+    if row.arm is None or decision is None or row.route != way.route or not decision.chances.get(row.model):
         return way
     return Way(row.route, row.model)
 
 
-def _chance_of(rules: Rules, decision: Decision, model: str) -> float:
-    split = rules.split_of(decision.route)
-    if split is None or decision.reason != "split":
-        return float(decision.model == model)
-    return split.split.get(model, 0.0) / sum(split.split.values())
+def _chance_of(decision: Decision, model: str) -> float:
+    return decision.chances.get(model, 0.0) if decision.chances else float(decision.model == model)
 
 
 def _expected_usd(rules: Rules, way: Way, decision: Decision | None, row: Row[Any]) -> float | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from proxy.config import Block
@@ -60,12 +61,17 @@ class Decision:
     """Where the policy sees the request; None where it did not choose, or knows nothing of the text."""
     prefer: float | None = None
     """What the policy was asked to prefer; None where it did not choose."""
-    propensity: float = 1.0
-    """The chance of this model for this request: below 1 where it was drawn, as in a split or to explore."""
+    chances: Mapping[str, float] = field(default_factory=dict)
+    """By model: how likely each was to be decided on, over all arms; empty where chance had no hand in it."""
     arm: str | None = None
     """Of an experiment: the model that was drawn, or `learned`; None where nothing is compared."""
     is_firm: bool = False
     """Whether it stands whatever model the conversation is on."""
+
+    @property
+    def propensity(self) -> float:
+        """The chance of this model for this request: below 1 where it was drawn, as in a split or to explore."""
+        return self.chances.get(self.model, 1.0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -211,13 +211,15 @@ class Router:
             decision = self._drawn(rule, learned, drawn, facts)
         else:
             decision = self._first_able(rule.name, arm, rule.fallbacks, "split", rule.edits, facts, firm)
-        chance = sum(
-            weight * within
-            for name, weight in use.split.items()
-            for model, within in (drawn.chances if drawn is not None and name == LEARNED_ARM else {name: 1.0}).items()
-            if self._able(model, rule.fallbacks, facts) == decision.model
-        )
-        return replace(decision, arm=arm, propensity=chance / sum(use.split.values()))
+        chances: dict[str, float] = {}
+        total = sum(use.split.values())
+        for name, weight in use.split.items():
+            within = drawn.chances if drawn is not None and name == LEARNED_ARM else {name: 1.0}
+            for model, chance in within.items():
+                able = self._able(model, rule.fallbacks, facts)
+                if able is not None:
+                    chances[able] = chances.get(able, 0.0) + weight * chance / total
+        return replace(decision, arm=arm, chances=chances)
 
     def _draw(self, use: Learned, reason: Reason, facts: Facts, signals: Signals, live: Live) -> Drawn | None:
         able = [name for name in use.learned if self._why_excluded(name, facts) is None]
@@ -235,7 +237,7 @@ class Router:
             candidates=drawn.choice.candidates,
             region=drawn.choice.region,
             prefer=drawn.prefer,
-            propensity=drawn.chances[drawn.model],
+            chances=drawn.chances,
         )
 
     def _able(self, model: str, fallbacks: Iterable[str] | None, facts: Facts) -> str | None:

@@ -179,6 +179,18 @@ def test_of_a_split_only_its_shares_are_a_change(tmp_path: Path, write: Any) -> 
     assert all(each["from"]["model"] == "small" for each in moved["changes"])
 
 
+def test_the_policys_arm_is_drawn_as_any_other(tmp_path: Path, write: Any) -> None:
+    use = "{split: {large: 50, learned: 50}, learned: [small, large]}"
+    trial = write("trial.yaml", BASE + f"routes: [{{name: trial, use: {use}}}]\n")
+    rows = [
+        decided(n, route="trial", model=model, reason="split", arm=arm, propensity=0.5, conversation_hash=b"%016d" % n)
+        for n, (arm, model) in enumerate([("learned", "small"), ("large", "large")] * 40)
+    ]
+    url = fill(f"sqlite:///{tmp_path}/s.db", rows, {f"ptm-{n}": float(n % 2 == 1) for n in range(80)})
+    found = told("--routes", trial, "--store", url)
+    assert (found["stay"], found["change"], found["rating"]["difference"]) == (80, 0, 0.0)
+
+
 def test_exploring_is_no_change(tmp_path: Path, write: Any) -> None:
     learned = BASE + "routes: [{name: smart, use: {learned: [small, large]}}]\n"
     rows = [

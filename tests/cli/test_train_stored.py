@@ -157,14 +157,22 @@ models:
 default: small
 routes:
   - name: everyday
-    use: {{learned: [small, large], explore: 0.02}}
+    use: {use}
 """
 
 
-def test_the_store_and_the_models_are_those_of_routes_yaml(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "use",
+    [
+        pytest.param("{learned: [small, large], explore: 0.02}", id="learned"),
+        pytest.param("{split: {large: 50, learned: 50}, learned: [small]}", id="experiment"),
+        pytest.param("{split: {large: 50, small: 50}}", id="split"),
+    ],
+)
+def test_the_store_and_the_models_are_those_of_routes_yaml(use: str, tmp_path: Path) -> None:
     write(tmp_path / "store.db", log(60))
     file = tmp_path / "routes.yaml"
-    file.write_text(ROUTES.format(file=tmp_path / "store.db"))
+    file.write_text(ROUTES.format(file=tmp_path / "store.db", use=use))
     told = run("train", "--store", "-c", file, "--out", tmp_path / "p.npz")
     coders = sum(one.model == "coder" for one, _ in log(60))
     assert told.exit_code == 2
@@ -199,7 +207,7 @@ def test_a_policy_of_another_embedder_is_refused_by_both_names(
 ) -> None:
     out, _ = trained
     file = tmp_path / "routes.yaml"
-    file.write_text(ROUTES.format(file=tmp_path / "store.db") + "text: {max_tokens: 64}\n")
+    file.write_text(ROUTES.format(file=tmp_path / "store.db", use="small") + "text: {max_tokens: 64}\n")
     told = run("evaluate", out, "--store", "-c", file)
     assert told.exit_code == 2
     for name in (minilm_name(64), minilm_name(Text().max_tokens)):
