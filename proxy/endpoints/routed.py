@@ -24,15 +24,13 @@ from proxy.relay.guard import Guard
 from proxy.relay.reply import Call
 from proxy.relay.upstreams import Target
 from proxy.relay.usage_chunk import ask_for_usage
-from proxy.routing.apis import CHAT, COMPLETIONS, MESSAGES, RESPONSES, Api
+from proxy.routing.apis import CHAT, COMPLETIONS, MESSAGES, Api
 from proxy.routing.decision import Decision
 from proxy.routing.edits import Edits
 from proxy.routing.facts import Facts
 
 # Responses and Anthropic's messages tell the usage of a stream without being asked.
 _ASKED_FOR_USAGE = (CHAT, COMPLETIONS)
-# As OpenTelemetry's conventions for generative AI call them.
-_OPERATIONS = {CHAT: "chat", COMPLETIONS: "text_completion", RESPONSES: "chat", MESSAGES: "chat"}
 
 
 class Routed:
@@ -56,7 +54,7 @@ class _RoutedExchange(Exchange):
     """One request that a decision is made for."""
 
     def __init__(self, api: Api, held: Running, scope: Scope, receive: Receive, send: Send) -> None:
-        super().__init__(held, scope, receive, send, route=scope["path"], operation=_OPERATIONS[api])
+        super().__init__(held, scope, receive, send, route=scope["path"], operation=api.operation)
         self._api = api
         self._facts: Facts | None = None
         self._decision: Decision | None = None

@@ -25,12 +25,14 @@ class Api:
     """Below `/v1` here and below `base_url` at an upstream."""
     read: Callable[[bytes, Mapping[str, str]], Facts]
     """Reads a body and its headers; raises a BadRequest for one that is none of its kind."""
+    operation: str
+    """What a model does for it, as OpenTelemetry's conventions for generative AI call that."""
 
 
-CHAT = Api("/chat/completions", read_chat)
-COMPLETIONS = Api("/completions", read_completion)
-RESPONSES = Api("/responses", read_response)
-MESSAGES = Api("/messages", read_message)
+CHAT = Api("/chat/completions", read_chat, "chat")
+COMPLETIONS = Api("/completions", read_completion, "text_completion")
+RESPONSES = Api("/responses", read_response, "chat")
+MESSAGES = Api("/messages", read_message, "chat")
 APIS = (CHAT, COMPLETIONS, RESPONSES, MESSAGES)
 
 
