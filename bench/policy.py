@@ -3,18 +3,20 @@
 
 The folder holds `NAME.jsonl.gz` files of `{"prompt", "scores": {model: 0..1}, "costs"?: {model: USD}}`; a file that is
 missing is left out. Every figure is cross-validated, with everything about a policy chosen inside the training folds
-and the best single model too. Pairs are measured as RouteLLM does (Ong et al., 2024), beside three controls: the
-length of the prompt, the mean gain in the prompt's domain on the other folds (where the file has domains), and a
-shuffled prediction.
+and the best single model too. On the same folds stand two controls. One is the plain method, ridge and the hundred
+nearest texts averaged over the vectors of the last layer, costs at their means; it gets whichever weight of a dollar
+turns out best, which a policy has to know beforehand. The other knows the true domain of each request and nothing else
+(where the file has domains). Pairs are measured as RouteLLM does (Ong et al., 2024), beside the same two, the length of
+the prompt, and a shuffled prediction.
 """
 
 from __future__ import annotations
 
-import gzip
 import json
+import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +27,17 @@ from rich.table import Table
 from threadpoolctl import threadpool_limits
 
 from proxy.cli.progress import loading_bar
-from proxy.embedding import MiniLM, Vector
-from proxy.learning.held_out import HeldOut, cross_fit
+from proxy.embedding import LAST_LAYER, MiniLM, Vector
+from proxy.learning.domains import by_domain
+from proxy.learning.held_out import FOLDS, HeldOut, cross_fit
+from proxy.learning.linear import apply, fit_ridges
 from proxy.learning.measures import bootstrap, calibration_error, figures, interval, outcomes, pair
+from proxy.learning.prefer import pick, weights_of
 from proxy.learning.preparing import rows_of
 from proxy.learning.rated import Floats, Rows, folds_of
 from proxy.learning.reading import read_rated
 from proxy.reload.loading import loaders
+from proxy.routing.policy import Outlook
 from proxy.shipped import shipped
 
 POOLS: Mapping[str, tuple[str, str]] = {
@@ -63,6 +69,11 @@ PAIRS: Mapping[str, tuple[str, str]] = {
 }
 
 
+NEAREST = 100
+PLAIN_STRENGTH = 30.0
+"""Of 1, 3, 10 and 30 the one with which the plain method does best."""
+
+
 @dataclass(frozen=True)
 class Data:
     """One file's requests for one set of models."""
@@ -70,6 +81,7 @@ class Data:
     rows: Rows
     tokens: Floats
     domains: Sequence[str]
+    """Empty where the file has none."""
 
 
 def read(path: Path, models: str, model: MiniLM, cache_dir: Path | None) -> Data:
@@ -80,11 +92,10 @@ def read(path: Path, models: str, model: MiniLM, cache_dir: Path | None) -> Data
         with loading_bar() as bar:
             return loaders(model, cache_dir, bar)[0].vectors(texts, threads=2).vectors
 
-    with gzip.open(path, "rt", encoding="utf-8") as lines:
-        domains = [str(json.loads(line).get("domain")) for line in lines]
     rows = rows_of(found.rows, found.models, embed)
     tokens = np.array([one.tokens for one in found.rows])
-    return Data(rows, tokens, domains if len(domains) == len(rows) else [])
+    domains = [one.domain for one in found.rows]
+    return Data(rows, tokens, domains if any(domains) else [])
 
 
 def pool(name: str, data: Data, seed: int) -> dict[str, Any]:
@@ -111,6 +122,40 @@ def pool(name: str, data: Data, seed: int) -> dict[str, Any]:
         "gain": float(own.gain),
         "calibration_error": calibration_error(held.quality, data.rows.scores),
         "seconds": seconds,
+        "plain": _swept(plain(data.rows, seed)),
+        "domain": None if (knowing := _knowing(data, seed)) is None else _swept(knowing),
+    }
+
+
+def plain(rows: Rows, seed: int) -> HeldOut:
+    """Ridge and the nearest texts, averaged; its picks, by weight of a dollar, are as many as `weights_of` has."""
+    fold_of = folds_of(rows.groups, FOLDS, seed + 1)
+    vectors = rows.inputs[:, :LAST_LAYER] / np.linalg.norm(rows.inputs[:, :LAST_LAYER], axis=1, keepdims=True)
+    scores = np.where(np.isfinite(rows.scores), rows.scores, rows.means)
+    quality, cost = np.zeros(scores.shape), np.zeros(scores.shape)
+    single = np.zeros(len(rows), dtype=np.int64)
+    for fold in range(FOLDS):
+        inside, outside = fold_of != fold, fold_of == fold
+        (ridge,) = fit_ridges(vectors[inside], scores[inside], np.ones_like(scores[inside]), (PLAIN_STRENGTH,))
+        near = np.argpartition(-(vectors[outside] @ vectors[inside].T), NEAREST, axis=1)[:, :NEAREST]
+        quality[outside] = (apply(ridge, vectors[outside]) + scores[inside][near].mean(axis=1)) / 2
+        cost[outside], single[outside] = rows.take(inside).mean_costs, rows.take(inside).single
+    return HeldOut(rows, quality, cost, np.zeros((1, len(rows)), dtype=np.int64), single)
+
+
+def _knowing(data: Data, seed: int) -> HeldOut | None:
+    return by_domain(data.rows, data.domains, seed=seed) if len(data.domains) else None
+
+
+def _swept(held: HeldOut) -> dict[str, float]:
+    """A control's figures over all weights of a dollar, looked at afterwards."""
+    outlook = Outlook(held.quality.astype(np.float32), held.cost.astype(np.float32))
+    picks = [pick(outlook, weight, 0.0, 0) for weight in weights_of(outlook).tolist()]
+    own = figures(outcomes(replace(held, picks=np.stack(picks))))
+    return {
+        "best_above_single": float(own.quality.max() - own.single),
+        "saved_100": float(own.saved_at(1.0)),
+        "saved_95": float(own.saved_at(0.95)),
     }
 
 
@@ -125,6 +170,8 @@ def two(name: str, data: Data, seed: int) -> dict[str, Any]:
     for _ in range(100):
         which = random.integers(0, len(data.rows), len(data.rows))
         draws.append(pair(held.take(which), strong, weak).apgr)
+    knowing = _knowing(data, seed)
+    by_label = math.nan if knowing is None else pair(knowing, strong, weak).apgr
     shuffled = [pair(held, strong, weak, random.permutation(len(data.rows)).astype(float)).apgr for _ in range(20)]
     return {
         "pair": name,
@@ -134,26 +181,11 @@ def two(name: str, data: Data, seed: int) -> dict[str, Any]:
         "cpt50": own.cpt50,
         "cpt80": own.cpt80,
         "length": pair(held, strong, weak, data.tokens).apgr,
-        "domain": pair(held, strong, weak, _by_domain(held, data.domains, strong, weak, seed)).apgr,
+        "plain": pair(plain(data.rows, seed), strong, weak).apgr,
+        "domain": by_label,
         "shuffled": float(np.mean(shuffled)),
         "calibration_error": calibration_error(held.quality, data.rows.scores),
     }
-
-
-def _by_domain(held: HeldOut, domains: Sequence[str], strong: int, weak: int, seed: int) -> Floats:
-    """The mean gain in a row's domain on the other folds: what a router gains that knows the true domain."""
-    gains = held.rows.scores[:, strong] - held.rows.scores[:, weak]
-    if not domains:
-        return np.zeros(len(gains))
-    names = np.array(domains)
-    folds = folds_of(held.rows.groups, 5, seed + 1)
-    found = np.full(len(gains), float(gains.mean()))
-    for fold in range(5):
-        for name in np.unique(names):
-            others = gains[(folds != fold) & (names == name)]
-            if len(others):
-                found[(folds == fold) & (names == name)] = others.mean()
-    return found
 
 
 def measure(folder: Path, seeds: int, cache_dir: Path | None) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -172,9 +204,15 @@ def tables(found: Sequence[tuple[str, dict[str, Any]]]) -> Iterator[Table]:
         beside = "" if between is None else f" ({100 * max(between[0], 0):.0f}-{100 * between[1]:.0f})"
         return "never" if np.isnan(value) else f"{100 * value:.1f}{beside}"
 
+    def control(own: Mapping[str, float] | None) -> str:
+        if own is None:
+            return "-"
+        return f"{100 * own['best_above_single']:+.2f}, {percent(own['saved_100'])}, {percent(own['saved_95'])}"
+
     shown = Table(
         "pool", "best single", "USD/1,000", "best quality, points above", "balanced: quality, saved",
-        "saved % at 100%", "at 95%", "gain", "calibration", "s", title="Pools; 90% intervals",
+        "saved % at 100%", "at 95%", "plain method", "true domain", "calibration", "s",
+        title="Pools; 90% intervals; controls: points above, saved at 100% and at 95%",
     )  # fmt: skip
     for kind, each in found:
         if kind == "pool":
@@ -187,19 +225,31 @@ def tables(found: Sequence[tuple[str, dict[str, Any]]]) -> Iterator[Table]:
                 f"{100 * each['balanced'][0]:.1f}%, {100 * each['balanced'][1]:.0f}%",
                 percent(each["saved_100"], each["saved_100_interval"]),
                 percent(each["saved_95"], each["saved_95_interval"]),
-                f"{100 * each['gain']:.2f}",
+                *(control(each[name]) for name in ("plain", "domain")),
                 f"{each['calibration_error']:.3f}",
                 f"{each['seconds']:.0f}",
             )
     yield shown
     shown = Table(
-        "pair", "APGR", "CPT(50)", "CPT(80)", "length", "true domain", "shuffled", "calibration", title="Pairs"
+        "pair",
+        "APGR",
+        "CPT(50)",
+        "CPT(80)",
+        "length",
+        "plain method",
+        "true domain",
+        "shuffled",
+        "calibration",
+        title="Pairs",
     )
     for kind, each in found:
         if kind == "pair":
             low, high = each["interval"]
             shares = (f"{100 * each['cpt50']:.1f}%", f"{100 * each['cpt80']:.1f}%")
-            others = [f"{each[name]:.3f}" for name in ("length", "domain", "shuffled", "calibration_error")]
+            others = [
+                "-" if math.isnan(each[name]) else f"{each[name]:.3f}"
+                for name in ("length", "plain", "domain", "shuffled", "calibration_error")
+            ]
             shown.add_row(each["pair"], f"{each['apgr']:.3f} ({low:.3f} to {high:.3f})", *shares, *others)
     yield shown
 

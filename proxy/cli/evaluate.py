@@ -22,6 +22,7 @@ from proxy.cli.stored import embedder_of, read_or_exit, refuse_too_little
 from proxy.cli.stored import show as show_stored
 from proxy.config import Config, ConfigError, Duration
 from proxy.learning import judging, routed
+from proxy.learning.domains import by_domain
 from proxy.learning.held_out import decide_all
 from proxy.learning.logged import Logged
 from proxy.learning.plot import plot
@@ -143,7 +144,9 @@ def _policy_on_rated(policy: Policy, path: Path, data: Labelled, labelled: Path,
     unseen = np.flatnonzero(~np.isin(data.rows.groups, policy.seen))
     if not len(unseen):
         _refuse(f"{labelled}: {path} was trained on each of these requests; bring others")
-    found = report(decide_all(policy, data.rows.take(unseen)), seed=seed)
+    rows = data.rows.take(unseen)
+    knowing = by_domain(rows, [data.domains[at] for at in unseen.tolist()], seed=seed)
+    found = report(decide_all(policy, rows), seed=seed, knowing=knowing)
     seen = len(data.rows) - len(unseen)
     found = {"policy": str(path), "version": policy.version, "left_out": seen, **found}
     texts = {data.read.rows[at].text: data.read.rows[at].tokens for at in unseen.tolist() if data.read.rows[at].text}

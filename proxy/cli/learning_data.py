@@ -65,6 +65,11 @@ class Labelled:
             self._vectors |= bulk.vectors([one for one in texts if one not in self._vectors], threads=2).vectors
         return self._vectors
 
+    @property
+    def domains(self) -> list[str]:
+        """Of each of the rows; empty where the file has none."""
+        return [one.domain for one in self.read.rows]
+
     def vector(self, place: int) -> Vector:
         """Of one of the rows."""
         one = self.read.rows[place]
@@ -99,6 +104,9 @@ def show(console: Console, report: dict[str, Any]) -> None:
     told = table("", "")
     for each in report["saved"]:
         told.add_row(f"saved at {each['share']:.0%} of best single", _saved(each["saved"], each["interval"]))
+    if (knowing := report["true_domain"]) is not None:
+        saved = ", ".join(f"{_percent(each['saved'])} at {each['share']:.0%}" for each in knowing["saved"])
+        told.add_row("one who knows the true domain", f"{points(knowing['above_single'])} points, saved {saved}")
     low, high = report["gain_interval"]
     told.add_row(
         "gain over a random mix", f"{100 * (report['gain'] or 0):.2f} points ({100 * low:.2f} to {100 * high:.2f})"

@@ -21,6 +21,7 @@ from proxy.cli.stored import show as show_stored
 from proxy.cli.writing import write_whole
 from proxy.config import ConfigError, Duration
 from proxy.learning import judging
+from proxy.learning.domains import by_domain
 from proxy.learning.fit import fit_policy
 from proxy.learning.held_out import cross_fit
 from proxy.learning.incumbent import why_keep
@@ -82,7 +83,8 @@ def train(
 
     LABELLED has a JSON object on each line, gzipped or not: {"prompt": "...", "scores": {"MODEL": 0 to 1}, "costs":
     {"MODEL": USD}}. In place of a prompt its "vector" may stand; "costs" may be absent. The figures are held out:
-    every request is decided by a policy that was fitted without it.
+    every request is decided by a policy that was fitted without it. Where lines have a "domain", one who knows that and
+    nothing else is shown beside the policy, which never sees it.
 
     With --store the server's own decisions are learned from, those that were rated and whose model was drawn: by a
     split, or by a learned route that explores. What another policy would have earned is then an estimate. With
@@ -151,7 +153,8 @@ class _Trained(NamedTuple):
 def _of_labelled(data: Labelled, old: Policy | None, seed: int, folds: int) -> _Trained:
     with working_bar("training") as tell:
         held = cross_fit(data.rows, embedder=data.embedder, seed=seed, folds=folds, tell=tell)
-        found = {"read": data.read.found, **report(held, seed=seed)}
+        knowing = by_domain(data.rows, data.domains, seed=seed, folds=folds)
+        found = {"read": data.read.found, **report(held, seed=seed, knowing=knowing)}
         policy = fit_policy(data.rows, embedder=data.embedder, seed=seed)
     texts = {one.text: one.tokens for one in data.read.rows if one.text}
     if texts:

@@ -40,6 +40,8 @@ class Rated(NamedTuple):
     weight: float
     prompt: str = ""
     """As the line has it; empty where it has none."""
+    domain: str = ""
+    """What the request truly is about, as the line says; never learned from, only compared with."""
 
     @property
     def key(self) -> int:
@@ -172,7 +174,8 @@ class _Reader:
         for name in scores:
             self.counts[name] = self.counts.get(name, 0) + 1
         prompt = value.get("prompt", value.get("text"))
-        return Rated(text, vector, tokens, scores, costs, weight, prompt if isinstance(prompt, str) else "")
+        shown, domain = (each if isinstance(each, str) else "" for each in (prompt, value.get("domain")))
+        return Rated(text, vector, tokens, scores, costs, weight, shown, domain)
 
     def _numbers(self, number: int, value: dict[str, Any], key: str, most: float) -> dict[str, float]:
         given = value.get(key)

@@ -15,7 +15,7 @@ from proxy.routing.policy import STEPS
 SHARES = (1.0, 0.95)
 
 
-def report(held: HeldOut, *, seed: int = 0) -> dict[str, Any]:
+def report(held: HeldOut, *, seed: int = 0, knowing: HeldOut | None = None) -> dict[str, Any]:
     """
     The figures of held-out decisions.
 
@@ -26,6 +26,7 @@ def report(held: HeldOut, *, seed: int = 0) -> dict[str, Any]:
     Args:
         held: decided by a policy that has not seen the rows.
         seed: of the draws.
+        knowing: the same rows decided by one who knows their true domains, the control to come near.
     """
     found = outcomes(held)
     own, drawn = figures(found), figures(found, bootstrap(held.rows.groups, seed))
@@ -46,6 +47,7 @@ def report(held: HeldOut, *, seed: int = 0) -> dict[str, Any]:
             }
             for share in SHARES
         ],
+        "true_domain": None if knowing is None else _knowing(figures(outcomes(knowing))),
         "gain": _rounded(own.gain, 5),
         "gain_interval": _pair_of(drawn.gain, 5),
         "calibration_error": _rounded(calibration_error(held.quality, held.rows.scores)),
@@ -107,6 +109,14 @@ def _setting(own: Figures, drawn: Figures, prefer: float) -> dict[str, Any]:
         "cost": _usd(own.cost[at]),
         "saved": _rounded(1.0 - own.cost[at] / own.single_cost),
         "saved_interval": _pair_of(1.0 - drawn.cost[at] / drawn.single_cost),
+    }
+
+
+def _knowing(own: Figures) -> dict[str, Any]:
+    return {
+        "quality": _rounded(own.quality[-1]),
+        "above_single": _rounded(own.quality[-1] - own.single),
+        "saved": [{"share": share, "saved": _rounded(own.saved_at(share))} for share in SHARES],
     }
 
 

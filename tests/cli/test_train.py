@@ -61,6 +61,23 @@ def test_a_policy_is_written_with_its_proof(tmp_path: Path) -> None:
     assert (told.exit_code, "was trained on each of these requests" in told.stderr) == (2, True)
 
 
+def test_one_who_knows_the_true_domain_stands_beside_the_policy(tmp_path: Path) -> None:
+    rated = lines()
+    assert json.loads(run("train", write(tmp_path / "a.jsonl", rated), "--json").stdout)["true_domain"] is None
+    for number, each in enumerate(rated):  # the domain says all: which model is right, and which is cheap
+        each["domain"] = "even" if number % 2 == 0 else "odd"
+        each["scores"] = {"small": (number + 1) % 2, "large": number % 2}
+        each["costs"] = {"small": 0.001, "large": 0.01}
+    data, out = write(tmp_path / "b.jsonl", rated), tmp_path / "policy.npz"
+    knowing = json.loads(run("train", data, "--out", out, "--json", "--force").stdout)["true_domain"]
+    assert knowing["quality"] == 1.0
+    assert knowing["saved"][0]["saved"] > 0
+    told = run(
+        "evaluate", out, write(tmp_path / "c.jsonl", [{**each, "vector": each["vector"][::-1]} for each in rated])
+    )
+    assert "one who knows the true domain" in told.stdout
+
+
 def test_a_policy_that_learned_nothing_is_refused_unless_forced(tmp_path: Path) -> None:
     rows = lines(150)
     scores = [row["scores"] for row in rows]

@@ -1,0 +1,64 @@
+"""A control: how far one gets who knows the true domain of every request, and nothing else of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from proxy.learning.held_out import FOLDS, HeldOut
+from proxy.learning.prefer import fit_prefer, pick
+from proxy.learning.rated import Floats, Ints, Rows, folds_of
+from proxy.routing.policy import STEPS, Outlook
+
+PRIOR = 10.0
+"""So many requests' worth of the model's mean stands in every domain."""
+
+
+def by_domain(rows: Rows, domains: Sequence[str], *, seed: int = 0, folds: int = FOLDS) -> HeldOut | None:
+    """
+    Each row decided by what the models did in its domain on the other folds.
+
+    Args:
+        rows: rated requests.
+        domains: of each row; empty where it is not known, which counts as one more domain.
+        seed: of the folds, which are those of `cross_fit`.
+        folds: how many.
+
+    Returns:
+        None where all rows are of one domain.
+    """
+    names, domain_of = np.unique(np.array(domains), return_inverse=True)
+    if len(names) < 2:
+        return None
+    fold_of = folds_of(rows.groups, folds, seed + 1)
+    quality = np.zeros(rows.scores.shape)
+    cost = np.full(rows.scores.shape, np.nan)
+    picks = np.zeros((STEPS, len(rows)), dtype=np.int64)
+    single = np.zeros(len(rows), dtype=np.int64)
+    for fold in range(folds):
+        is_inside, outside = fold_of != fold, fold_of == fold
+        if not outside.any():
+            continue
+        inside = rows.take(is_inside)
+        qualities, costs = _tables(inside, domain_of[is_inside], len(names))
+        prefer = fit_prefer(_outlook(qualities, costs, domain_of[is_inside]), inside, 0.0)
+        found = _outlook(qualities, costs, domain_of[outside])
+        quality[outside], cost[outside], single[outside] = found.quality, found.cost_usd, inside.single
+        picks[:, outside] = [pick(found, weight, margin, inside.single) for weight, margin in prefer.tolist()]
+    return HeldOut(rows, quality, cost, picks, single)
+
+
+def _tables(rows: Rows, domain_of: Ints, count: int) -> tuple[Floats, Floats]:
+    """(domains, models) each: quality, and cost in USD."""
+    above = np.where(rows.weights > 0, np.nan_to_num(rows.scores) - rows.means, 0.0) * rows.weights
+    is_known = np.isfinite(rows.costs)
+    dearer = np.where(is_known, rows.costs - rows.mean_costs, 0.0)
+    sums = [np.zeros((count, len(rows.models))) for _ in range(4)]
+    for total, each in zip(sums, (above, rows.weights, dearer, is_known), strict=True):
+        np.add.at(total, domain_of, each)
+    return rows.means + sums[0] / (sums[1] + PRIOR), rows.mean_costs + sums[2] / (sums[3] + PRIOR)
+
+
+def _outlook(qualities: Floats, costs: Floats, domain_of: Ints) -> Outlook:
+    return Outlook(qualities[domain_of].astype(np.float32), costs[domain_of].astype(np.float32))
