@@ -63,7 +63,7 @@ def filled(expr: str) -> str:
     """With what Grafana puts in place of its variables, where all are chosen."""
     for name, value in {"__rate_interval": "1m", "__range": "2m"}.items():
         expr = expr.replace(f"${name}", value)
-    return re.sub(r"\$(job|instance|route|model)\b", ".*", expr)
+    return re.sub(r"\$(namespace|job|instance|route|model)\b", ".*", expr)
 
 
 def test_the_json_is_what_the_description_makes() -> None:
@@ -126,6 +126,13 @@ def test_panels_lie_in_the_grid_and_say_what_they_show(name: str) -> None:
             assert f"\n## {heading}\n" in RUNBOOKS.lower(), panel["title"]
 
 
+@EACH_BOARD
+def test_rates_look_as_far_as_the_scrapes_lie_apart(name: str) -> None:
+    """Grafana knows the interval: a minute of its own would be empty where Prometheus scrapes once a minute."""
+    for title, expr in queries(BOARDS[name]):
+        assert set(re.findall(r"\}\[(.*?)\]", expr)) <= {"$__rate_interval", "$__range", "1h"}, title
+
+
 def test_what_is_drawn_is_provisioned() -> None:
     provisioned = DASHBOARDS / "provisioning"
     (source,) = yaml.safe_load((provisioned / "datasources" / "prometheus.yaml").read_text("utf-8"))["datasources"]
@@ -177,7 +184,7 @@ class TestLive:
     @EACH_BOARD
     def test_each_variable_has_values(self, seen: Seen, name: str) -> None:
         asked = [each for each in BOARDS[name]["templating"]["list"] if each["type"] == "query"]
-        assert [each["name"] for each in asked] == ["job", "instance", "route", "model"]
+        assert [each["name"] for each in asked] == ["namespace", "job", "instance", "route", "model"]
         for each in asked:
             found = re.fullmatch(r"label_values\((.*), (\w+)\)", each["query"]["query"])
             assert found, each["query"]
