@@ -64,7 +64,8 @@ def of_attempt(target: Attributes, method: str, operation: str, before: int) -> 
 
 def of_request(method: str, path: str, route: str) -> Attributes:
     """What is known of a request before it is read."""
-    return {"http.request.method": method, "url.path": path, "http.route": route}
+    # What stands in front of this process may have ended TLS; it has not, and is asked over plain HTTP.
+    return {"http.request.method": method, "url.scheme": "http", "url.path": path, "http.route": route}
 
 
 def of_decision(record: Record, policy: str) -> Attributes:

@@ -52,6 +52,7 @@ def test_a_request_makes_a_tree_of_three(traced: Traced) -> None:
         >= {
             "http.request.method": "POST",
             "http.route": "/v1/chat/completions",
+            "url.scheme": "http",
             "url.path": "/v1/chat/completions",
             "http.response.status_code": 200,
             "gen_ai.request.model": "raw",
