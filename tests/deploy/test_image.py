@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import signal
 import tomllib
 from collections.abc import Iterator
@@ -102,9 +103,11 @@ class TestCompose:
         assert (DEPLOY / self.SERVICES["pointsman"]["build"]["context"]).resolve() == ROOT
 
     def test_its_command_lines_are_understood(self) -> None:
-        for name in ("pointsman", "traffic"):
-            service = self.SERVICES[name]
-            command, *args = service["command"]
+        served: list[str] = self.SERVICES["pointsman"]["command"]
+        (script,) = self.SERVICES["traffic"]["command"]
+        again = re.fullmatch(r"while pointsman (.*); do sleep \d+; done", script)
+        assert again is not None
+        for command, *args in (served, shlex.split(again[1].replace("$$(date +%s)", "7"))):
             found = main.get_command(click.Context(main), command)
             assert found is not None, command
             found.make_context(command, args)
@@ -120,6 +123,9 @@ class TestCompose:
         assert "pointsman:8080" in [
             target for job in jobs for each in job["static_configs"] for target in each["targets"]
         ]
+
+    def test_one_command_brings_all_of_it(self) -> None:
+        assert not [name for name, service in self.SERVICES.items() if "profiles" in service]
 
     def test_pointsman_may_do_nothing_that_it_need_not(self) -> None:
         for name in ("pointsman", "traffic"):
