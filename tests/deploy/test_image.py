@@ -65,6 +65,18 @@ def test_everything_that_it_installs_is_pinned() -> None:
     assert stages()[0].environ["PIP_CONSTRAINT"] == f"{stages()[0].one('WORKDIR').rest}/constraints.txt"
 
 
+def test_a_change_of_the_code_leaves_the_layer_of_what_it_needs() -> None:
+    copied: list[str] = []
+    for step in stages()[0].steps:
+        if step.name == "COPY":
+            copied += step.words[:-1]
+        elif "--requirement" in step.rest:
+            break
+    assert copied == ["constraints.txt", "pyproject.toml"]
+    origins = [step.words[0] for step in image().all("COPY") if step.flags]
+    assert origins == ["/opt/pointsman", "/product/opt/pointsman"]
+
+
 def test_one_version_everywhere() -> None:
     version = PROJECT["version"]
     labels = dict(word.split("=", 1) for word in image().one("LABEL").words)
