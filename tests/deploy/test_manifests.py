@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import click
@@ -274,6 +275,41 @@ def test_scaling_asks_for_series_that_there_are() -> None:
     (rule,) = adapter["rules"]["custom"]
     assert {rule["name"]["as"]} == asked.keys()
     assert rule["seriesQuery"].split("{")[0] in exported
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Requests a second of one kind, as bench/README.md has them, for whole answers and for streams."""
+
+    whole: str
+    stream: str
+
+
+def measured(what: str) -> Measured:
+    bench = (DEPLOY.parent / "bench" / "README.md").read_text("utf-8")
+    found = [
+        re.search(
+            rf"\*\*{kind}, 32 connections\*\*.*?^\| Pointsman, {what} \| ([\d,]+) \|", bench, re.DOTALL | re.MULTILINE
+        )
+        for kind in ("non-streaming", "streaming")
+    ]
+    whole, stream = (each[1] for each in found if each is not None)
+    return Measured(whole, stream)
+
+
+def test_the_sizing_example_reckons_with_what_was_measured() -> None:
+    text, cores = (DEPLOY.parent / "docs" / "deploy.md").read_text("utf-8"), 0.0
+    for what, said, per_second in (
+        ("rule only", "decided by a rule", 90),
+        ("topic, cached text", "by a text that was seen before", 70),
+        ("topic, new text", "by a new text of 30 tokens", 140),
+    ):
+        one = measured(what)
+        assert f"| {said} | {one.whole} | {one.stream} |" in text
+        share = per_second / int(one.stream.replace(",", ""))
+        assert f"{per_second} / {one.stream} = {share:.2f}" in text
+        cores += share
+    assert f"{cores:.2f} cores. At 65%" in text
 
 
 def test_rules_and_dashboards_are_those_of_prometheus_and_grafana() -> None:
