@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -20,8 +21,8 @@ DASHBOARDS = PROMETHEUS.parent / "grafana"
 INTERVAL = "1s"  # a scrape may take as long, and the machine be busy
 
 needs_prometheus = pytest.mark.skipif(
-    shutil.which("prometheus") is None or shutil.which("promtool") is None,
-    reason="Debian's package prometheus is not installed",
+    not os.environ.get("CI") and None in (shutil.which("prometheus"), shutil.which("promtool")),
+    reason="Debian's package prometheus is not installed",  # which CI must have
 )
 
 

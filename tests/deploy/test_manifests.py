@@ -340,9 +340,6 @@ class TestLearning:
         claim = the(manifests, "PersistentVolumeClaim", "pointsman-policy")
         assert claim["spec"]["accessModes"] == ["ReadWriteMany"]
 
-    @pytest.mark.skipif(
-        not any("--store" in option.opts for option in train.params), reason="`train` does not read a store here"
-    )
     def test_its_command_line_is_understood(self) -> None:
         command, *args = container(built("production"), "CronJob")["args"]
         assert command == "train"
