@@ -130,7 +130,7 @@ _TROUBLE = (
         {"{{model}}": share_of(
             per_second("requests_total", "model", _SERVER_ERRORS), per_second("requests_total", "model")
         )},
-        unit="percentunit", runbook="PointsmanErrorBudgetBurnsFast",
+        unit="percentunit", runbook="PointsmanErrorBudgetBurnsSlowly",
     ),
     Panel(
         "Attempts that failed, by outcome", "Many of them are repaired by a further attempt, and no client sees them.",
@@ -139,7 +139,7 @@ _TROUBLE = (
     ),
     Panel(
         "Attempts by target", "Tries a second, whatever their end.",
-        {"{{target}}": per_second("attempts_total", "target")}, unit="reqps",
+        {"{{target}}": per_second("attempts_total", "target")}, unit="reqps", runbook="PointsmanTargetRests",
     ),
     Panel(
         "Failed attempts by target", "The share of a target's attempts that it did not do well at.",
@@ -152,7 +152,7 @@ _TROUBLE = (
     Panel(
         "Fallbacks by cause", "Requests that went on to another model, by why the one before did not do.",
         {"{{from}} to {{to}}: {{cause}}": f"{per_second('fallbacks_total', 'from, to, cause')} > 0"},
-        unit="reqps", nothing="no fallbacks",
+        unit="reqps", nothing="no fallbacks", runbook="PointsmanModelDown",
     ),
     Panel(
         "Targets", "Whether they get requests. One that rests is tried again only when a request comes.",
@@ -277,7 +277,7 @@ _INSIDE = (
     Panel(
         "Writes of the store", "Batches a second, by their end.",
         {"{{result}}": per_second("store_writes_total", "result")}, unit="ops", nothing="no store",
-        runbook="PointsmanStoreDrops",
+        runbook="PointsmanStoreFails",
     ),
     Panel(
         "Decisions that were not kept", "A second, by why.",

@@ -39,6 +39,11 @@ BEYOND_THE_SCHEMA = {
 MAY_BE_EMPTY = {"Spans that were dropped": "nothing is traced here; its series has tests in tests/telemetry"}
 # Series that no dashboard and no alert reads, and why.
 LEFT_OUT: dict[str, str] = {}
+# Runbooks that no panel links to, and why.
+WITHOUT_A_PANEL = {
+    "pointsmandown": "a process that is gone draws nothing",
+    "pointsmankeyrefused": "its attempts are among those that failed, and their panels lead to PointsmanTargetRests",
+}
 
 
 def panels(dashboard: dict[str, Any]) -> list[dict[str, Any]]:
@@ -131,6 +136,17 @@ def test_rates_look_as_far_as_the_scrapes_lie_apart(name: str) -> None:
     """Grafana knows the interval: a minute of its own would be empty where Prometheus scrapes once a minute."""
     for title, expr in queries(BOARDS[name]):
         assert set(re.findall(r"\}\[(.*?)\]", expr)) <= {"$__rate_interval", "$__range", "1h"}, title
+
+
+def test_each_runbook_is_a_click_away() -> None:
+    links = {
+        link["url"].partition("#")[2]
+        for board in BOARDS.values()
+        for panel in panels(board)
+        for link in panel.get("links", ())
+    }
+    headings = {heading.lower() for heading in re.findall(r"^## (\w+)$", RUNBOOKS, re.MULTILINE)}
+    assert headings - links == WITHOUT_A_PANEL.keys()
 
 
 def test_what_is_drawn_is_provisioned() -> None:
