@@ -46,7 +46,7 @@ from proxy.relay.attempts import CAUSES
 from proxy.relay.checking import checking
 from proxy.relay.connecting import TransportFactory, aiohttp_transports
 from proxy.relay.reply import OUTCOMES
-from proxy.relay.upstreams import Fleet, Upstreams, open_upstreams
+from proxy.relay.upstreams import Fleet, Upstreams, noticing, open_upstreams
 from proxy.reload.loading import LoadingLog, load, loaders
 from proxy.reload.policies import policy_of
 from proxy.reload.prepare import Prepared, fingerprint
@@ -204,6 +204,7 @@ def build_app(
             current = Current(await activate(prepared))
             try:
                 async with AsyncExitStack() as stack:
+                    await stack.enter_async_context(noticing(fleet))
                     reloader: Reloader | None = None
                     if source is not None:
                         reloads = ReloadMetrics(recorder.metrics.registry)

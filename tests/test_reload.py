@@ -276,14 +276,29 @@ class TestConfigMap:
         (tmp_path / "routes.yaml").symlink_to("..data/routes.yaml")
         return tmp_path / "routes.yaml"
 
-    def test_its_swap_is_seen(self, house: House) -> None:
+    def swap(self, house: House, text: str, version: str) -> None:
+        """As the kubelet does."""
         folder = house.path.parent
-        (folder / "..2026_2").mkdir()
-        house.write(SECOND, folder / "..2026_2" / "routes.yaml")
-        (folder / "..data_tmp").symlink_to("..2026_2")
+        (folder / version).mkdir()
+        house.write(text, folder / version / "routes.yaml")
+        (folder / "..data_tmp").symlink_to(version)
         (folder / "..data_tmp").replace(folder / "..data")
+
+    def test_its_swap_is_seen(self, house: House) -> None:
+        self.swap(house, SECOND, "..2026_2")
         house.wait_until_tried("ok", 1)
         assert house.runs_on(SECOND)
+
+    def test_a_bad_one_is_refused_as_the_alert_wants_to_know(self, house: House) -> None:
+        good = "pointsman_config_last_reload_successful 1.0"
+        self.swap(house, BAD_YAML, "..2026_2")
+        house.wait_until_tried("invalid", 1)
+        assert house.runs_on(FIRST)
+        assert good.replace("1.0", "0.0") in house.http.get("/metrics").text
+        self.swap(house, SECOND, "..2026_3")
+        house.wait_until_tried("ok", 1)
+        assert house.runs_on(SECOND)
+        assert good in house.http.get("/metrics").text
 
 
 def test_only_new_examples_are_embedded(house: House) -> None:

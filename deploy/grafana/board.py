@@ -30,7 +30,13 @@ NARROWED = {
 """The series that the variables `route` and `model` narrow; the others have no such label."""
 
 
-def series(name: str, where: str = "", *, narrow: Sequence[str] = ("route", "model")) -> str:
+def series(
+    name: str,
+    where: str = "",
+    *,
+    narrow: Sequence[str] = ("route", "model"),
+    among: Sequence[str] = ("namespace", "job", "instance"),
+) -> str:
     """
     A selector with the dashboard's variables in it.
 
@@ -38,9 +44,10 @@ def series(name: str, where: str = "", *, narrow: Sequence[str] = ("route", "mod
         name: without `pointsman_`.
         where: further matchers.
         narrow: which of the variables `route` and `model` count, as far as the series has them.
+        among: which of those count that tell one process from another.
     """
     base = name.removesuffix("_bucket").removesuffix("_sum").removesuffix("_count")
-    labels = ["job", "instance", *(label for label in NARROWED.get(base, ()) if label in narrow)]
+    labels = [*among, *(label for label in NARROWED.get(base, ()) if label in narrow)]
     matchers = [f'{label}=~"${label}"' for label in labels] + ([where] if where else [])
     return f"pointsman_{name}{{{', '.join(matchers)}}}"
 
@@ -256,8 +263,13 @@ def dashboard(uid: str, title: str, text: str, rows: Mapping[str, Sequence[Panel
         y += height
     variables = [
         {"name": "datasource", "label": "data source", "type": "datasource", "query": "prometheus", "refresh": 1},
-        _variable("job", "as Prometheus calls it", "label_values(pointsman_build_info, job)"),
-        _variable("instance", "one of its processes", 'label_values(pointsman_build_info{job=~"$job"}, instance)'),
+        # Of Kubernetes. Elsewhere there is none, and `.*` holds for what is not there too.
+        _variable("namespace", "in Kubernetes", "label_values(pointsman_build_info, namespace)"),
+        _variable("job", "as Prometheus calls it", f"label_values({series('build_info', among=('namespace',))}, job)"),
+        _variable(
+            "instance", "one of its processes",
+            f"label_values({series('build_info', among=('namespace', 'job'))}, instance)",
+        ),
         _variable("route", "of routes.yaml", f"label_values({series('requests_total', narrow=())}, route)"),
         _variable("model", "of routes.yaml", f"label_values({series('requests_total', narrow=())}, model)"),
         {"name": "runbooks", "type": "constant", "query": RUNBOOKS, "hide": 2,

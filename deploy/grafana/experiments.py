@@ -78,14 +78,14 @@ _MODELS = (
     ),
     Panel(
         "First token by model, median", "From the request to an upstream to its first content.",
-        {"{{model}}": quantile(0.5, "first_token_seconds", "model")}, unit="s",
+        {"{{model}}": quantile(0.5, "first_token_seconds", "model")}, unit="s", runbook="PointsmanFirstTokenSlow",
     ),
     Panel(
         "Server errors by route and model", "The share of answers with a status of 500 and above.",
         {"{{route}} {{model}}": share_of(
             per_second("requests_total", "route, model", 'status=~"5.."'), per_second("requests_total", "route, model")
         )},
-        unit="percentunit",
+        unit="percentunit", runbook="PointsmanErrorBudgetBurnsFast",
     ),
     Panel(
         "Feedback, mean by route and model", "1 is all up, 0 all down; ratings between count one half.",

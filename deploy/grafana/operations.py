@@ -17,6 +17,7 @@ from deploy.grafana.board import (
 
 _SERVER_ERRORS = 'status=~"5.."'
 _OK_TO_BAD = (None, "green")
+_SHOWN, _NOW = "increase({}[$__range])", "rate({}[$__rate_interval])"
 
 
 def _quantiles(name: str, by: str = "") -> dict[str, str]:
@@ -24,14 +25,14 @@ def _quantiles(name: str, by: str = "") -> dict[str, str]:
     return {f"p{share * 100:.0f} {legend}".rstrip(): quantile(share, name, by) for share in (0.5, 0.95, 0.99)}
 
 
-def _cost(name: str, over: str) -> str:
-    return f"sum(increase({series(name, narrow=())}[{over}]))"
+def _cost(name: str, grown: str) -> str:
+    return f"sum({grown.format(series(name, narrow=()))})"
 
 
-def _saved(over: str) -> str:
+def _saved(grown: str) -> str:
     """In USD; nothing where no baseline is configured."""
-    baseline = _cost("baseline_cost_usd_total", over)
-    return f"({baseline} > 0) - {_cost('cost_usd_total', over)}"
+    baseline = _cost("baseline_cost_usd_total", grown)
+    return f"({baseline} > 0) - {_cost('cost_usd_total', grown)}"
 
 
 _WELL = (
@@ -51,7 +52,7 @@ _WELL = (
     ),
     Panel(
         "Targets that rest", "How many targets get no requests for now, since the last ones failed.",
-        {"": f"count({now('target_state', 'target', how='max')} > 0) or vector(0)"},
+        {"": f"count({now('target_state', 'target', how='max')} == 2) or vector(0)"},
         "stat", "none", width=4, height=4, steps=(_OK_TO_BAD, (1, "red")), runbook="PointsmanTargetRests",
     ),
     Panel(
@@ -129,7 +130,7 @@ _TROUBLE = (
         {"{{model}}": share_of(
             per_second("requests_total", "model", _SERVER_ERRORS), per_second("requests_total", "model")
         )},
-        unit="percentunit", runbook="PointsmanErrorBudgetBurnsFast",
+        unit="percentunit", runbook="PointsmanErrorBudgetBurnsSlowly",
     ),
     Panel(
         "Attempts that failed, by outcome", "Many of them are repaired by a further attempt, and no client sees them.",
@@ -138,7 +139,7 @@ _TROUBLE = (
     ),
     Panel(
         "Attempts by target", "Tries a second, whatever their end.",
-        {"{{target}}": per_second("attempts_total", "target")}, unit="reqps",
+        {"{{target}}": per_second("attempts_total", "target")}, unit="reqps", runbook="PointsmanTargetRests",
     ),
     Panel(
         "Failed attempts by target", "The share of a target's attempts that it did not do well at.",
@@ -151,7 +152,7 @@ _TROUBLE = (
     Panel(
         "Fallbacks by cause", "Requests that went on to another model, by why the one before did not do.",
         {"{{from}} to {{to}}: {{cause}}": f"{per_second('fallbacks_total', 'from, to, cause')} > 0"},
-        unit="reqps", nothing="no fallbacks",
+        unit="reqps", nothing="no fallbacks", runbook="PointsmanModelDown",
     ),
     Panel(
         "Targets", "Whether they get requests. One that rests is tried again only when a request comes.",
@@ -173,11 +174,11 @@ _MONEY = (
     ),
     Panel(
         "Saved", "What the same tokens would have cost at `baseline`, less what they cost. All routes and models.",
-        {"": _saved("$__range")}, "stat", "currencyUSD", width=4, height=4, nothing="no baseline",
+        {"": _saved(_SHOWN)}, "stat", "currencyUSD", width=4, height=4, nothing="no baseline",
     ),
     Panel(
         "Saved, share", "Of what the same tokens would have cost at `baseline`. All routes and models.",
-        {"": f"({_saved('$__range')}) / {_cost('baseline_cost_usd_total', '$__range')}"},
+        {"": f"({_saved(_SHOWN)}) / {_cost('baseline_cost_usd_total', _SHOWN)}"},
         "stat", "percentunit", width=4, height=4, nothing="no baseline",
     ),
     Panel(
@@ -200,7 +201,7 @@ _MONEY = (
     ),
     Panel(
         "Savings an hour", "What routing saves against `baseline`, at the present pace. All routes and models.",
-        {"saved": f"60 * ({_saved('1m')})"}, unit="currencyUSD", nothing="no baseline",
+        {"saved": f"3600 * ({_saved(_NOW)})"}, unit="currencyUSD", nothing="no baseline",
     ),
     Panel(
         "Tokens by kind", "As upstreams counted them; `cached` is a part of `prompt`, `reasoning` of `completion`.",
@@ -276,7 +277,7 @@ _INSIDE = (
     Panel(
         "Writes of the store", "Batches a second, by their end.",
         {"{{result}}": per_second("store_writes_total", "result")}, unit="ops", nothing="no store",
-        runbook="PointsmanStoreDrops",
+        runbook="PointsmanStoreFails",
     ),
     Panel(
         "Decisions that were not kept", "A second, by why.",

@@ -83,6 +83,7 @@ class Health:
         self._clock = clock
         self._random = random_source
         self._state: Literal["closed", "open"] = "closed"
+        self._told: State = "closed"
         self._reason = ""
         self._until = 0.0
         self._rests = 0
@@ -146,7 +147,7 @@ class Health:
         is_probe = self._state == "open" and self.state == "half_open" and not self._is_probing
         if is_probe:
             self._is_probing = True
-            self._tell(self._label, "half_open")
+            self._say("half_open")
         return is_probe
 
     def ended(self, *, is_probe: bool) -> None:
@@ -155,7 +156,7 @@ class Health:
         if is_probe:
             self._is_probing = False
             if self._state == "open":
-                self._tell(self._label, "open")
+                self._say(self.state)
 
     def succeeded(self, latency_s: float | None) -> None:
         """
@@ -214,13 +215,18 @@ class Health:
         if self._state == "open" and self._reason in _OF_THE_KEYS:
             self._close()
 
+    def notice(self) -> None:
+        """Tell of a rest that is over, since without a request nobody else does."""
+        if self._told == "open" and self.state == "half_open":
+            self._say("half_open")
+
     def _close(self) -> None:
         now = self._clock()
         self._state, self._in_a_row, self._closed_at = "closed", 0, now
         self._seen = self._failed = 0.0
         if self._reason not in _OF_THE_KEYS:  # who was only busy has not fallen, and its caches are warm
             self._warm_since = now
-        self._tell(self._label, "closed")
+        self._say("closed")
         logger.info("target is back", extra={"target": self._label})
 
     def _open(self, rest_s: float, reason: str) -> None:
@@ -230,7 +236,12 @@ class Health:
         self._until = max(self._until, self._clock() + rest_s)
         self._reason = reason
         self._state = "open"
-        self._tell(self._label, "open")
+        self._say("open")
+
+    def _say(self, state: State) -> None:
+        if state != self._told:
+            self._told = state
+            self._tell(self._label, state)
 
     def _count(self, failed: float) -> None:
         self._decay()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import hashlib
 import os
@@ -173,6 +174,11 @@ class Fleet:
             found = self._healths[label] = Health(label, clock=self.clock, random_source=self.random, tell=self._tell)
         return found
 
+    def notice(self) -> None:
+        """Tell of the targets whose rest is over."""
+        for health in self._healths.values():
+            health.notice()
+
     def rest(self, where: str, key: str) -> Rest:
         """How long a key is left alone, at an upstream or at one target."""
         return self._rests.setdefault((where, self._hash(key)), Rest())
@@ -264,6 +270,23 @@ class Upstreams:
 def _load(target: Target, beside: Target) -> float:
     """What one more request would meet; a target of which nothing is known is taken to be as fast as the other."""
     return target.health.load(beside.health.latency_s or 1.0)
+
+
+@asynccontextmanager
+async def noticing(fleet: Fleet, *, every_s: float = 1.0) -> AsyncIterator[None]:
+    """Tell of rests that end, until the block does: an idle server's targets would seem to rest for ever."""
+
+    async def look() -> None:
+        while True:
+            await asyncio.sleep(every_s)
+            fleet.notice()
+
+    task = asyncio.create_task(look())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 @asynccontextmanager

@@ -44,7 +44,7 @@ def of_target(*, label: str, model: str, provider: str, address: str, port: int 
     return found if port is None else {**found, "server.port": port}
 
 
-def of_attempt(target: Attributes, method: str, operation: str, before: int) -> Attributes:
+def of_attempt(target: Attributes, method: str, operation: str, before: int, *, is_stream: bool) -> Attributes:
     """
     What is known of an attempt when it begins.
 
@@ -53,10 +53,13 @@ def of_attempt(target: Attributes, method: str, operation: str, before: int) -> 
         method: of HTTP.
         operation: of a model; empty where it is not known to be any.
         before: attempts that were made already.
+        is_stream: whether a stream is asked for.
     """
     found = {**target, "http.request.method": method}
     if operation:
         found[OPERATION] = operation
+    if is_stream:
+        found["gen_ai.request.stream"] = True
     if before:
         found["http.request.resend_count"] = before
     return found
@@ -64,7 +67,8 @@ def of_attempt(target: Attributes, method: str, operation: str, before: int) -> 
 
 def of_request(method: str, path: str, route: str) -> Attributes:
     """What is known of a request before it is read."""
-    return {"http.request.method": method, "url.path": path, "http.route": route}
+    # What stands in front of this process may have ended TLS; it has not, and is asked over plain HTTP.
+    return {"http.request.method": method, "url.scheme": "http", "url.path": path, "http.route": route}
 
 
 def of_decision(record: Record, policy: str) -> Attributes:
@@ -130,8 +134,6 @@ def error_of_attempt(outcome: str, status: int) -> str:
 def of_answer(record: Record, said: Said) -> Attributes:
     """What the last attempt brought."""
     found: dict[str, str | int | float | Sequence[str]] = {}
-    if record.is_stream:
-        found["gen_ai.request.stream"] = True
     if said.id:
         found["gen_ai.response.id"] = said.id
     if said.model:

@@ -46,6 +46,7 @@ class _Spans(Trace):
     __slots__ = (
         "_attempt",
         "_decision",
+        "_is_stream",
         "_method",
         "_operation",
         "_policy",
@@ -67,6 +68,7 @@ class _Spans(Trace):
         self._attempt: Span | None = None
         self._status = 0  # of the attempt
         self._policy = ""
+        self._is_stream = False
         self.trace_id = format_trace_id(server.get_span_context().trace_id)
         self.is_recorded = server.is_recording()
 
@@ -75,7 +77,7 @@ class _Spans(Trace):
             self._decision = self._tracer.start_span("decide", context=self._under)
 
     def decided(self, record: Record, policy: str) -> None:
-        self._policy = policy
+        self._policy, self._is_stream = policy, record.is_stream
         if self._decision is not None:
             self._end_decision(self._decision, record)
 
@@ -85,7 +87,7 @@ class _Spans(Trace):
             f"{operation} {model}" if operation else self._method,
             context=self._under,
             kind=SpanKind.CLIENT,
-            attributes=attributes.of_attempt(target, self._method, operation, before),
+            attributes=attributes.of_attempt(target, self._method, operation, before, is_stream=self._is_stream),
         )
         self._status = 0
 

@@ -9,6 +9,7 @@ root therefore has more in it than that would have.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import site
@@ -18,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from importlib.metadata import version
 from pathlib import Path
 from typing import TextIO
 
@@ -208,6 +210,13 @@ def build(on: Rehearsal, wheel: Path, checkout: Path) -> Image:
             elif step.name == "RUN" and "pip wheel" in step.rest:
                 assert step.rest == "python -m pip wheel --quiet --no-deps --wheel-dir /wheels ."
                 on.do("sh", "-ec", f"mkdir '{root}/wheels' && cp '{wheel}' '{root}/wheels'")
+            elif step.name == "RUN" and "--requirement" in step.rest:
+                python = "/opt/pointsman/bin/python"
+                assert step.rest == f"python -m pip --python {python} install --quiet --requirement needs.txt"
+                for need in on.do("cat", f"{root}{workdir}/needs.txt").splitlines():
+                    name = re.match(r"[\w.-]+", need)
+                    assert name is not None, need
+                    assert version(name[0]), need
             elif step.name == "RUN":
                 done = subprocess.run(
                     [*on.inside(root, environ, workdir), "sh", "-ec", step.rest], capture_output=True, text=True,

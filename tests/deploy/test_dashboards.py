@@ -39,6 +39,11 @@ BEYOND_THE_SCHEMA = {
 MAY_BE_EMPTY = {"Spans that were dropped": "nothing is traced here; its series has tests in tests/telemetry"}
 # Series that no dashboard and no alert reads, and why.
 LEFT_OUT: dict[str, str] = {}
+# Runbooks that no panel links to, and why.
+WITHOUT_A_PANEL = {
+    "pointsmandown": "a process that is gone draws nothing",
+    "pointsmankeyrefused": "its attempts are among those that failed, and their panels lead to PointsmanTargetRests",
+}
 
 
 def panels(dashboard: dict[str, Any]) -> list[dict[str, Any]]:
@@ -63,7 +68,7 @@ def filled(expr: str) -> str:
     """With what Grafana puts in place of its variables, where all are chosen."""
     for name, value in {"__rate_interval": "1m", "__range": "2m"}.items():
         expr = expr.replace(f"${name}", value)
-    return re.sub(r"\$(job|instance|route|model)\b", ".*", expr)
+    return re.sub(r"\$(namespace|job|instance|route|model)\b", ".*", expr)
 
 
 def test_the_json_is_what_the_description_makes() -> None:
@@ -126,6 +131,24 @@ def test_panels_lie_in_the_grid_and_say_what_they_show(name: str) -> None:
             assert f"\n## {heading}\n" in RUNBOOKS.lower(), panel["title"]
 
 
+@EACH_BOARD
+def test_rates_look_as_far_as_the_scrapes_lie_apart(name: str) -> None:
+    """Grafana knows the interval: a minute of its own would be empty where Prometheus scrapes once a minute."""
+    for title, expr in queries(BOARDS[name]):
+        assert set(re.findall(r"\}\[(.*?)\]", expr)) <= {"$__rate_interval", "$__range", "1h"}, title
+
+
+def test_each_runbook_is_a_click_away() -> None:
+    links = {
+        link["url"].partition("#")[2]
+        for board in BOARDS.values()
+        for panel in panels(board)
+        for link in panel.get("links", ())
+    }
+    headings = {heading.lower() for heading in re.findall(r"^## (\w+)$", RUNBOOKS, re.MULTILINE)}
+    assert headings - links == WITHOUT_A_PANEL.keys()
+
+
 def test_what_is_drawn_is_provisioned() -> None:
     provisioned = DASHBOARDS / "provisioning"
     (source,) = yaml.safe_load((provisioned / "datasources" / "prometheus.yaml").read_text("utf-8"))["datasources"]
@@ -177,7 +200,7 @@ class TestLive:
     @EACH_BOARD
     def test_each_variable_has_values(self, seen: Seen, name: str) -> None:
         asked = [each for each in BOARDS[name]["templating"]["list"] if each["type"] == "query"]
-        assert [each["name"] for each in asked] == ["job", "instance", "route", "model"]
+        assert [each["name"] for each in asked] == ["namespace", "job", "instance", "route", "model"]
         for each in asked:
             found = re.fullmatch(r"label_values\((.*), (\w+)\)", each["query"]["query"])
             assert found, each["query"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import signal
 import tomllib
 from collections.abc import Iterator
@@ -64,6 +65,18 @@ def test_everything_that_it_installs_is_pinned() -> None:
     assert stages()[0].environ["PIP_CONSTRAINT"] == f"{stages()[0].one('WORKDIR').rest}/constraints.txt"
 
 
+def test_a_change_of_the_code_leaves_the_layer_of_what_it_needs() -> None:
+    copied: list[str] = []
+    for step in stages()[0].steps:
+        if step.name == "COPY":
+            copied += step.words[:-1]
+        elif "--requirement" in step.rest:
+            break
+    assert copied == ["constraints.txt", "pyproject.toml"]
+    origins = [step.words[0] for step in image().all("COPY") if step.flags]
+    assert origins == ["/opt/pointsman", "/product/opt/pointsman"]
+
+
 def test_one_version_everywhere() -> None:
     version = PROJECT["version"]
     labels = dict(word.split("=", 1) for word in image().one("LABEL").words)
@@ -102,9 +115,11 @@ class TestCompose:
         assert (DEPLOY / self.SERVICES["pointsman"]["build"]["context"]).resolve() == ROOT
 
     def test_its_command_lines_are_understood(self) -> None:
-        for name in ("pointsman", "traffic"):
-            service = self.SERVICES[name]
-            command, *args = service["command"]
+        served: list[str] = self.SERVICES["pointsman"]["command"]
+        (script,) = self.SERVICES["traffic"]["command"]
+        again = re.fullmatch(r"while pointsman (.*); do sleep \d+; done", script)
+        assert again is not None
+        for command, *args in (served, shlex.split(again[1].replace("$$(date +%s)", "7"))):
             found = main.get_command(click.Context(main), command)
             assert found is not None, command
             found.make_context(command, args)
@@ -120,6 +135,9 @@ class TestCompose:
         assert "pointsman:8080" in [
             target for job in jobs for each in job["static_configs"] for target in each["targets"]
         ]
+
+    def test_one_command_brings_all_of_it(self) -> None:
+        assert not [name for name, service in self.SERVICES.items() if "profiles" in service]
 
     def test_pointsman_may_do_nothing_that_it_need_not(self) -> None:
         for name in ("pointsman", "traffic"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import click
@@ -18,7 +19,7 @@ from proxy.app import build_app
 from proxy.cli import main
 from proxy.cli.serve import serve
 from proxy.cli.train import train
-from proxy.config import Config, Duration, load_config
+from proxy.config import Config, Duration, Split, load_config
 from proxy.learning import writer
 from proxy.server import server
 from proxy.telemetry.metrics import Metrics
@@ -29,11 +30,7 @@ from tests.serving import serving
 SCHEMA = "1.37"
 ENVIRON = {"POINTSMAN_STORE": "postgresql+asyncpg://name:password@host/database"}
 SECRET = {"OPENAI_API_KEY", "POINTSMAN_STORE"}
-# Prometheus' operator's kinds have no schema in a package; what is written here was held against its own once.
-OPERATORS = {
-    "ServiceMonitor": ({"selector", "endpoints"}, "endpoints", {"port", "path", "interval", "scrapeTimeout"}),
-    "PrometheusRule": ({"groups"}, "groups", {"name", "interval", "rules"}),
-}
+MOST_APPLIED = 262_144  # bytes of an annotation, in which `kubectl apply` keeps what it applied
 
 every_overlay = pytest.mark.parametrize("overlay", OVERLAYS)
 
@@ -66,18 +63,37 @@ def understood(command: click.Command, args: list[str]) -> dict[str, Any]:
     return command.make_context(command.name, list(args)).params
 
 
+def understood_by_the_operator(manifest: Manifest) -> Manifest:
+    """
+    What Prometheus' operator's own types read of one of its kinds: what they do not know is left out.
+
+    Raises:
+        ValueError: a value that they refuse.
+    """
+    from cloudcoil.models.prometheus_operator import v1  # takes seconds
+
+    read = getattr(v1, manifest["kind"]).model_validate(manifest)
+    return read.model_dump(by_alias=True, exclude_unset=True, mode="json")  # type: ignore[no-any-return]
+
+
 @every_overlay
 def test_the_schemas_hold(overlay: str) -> None:
     for manifest in built(overlay):
         if manifest["apiVersion"].startswith("monitoring.coreos.com/"):
-            keys, items, item_keys = OPERATORS[manifest["kind"]]
             assert manifest["apiVersion"] == "monitoring.coreos.com/v1"
-            assert manifest["spec"].keys() == keys
-            assert manifest["spec"][items]
-            for item in manifest["spec"][items]:
-                assert item.keys() <= item_keys
+            assert understood_by_the_operator(manifest) == manifest
         else:
             kubernetes_validate.validate(manifest, SCHEMA, strict=True)
+        assert len(msgspec.json.encode(manifest)) < MOST_APPLIED / 1.5, manifest["metadata"]["name"]
+
+
+def test_the_operators_types_refuse_what_is_wrong() -> None:
+    wrong = msgspec.json.decode(msgspec.json.encode(the(built("production"), "ServiceMonitor")))
+    wrong["spec"]["endpoints"][0]["scrapeTimeOut"] = "1s"
+    assert understood_by_the_operator(wrong) != wrong
+    wrong["spec"]["endpoints"][0]["interval"] = "often"
+    with pytest.raises(ValueError, match="interval"):
+        understood_by_the_operator(wrong)
 
 
 def test_the_schemas_refuse_what_is_wrong() -> None:
@@ -261,6 +277,41 @@ def test_scaling_asks_for_series_that_there_are() -> None:
     assert rule["seriesQuery"].split("{")[0] in exported
 
 
+@dataclass(frozen=True)
+class Measured:
+    """Requests a second of one kind, as bench/README.md has them, for whole answers and for streams."""
+
+    whole: str
+    stream: str
+
+
+def measured(what: str) -> Measured:
+    bench = (DEPLOY.parent / "bench" / "README.md").read_text("utf-8")
+    found = [
+        re.search(
+            rf"\*\*{kind}, 32 connections\*\*.*?^\| Pointsman, {what} \| ([\d,]+) \|", bench, re.DOTALL | re.MULTILINE
+        )
+        for kind in ("non-streaming", "streaming")
+    ]
+    whole, stream = (each[1] for each in found if each is not None)
+    return Measured(whole, stream)
+
+
+def test_the_sizing_example_reckons_with_what_was_measured() -> None:
+    text, cores = (DEPLOY.parent / "docs" / "deploy.md").read_text("utf-8"), 0.0
+    for what, said, per_second in (
+        ("rule only", "decided by a rule", 90),
+        ("topic, cached text", "by a text that was seen before", 70),
+        ("topic, new text", "by a new text of 30 tokens", 140),
+    ):
+        one = measured(what)
+        assert f"| {said} | {one.whole} | {one.stream} |" in text
+        share = per_second / int(one.stream.replace(",", ""))
+        assert f"{per_second} / {one.stream} = {share:.2f}" in text
+        cores += share
+    assert f"{cores:.2f} cores. At 65%" in text
+
+
 def test_rules_and_dashboards_are_those_of_prometheus_and_grafana() -> None:
     manifests = built("production")
     rules = yaml.safe_load((DEPLOY / "prometheus" / "alerts.yaml").read_text(encoding="utf-8"))
@@ -289,15 +340,19 @@ class TestLearning:
         claim = the(manifests, "PersistentVolumeClaim", "pointsman-policy")
         assert claim["spec"]["accessModes"] == ["ReadWriteMany"]
 
-    @pytest.mark.skipif(
-        not any("--store" in option.opts for option in train.params), reason="`train` does not read a store here"
-    )
     def test_its_command_line_is_understood(self) -> None:
         command, *args = container(built("production"), "CronJob")["args"]
         assert command == "train"
         said = understood(train, args)
         assert str(said["out"]) == "/policy/policy.npz"
         assert str(said["config_path"]) == "/etc/pointsman/routes.yaml"
+
+    def test_before_there_is_a_policy_chance_tells_of_each_model(self) -> None:
+        """Or there would never be one: where nothing is drawn, nothing can be learned."""
+        config = config_of("production")
+        (use,) = [route.use for route in config.routes if isinstance(route.use, Split)]
+        assert use.learned
+        assert set(use.learned) <= use.split.keys()
 
     def test_a_second_one_does_not_run_beside_it_nor_after_one_that_was_no_better(self) -> None:
         job = the(built("production"), "CronJob", "pointsman-train")["spec"]

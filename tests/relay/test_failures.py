@@ -69,3 +69,9 @@ def test_an_upstream_s_own_error_passes_unchanged(status: int, house: House) -> 
     house.raw.script = lambda exchange: exchange.answer(body, b"retry-after: 2", status=b"%d Theirs" % status)
     answer = house.chat("raw")
     assert (answer.status_code, answer.content, answer.headers["retry-after"]) == (status, body, "2")
+
+
+def test_a_rest_that_is_over_is_told_though_nobody_comes(house: House) -> None:
+    house.raw.script = lambda exchange: exchange.answer(b"{}", b"retry-after-ms: 10", status=b"429 Later")
+    assert house.chat("raw").status_code == 429
+    house.wait_for_metric('pointsman_target_state{target="raw/raw-model"}', 1)

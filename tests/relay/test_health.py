@@ -120,7 +120,24 @@ def test_a_trial_that_says_nothing_leaves_room_for_another(watched: Watched) -> 
     watched.rest()
     watched.health.ended(is_probe=watched.health.began())  # its client left
     assert watched.health.is_available
-    assert watched.told == ["open", "half_open", "open"]
+    assert watched.told == ["open", "half_open"]
+
+
+def test_a_rest_that_is_over_is_told_of_though_nobody_comes(watched: Watched) -> None:
+    watched.health.notice()
+    watched.fails(5)
+    watched.health.notice()
+    assert watched.told == ["open"]
+    watched.rest()
+    watched.health.notice()
+    watched.health.notice()
+    assert watched.told == ["open", "half_open"]
+    watched.fails(1)
+    watched.rest()
+    watched.health.notice()
+    watched.succeeds()
+    watched.health.notice()
+    assert watched.told == ["open", "half_open", "open", "half_open", "closed"]
 
 
 def test_what_was_under_way_does_not_end_or_lengthen_a_rest(watched: Watched) -> None:

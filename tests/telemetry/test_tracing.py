@@ -52,6 +52,7 @@ def test_a_request_makes_a_tree_of_three(traced: Traced) -> None:
         >= {
             "http.request.method": "POST",
             "http.route": "/v1/chat/completions",
+            "url.scheme": "http",
             "url.path": "/v1/chat/completions",
             "http.response.status_code": 200,
             "gen_ai.request.model": "raw",
@@ -114,7 +115,7 @@ def test_a_client_without_a_trace_gets_a_new_one(traced: Traced, caplog: pytest.
 
 def test_a_fallback_is_a_second_attempt(traced: Traced) -> None:
     traced.house.raw.script = lambda exchange: exchange.answer(b"{}", status=b"503 Busy")
-    answer, trace_id = traced.chat("shaky")
+    answer, trace_id = traced.chat("shaky", stream=True, stream_options={"include_usage": True})
     assert answer.status_code == 200
     spans = traced.collector.trace(trace_id)
     first, second = spans["client"]
@@ -122,6 +123,7 @@ def test_a_fallback_is_a_second_attempt(traced: Traced) -> None:
     assert (first.attributes["http.response.status_code"], first.attributes["pointsman.outcome"]) == (503, "failed")
     assert (second.name, second.is_error) == ("chat gpt-4o-mini", False)
     assert second.attributes["http.request.resend_count"] == 1
+    assert [each.attributes["gen_ai.request.stream"] for each in (first, second)] == [True, True]
     assert second.attributes["gen_ai.usage.output_tokens"] > 0
     assert first.ended <= second.began
     server = only(spans, "server")
