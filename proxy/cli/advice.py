@@ -32,12 +32,14 @@ def _models(config: Config) -> Iterator[str]:
 
 
 def _policy(config: Config) -> Iterator[str]:
-    learned = [route.name for route in config.routes if learned_of(route.use) is not None]
+    uses = {route.name: use for route in config.routes if (use := learned_of(route.use)) is not None}
+    learned = list(uses)
+    share = "all but what is explored" if any(use.explore for use in uses.values()) else "all"
     if learned and config.policy is None:
         which = f"{', '.join(learned)} {'is' if len(learned) == 1 else 'are'} 'learned'"
-        yield f"routes: {which} and there is no policy, so the first model takes all; 'pointsman train' makes one"
+        yield f"routes: {which} and there is no policy, so the first model takes {share}; 'pointsman train' makes one"
     elif learned and config.policy is not None and not config.policy.path.exists():
-        yield f"policy: {config.policy} does not exist, so the first model of a learned route takes all"
+        yield f"policy: {config.policy} does not exist, so the first model of a learned route takes {share}"
     elif not learned and config.policy is not None:
         yield "policy: no route is 'learned', so nothing is decided by it"
     if not learned and config.shadow is not None and config.shadow.policy is not None:

@@ -107,7 +107,7 @@ def _why_none(logged: Logged) -> str:
     if undrawn == rated:
         return (
             f"of {rated:,} rated decisions none was drawn (each had propensity 1), so they tell nothing of any other "
-            "choice; a split, or `explore: 0.02` in a learned route once there is a policy, is the way out"
+            "choice; `explore: 0.02` in a learned route, or a split, is the way out"
         )
     return f"none of {rated:,} rated decisions can be learned from{_beside(logged)}"
 

@@ -23,7 +23,7 @@ class Choosing(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     prefer: Preference | Annotated[float, msgspec.Meta(ge=0, le=1)] = "balanced"
     """`quality` (1), `balanced` (0.5: as good as the best single model, as cheap as can be), `cheap` (0.25), 0 to 1."""
     explore: Annotated[float, msgspec.Meta(ge=0, le=0.5)] = 0.0
-    """With a policy, the share of requests that go to any of the models alike, so that feedback tells of others too."""
+    """The share of requests that go to any of the models alike, so that feedback tells of those not chosen as well."""
     latency: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.0
     """How much quality a second until a model's first content is worth, as measured now; 0 leaves it out."""
 

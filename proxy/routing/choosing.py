@@ -40,7 +40,7 @@ def draw(
     One of several models; None when that depends on the text and `signals` do not have it yet.
 
     Args:
-        policy: knows all of them; without one the first that can serve is taken.
+        policy: knows all of them; without one the first that can serve is the one that exploring leaves.
         use: says which there are, and how to choose.
         able: those that can serve the request, in the same order; none of them if it is empty.
         reason: where the policy is not asked.
@@ -48,18 +48,21 @@ def draw(
         signals: what is known of its text.
         live: what else is weighed.
     """
-    if policy is None or not able:
-        first = able[0] if able else use.learned[0]
-        return Drawn(first, reason, {first: 1.0})
-    if len(able) > 1 and signals.vector is None and signals.missing is None:
+    if not able:
+        return Drawn(use.learned[0], reason, {use.learned[0]: 1.0})
+    share = use.explore if live.draw is not None else 0.0
+    may_look = signals.vector is None and signals.missing is None
+    if may_look and len(able) > 1 and (policy is not None or share):
         return None
-    asked = asked_preference(facts.headers)
-    prefer = prefer_of(use.prefer) if asked is None else asked
-    waits = {name: use.latency * seconds for name, seconds in live.latencies_s.items()} if use.latency else None
-    choice = policy.choose(able, prefer, signals.vector, facts.tokens, waits, live.corrections)
-    ranked, place, share = [candidate.model for candidate in choice.candidates], 0, 0.0
-    if use.explore and live.draw is not None and signals.vector is not None:
-        share = use.explore
-        place = explored(live.draw, share, len(able)) or 0
-    chances = {name: propensity(at, share, len(able)) for at, name in enumerate(ranked)} if share else {ranked[0]: 1.0}
-    return Drawn(ranked[place], "overload" if signals.is_overload else "learned", chances, choice, prefer)
+    ranked, choice, prefer = list(able), Choice((), None), None
+    if policy is not None:
+        asked = asked_preference(facts.headers)
+        prefer = prefer_of(use.prefer) if asked is None else asked
+        waits = {name: use.latency * seconds for name, seconds in live.latencies_s.items()} if use.latency else None
+        choice = policy.choose(able, prefer, signals.vector, facts.tokens, waits, live.corrections)
+        ranked = [candidate.model for candidate in choice.candidates]
+        reason = "overload" if signals.is_overload else "learned"
+    if live.draw is None or not share or signals.vector is None:  # of a text that is not known nothing is learned
+        return Drawn(ranked[0], reason, {ranked[0]: 1.0}, choice, prefer)
+    chances = {name: propensity(at, share, len(able)) for at, name in enumerate(ranked)}
+    return Drawn(ranked[explored(live.draw, share, len(able)) or 0], reason, chances, choice, prefer)

@@ -88,11 +88,10 @@ class Router:
         self._route_fallbacks = {rule.name: rule.fallbacks for rule in self._rules}
         self._ranks = ranks(config)
         self._arms = {rule.name: tuple(rule.use.split) for rule in self._rules if isinstance(rule.use, Split)}
-        uses = (learned_of(rule.use) for rule in self._rules if policy is not None)
-        learned = [use for use in uses if use is not None]
+        learned = [use for rule in self._rules if (use := learned_of(rule.use)) is not None]
         self.explores = any(use.explore for use in learned)
         """Whether a decision may depend on `Live.draw`."""
-        self.weighs_latency = any(use.latency for use in learned)
+        self.weighs_latency = policy is not None and any(use.latency for use in learned)
         """Whether a decision may depend on `Live.latencies_s`."""
         self.asks = asks_of(route.when for route in config.routes)
         """What of a client's own words its rules look at."""

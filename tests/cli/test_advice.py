@@ -54,6 +54,10 @@ def test_a_shadow_needs_something_to_decide() -> None:
         in told
     )
     assert not [line for line in told if line.startswith("models.large: no route uses it")]
+    curious = learned.replace("learned: [large]", "learned: [large], explore: 0.1")
+    assert [
+        line for line in advice(parse_config(curious, source="f", environ={})) if "all but what is explored" in line
+    ]
 
 
 def test_the_starter_file_needs_no_advice() -> None:

@@ -19,7 +19,7 @@ from proxy.app import build_app
 from proxy.cli import main
 from proxy.cli.serve import serve
 from proxy.cli.train import train
-from proxy.config import Config, Duration, Split, load_config
+from proxy.config import Config, Duration, Learned, load_config
 from proxy.learning import writer
 from proxy.server import server
 from proxy.telemetry.metrics import Metrics
@@ -349,10 +349,8 @@ class TestLearning:
 
     def test_before_there_is_a_policy_chance_tells_of_each_model(self) -> None:
         """Or there would never be one: where nothing is drawn, nothing can be learned."""
-        config = config_of("production")
-        (use,) = [route.use for route in config.routes if isinstance(route.use, Split)]
-        assert use.learned
-        assert set(use.learned) <= use.split.keys()
+        (use,) = [route.use for route in config_of("production").routes if isinstance(route.use, Learned)]
+        assert use.explore
 
     def test_a_second_one_does_not_run_beside_it_nor_after_one_that_was_no_better(self) -> None:
         job = the(built("production"), "CronJob", "pointsman-train")["spec"]

@@ -147,6 +147,27 @@ def test_exploring_takes_each_model_as_often_as_it_says() -> None:
     assert blind.propensity == 1.0
 
 
+def test_exploring_begins_before_there_is_a_policy() -> None:
+    curious, told = Router(config_of(BASE + EXPLORING), None), {}
+    assert curious.explores
+    assert curious.decide(facts(), Signals(), Live(0.0)) is None  # it learns of texts, and so looks at them
+    taken = Counter[str]()
+    for draw in (np.arange(1000) / 1000).tolist():
+        decision = curious.decide(facts(), signals(1), Live(draw))
+        assert decision is not None
+        assert (decision.reason, decision.candidates, decision.prefer) == ("rule", (), None)
+        taken[decision.model] += 1
+        told[decision.model] = decision.propensity
+    assert told == {"small": pytest.approx(0.85), "large": pytest.approx(0.15)}
+    assert {model: count / 1000 for model, count in taken.items()} == pytest.approx(told, abs=2e-3)
+    assert {("all", model, "rule") for model in told} <= curious.decisions()
+    unseen = curious.decide(facts(), Signals(missing="late", is_overload=True), Live(0.0))
+    undrawn = curious.decide(facts(), Signals())
+    assert unseen is not None
+    assert undrawn is not None
+    assert (unseen.model, unseen.propensity, undrawn.model, undrawn.propensity) == ("small", 1.0, "small", 1.0)
+
+
 def test_a_slow_model_loses_what_its_seconds_are_worth() -> None:
     slow = router(EXPLORING).decide(facts(), signals(1), Live(latencies_s={"large": 30.0, "small": 0.1}))
     heedless = router(ROUTES.replace("balanced", "quality"))
