@@ -4,10 +4,11 @@ import { dataOf, post, read, stream } from "./api.js";
 import { $, h, show } from "./dom.js";
 import { count, ms, usd } from "./format.js";
 import { isChat, requestOf, streamed } from "./request.js";
-import { state } from "./state.js";
+import { onChange, state } from "./state.js";
 
 let sending = null;
-let decision = null;
+let decision = null; // to be rated: its id, and the key that it was made with, which alone may rate it
+const prices = new Map(); // by model, of the last decision that was explained: its text may be gone when the answer ends
 
 export function stop() {
   sending?.abort();
@@ -19,6 +20,7 @@ export async function send() {
     return;
   }
   const request = requestOf(state.text);
+  const { key } = state;
   begin();
   if (!isChat(request.parsed)) {
     fail("From here only chat requests are sent: a JSON object with “messages”.");
@@ -28,11 +30,13 @@ export async function send() {
   const began = performance.now();
   const seen = { text: "", first: null, usage: null, finish: null };
   let headers = null;
+  let isAnswer = false;
   try {
-    const answer = await stream("v1/chat/completions", streamed(request), { signal: sending.signal, key: state.key });
+    const answer = await stream("v1/chat/completions", streamed(request), { signal: sending.signal, key });
     headers = answer.headers;
     facts(headers, seen, began);
     if (!answer.ok) await read(answer.answered);
+    isAnswer = true;
     if ((headers.get("content-type") ?? "").includes("event-stream")) {
       for await (const data of dataOf(answer.answered)) {
         if (data === "[DONE]") break;
@@ -48,7 +52,7 @@ export async function send() {
     else fail(error.message);
   }
   facts(headers, seen, began, performance.now() - began);
-  if (headers?.get("x-pointsman-id") && headers.get("x-pointsman-target")) offerRating(headers.get("x-pointsman-id"));
+  if (isAnswer && headers.get("x-pointsman-id")) offerRating({ id: headers.get("x-pointsman-id"), key });
   end();
 }
 
@@ -112,13 +116,22 @@ function whole(body, seen, began) {
   $("answer-text").append(message?.content ?? JSON.stringify(message ?? body, null, 2));
 }
 
-// What these tokens cost at the prices that the decision was explained with; null where either is not known.
+// What these tokens cost; null where they or the model's prices are not known.
 function costOf(model, usage) {
-  const price = state.explained?.candidates.find((each) => each.model === model)?.price;
+  const price = prices.get(model);
   if (!price || !usage) return null;
   const cached = usage.prompt_tokens_details?.cached_tokens ?? 0;
   const { input, output } = price;
   return ((usage.prompt_tokens - cached) * input + cached * (price.cached_input ?? input) + usage.completion_tokens * output) / 1e6;
+}
+
+// A header carries a target's name percent-encoded where it must.
+function plain(text) {
+  try {
+    return text && decodeURIComponent(text);
+  } catch {
+    return text;
+  }
 }
 
 function facts(headers, seen, began, total = null) {
@@ -127,7 +140,7 @@ function facts(headers, seen, began, total = null) {
   const told = [
     ["Route", headers.get("x-pointsman-route")],
     ["Model", model],
-    ["Target", headers.get("x-pointsman-target")],
+    ["Target", plain(headers.get("x-pointsman-target"))],
     ["Attempts", headers.get("x-pointsman-attempts")],
     ["First token", seen.first === null ? null : ms(seen.first)],
     ["Total", total === null ? null : ms(total)],
@@ -138,8 +151,8 @@ function facts(headers, seen, began, total = null) {
   show($("answer-facts"), told.filter(([, value]) => value).map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))));
 }
 
-function offerRating(id) {
-  decision = id;
+function offerRating(made) {
+  decision = made;
   $("rating").hidden = false;
   $("comment").value = "";
   for (const button of buttons()) button.setAttribute("aria-pressed", "false");
@@ -151,7 +164,7 @@ async function rate(rating) {
   const comment = $("comment").value.trim();
   const rated = decision;
   try {
-    const told = await post("v1/feedback", JSON.stringify({ id: rated, rating, ...(comment ? { comment } : {}) }), { key: state.key });
+    const told = await post("v1/feedback", JSON.stringify({ id: rated.id, rating, ...(comment ? { comment } : {}) }), { key: rated.key });
     if (rated !== decision) return;
     for (const button of buttons()) button.setAttribute("aria-pressed", String(button.dataset.rating === rating));
     $("rated").textContent = `Kept for ${told.route} → ${told.model}: ${told.rating}${told.replaced ? ", in place of the one before" : ""}.`;
@@ -160,6 +173,9 @@ async function rate(rating) {
   }
 }
 
+onChange(({ explained }) => {
+  for (const { model, price } of explained?.candidates ?? []) prices.set(model, price);
+});
 for (const button of buttons()) button.addEventListener("click", () => rate(button.dataset.rating));
 $("rating").addEventListener("submit", (event) => {
   event.preventDefault();
