@@ -41,9 +41,16 @@ function policy(told) {
         h("table", { class: "heat" },
           h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Region"), told.models.map((each) => h("th", { scope: "col" }, each.model)))),
           h("tbody", {}, told.regions.map((region) =>
-            h("tr", {}, h("th", { scope: "row" }, String(region.region)), region.models.map((each) => cell(each, best(region)))))))),
-      h("p", { class: "note" }, "0 to 1, with the ratings behind it; a correction by live feedback is written beside. The best of a region is framed.")),
+            h("tr", {}, h("th", { scope: "row" }, String(region.region), about(region)), region.models.map((each) => cell(each, best(region)))))))),
+      h("p", { class: "note" }, "0 to 1, with the ratings behind it; a correction by live feedback is written beside. The best of a region is framed. Beside its number: the topics that have examples in it.")),
   ];
+}
+
+// What a region is about: it has no name of its own.
+function about(region) {
+  const most = 3;
+  const named = region.topics.slice(0, most).map(({ topic, examples }) => `${topic} ${examples}`).join(" · ");
+  return named && h("span", { class: "note" }, region.topics.length > most ? `${named} · …` : named);
 }
 
 function cell(each, best) {

@@ -239,6 +239,13 @@ def test_models_shows_the_policy(page: Page, world: World) -> None:
     expect(page.locator(".heat thead th")).to_have_text(["Region", "small", "large", "reasoner"])
     expect(page.locator(".heat tbody tr")).to_have_count(len(told["regions"]))
     cell = told["regions"][0]["models"][0]
+    expect(page.locator(".heat tbody th .note")).to_have_text(
+        [
+            " · ".join(f"{one['topic']} {one['examples']}" for one in region["topics"][:3])
+            + " · …" * (len(region["topics"]) > 3)
+            for region in told["regions"]
+        ]
+    )
     expect(page.locator(".heat-cell").first).to_contain_text(re.compile(f"{cell['quality']:.2f}.*{cell['ratings']}"))
 
 
