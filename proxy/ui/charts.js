@@ -44,7 +44,7 @@ function chart(node, seriesOf, dataOf, words, range, style, incrs) {
     plot?.destroy();
     made = key;
     plot = new uPlot({
-      width, height: 210, cursor: { y: false, points: { size: 7 } }, legend: { live: false }, axes: axes(incrs),
+      width, height: 210, padding: [null, 28, null, null], cursor: { y: false, points: { size: 7 } }, legend: { live: false }, axes: axes(incrs),
       scales: { x: { time: true }, y: { range } },
       series: [{}, ...names.map((name, place) => ({
         label: name, stroke: css(`--t${place % 8}`), width: 2, ...style(place),
