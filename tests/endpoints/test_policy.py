@@ -229,6 +229,7 @@ def test_what_regions_are_about_is_told_and_without_a_store_that_there_is_none(
     config = parse_config("".join(line for line in lines if "store" not in line) + topics, source="x", environ={})
     with serving(build_app(config, load_model=words)) as served:
         told = httpx.get(served.url + "/v1/policy").json()
+        assert httpx.get(served.url + "/readyz").json()["policy"] == told["version"]
     assert (told["mode"], told["corrections"]) == ("observe", None)
     assert "'store' in routes.yaml" in told["note"]
     named = [(one["topic"], one["examples"]) for region in told["regions"] for one in region["topics"]]

@@ -249,6 +249,15 @@ def test_models_shows_the_policy(page: Page, world: World) -> None:
     expect(page.locator(".heat-cell").first).to_contain_text(re.compile(f"{cell['quality']:.2f}.*{cell['ratings']}"))
 
 
+def test_without_topics_and_a_policy_it_says_how_to_get_them(page: Page) -> None:
+    page.route("**/v1/map", lambda route: route.fulfill(json={"revision": None, "topics": [], "points": []}))
+    page.route("**/readyz", lambda route: route.fulfill(json={"status": "ready", "policy": None}))
+    page.click("#tab-map")
+    expect(page.locator("#map .welcome")).to_contain_text("There are no topics")
+    page.click("#tab-models")
+    expect(page.locator("#models .welcome")).to_contain_text("pointsman train --store")
+
+
 def test_all_of_it_by_keyboard(page: Page) -> None:
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.className") == "skip"
