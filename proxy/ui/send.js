@@ -1,9 +1,10 @@
 // Sending the request, the answer as it streams in, and rating it.
 
+import { saidBy } from "./answer.js";
 import { dataOf, post, read, stream } from "./api.js";
 import { $, h, show } from "./dom.js";
 import { count, ms, usd } from "./format.js";
-import { isChat, requestOf, streamed } from "./request.js";
+import { pathOf, requestOf, streamed } from "./request.js";
 import { onChange, state } from "./state.js";
 
 let sending = null;
@@ -22,8 +23,9 @@ export async function send() {
   const request = requestOf(state.text);
   const { key } = state;
   begin();
-  if (!isChat(request.parsed)) {
-    fail("From here only chat requests are sent: a JSON object with “messages”.");
+  const path = pathOf(request.parsed);
+  if (!path) {
+    fail("It has neither “messages” nor “input” nor “prompt”, so there is nothing to send.");
     end();
     return;
   }
@@ -32,7 +34,7 @@ export async function send() {
   let headers = null;
   let isAnswer = false;
   try {
-    const answer = await stream("v1/chat/completions", streamed(request), { signal: sending.signal, key });
+    const answer = await stream(path, streamed(request), { signal: sending.signal, key });
     headers = answer.headers;
     facts(headers, seen, began);
     if (!answer.ok) await read(answer.answered);
@@ -44,7 +46,7 @@ export async function send() {
         facts(headers, seen, began);
       }
     } else {
-      whole(await read(answer.answered), seen, began);
+      take(await read(answer.answered), seen, began);
     }
     $("answer-status").textContent = "The answer is complete.";
   } catch (error) {
@@ -86,19 +88,14 @@ function fail(message) {
 }
 
 function take(event, seen, began) {
-  if (event.error) throw new Error(event.error.message ?? "The answer broke off.");
-  const delta = event.choices?.[0]?.delta;
-  const text = delta?.content || delta?.reasoning_content || "";
-  if (text) {
+  const { text, more, error, usage, finish } = saidBy(event);
+  if (error) throw new Error(error.message ?? "The answer broke off.");
+  if (text || more) {
     seen.first ??= performance.now() - began;
-    follow(() => $("answer-text").append(text));
+    follow(() => $("answer-text").append(text, more && `${more}\n`));
   }
-  if (delta?.tool_calls) {
-    seen.first ??= performance.now() - began;
-    $("answer-text").append(JSON.stringify(delta.tool_calls), "\n");
-  }
-  seen.finish = event.choices?.[0]?.finish_reason ?? seen.finish;
-  seen.usage = event.usage ?? seen.usage;
+  seen.finish = finish ?? seen.finish;
+  seen.usage = usage ?? seen.usage;
 }
 
 // Whoever reads at the end stays there; whoever scrolled up is left alone.
@@ -109,20 +106,12 @@ function follow(append) {
   if (isAtEnd) node.scrollTop = node.scrollHeight;
 }
 
-function whole(body, seen, began) {
-  seen.first = performance.now() - began;
-  seen.usage = body.usage ?? null;
-  const message = body.choices?.[0]?.message;
-  $("answer-text").append(message?.content ?? JSON.stringify(message ?? body, null, 2));
-}
-
 // What these tokens cost; null where they or the model's prices are not known.
 function costOf(model, usage) {
   const price = prices.get(model);
   if (!price || !usage) return null;
-  const cached = usage.prompt_tokens_details?.cached_tokens ?? 0;
-  const { input, output } = price;
-  return ((usage.prompt_tokens - cached) * input + cached * (price.cached_input ?? input) + usage.completion_tokens * output) / 1e6;
+  const { prompt, cached, completion } = usage;
+  return ((prompt - cached) * price.input + cached * (price.cached_input ?? price.input) + completion * price.output) / 1e6;
 }
 
 // A header carries a target's name percent-encoded where it must.
@@ -144,7 +133,7 @@ function facts(headers, seen, began, total = null) {
     ["Attempts", headers.get("x-pointsman-attempts")],
     ["First token", seen.first === null ? null : ms(seen.first)],
     ["Total", total === null ? null : ms(total)],
-    ["Tokens", seen.usage ? `${count(seen.usage.prompt_tokens)} in, ${count(seen.usage.completion_tokens)} out` : null],
+    ["Tokens", seen.usage ? `${count(seen.usage.prompt)} in, ${count(seen.usage.completion)} out` : null],
     ["Cost", seen.usage ? usd(costOf(model, seen.usage)) : null],
     ["Ended", seen.finish],
   ];

@@ -154,6 +154,24 @@ def test_a_whole_request_goes_as_it_stands(page: Page) -> None:
     expect(page.locator("#rating")).to_be_visible()
 
 
+def test_each_kind_of_request_is_sent_as_what_it_is(page: Page) -> None:
+    kinds: list[tuple[str, dict[str, object]]] = [
+        ("responses", {"input": CODE}),
+        ("responses", {"input": CODE, "stream": False}),
+        ("completions", {"prompt": CODE}),
+        ("chat/completions", {"messages": BODY["messages"], "stream": False}),
+    ]
+    for path, body in kinds:
+        decide(page, json.dumps({"model": "auto", **body}), "code")
+        with page.expect_request(f"**/v1/{path}"):
+            page.click("#send")
+        expect(page.locator("#rating")).to_be_visible()
+        expect(page.locator("#answer-text")).to_have_text(re.compile(r"^This is gpt-4o.*\.$", re.DOTALL))
+        expect(page.locator("#answer-facts")).to_contain_text(
+            re.compile(r"Tokens\d+ in, \d+ outCost\$.*Ended(stop|completed)")
+        )
+
+
 def test_hostile_texts_are_text(page: Page) -> None:
     page.set_extra_http_headers({"x-simulate-text": quote(HOSTILE)})
     page.fill("#prompt", HOSTILE)
