@@ -24,14 +24,15 @@ class ShowMap:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
         """
-        `x` and `y` are in the vectors' own unit; a point's `topic` is its place in `topics`.
+        `x` and `y` are in the vectors' own unit; a point's `topic` is its place in `topics`. Of another `revision`, as
+        after a change of the topics, places cannot be compared.
 
         Raises:
             UnknownPath: routes.yaml turns it off.
         """
         held = running(scope)
         need_ui(held.config)
-        found: dict[str, Any] = {"topics": [], "points": []}
+        found: dict[str, Any] = {"revision": None, "topics": [], "points": []}
         if held.topics is not None:
             found = await asyncio.to_thread(_map, held.config, held.topics)
         await send_json(send, found)
@@ -45,7 +46,7 @@ def _map(config: Config, topics: Topics) -> dict[str, Any]:
         for text, (x, y) in zip(config.topics[name].examples, topics.map.place(rows[:most]), strict=False)
     ]
     counts = [{"name": name, "examples": len(config.topics[name].examples)} for name in topics.names]
-    return {"topics": counts, "points": points}
+    return {"revision": topics.map.revision, "topics": counts, "points": points}
 
 
 async def place_of(config: Config, topics: Topics, vector: Vector) -> dict[str, Any]:
@@ -61,7 +62,8 @@ async def place_of(config: Config, topics: Topics, vector: Vector) -> dict[str, 
             }
             for topic, index, similarity in topics.nearest(vector, _NEAREST)
         ]
-        return {"x": round(float(x), 4), "y": round(float(y), 4), "nearest": nearest}
+        revision = topics.map.revision
+        return {"revision": revision, "x": round(float(x), 4), "y": round(float(y), 4), "nearest": nearest}
 
     return await asyncio.to_thread(place)
 

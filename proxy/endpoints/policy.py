@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import Any
 
+import numpy as np
 from starlette.types import Receive, Scope, Send
 
 from proxy.endpoints.answers import send_json
@@ -13,6 +15,9 @@ from proxy.errors import NoPolicy
 from proxy.learning.corrections import no_corrections
 from proxy.learning.corrector import Corrector
 from proxy.routing.policy import Policy
+from proxy.routing.topics import Topics
+
+_MOST_EXAMPLES = 2000
 
 
 class ShowPolicy:
@@ -20,7 +25,8 @@ class ShowPolicy:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
         """
-        `regions` has each region of texts with each model: what training knows of it, and what feedback since adds.
+        `regions` has each region of texts with each model: what training knows of it, and what feedback since adds. A
+        region is a number; what it is about, the topics tell whose examples lie in it.
 
         Raises:
             NoPolicy: there is none.
@@ -34,6 +40,7 @@ class ShowPolicy:
                 if named is None
                 else f"There is no policy yet at {str(named.path)!r}; 'pointsman train' makes one."
             )
+        lying = [] if held.topics is None else await asyncio.to_thread(_lying_in, policy, held.topics)
         await send_json(
             send,
             {
@@ -51,7 +58,7 @@ class ShowPolicy:
                 "mode": held.config.corrections.mode,
                 "corrections": None if held.corrector is None else _told(held.corrector),
                 "note": _note(held),
-                "regions": _regions(policy, held.corrector),
+                "regions": _regions(policy, held.corrector, lying),
             },
         )
 
@@ -78,13 +85,29 @@ def _told(corrector: Corrector) -> dict[str, Any]:
     }
 
 
-def _regions(policy: Policy, corrector: Corrector | None) -> list[dict[str, Any]]:
+def _lying_in(policy: Policy, topics: Topics) -> list[list[dict[str, Any]]]:
+    """For each region the topics with examples in it, the most first; of very many examples each topic's first ones."""
+    most = max(1, _MOST_EXAMPLES // len(topics.names))
+    count = len(policy.regions.quality)
+    counts = np.stack([np.bincount(policy.regions_of(rows[:most]), minlength=count) for rows in topics.examples])
+    return [
+        [
+            {"topic": topics.names[topic], "examples": int(of[topic])}
+            for topic in np.argsort(-of, kind="stable").tolist()
+            if of[topic]
+        ]
+        for of in counts.T
+    ]
+
+
+def _regions(policy: Policy, corrector: Corrector | None, lying: list[list[dict[str, Any]]]) -> list[dict[str, Any]]:
     known = policy.regions
     live = no_corrections(known.quality.shape) if corrector is None else corrector.corrections
     is_applied = corrector is not None and corrector.applied is not None
     return [
         {
             "region": region,
+            "topics": lying[region] if lying else [],
             "models": [
                 {
                     "model": name,

@@ -37,6 +37,7 @@ class Ready:
             "status": "ready",
             "models": len(held.config.models),
             "routes": len(held.config.routes),
+            "policy": None if held.policy is None else held.policy.version,
         }
         if (reloads := scope["state"]["reloads"]) is not None:
             told["config"] = held.sha256[:_SHORT]

@@ -261,6 +261,18 @@ class Policy:
             return quality, [], region
         return quality, [math.exp(each) for each in found[count : 2 * count].tolist()], region
 
+    def regions_of(self, vectors: Vectors) -> NDArray[np.int64]:
+        """
+        The region of each text, as `choose` finds it.
+
+        Args:
+            vectors: (texts, 768).
+        """
+        inputs = inputs_of(vectors, np.full(len(vectors), np.nan))
+        places = project(inputs, self.neighbours.axes, self.neighbours.centre)
+        found: NDArray[np.int64] = (places @ self.regions.centres.T - self._region_half_squares).argmax(axis=1)
+        return found
+
     @cached_property
     def _region_half_squares(self) -> Floats32:
         result: Floats32 = 0.5 * (self.regions.centres**2).sum(axis=1)

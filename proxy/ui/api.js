@@ -22,18 +22,31 @@ async function json(answered) {
   return body;
 }
 
-export const get = async (path, signal) => json(await fetch(url(path), { signal, cache: "no-store" }));
+export const get = async (path, signal) => json(await ask(path, { signal, cache: "no-store" }));
 
-const headersWith = (key) => ({ "content-type": "application/json", ...(key ? { authorization: `Bearer ${key}` } : {}) });
+// A browser's own words for these differ, and help nobody.
+async function ask(path, options) {
+  try {
+    return await fetch(url(path), options);
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new Error("This server does not answer. Is it still running?");
+  }
+}
+
+function headersWith(key) {
+  if (!/^[\x21-\x7e]*$/.test(key ?? "")) throw new Error("The key has characters that no header can carry.");
+  return { "content-type": "application/json", ...(key ? { authorization: `Bearer ${key}` } : {}) };
+}
 
 export const post = async (path, body, { signal, key } = {}) =>
-  json(await fetch(url(path), { method: "POST", headers: headersWith(key), body, signal }));
+  json(await ask(path, { method: "POST", headers: headersWith(key), body, signal }));
 
 export const events = (path) => new EventSource(url(path));
 
 // A streamed answer: its headers at once, then each event's data as it arrives.
 export async function stream(path, body, { signal, key }) {
-  const answered = await fetch(url(path), { method: "POST", headers: headersWith(key), body, signal });
+  const answered = await ask(path, { method: "POST", headers: headersWith(key), body, signal });
   return { status: answered.status, headers: answered.headers, ok: answered.ok, answered };
 }
 
@@ -43,7 +56,10 @@ export async function* dataOf(answered) {
   let rest = "";
   let data = [];
   for (;;) {
-    const { value, done } = await reader.read();
+    const { value, done } = await reader.read().catch((error) => {
+      if (error.name === "AbortError") throw error;
+      throw new Error("The connection to this server broke off.");
+    });
     if (done) break;
     const lines = (rest + value).split(/\r\n|\n|\r(?!$)/);
     rest = lines.pop();

@@ -1,7 +1,7 @@
 // The two charts of Live, on uPlot; colours come from the style sheet, and change with it.
 
 import uPlot from "./vendor/uplot.js";
-import { quantile } from "./format.js";
+import { ms, quantile } from "./format.js";
 
 const BUCKET_S = 10;
 const BUCKETS = 30;
@@ -14,16 +14,18 @@ const times = () => {
 };
 const bucketOf = (each, xs) => Math.floor((each.time - xs[0]) / BUCKET_S);
 
-const axes = (format, incrs) => {
+const axes = (incrs) => {
   const both = { stroke: css("--soft"), grid: { stroke: css("--line"), width: 1 }, ticks: { show: false }, font: "12px system-ui" };
   return [
     { ...both, grid: { show: false }, space: 70, values: (_, ticks) => ticks.map((tick) => new Date(tick * 1000).toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit" })) },
-    { ...both, size: 46, ...(incrs ? { incrs } : {}), values: (_, ticks) => ticks.map(format) },
+    { ...both, size: 46, ...(incrs ? { incrs } : {}), values: (_, ticks) => ticks.map(String) },
   ];
 };
 
-// A chart that is made anew when its series, its width or the theme change, else only gets new numbers.
-function chart(node, seriesOf, dataOf, format, range, style, incrs) {
+// A chart that is made anew when its series, its width or the theme change, else only gets new numbers. `words` says
+// the same to who cannot see it.
+function chart(node, seriesOf, dataOf, words, range, style, incrs) {
+  node.setAttribute("role", "img");
   let plot = null;
   let made = "";
   let last = [];
@@ -34,6 +36,7 @@ function chart(node, seriesOf, dataOf, format, range, style, incrs) {
     const names = seriesOf(seen);
     const key = JSON.stringify([names, width, css("--paper")]);
     const data = dataOf(seen, names);
+    node.setAttribute("aria-label", words(names, data.slice(1)));
     if (key === made) {
       plot.setData(data);
       return;
@@ -41,7 +44,7 @@ function chart(node, seriesOf, dataOf, format, range, style, incrs) {
     plot?.destroy();
     made = key;
     plot = new uPlot({
-      width, height: 210, cursor: { y: false, points: { size: 7 } }, legend: { live: false }, axes: axes(format, incrs),
+      width, height: 210, padding: [null, 28, null, null], cursor: { y: false, points: { size: 7 } }, legend: { live: false }, axes: axes(incrs),
       scales: { x: { time: true }, y: { range } },
       series: [{}, ...names.map((name, place) => ({
         label: name, stroke: css(`--t${place % 8}`), width: 2, ...style(place),
@@ -70,7 +73,7 @@ export const routeChart = (node) =>
       }
       return [xs, ...rows];
     },
-    String,
+    (names, rows) => `Requests of the last five minutes: ${names.map((name, place) => `${name} ${rows[place].reduce((a, b) => a + b, 0)}`).join(", ") || "none"}`,
     (_, low, high) => [0, Math.max(4, high ?? 4)],
     (place) => ({ points: { show: false }, paths: uPlot.paths.stepped({ align: 1 }), fill: `${css(`--t${place % 8}`)}1c` }),
     [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000]); // there is no half a request
@@ -87,6 +90,6 @@ export const latencyChart = (node) =>
       }
       return [xs, found.map((values) => quantile(values, 0.5)), found.map((values) => quantile(values, 0.95))];
     },
-    String,
+    (names, rows) => `Decisions, when there were last any: ${names.map((name, place) => `${name} ${ms(rows[place].findLast((value) => value !== null))}`).join(", ")}`,
     (_, low, high) => [0, Math.max(1, (high ?? 1) * 1.1)],
     () => ({ points: { show: true, size: 5 }, spanGaps: true }));

@@ -32,7 +32,7 @@ function verdict(told) {
         ? [h("span", { class: "verdict-label" }, "blocked"), h("strong", { class: "station end" }, String(told.block.status))]
         : [h("span", { class: "verdict-label" }, "model"), h("strong", { class: "station end" }, told.model)]),
     h("p", {}, `Because ${REASONS[told.reason] ?? told.reason}`, taken ? `: ${taken.why}.` : "."),
-    told.block && h("p", {}, told.block.message),
+    told.block && h("p", { dir: "auto" }, told.block.message),
     told.arm && h("p", { class: "note" }, `Arm of the experiment: ${told.arm}`),
     told.note && h("p", { class: "note warn" }, told.note));
 }
@@ -117,7 +117,7 @@ function candidates(told) {
     h("h2", { class: "title" }, "Who could answer"),
     h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Models and what they are expected to do" },
       h("table", {},
-        h("thead", {}, h("tr", {}, ["Model", ...columns, "Targets now"].map((name) => h("th", { scope: "col" }, name)))),
+        h("thead", {}, h("tr", {}, ["Model", ...columns, "Targets, first token now"].map((name) => h("th", { scope: "col" }, name)))),
         h("tbody", {}, told.candidates.map((each) =>
           h("tr", { class: each.excluded ? "excluded" : each.model === told.model && !told.block ? "chosen" : "" },
             h("th", { scope: "row" }, each.model, each.model === told.model && !told.block ? h("span", { class: "tag" }, "chosen") : null),
@@ -128,5 +128,6 @@ function candidates(told) {
                     ? [score(each.quality), each.correction ? `${each.correction > 0 ? "+" : ""}${score(each.correction)}` : NONE, score(each.score), usd(each.cost_usd)].map((text) => h("td", { class: "number" }, text))
                     : [price(each), usd(prompt(each))].map((text) => h("td", { class: "number" }, text)),
                   h("td", { class: "targets", "data-model": each.model }, each.targets.map((name) => h("span", { class: "target-now", "data-target": name }, name))),
-                ]))))));
+                ]))))),
+    isLearned && h("p", { class: "note" }, "Score: quality, corrected, less what its cost and seconds count for. The model that is best on average has a margin, so large that it takes all where the policy was not proved better."));
 }

@@ -120,7 +120,7 @@ function paint() {
   set("Failed", seen.length ? percent(seen.filter((each) => each.status >= 500 || each.status === 0).length / seen.length) : NONE);
   set("Cost", priced.length ? usd(sum(priced, "cost_usd")) : NONE);
   const baseline = sum(compared, "baseline_cost_usd");
-  set("Saved", baseline ? `${usd(Math.abs(baseline - sum(compared, "cost_usd")))} ${baseline < sum(compared, "cost_usd") ? "lost " : ""}(${percent(1 - sum(compared, "cost_usd") / baseline)})` : "needs baseline:");
+  set("Saved", baseline ? `${usd(Math.abs(baseline - sum(compared, "cost_usd")))} ${baseline < sum(compared, "cost_usd") ? "lost " : ""}(${percent(1 - sum(compared, "cost_usd") / baseline)})` : "no baseline set");
   show(parts.rows, seen.slice(-ROWS).reverse().map(row));
   parts.routes.update(seen);
   parts.latency.update(seen);

@@ -1,7 +1,7 @@
 // The view Map: the topics' examples in a plane, and where the typed text stands among them.
 
 import { get } from "./api.js";
-import { $, h, s, show } from "./dom.js";
+import { $, direction, h, s, show } from "./dom.js";
 import { score } from "./format.js";
 import { onChange, state, type } from "./state.js";
 
@@ -22,12 +22,21 @@ let drawn = null;
 let opening = null;
 const off = new Set();
 
+// Each time anew, for the topics may have changed; what is the same is not drawn again.
 export function openMap() {
-  if (drawn || opening) return;
-  opening = get("v1/map").then(draw, (error) => show($("map"), h("div", { class: "card refused" }, h("h2", {}, "No map"), h("p", {}, error.message)))).finally(() => { opening = null; });
+  opening ??= get("v1/map").then(draw, refuse).finally(() => { opening = null; });
+}
+
+function refuse(error) {
+  if (drawn) return; // the last map stays, as the last decision does
+  show($("map"), h("div", { class: "card refused" }, h("h2", {}, "No map"), h("p", {}, error.message)));
 }
 
 function draw(told) {
+  if (drawn?.told.revision === told.revision) return;
+  const hadFocus = document.activeElement?.id === "map-prompt";
+  drawn = null;
+  off.clear();
   if (!told.points.length) {
     show($("map"), h("div", { class: "card welcome" }, h("h2", {}, "There are no topics"), h("p", {}, "Topics with examples in routes.yaml make a map; rules that look at the text go by them.")));
     return;
@@ -49,14 +58,14 @@ function draw(told) {
   show($("map"),
     h("div", { class: "card" },
       h("label", { class: "title", for: "map-prompt" }, "What would a client ask?"), input,
-      legend(told, groups, stage),
+      legend(told, groups),
       stage,
       h("p", { class: "note" }, "The plane in which the topics stand furthest apart, out of the vectors' 768 dimensions: what is near here is often, not always, near in all of them. Routing decides in all of them.")),
     nearest,
     listed(told));
   drawn = { scale, here, links, input, nearest, told, groups };
-  onChange(place);
   place();
+  if (hadFocus) input.focus();
 }
 
 function fitted(points) {
@@ -97,7 +106,7 @@ function listen(stage, svg, tip, told) {
     const point = event.target.told;
     tip.hidden = !point;
     if (!point) return;
-    show(tip, h("strong", {}, told.topics[point.topic].name), h("span", {}, point.text));
+    show(tip, h("strong", {}, told.topics[point.topic].name), h("span", { dir: "auto" }, point.text));
     const box = stage.getBoundingClientRect();
     const x = event.clientX - box.left;
     tip.style.setProperty("left", `${Math.min(Math.max(x, 130), box.width - 130)}px`);
@@ -108,14 +117,20 @@ function listen(stage, svg, tip, told) {
 }
 
 function place() {
+  if (!drawn) return;
   const { scale, here, links, input, nearest, told } = drawn;
   if (input.value !== state.text) input.value = state.text;
+  input.dir = direction(state.text);
   if (state.isAsking && state.explained) return;
   const stand = state.explained?.map;
   here.toggleAttribute("hidden", !stand);
   if (!stand) {
     show(links);
-    show(nearest);
+    show(nearest, placeless());
+    return;
+  }
+  if (stand.revision !== told.revision) {
+    openMap(); // the topics have changed since this was drawn
     return;
   }
   const [x, y] = scale(stand);
@@ -133,14 +148,22 @@ function place() {
     h("h2", { class: "title" }, "Nearest examples"),
     topic && h("p", { class: "note" }, `Best topic: ${topic.name}, ${score(topic.score)}; it holds from ${score(topic.threshold)}`),
     h("ul", { class: "nearest-list" }, stand.nearest.map((each) =>
-      h("li", {}, h("span", { class: "number" }, score(each.similarity)), h("strong", {}, each.topic), h("span", {}, each.text))))));
+      h("li", {}, h("span", { class: "number" }, score(each.similarity)), h("strong", {}, each.topic), h("span", { dir: "auto" }, each.text))))));
 }
+
+// Why a text has no place; nothing where there is no text.
+function placeless() {
+  const why = state.error?.message ?? (state.explained && (state.explained.note ?? "There is no text to look at."));
+  return why && h("p", { class: "card note" }, `Not on the map: ${why}`);
+}
+
+onChange(place);
 
 const listed = (told) =>
   h("details", { class: "card listed" },
     h("summary", {}, `All examples as a list (${told.points.length})`),
     told.topics.map((topic, place) => [
       h("h3", {}, topic.name),
-      h("ul", {}, told.points.filter((point) => point.topic === place).map((point) => h("li", {}, point.text))),
+      h("ul", {}, told.points.filter((point) => point.topic === place).map((point) => h("li", { dir: "auto" }, point.text))),
       topic.examples > told.points.filter((point) => point.topic === place).length && h("p", { class: "note" }, "and more, which are not shown"),
     ]));

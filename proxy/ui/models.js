@@ -6,16 +6,18 @@ import { count, score, usd } from "./format.js";
 
 export async function openModels() {
   try {
-    show($("models"), policy(await get("v1/policy")));
+    // To ask for one that is not there would be an error in the console; where only /v1 is let through, so be it.
+    const ready = await get("readyz").catch(() => null);
+    show($("models"), ready?.policy === null ? noPolicy() : policy(await get("v1/policy")));
   } catch (error) {
-    show($("models"), error.code === "no_policy" ? noPolicy(error) : h("div", { class: "card refused" }, h("h2", {}, "No answer"), h("p", {}, error.message)));
+    show($("models"), error.code === "no_policy" ? noPolicy() : h("div", { class: "card refused" }, h("h2", {}, "No answer"), h("p", {}, error.message)));
   }
 }
 
-const noPolicy = (error) =>
+const noPolicy = () =>
   h("div", { class: "card welcome" },
     h("h2", {}, "Nothing is learned yet"),
-    h("p", {}, error.message),
+    h("p", {}, "There is no policy: routes.yaml names none, or its file is not there yet."),
     h("ol", { class: "steps" },
       h("li", {}, "Keep decisions and rate them: ", h("code", {}, "store:"), " in routes.yaml, then Try, or POST /v1/feedback."),
       h("li", {}, "Train: ", h("code", {}, "pointsman train --store"), " reads the store, ", h("code", {}, "pointsman train FILE"), " a file of rated requests; either tells what the policy is worth before it writes it."),
@@ -41,9 +43,16 @@ function policy(told) {
         h("table", { class: "heat" },
           h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Region"), told.models.map((each) => h("th", { scope: "col" }, each.model)))),
           h("tbody", {}, told.regions.map((region) =>
-            h("tr", {}, h("th", { scope: "row" }, String(region.region)), region.models.map((each) => cell(each, best(region)))))))),
-      h("p", { class: "note" }, "0 to 1, with the ratings behind it; a correction by live feedback is written beside. The best of a region is framed.")),
+            h("tr", {}, h("th", { scope: "row" }, String(region.region), about(region)), region.models.map((each) => cell(each, best(region)))))))),
+      h("p", { class: "note" }, "0 to 1, with the ratings behind it; a correction by live feedback is written beside. The best of a region is framed. Beside its number: the topics that have examples in it.")),
   ];
+}
+
+// What a region is about: it has no name of its own.
+function about(region) {
+  const most = 3;
+  const named = region.topics.slice(0, most).map(({ topic, examples }) => `${topic} ${examples}`).join(" · ");
+  return named && h("span", { class: "note" }, region.topics.length > most ? `${named} · …` : named);
 }
 
 function cell(each, best) {

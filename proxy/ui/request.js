@@ -25,10 +25,15 @@ function plain(text) {
 export function streamed({ body, parsed }) {
   const own = [];
   if (!("stream" in parsed)) own.push('"stream":true');
-  if (parsed.stream !== false && !("stream_options" in parsed)) own.push('"stream_options":{"include_usage":true}');
+  if (pathOf(parsed) !== "v1/responses" && parsed.stream !== false && !("stream_options" in parsed)) own.push('"stream_options":{"include_usage":true}');
   if (!own.length) return body;
   const rest = body.trim().slice(1);
   return `{${own.join(",")}${rest.trim() === "}" ? "" : ","}${rest}`;
 }
 
-export const isChat = (parsed) => Array.isArray(parsed.messages);
+// Where it goes, told as /v1/route tells it; null for what is none of them.
+export function pathOf(parsed) {
+  if ("messages" in parsed) return "v1/chat/completions";
+  if ("input" in parsed) return "v1/responses";
+  return "prompt" in parsed ? "v1/completions" : null;
+}

@@ -1,13 +1,15 @@
 // Sending the request, the answer as it streams in, and rating it.
 
+import { saidBy } from "./answer.js";
 import { dataOf, post, read, stream } from "./api.js";
 import { $, h, show } from "./dom.js";
 import { count, ms, usd } from "./format.js";
-import { isChat, requestOf, streamed } from "./request.js";
-import { state } from "./state.js";
+import { pathOf, requestOf, streamed } from "./request.js";
+import { onChange, state } from "./state.js";
 
 let sending = null;
-let decision = null;
+let decision = null; // to be rated: its id, and the key that it was made with, which alone may rate it
+const prices = new Map(); // by model, of the last decision that was explained: its text may be gone when the answer ends
 
 export function stop() {
   sending?.abort();
@@ -19,20 +21,24 @@ export async function send() {
     return;
   }
   const request = requestOf(state.text);
+  const { key } = state;
   begin();
-  if (!isChat(request.parsed)) {
-    fail("From here only chat requests are sent: a JSON object with “messages”.");
+  const path = pathOf(request.parsed);
+  if (!path) {
+    fail("It has neither “messages” nor “input” nor “prompt”, so there is nothing to send.");
     end();
     return;
   }
   const began = performance.now();
   const seen = { text: "", first: null, usage: null, finish: null };
   let headers = null;
+  let isAnswer = false;
   try {
-    const answer = await stream("v1/chat/completions", streamed(request), { signal: sending.signal, key: state.key });
+    const answer = await stream(path, streamed(request), { signal: sending.signal, key });
     headers = answer.headers;
     facts(headers, seen, began);
     if (!answer.ok) await read(answer.answered);
+    isAnswer = true;
     if ((headers.get("content-type") ?? "").includes("event-stream")) {
       for await (const data of dataOf(answer.answered)) {
         if (data === "[DONE]") break;
@@ -40,7 +46,7 @@ export async function send() {
         facts(headers, seen, began);
       }
     } else {
-      whole(await read(answer.answered), seen, began);
+      take(await read(answer.answered), seen, began);
     }
     $("answer-status").textContent = "The answer is complete.";
   } catch (error) {
@@ -48,7 +54,7 @@ export async function send() {
     else fail(error.message);
   }
   facts(headers, seen, began, performance.now() - began);
-  if (headers?.get("x-pointsman-id") && headers.get("x-pointsman-target")) offerRating(headers.get("x-pointsman-id"));
+  if (isAnswer && headers.get("x-pointsman-id")) offerRating({ id: headers.get("x-pointsman-id"), key });
   end();
 }
 
@@ -82,19 +88,14 @@ function fail(message) {
 }
 
 function take(event, seen, began) {
-  if (event.error) throw new Error(event.error.message ?? "The answer broke off.");
-  const delta = event.choices?.[0]?.delta;
-  const text = delta?.content || delta?.reasoning_content || "";
-  if (text) {
+  const { text, more, error, usage, finish } = saidBy(event);
+  if (error) throw new Error(error.message ?? "The answer broke off.");
+  if (text || more) {
     seen.first ??= performance.now() - began;
-    follow(() => $("answer-text").append(text));
+    follow(() => $("answer-text").append(text, more && `${more}\n`));
   }
-  if (delta?.tool_calls) {
-    seen.first ??= performance.now() - began;
-    $("answer-text").append(JSON.stringify(delta.tool_calls), "\n");
-  }
-  seen.finish = event.choices?.[0]?.finish_reason ?? seen.finish;
-  seen.usage = event.usage ?? seen.usage;
+  seen.finish = finish ?? seen.finish;
+  seen.usage = usage ?? seen.usage;
 }
 
 // Whoever reads at the end stays there; whoever scrolled up is left alone.
@@ -105,20 +106,21 @@ function follow(append) {
   if (isAtEnd) node.scrollTop = node.scrollHeight;
 }
 
-function whole(body, seen, began) {
-  seen.first = performance.now() - began;
-  seen.usage = body.usage ?? null;
-  const message = body.choices?.[0]?.message;
-  $("answer-text").append(message?.content ?? JSON.stringify(message ?? body, null, 2));
+// What these tokens cost; null where they or the model's prices are not known.
+function costOf(model, usage) {
+  const price = prices.get(model);
+  if (!price || !usage) return null;
+  const { prompt, cached, completion } = usage;
+  return ((prompt - cached) * price.input + cached * (price.cached_input ?? price.input) + completion * price.output) / 1e6;
 }
 
-// What these tokens cost at the prices that the decision was explained with; null where either is not known.
-function costOf(model, usage) {
-  const price = state.explained?.candidates.find((each) => each.model === model)?.price;
-  if (!price || !usage) return null;
-  const cached = usage.prompt_tokens_details?.cached_tokens ?? 0;
-  const { input, output } = price;
-  return ((usage.prompt_tokens - cached) * input + cached * (price.cached_input ?? input) + usage.completion_tokens * output) / 1e6;
+// A header carries a target's name percent-encoded where it must.
+function plain(text) {
+  try {
+    return text && decodeURIComponent(text);
+  } catch {
+    return text;
+  }
 }
 
 function facts(headers, seen, began, total = null) {
@@ -127,19 +129,19 @@ function facts(headers, seen, began, total = null) {
   const told = [
     ["Route", headers.get("x-pointsman-route")],
     ["Model", model],
-    ["Target", headers.get("x-pointsman-target")],
+    ["Target", plain(headers.get("x-pointsman-target"))],
     ["Attempts", headers.get("x-pointsman-attempts")],
     ["First token", seen.first === null ? null : ms(seen.first)],
     ["Total", total === null ? null : ms(total)],
-    ["Tokens", seen.usage ? `${count(seen.usage.prompt_tokens)} in, ${count(seen.usage.completion_tokens)} out` : null],
+    ["Tokens", seen.usage ? `${count(seen.usage.prompt)} in, ${count(seen.usage.completion)} out` : null],
     ["Cost", seen.usage ? usd(costOf(model, seen.usage)) : null],
     ["Ended", seen.finish],
   ];
   show($("answer-facts"), told.filter(([, value]) => value).map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))));
 }
 
-function offerRating(id) {
-  decision = id;
+function offerRating(made) {
+  decision = made;
   $("rating").hidden = false;
   $("comment").value = "";
   for (const button of buttons()) button.setAttribute("aria-pressed", "false");
@@ -151,7 +153,7 @@ async function rate(rating) {
   const comment = $("comment").value.trim();
   const rated = decision;
   try {
-    const told = await post("v1/feedback", JSON.stringify({ id: rated, rating, ...(comment ? { comment } : {}) }), { key: state.key });
+    const told = await post("v1/feedback", JSON.stringify({ id: rated.id, rating, ...(comment ? { comment } : {}) }), { key: rated.key });
     if (rated !== decision) return;
     for (const button of buttons()) button.setAttribute("aria-pressed", String(button.dataset.rating === rating));
     $("rated").textContent = `Kept for ${told.route} → ${told.model}: ${told.rating}${told.replaced ? ", in place of the one before" : ""}.`;
@@ -160,6 +162,9 @@ async function rate(rating) {
   }
 }
 
+onChange(({ explained }) => {
+  for (const { model, price } of explained?.candidates ?? []) prices.set(model, price);
+});
 for (const button of buttons()) button.addEventListener("click", () => rate(button.dataset.rating));
 $("rating").addEventListener("submit", (event) => {
   event.preventDefault();

@@ -1,7 +1,7 @@
 // The view Try: the editor, the decision beside it, and sending it.
 
 import { get } from "./api.js";
-import { $, h, s, show } from "./dom.js";
+import { $, direction, h, s, show } from "./dom.js";
 import { annotate, journey, verdictInWords } from "./journey.js";
 import { send, stop } from "./send.js";
 import { onChange, state, type } from "./state.js";
@@ -28,7 +28,7 @@ export function openTry() {
   prompt.addEventListener("keydown", (event) => {
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) send();
   });
-  $("key").addEventListener("input", () => { state.key = $("key").value; });
+  $("key").addEventListener("input", () => { state.key = $("key").value.trim(); });
   $("key-form").addEventListener("submit", (event) => event.preventDefault());
   $("key").addEventListener("change", () => type(state.text, { now: true }));
   $("send").addEventListener("click", send);
@@ -40,6 +40,7 @@ export function openTry() {
 
 function paint() {
   if ($("prompt").value !== state.text) $("prompt").value = state.text;
+  $("prompt").dir = direction(state.text);
   $("prompt-note").textContent = state.request?.note ?? "A prompt, or a whole request as JSON. As you type, nothing is sent to a model.";
   $("decision").setAttribute("aria-busy", String(state.isAsking));
   if (state.isAsking && state.explained) return; // the last decision stays until there is a new one

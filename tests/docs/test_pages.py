@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from typing import Any
+from typing import Any, get_args
 from urllib.parse import unquote
 
 import click
@@ -15,6 +15,7 @@ from proxy.cli import main
 from proxy.config import Config, json_schema, parse_config
 from proxy.endpoints.exchange import Exchange
 from proxy.errors import ProxyError
+from proxy.relay.guard import Deadline
 from proxy.routing.asks import OUR_HEADERS
 from proxy.routing.decision import REASONS
 from proxy.routing.facts import CONVERSATION_HEADER
@@ -92,6 +93,16 @@ def test_the_tables_of_reasons_and_errors_are_those_of_the_code() -> None:
     assert tuple(reasons) == REASONS
     errors = re.findall(r"^\| (\d{3}) \| (?:`(\w+)`)? \| [^|]* \|$", PAGES["docs/api.md"], re.MULTILINE)
     assert sorted(errors) == sorted((str(kind.status), kind.code or "") for kind in ProxyError.__subclasses__())
+
+
+def test_every_code_that_an_error_may_have_is_named() -> None:
+    sources = [
+        path.read_text(encoding="utf-8") for path in (ROOT / "proxy").rglob("*.py") if "simulator" not in path.parts
+    ]
+    codes = {code for text in sources for code in re.findall(r'\bcode="(\w+)"', text)}
+    assert len(codes) > 3
+    for code in codes | {f"{deadline}_timeout" for deadline in get_args(Deadline)}:
+        assert f"`{code}`" in PAGES["docs/api.md"], code
 
 
 @every_page

@@ -48,7 +48,10 @@ def test_health(fresh: House) -> None:
 
 def test_ready(fresh: House) -> None:
     answer = fresh.http.get("/readyz")
-    assert (answer.status_code, answer.json()) == (200, {"status": "ready", "models": 2, "routes": 3})
+    assert (answer.status_code, answer.json()) == (
+        200,
+        {"status": "ready", "models": 2, "routes": 3, "policy": None},
+    )
 
 
 def test_metrics_are_prometheus_text(fresh: House) -> None:

@@ -221,13 +221,20 @@ def broken(file: Path) -> Iterator[None]:
         shutil.rmtree(file)
 
 
-def test_without_a_store_it_is_said_that_there_is_none(policy_file: Path, upstream: str) -> None:
+def test_what_regions_are_about_is_told_and_without_a_store_that_there_is_none(
+    policy_file: Path, upstream: str
+) -> None:
     lines = FILE.format(policy=policy_file, store="", mode="observe", upstream=upstream).splitlines(keepends=True)
-    config = parse_config("".join(line for line in lines if "store" not in line), source="x", environ={})
+    topics = f"topics: {{maths: {{examples: [{MATHS}, sum, limit]}}, chat: {{examples: [{CHAT}]}}}}\n"
+    config = parse_config("".join(line for line in lines if "store" not in line) + topics, source="x", environ={})
     with serving(build_app(config, load_model=words)) as served:
         told = httpx.get(served.url + "/v1/policy").json()
+        assert httpx.get(served.url + "/readyz").json()["policy"] == told["version"]
     assert (told["mode"], told["corrections"]) == ("observe", None)
     assert "'store' in routes.yaml" in told["note"]
+    named = [(one["topic"], one["examples"]) for region in told["regions"] for one in region["topics"]]
+    assert sum(count for _, count in named) == 4
+    assert {name for name, _ in named} == {"maths", "chat"}
 
 
 def test_without_a_policy_there_is_none_to_show(house: House) -> None:

@@ -199,6 +199,7 @@ def test_regions_tell_models_apart_where_texts_do() -> None:
     small, large = (known.models.index(name) for name in ("small", "large"))
     easy, hard = (known.regions.quality[place] for place in at)
     assert hard[large] - hard[small] > easy[large] - easy[small] + 0.1
+    assert known.regions_of(np.stack([vector(0), vector(1)])).tolist() == at
     assert known.regions.counts.sum(axis=0).tolist() == [len(made())] * len(known.models)
 
 

@@ -11,17 +11,17 @@ from urllib.parse import quote
 import httpx
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
-from tests.ui.world import HOSTILE, World
+from tests.ui.world import HOSTILE, LONG, World
 
 CODE = "Why does my binary search never find the last element?"
 BODY = {"model": "auto", "messages": [{"role": "user", "content": CODE}]}
 
 
-def rating_of(world: World, decision: str) -> tuple[float, str] | None:
+def rating_of(world: World, decision: str) -> tuple[float, str | None] | None:
     with closing(sqlite3.connect(world.store)) as connection:
-        found: tuple[float, str] | None = connection.execute(
+        found: tuple[float, str | None] | None = connection.execute(
             "SELECT rating, comment FROM feedback WHERE decision_id = ?", (decision,)
         ).fetchone()
         return found
@@ -106,6 +106,38 @@ def test_an_answer_that_breaks_off_says_so_and_keeps_what_came(page: Page) -> No
     expect(page.locator("#answer-text")).not_to_be_empty()
 
 
+def test_what_fails_is_told_in_words_and_not_rated(page: Page) -> None:
+    page.set_extra_http_headers({"x-simulate-status": "400"})
+    decide(page, f"{CODE} Refused.", "code")
+    page.click("#send")
+    expect(page.locator("#answer-error")).to_be_visible()
+    expect(page.locator("#answer-facts")).to_contain_text("Total")
+    expect(page.locator("#rating")).to_be_hidden()
+    page.evaluate(
+        "void (fetch = () => Promise.reject(new TypeError('Failed to fetch')))"
+    )  # as of a server that is gone
+    page.click("#send")
+    expect(page.locator("#answer-error")).to_have_text("This server does not answer. Is it still running?")
+    page.click("summary")
+    page.fill("#key", "ключ")
+    page.click("#send")
+    expect(page.locator("#answer-error")).to_have_text("The key has characters that no header can carry.")
+
+
+def test_an_answer_is_rated_with_the_key_it_was_asked_with(page: Page, world: World) -> None:
+    page.click("summary")
+    page.fill("#key", " sk-asked ")
+    decide(page, f"{CODE} With a key.", "code")
+    with page.expect_response("**/v1/chat/completions") as answered:
+        page.click("#send")
+    assert answered.value.request.headers["authorization"] == "Bearer sk-asked"
+    expect(page.locator("#rating")).to_be_visible()
+    page.fill("#key", "")
+    page.click("[data-rating=up]")
+    expect(page.locator("#rated")).to_contain_text("Kept")
+    assert rating_of(world, answered.value.headers["x-pointsman-id"]) == (1.0, None)
+
+
 def test_a_whole_request_goes_as_it_stands(page: Page) -> None:
     body = json.dumps({"model": "reasoner", "seed": 2**63 - 1, "messages": [{"role": "user", "content": "hi"}]})
     with page.expect_request("**/v1/route*") as asked:
@@ -122,6 +154,24 @@ def test_a_whole_request_goes_as_it_stands(page: Page) -> None:
     expect(page.locator("#rating")).to_be_visible()
 
 
+def test_each_kind_of_request_is_sent_as_what_it_is(page: Page) -> None:
+    kinds: list[tuple[str, dict[str, object]]] = [
+        ("responses", {"input": CODE}),
+        ("responses", {"input": CODE, "stream": False}),
+        ("completions", {"prompt": CODE}),
+        ("chat/completions", {"messages": BODY["messages"], "stream": False}),
+    ]
+    for path, body in kinds:
+        decide(page, json.dumps({"model": "auto", **body}), "code")
+        with page.expect_request(f"**/v1/{path}"):
+            page.click("#send")
+        expect(page.locator("#rating")).to_be_visible()
+        expect(page.locator("#answer-text")).to_have_text(re.compile(r"^This is gpt-4o.*\.$", re.DOTALL))
+        expect(page.locator("#answer-facts")).to_contain_text(
+            re.compile(r"Tokens\d+ in, \d+ outCost\$.*Ended(stop|completed)")
+        )
+
+
 def test_hostile_texts_are_text(page: Page) -> None:
     page.set_extra_http_headers({"x-simulate-text": quote(HOSTILE)})
     page.fill("#prompt", HOSTILE)
@@ -130,6 +180,8 @@ def test_hostile_texts_are_text(page: Page) -> None:
     page.click("#send")
     expect(page.locator("#answer-text")).to_contain_text("<script>")
     expect(page.locator("#rating")).to_be_visible()
+    page.fill("#prompt", f"שלום {HOSTILE}")
+    expect(page.locator("#prompt")).to_have_attribute("dir", "rtl")
     page.click("#tab-map")
     expect(page.locator(".nearest")).to_contain_text("<script>")
     expect(page.locator(".listed")).to_contain_text("<img src=x")
@@ -165,6 +217,27 @@ def test_the_typed_text_moves_on_the_map(page: Page) -> None:
     expect(page.locator("#prompt")).to_have_value("hello, how are you?")
 
 
+def test_the_map_is_drawn_again_when_the_topics_change(page: Page) -> None:
+    """What was drawn is of an old routes.yaml, as after a reload: a place on the new map means nothing on it."""
+    answered: list[str] = []
+
+    def aged(route: Route) -> None:
+        told = route.fetch().json()
+        answered.append(told["revision"])
+        route.fulfill(json={**told, "revision": "old"} if len(answered) == 1 else told)
+
+    page.route("**/v1/map", aged)
+    page.click("#tab-map")
+    page.fill("#map-prompt", CODE)
+    expect(page.locator(".here")).to_be_visible()
+    expect(page.locator("#map-prompt")).to_be_focused()
+    expect(page.locator("#map-prompt")).to_have_value(CODE)
+    page.click("#tab-map")
+    page.fill("#map-prompt", '{"messages": []}')
+    expect(page.locator("#nearest")).to_have_text(re.compile("Not on the map: Missing.*'model'"))
+    assert len(answered) == 3
+
+
 def test_live_shows_a_request_and_nothing_of_its_text(page: Page, world: World) -> None:
     page.click("#tab-live")
     expect(page.locator(".live-status")).to_contain_text("Watching process")
@@ -184,7 +257,23 @@ def test_models_shows_the_policy(page: Page, world: World) -> None:
     expect(page.locator(".heat thead th")).to_have_text(["Region", "small", "large", "reasoner"])
     expect(page.locator(".heat tbody tr")).to_have_count(len(told["regions"]))
     cell = told["regions"][0]["models"][0]
+    expect(page.locator(".heat tbody th .note")).to_have_text(
+        [
+            " · ".join(f"{one['topic']} {one['examples']}" for one in region["topics"][:3])
+            + " · …" * (len(region["topics"]) > 3)
+            for region in told["regions"]
+        ]
+    )
     expect(page.locator(".heat-cell").first).to_contain_text(re.compile(f"{cell['quality']:.2f}.*{cell['ratings']}"))
+
+
+def test_without_topics_and_a_policy_it_says_how_to_get_them(page: Page) -> None:
+    page.route("**/v1/map", lambda route: route.fulfill(json={"revision": None, "topics": [], "points": []}))
+    page.route("**/readyz", lambda route: route.fulfill(json={"status": "ready", "policy": None}))
+    page.click("#tab-map")
+    expect(page.locator("#map .welcome")).to_contain_text("There are no topics")
+    page.click("#tab-models")
+    expect(page.locator("#models .welcome")).to_contain_text("pointsman train --store")
 
 
 def test_all_of_it_by_keyboard(page: Page) -> None:
@@ -237,10 +326,30 @@ def test_axe_finds_nothing_serious_in_either_theme(page: Page) -> None:
             ] == [], (view, theme)
 
 
-def test_a_phone_needs_no_sideways_scrolling(page: Page) -> None:
-    page.set_viewport_size({"width": 360, "height": 740})
-    decide(page, CODE, "code")
+def test_a_phone_needs_no_sideways_scrolling_and_a_long_name_leaves_room(page: Page) -> None:
+    page.set_extra_http_headers({"x-priority": "high"})
+    decide(page, CODE, LONG)
+    assert page.locator(".stop-why").evaluate_all("all => Math.min(...all.map(each => each.clientWidth))") > 120
+    page.set_viewport_size({"width": 320, "height": 640})
+    page.click("#send")
+    expect(page.locator("#rating")).to_be_visible()
     for view in ("try", "map", "live", "models"):
         page.click(f"#tab-{view}")
         expect(page.locator(f"#{view} > *").first).to_be_visible()
+        if view == "live":
+            expect(page.locator(".u-legend").first).to_contain_text(LONG)
+            expect(page.locator(".chart").first).to_have_attribute("aria-label", re.compile(f"{LONG} \\d"))
         assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, view
+
+
+def test_the_bar_at_the_top_never_stands_over_what_has_the_focus(page: Page) -> None:
+    page.set_viewport_size({"width": 640, "height": 430})  # a desktop's window at 200%
+    decide(page, CODE, "code")
+    page.locator(".scroll").focus()
+    for _ in range(7):  # back up through the view
+        page.keyboard.press("Shift+Tab")
+        top, bar = page.evaluate(
+            "[document.activeElement, document.querySelector('.top')].map((each, place) => each.getBoundingClientRect()[place ? 'bottom' : 'top'])"
+        )
+        assert top >= bar
+    expect(page.locator("#prompt")).to_be_focused()

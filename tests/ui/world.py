@@ -26,6 +26,7 @@ from tests.serving import serving
 
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 HOSTILE = "<img src=x onerror=\"document.title='broken'\"><script>document.title='broken'</script>"
+LONG = "urgent-" + "as-somebody-who-names-things-by-a-program-would-call-it" * 2
 
 _MODELS = ("small", "large", "reasoner")
 _CHANCES = {"code": (0.35, 0.9, 0.8), "reasoning": (0.25, 0.7, 0.95)}
@@ -68,6 +69,7 @@ def routes(upstream: str, *, store: Path, policy: Path | None) -> str:
         ("https://api.openai.com/v1", f"{upstream}/openai/v1"),
         ("sqlite:///pointsman.db", f"sqlite:///{store}"),
         ("default: small", f"default: small\npolicy: {policy}" if policy else "default: small"),
+        ("- name: urgent", f"- name: {LONG}"),
         ("name: o3-mini", f"name: 'o3-mini {HOSTILE.replace(chr(39), chr(39) * 2)}'"),
         ("      - tell me a joke\n", "      - tell me a joke\n      - " + "'" + HOSTILE.replace("'", "''") + "'\n"),
         ("topic: [writing, knowledge, smalltalk]", "topic: [writing, smalltalk]"),
@@ -90,7 +92,7 @@ def pointsman(folder: Path, *, is_plain: bool = False, pace: float = 0) -> Itera
         policy.write_bytes(pack(fit_policy(_rated(model), embedder=model.name())))
         text = routes(upstream.url, store=folder / "decisions.db", policy=policy)
         if is_plain:
-            text = text.replace(f" {HOSTILE.replace(chr(39), chr(39) * 2)}", "")
+            text = text.replace(LONG, "urgent").replace(f" {HOSTILE.replace(chr(39), chr(39) * 2)}", "")
             text = "".join(line for line in text.splitlines(keepends=True) if "onerror" not in line)
         with serving(build(text, model), http=Protocol) as served:
             yield World(served.url, folder / "decisions.db")
