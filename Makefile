@@ -13,9 +13,9 @@ help: ## show this list
 run: .venv/runs ## start Pointsman on simulated upstreams: http://127.0.0.1:8080, no key needed
 	$(BIN)/pointsman serve --demo
 
-# In their own order, so that what the tests of a folder share is started once in each process.
+# One process more than cores, since many tests wait; in their own order, so that what a folder shares starts once in each.
 test: lint ## everything CI checks
-	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 lint: .venv/develops ## style, types, layers
 	$(BIN)/ruff check
