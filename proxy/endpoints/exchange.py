@@ -173,6 +173,8 @@ class Exchange(ABC):
             await self._answer.end_with(error)
         else:
             self._record.status = error.status
+            if self._trail.target is not None:
+                self._record.model = self._trail.model  # of which the target is told beside it
             await send_error(self._send, error, self._own_headers(()), self.protocol)
 
     def _phase(self) -> str:

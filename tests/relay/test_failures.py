@@ -75,3 +75,9 @@ def test_a_rest_that_is_over_is_told_though_nobody_comes(house: House) -> None:
     house.raw.script = lambda exchange: exchange.answer(b"{}", b"retry-after-ms: 10", status=b"429 Later")
     assert house.chat("raw").status_code == 429
     house.wait_for_metric('pointsman_target_state{target="raw/raw-model"}', 1)
+
+
+def test_where_all_fail_the_headers_tell_of_the_last_one(house: House) -> None:
+    answer = house.chat("forlorn")
+    told = [answer.headers[f"x-pointsman-{name}"] for name in ("model", "target")]
+    assert (answer.status_code, told) == (502, ["dead", "dead/nobody"])

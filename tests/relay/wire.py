@@ -247,6 +247,7 @@ models:
   restless: {target: {upstream: restless, name: raw-model}}
   hurried: {target: {upstream: hurried, name: raw-model}}
   dead: {target: {upstream: dead, name: nobody}}
+  forlorn: {target: {upstream: dead, name: somebody}, fallbacks: [dead]}
   deaf: {target: {upstream: deaf, name: nobody}}
   team/slashed: {target: {upstream: open, name: o3-mini}}
 rewrite: []
