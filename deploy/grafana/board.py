@@ -141,6 +141,8 @@ def _panel(panel: Panel, x: int, y: int) -> Json:
             defaults["custom"] |= {"axisSoftMin": 0, "axisSoftMax": _AT_LEAST[panel.unit]}
     if panel.kind == "state-timeline":
         defaults["custom"] = {"lineWidth": 0, "fillOpacity": 80}
+    if panel.kind == "bargauge":
+        defaults["min"] = 0  # else bars begin at the least of them
     if panel.most is not None:
         defaults |= {"min": 0, "max": panel.most}
     if panel.decimals is not None:

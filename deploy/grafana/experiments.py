@@ -140,7 +140,7 @@ _SHADOW = (
         {"{{choice}}'s choice, by {{judge}}": mean_of(
             per_second("shadow_quality_sum", "judge, choice"), per_second("shadow_quality_count", "judge, choice")
         )},
-        unit="none", nothing="no shadow",
+        nothing="no shadow",
     ),
 )  # fmt: skip
 
@@ -148,11 +148,11 @@ _CORRECTIONS = (
     Panel(
         "Corrections", "What feedback adds to the policy's prediction for a model, by region of texts.",
         {"{{model}} in region {{region}}": f"max by (region, model) ({series('policy_correction')})"},
-        unit="none", width=16, nothing="no corrections",
+        width=16, nothing="no corrections",
     ),
     Panel(
-        "Largest corrections", "Up or down, now, by model and region.",
-        {"{{model}} {{region}}": f"topk(10, abs(max by (region, model) ({series('policy_correction')})))"},
+        "Largest corrections", "Up or down, now, by region and model.",
+        {"{{region}} {{model}}": f"topk(8, abs(max by (region, model) ({series('policy_correction')})))"},
         "bargauge", "none", nothing="no corrections",
     ),
 )  # fmt: skip

@@ -152,7 +152,7 @@ _TROUBLE = (
     Panel(
         "Fallbacks by cause", "Requests that went on to another model, by why the one before did not do.",
         {"{{from}} to {{to}}: {{cause}}": f"{per_second('fallbacks_total', 'from, to, cause')} > 0"},
-        unit="reqps", nothing="no fallbacks", runbook="PointsmanModelDown",
+        unit="reqps", is_stacked=True, nothing="no fallbacks", runbook="PointsmanModelDown",
     ),
     Panel(
         "Targets", "Whether they get requests. One that rests is tried again only when a request comes.",
