@@ -14,6 +14,8 @@ RUNBOOKS = "https://runbooks.example/runbooks.md"
 """Where docs/runbooks.md is served; each dashboard has it once, in a variable."""
 
 _COLUMNS = 24
+_AT_LEAST = {"percentunit": 0.1, "reqps": 0.1, "none": 1}
+"""By unit, how far an axis goes at least. Where all is zero, Grafana's own end is 100, which it calls 10000%."""
 _SOURCE = {"type": "prometheus", "uid": "${datasource}"}
 NARROWED = {
     "decisions_total": ("route", "model"),
@@ -63,8 +65,9 @@ def grown(name: str, by: str = "", where: str = "", *, narrow: Sequence[str] = (
 
 
 def quantile(share: float, name: str, by: str = "", where: str = "", *, over: str = "$__rate_interval") -> str:
-    """A quantile of a histogram."""
-    return f"histogram_quantile({share}, {per_second(f'{name}_bucket', f'le, {by}'.rstrip(', '), where, over=over)})"
+    """A quantile of a histogram; nothing where nothing happened, which Prometheus calls NaN and legends would list."""
+    rate = per_second(f"{name}_bucket", f"le, {by}".rstrip(", "), where, over=over)
+    return f"histogram_quantile({share}, {rate}) > 0"
 
 
 def now(name: str, by: str = "", where: str = "", *, how: str = "sum") -> str:
@@ -111,10 +114,12 @@ class Panel:
     is_stacked: bool = False
     most: float | None = None
     """The end of the axis; it begins at 0 where there is one."""
+    decimals: int | None = None
+    """Grafana's choice when None. Counts that `increase` extrapolates have some that mean nothing."""
     nothing: str = "nothing yet"
     """What stands there without data."""
     steps: Sequence[tuple[float | None, str]] = ()
-    """Colours, each from a value on."""
+    """Colours, each from a value on. Without any, a number stands for nothing good or bad."""
     values: Mapping[int, tuple[str, str]] = field(default_factory=dict)
     """What values are called, and in which colour."""
     runbook: str = ""
@@ -125,16 +130,25 @@ def _panel(panel: Panel, x: int, y: int) -> Json:
     defaults: Json = {"unit": panel.unit, "noValue": panel.nothing}
     if panel.kind == "timeseries":
         defaults["custom"] = {
-            "lineWidth": 1,
-            "fillOpacity": 30 if panel.is_stacked else 8,
+            # The line of what is zero would lie around what is below it; areas of several lines mix to brown.
+            "lineWidth": 0 if panel.is_stacked else 1,
+            "fillOpacity": 70 if panel.is_stacked else 0,
             "showPoints": "never",
             "spanNulls": False,
             "stacking": {"mode": "normal" if panel.is_stacked else "none", "group": "A"},
         }
+        if panel.most is None and panel.unit in _AT_LEAST:
+            defaults["custom"] |= {"axisSoftMin": 0, "axisSoftMax": _AT_LEAST[panel.unit]}
     if panel.kind == "state-timeline":
         defaults["custom"] = {"lineWidth": 0, "fillOpacity": 80}
+    if panel.kind == "bargauge":
+        defaults["min"] = 0  # else bars begin at the least of them
     if panel.most is not None:
         defaults |= {"min": 0, "max": panel.most}
+    if panel.decimals is not None:
+        defaults["decimals"] = panel.decimals
+    if panel.kind in ("stat", "bargauge"):
+        defaults["color"] = {"mode": "fixed", "fixedColor": "blue"}  # Grafana's own are red from 80 on, whatever it is
     if panel.steps:
         defaults["color"] = {"mode": "thresholds"}
         defaults["thresholds"] = {
@@ -173,7 +187,7 @@ def _target(panel: Panel, legend: str, expr: str, ref: str) -> Json:
         return found | {"format": "table", "instant": True, "range": False}
     if panel.kind == "heatmap":
         found["format"] = "heatmap"
-    if panel.kind in ("bargauge", "stat") and "$__range]" in expr:
+    if panel.kind == "bargauge" or (panel.kind == "stat" and "$__range]" in expr):
         return found | {"instant": True, "range": False}
     return found | {"range": True}
 
@@ -189,7 +203,12 @@ def _options(panel: Panel) -> Json:
         case "stat":
             return {"reduceOptions": last, "colorMode": "value", "graphMode": "area", "textMode": "auto"}
         case "bargauge":
-            return {"reduceOptions": last, "orientation": "horizontal", "displayMode": "basic"}
+            return {
+                "reduceOptions": last,
+                "orientation": "horizontal",
+                "displayMode": "basic",
+                "text": {"titleSize": 13, "valueSize": 16},
+            }  # else they grow with the room
         case "heatmap":
             return {
                 "calculate": False,

@@ -48,7 +48,7 @@ _MODELS = (
         "What exploring sends to a model is in here: with `explore` no model of a learned route falls to nothing. "
         "Intervals and the arms' costs: `pointsman report`.",
         {"{{route}} {{model}} {{reason}}": per_second("decisions_total", "route, model, reason", _CHOSEN)},
-        unit="reqps", nothing="no route is learned or splits",
+        unit="reqps", width=12, nothing="no route is learned or splits",
     ),
     Panel(
         "Shares of the models", "Of a route's learned and split decisions, in the time that is shown.",
@@ -56,17 +56,22 @@ _MODELS = (
             f"{grown('decisions_total', 'route, model', _CHOSEN)}"
             f" / on (route) group_left () ({grown('decisions_total', 'route', _CHOSEN)} > 0)"
         )},
-        "bargauge", "percentunit", most=1, nothing="no route is learned or splits",
+        "bargauge", "percentunit", width=12, most=1, nothing="no route is learned or splits",
     ),
     Panel(
-        "Cost of a request by model", "Of answers with a status below 300, in the time that is shown, on all routes.",
-        {"{{model}}": each_answer("cost_usd_total", "model")},
+        "Cost of 1,000 requests by model",
+        "Of answers with a status below 300, in the time that is shown, on all routes.",
+        {"{{model}}": f"1000 * {each_answer('cost_usd_total', 'model')}"},
         "bargauge", "currencyUSD",
     ),
     Panel(
         "Tokens of an answer by model", "Completion tokens for each answer, in the time that is shown, on all routes.",
         {"{{model}}": each_answer("tokens_total", "model", 'kind="completion"')},
         "bargauge", "short",
+    ),
+    Panel(
+        "First token by model, median", "From the request to an upstream to its first content.",
+        {"{{model}}": quantile(0.5, "first_token_seconds", "model")}, unit="s", runbook="PointsmanFirstTokenSlow",
     ),
     Panel(
         "Whole answers by route and model, p50", "From a request's head to its answer's last byte.",
@@ -77,10 +82,6 @@ _MODELS = (
         {"{{route}} {{model}}": quantile(0.95, "request_seconds", "route, model")}, unit="s",
     ),
     Panel(
-        "First token by model, median", "From the request to an upstream to its first content.",
-        {"{{model}}": quantile(0.5, "first_token_seconds", "model")}, unit="s", runbook="PointsmanFirstTokenSlow",
-    ),
-    Panel(
         "Server errors by route and model", "The share of answers with a status of 500 and above.",
         {"{{route}} {{model}}": share_of(
             per_second("requests_total", "route, model", 'status=~"5.."'), per_second("requests_total", "route, model")
@@ -89,12 +90,13 @@ _MODELS = (
     ),
     Panel(
         "Feedback, mean by route and model", "1 is all up, 0 all down; ratings between count one half.",
-        {"{{route}} {{model}}": mean_rating("route, model")}, "bargauge", "none", most=1, nothing="no feedback",
+        {"{{route}} {{model}}": mean_rating("route, model")}, "bargauge", "none", width=12, height=10, most=1,
+        nothing="no feedback",
     ),
     Panel(
         "Ratings by route and model", "How many the mean is of; below a hundred or so it says little.",
         {"{{route}} {{model}}": f"{grown('feedback_total', 'route, model')} > 0"}, "bargauge", "none",
-        nothing="no feedback",
+        width=12, height=10, decimals=0, nothing="no feedback",
     ),
 )  # fmt: skip
 
@@ -138,7 +140,7 @@ _SHADOW = (
         {"{{choice}}'s choice, by {{judge}}": mean_of(
             per_second("shadow_quality_sum", "judge, choice"), per_second("shadow_quality_count", "judge, choice")
         )},
-        unit="none", nothing="no shadow",
+        nothing="no shadow",
     ),
 )  # fmt: skip
 
@@ -146,11 +148,11 @@ _CORRECTIONS = (
     Panel(
         "Corrections", "What feedback adds to the policy's prediction for a model, by region of texts.",
         {"{{model}} in region {{region}}": f"max by (region, model) ({series('policy_correction')})"},
-        unit="none", width=16, nothing="no corrections",
+        width=16, nothing="no corrections",
     ),
     Panel(
-        "Largest corrections", "Up or down, now.",
-        {"{{model}} in region {{region}}": f"topk(10, abs(max by (region, model) ({series('policy_correction')})))"},
+        "Largest corrections", "Up or down, now, by region and model.",
+        {"{{region}} {{model}}": f"topk(8, abs(max by (region, model) ({series('policy_correction')})))"},
         "bargauge", "none", nothing="no corrections",
     ),
 )  # fmt: skip

@@ -38,32 +38,32 @@ def _saved(grown: str) -> str:
 _WELL = (
     Panel(
         "Requests", "Answers a second, whatever their status.",
-        {"": per_second("requests_total")}, "stat", "reqps", width=4, height=4,
+        {"": per_second("requests_total")}, "stat", "reqps", width=4, height=5,
     ),
     Panel(
         "Server errors", "The share of answers with a status of 500 and above, which includes what upstreams say last.",
         {"": share_of(per_second("requests_total", where=_SERVER_ERRORS), per_second("requests_total"))},
-        "stat", "percentunit", width=4, height=4, steps=(_OK_TO_BAD, (0.005, "orange"), (0.05, "red")),
+        "stat", "percentunit", width=4, height=5, steps=(_OK_TO_BAD, (0.005, "orange"), (0.05, "red")),
         runbook="PointsmanErrorBudgetBurnsFast",
     ),
     Panel(
-        "Time to the whole answer, p95", "From a request's head to its answer's last byte; long answers take long.",
-        {"": quantile(0.95, "request_seconds")}, "stat", "s", width=4, height=4,
+        "Whole answers, p95", "From a request's head to its answer's last byte; long answers take long.",
+        {"": quantile(0.95, "request_seconds")}, "stat", "s", width=4, height=5,
     ),
     Panel(
         "Targets that rest", "How many targets get no requests for now, since the last ones failed.",
         {"": f"count({now('target_state', 'target', how='max')} == 2) or vector(0)"},
-        "stat", "none", width=4, height=4, steps=(_OK_TO_BAD, (1, "red")), runbook="PointsmanTargetRests",
+        "stat", "none", width=4, height=5, steps=(_OK_TO_BAD, (1, "red")), runbook="PointsmanTargetRests",
     ),
     Panel(
-        "Decided without their text", "The share of texts that were looked up, but not understood in time.",
+        "Without their text", "The share of texts that were looked up, but not understood in time.",
         {"": share_of(per_second("fail_open_total"), per_second("embed_cache_total"))},
-        "stat", "percentunit", width=4, height=4, steps=(_OK_TO_BAD, (0.01, "orange"), (0.05, "red")),
+        "stat", "percentunit", width=4, height=5, steps=(_OK_TO_BAD, (0.01, "orange"), (0.05, "red")),
         runbook="PointsmanFailsOpen",
     ),
     Panel(
         "Clients that left", "A second, before their answer was complete.",
-        {"": per_second("client_disconnects_total")}, "stat", "reqps", width=4, height=4,
+        {"": per_second("client_disconnects_total")}, "stat", "reqps", width=4, height=5,
     ),
 )  # fmt: skip
 
@@ -152,7 +152,7 @@ _TROUBLE = (
     Panel(
         "Fallbacks by cause", "Requests that went on to another model, by why the one before did not do.",
         {"{{from}} to {{to}}: {{cause}}": f"{per_second('fallbacks_total', 'from, to, cause')} > 0"},
-        unit="reqps", nothing="no fallbacks", runbook="PointsmanModelDown",
+        unit="reqps", is_stacked=True, nothing="no fallbacks", runbook="PointsmanModelDown",
     ),
     Panel(
         "Targets", "Whether they get requests. One that rests is tried again only when a request comes.",
@@ -186,12 +186,13 @@ _MONEY = (
         {"": grown("tokens_total", where='kind=~"prompt|completion"')}, "stat", "short", width=4, height=4,
     ),
     Panel(
-        "Cost of a request", "Mean of the answers with a status below 300, on all routes; models may have no price.",
-        {"": each_answer("cost_usd_total")},
+        "Cost of 1,000 requests",
+        "Mean of the answers with a status below 300, on all routes; models may have no price.",
+        {"": f"1000 * {each_answer('cost_usd_total')}"},
         "stat", "currencyUSD", width=4, height=4,
     ),
     Panel(
-        "Prompt tokens from a cache", "The share that providers read from their cache, and charge less for.",
+        "Cached prompt tokens", "The share that providers read from their cache, and charge less for.",
         {"": share_of(grown("tokens_total", where='kind="cached"'), grown("tokens_total", where='kind="prompt"'))},
         "stat", "percentunit", width=4, height=4,
     ),
@@ -204,7 +205,8 @@ _MONEY = (
         {"saved": f"3600 * ({_saved(_NOW)})"}, unit="currencyUSD", nothing="no baseline",
     ),
     Panel(
-        "Tokens by kind", "As upstreams counted them; `cached` is a part of `prompt`, `reasoning` of `completion`.",
+        "Tokens a second by kind",
+        "As upstreams counted them; `cached` is a part of `prompt`, `reasoning` of `completion`.",
         {"{{kind}}": per_second("tokens_total", "kind")}, unit="short",
     ),
 )  # fmt: skip
@@ -223,17 +225,17 @@ _QUALITY = (
         {"{{topic}}": per_second("topic_score_count", "topic")}, unit="reqps", is_stacked=True,
     ),
     Panel(
-        "Feedback", "Ratings by route, in the time that is shown.",
-        {"{{route}} {{rating}}": f"{grown('feedback_total', 'route, rating')} > 0"}, "bargauge", "none",
-        nothing="no feedback",
+        "Feedback, mean by route", "1 is all up, 0 all down; what is between counts one half.",
+        {"{{route}}": mean_rating("route")},
+        "bargauge", "none", most=1, nothing="no feedback",
     ),
     Panel(
-        "Feedback, mean by model", "1 is all up, 0 all down; ratings between count one half.",
+        "Feedback, mean by model", "1 is all up, 0 all down; what is between counts one half.",
         {"{{model}}": mean_rating("model")},
         "bargauge", "none", most=1, nothing="no feedback",
     ),
     Panel(
-        "Ratings", "A second.",
+        "Ratings a second", "Of feedback.",
         {"{{rating}}": per_second("feedback_total", "rating")}, unit="short", is_stacked=True,
     ),
 )  # fmt: skip
@@ -251,7 +253,7 @@ _INSIDE = (
     Panel("Versions", "Of the program.", {"": now("build_info", "version, instance", how="max")}, "table", "none"),
     Panel(
         "Reloads", "By how they ended, in the time that is shown.",
-        {"{{result}}": grown("config_reloads_total", "result")}, "bargauge", "none",
+        {"{{result}}": grown("config_reloads_total", "result")}, "bargauge", "none", decimals=0,
         runbook="PointsmanConfigReloadFailed",
     ),
     Panel(

@@ -31,6 +31,7 @@ class Prometheus:
 
     def __init__(self, http: httpx.Client) -> None:
         self._http = http
+        self.url = str(http.base_url).rstrip("/")
 
     def get(self, path: str, **parameters: str) -> Any:
         """
