@@ -70,11 +70,14 @@ def why_not_better(found: dict[str, Any]) -> str | None:
     single, best = found["single_quality"], found["settings"]["quality"]
     if best["above_single_interval"][1] < 0:
         return f"its best quality is {best['quality']:.4f}, and {found['single']!r} alone has {single:.4f}"
-    against = "a random mix of the cheapest and the best single model at the same cost"
+    against, hint = "a random mix of the cheapest and the best single model at the same cost", ""
     if found["single_cost"] is None:
         against = f"{found['single']!r} alone"
-    if found["gain"] is None or found["gain"] <= 0:
-        return f"its quality is {100 * -(found['gain'] or 0.0):.2f} points below that of {against}"
+        hint = '; nothing is known of costs, so none can be saved: add "costs" to the lines, or prices with -c'
+    if not found["gain"]:
+        return f"its quality is that of {against}{hint}"
+    if found["gain"] < 0:
+        return f"its quality is {100 * -found['gain']:.2f} points below that of {against}{hint}"
     low, high = found["gain_interval"]
     if low <= 0:
         seen = f"its quality is {100 * found['gain']:.2f} points above that of {against}"
