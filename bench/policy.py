@@ -29,15 +29,15 @@ from threadpoolctl import threadpool_limits
 from proxy.cli.progress import loading_bar
 from proxy.embedding import LAST_LAYER, MiniLM, Vector
 from proxy.learning.domains import by_domain
-from proxy.learning.held_out import FOLDS, HeldOut, cross_fit
+from proxy.learning.held_out import Decided, HeldOut, by_folds, cross_fit
 from proxy.learning.linear import apply, fit_ridges
 from proxy.learning.measures import bootstrap, calibration_error, figures, interval, outcomes, pair
 from proxy.learning.prefer import pick, weights_of
 from proxy.learning.preparing import rows_of
-from proxy.learning.rated import Floats, Rows, folds_of
+from proxy.learning.rated import Bools, Floats, Rows
 from proxy.learning.reading import read_rated
 from proxy.reload.loading import loaders
-from proxy.routing.policy import Outlook
+from proxy.routing.policy import STEPS, Outlook
 from proxy.shipped import shipped
 
 POOLS: Mapping[str, tuple[str, str]] = {
@@ -128,19 +128,18 @@ def pool(name: str, data: Data, seed: int) -> dict[str, Any]:
 
 
 def plain(rows: Rows, seed: int) -> HeldOut:
-    """Ridge and the nearest texts, averaged; its picks, by weight of a dollar, are as many as `weights_of` has."""
-    fold_of = folds_of(rows.groups, FOLDS, seed + 1)
+    """Ridge and the nearest texts, averaged; it knows no steps of `prefer`, and picks the first model at each."""
     vectors = rows.inputs[:, :LAST_LAYER] / np.linalg.norm(rows.inputs[:, :LAST_LAYER], axis=1, keepdims=True)
     scores = np.where(np.isfinite(rows.scores), rows.scores, rows.means)
-    quality, cost = np.zeros(scores.shape), np.zeros(scores.shape)
-    single = np.zeros(len(rows), dtype=np.int64)
-    for fold in range(FOLDS):
-        inside, outside = fold_of != fold, fold_of == fold
+
+    def decide(inside: Bools, outside: Bools) -> Decided:
         (ridge,) = fit_ridges(vectors[inside], scores[inside], np.ones_like(scores[inside]), (PLAIN_STRENGTH,))
         near = np.argpartition(-(vectors[outside] @ vectors[inside].T), NEAREST, axis=1)[:, :NEAREST]
-        quality[outside] = (apply(ridge, vectors[outside]) + scores[inside][near].mean(axis=1)) / 2
-        cost[outside], single[outside] = rows.take(inside).mean_costs, rows.take(inside).single
-    return HeldOut(rows, quality, cost, np.zeros((1, len(rows)), dtype=np.int64), single)
+        quality = (apply(ridge, vectors[outside]) + scores[inside][near].mean(axis=1)) / 2
+        cost = np.broadcast_to(rows.take(inside).mean_costs, quality.shape)
+        return quality, cost, np.zeros((STEPS, len(quality)), dtype=np.int64)
+
+    return by_folds(rows, decide, seed=seed)
 
 
 def _knowing(data: Data, seed: int) -> HeldOut | None:
@@ -231,17 +230,9 @@ def tables(found: Sequence[tuple[str, dict[str, Any]]]) -> Iterator[Table]:
             )
     yield shown
     shown = Table(
-        "pair",
-        "APGR",
-        "CPT(50)",
-        "CPT(80)",
-        "length",
-        "plain method",
-        "true domain",
-        "shuffled",
-        "calibration",
+        "pair", "APGR", "CPT(50)", "CPT(80)", "length", "plain method", "true domain", "shuffled", "calibration",
         title="Pairs",
-    )
+    )  # fmt: skip
     for kind, each in found:
         if kind == "pair":
             low, high = each["interval"]

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from proxy.learning.held_out import FOLDS, HeldOut
-from proxy.learning.prefer import fit_prefer, pick
-from proxy.learning.rated import Floats, Ints, Rows, folds_of
-from proxy.routing.policy import STEPS, Outlook
+from proxy.learning.held_out import FOLDS, Decided, HeldOut, by_folds, picked
+from proxy.learning.prefer import fit_prefer
+from proxy.learning.rated import Bools, Floats, Ints, Rows
+from proxy.routing.policy import Outlook
 
 PRIOR = 10.0
 """So many requests' worth of the model's mean stands in every domain."""
@@ -31,22 +31,14 @@ def by_domain(rows: Rows, domains: Sequence[str], *, seed: int = 0, folds: int =
     names, domain_of = np.unique(np.array(domains), return_inverse=True)
     if len(names) < 2:
         return None
-    fold_of = folds_of(rows.groups, folds, seed + 1)
-    quality = np.zeros(rows.scores.shape)
-    cost = np.full(rows.scores.shape, np.nan)
-    picks = np.zeros((STEPS, len(rows)), dtype=np.int64)
-    single = np.zeros(len(rows), dtype=np.int64)
-    for fold in range(folds):
-        is_inside, outside = fold_of != fold, fold_of == fold
-        if not outside.any():
-            continue
-        inside = rows.take(is_inside)
-        qualities, costs = _tables(inside, domain_of[is_inside], len(names))
-        prefer = fit_prefer(_outlook(qualities, costs, domain_of[is_inside]), inside, 0.0)
-        found = _outlook(qualities, costs, domain_of[outside])
-        quality[outside], cost[outside], single[outside] = found.quality, found.cost_usd, inside.single
-        picks[:, outside] = [pick(found, weight, margin, inside.single) for weight, margin in prefer.tolist()]
-    return HeldOut(rows, quality, cost, picks, single)
+
+    def decide(inside: Bools, outside: Bools) -> Decided:
+        learned = rows.take(inside)
+        tables = _tables(learned, domain_of[inside], len(names))
+        prefer = fit_prefer(_outlook(*tables, domain_of[inside]), learned, 0.0)
+        return picked(_outlook(*tables, domain_of[outside]), prefer.tolist(), learned.single)
+
+    return by_folds(rows, decide, seed=seed, folds=folds)
 
 
 def _tables(rows: Rows, domain_of: Ints, count: int) -> tuple[Floats, Floats]:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
 from proxy.learning.fit import fit_policy
 from proxy.learning.prefer import pick
-from proxy.learning.rated import Floats, Ints, Rows, folds_of
+from proxy.learning.rated import Bools, Floats, Ints, Rows, folds_of
 from proxy.routing.policy import STEPS, Outlook, Policy
 
 FOLDS = 5
+
+Decided = tuple[Floats, Floats, Ints]
+"""(rows, models) predicted quality and USD; (101, rows) the place of the chosen model at every step of `prefer`."""
 
 
 @dataclass(frozen=True)
@@ -51,17 +54,41 @@ def cross_fit(
         folds: how many.
         tell: is given how many folds are done, and of how many.
     """
+
+    def decide(inside: Bools, outside: Bools) -> Decided:
+        return _decide(fit_policy(rows.take(inside), embedder=embedder, seed=seed), rows.take(outside))
+
+    return by_folds(rows, decide, seed=seed, folds=folds, tell=tell)
+
+
+def by_folds(
+    rows: Rows,
+    decide: Callable[[Bools, Bools], Decided],
+    *,
+    seed: int = 0,
+    folds: int = FOLDS,
+    tell: Callable[[int, int], None] | None = None,
+) -> HeldOut:
+    """
+    Each fold decided by what is learned of the others, whatever does so.
+
+    Args:
+        rows: what to learn from, and to decide.
+        decide: is given which of them to learn from, and which to decide.
+        seed: of the folds.
+        folds: how many.
+        tell: is given how many folds are done, and of how many.
+    """
     fold_of = folds_of(rows.groups, folds, seed + 1)
     quality = np.zeros(rows.scores.shape)
     cost = np.full(rows.scores.shape, np.nan)
     picks = np.zeros((STEPS, len(rows)), dtype=np.int64)
     single = np.zeros(len(rows), dtype=np.int64)
     for fold in range(folds):
-        inside, outside = rows.take(fold_of != fold), fold_of == fold
+        inside, outside = np.asarray(fold_of != fold), np.asarray(fold_of == fold)
         if outside.any():
-            policy = fit_policy(inside, embedder=embedder, seed=seed)
-            quality[outside], cost[outside], picks[:, outside] = _decide(policy, rows.take(outside))
-            single[outside] = inside.single
+            quality[outside], cost[outside], picks[:, outside] = decide(inside, outside)
+            single[outside] = rows.take(inside).single
         if tell is not None:
             tell(fold + 1, folds)
     return HeldOut(rows, quality, cost, picks, single)
@@ -74,9 +101,13 @@ def decide_all(policy: Policy, rows: Rows) -> HeldOut:
     return HeldOut(rows, quality, cost, picks, np.full(len(rows), single))
 
 
-def _decide(policy: Policy, rows: Rows) -> tuple[Floats, Floats, Ints]:
+def _decide(policy: Policy, rows: Rows) -> Decided:
     found = policy.predict(rows.inputs)
-    outlook = Outlook(found.quality, np.array(found.cost_usd))
     single = policy.models.index(policy.best_single(policy.models))
-    picks = [pick(outlook, weight, margin, single) for weight, margin in policy.prefer.tolist()]
-    return outlook.quality.astype(np.float64), outlook.cost_usd.astype(np.float64), np.stack(picks)
+    return picked(Outlook(found.quality, np.array(found.cost_usd)), policy.prefer.tolist(), single)
+
+
+def picked(outlook: Outlook, prefer: Iterable[tuple[float, float]], single: int) -> Decided:
+    """What is predicted, and chosen at each weight of a dollar with each margin of the best single model."""
+    picks = np.stack([pick(outlook, weight, margin, single) for weight, margin in prefer])
+    return outlook.quality.astype(np.float64), outlook.cost_usd.astype(np.float64), picks
