@@ -43,10 +43,10 @@ from proxy.errors import ProxyError, UnknownPath, WrongMethod
 from proxy.learning.corrector import Corrector, correcting
 from proxy.learning.writer import Writers
 from proxy.relay.attempts import CAUSES
-from proxy.relay.checking import checking
+from proxy.relay.checking import checking, noticing
 from proxy.relay.connecting import TransportFactory, aiohttp_transports
 from proxy.relay.reply import OUTCOMES
-from proxy.relay.upstreams import Fleet, Upstreams, noticing, open_upstreams
+from proxy.relay.upstreams import Fleet, Upstreams, open_upstreams
 from proxy.reload.loading import LoadingLog, load, loaders
 from proxy.reload.policies import policy_of
 from proxy.reload.prepare import Prepared, fingerprint

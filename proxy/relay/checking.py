@@ -1,19 +1,21 @@
-"""Active health checks: asking upstreams how they are, so that no request has to find out."""
+"""What is seen of targets without a request: active health checks, and rests that end."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager
 
 import httpx
 
 from proxy.config import Config, HealthCheck
 from proxy.relay.headers import request_headers
-from proxy.relay.upstreams import Target, Upstreams
+from proxy.relay.upstreams import Fleet, Target, Upstreams
 
 logger = logging.getLogger(__name__)
+
+_NOTICED_EVERY_S = 1.0
 
 
 @asynccontextmanager
@@ -27,17 +29,36 @@ async def checking(config: Config, upstreams: Upstreams) -> AsyncIterator[None]:
     """
     targets = upstreams.all_targets()
     of_upstream = {name: [target for target in targets if target.upstream == name] for name in config.upstreams}
-    tasks = [
-        asyncio.create_task(_check_forever(upstream.health_check, of_upstream[name]))
+    async with _meanwhile(
+        _check_forever(upstream.health_check, of_upstream[name])
         for name, upstream in config.upstreams.items()
         if upstream.health_check is not None and of_upstream[name]
-    ]
+    ):
+        yield
+
+
+@asynccontextmanager
+async def noticing(fleet: Fleet) -> AsyncIterator[None]:
+    """Tell of rests that end, until the block does: an idle server's targets would seem to rest for ever."""
+    async with _meanwhile([_notice_forever(fleet)]):
+        yield
+
+
+@asynccontextmanager
+async def _meanwhile(forever: Iterable[Coroutine[None, None, None]]) -> AsyncIterator[None]:
+    tasks = [asyncio.create_task(each) for each in forever]
     try:
         yield
     finally:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _notice_forever(fleet: Fleet) -> None:
+    while True:
+        await asyncio.sleep(_NOTICED_EVERY_S)
+        fleet.notice()
 
 
 async def _check_forever(check: HealthCheck, targets: Sequence[Target]) -> None:

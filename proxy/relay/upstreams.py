@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import hashlib
 import os
@@ -270,23 +269,6 @@ class Upstreams:
 def _load(target: Target, beside: Target) -> float:
     """What one more request would meet; a target of which nothing is known is taken to be as fast as the other."""
     return target.health.load(beside.health.latency_s or 1.0)
-
-
-@asynccontextmanager
-async def noticing(fleet: Fleet, *, every_s: float = 1.0) -> AsyncIterator[None]:
-    """Tell of rests that end, until the block does: an idle server's targets would seem to rest for ever."""
-
-    async def look() -> None:
-        while True:
-            await asyncio.sleep(every_s)
-            fleet.notice()
-
-    task = asyncio.create_task(look())
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
 
 
 @asynccontextmanager
