@@ -36,7 +36,7 @@ COLUMNS = (
 REFUSED = "refused"
 """What stands for the route of a request that is answered with an error, whose code stands for the model."""
 EXPLORED = 0.5
-"""A learned decision with a chance below this was one to explore, not the policy's first choice."""
+"""A decision of a learned route with a chance below this was one to explore, not what it would have taken else."""
 
 
 class Way(NamedTuple):
@@ -207,7 +207,7 @@ def _look(found: Replay, row: Row[Any], new: Rules, old: Rules | None) -> None:
     if row.rating is not None and decision is not None and 0.0 < row.propensity < 1.0:
         found._ratings.append((row.rating, _chance_of(decision, row.answered) / row.propensity))
     if old is None:
-        if row.arm is None and row.reason == "learned" and row.propensity < EXPLORED:
+        if row.arm is None and row.propensity < EXPLORED:  # whatever the reason: before there is a policy it is a rule
             found.left_out["explored"] += 1
             return
         way = _as_drawn(decision, way, row)

@@ -196,13 +196,14 @@ def test_exploring_is_no_change(tmp_path: Path, write: Any) -> None:
     rows = [
         decided(0, route="smart", reason="learned", propensity=0.95),
         decided(1, route="smart", model="large", reason="learned", propensity=0.05),
+        decided(2, route="smart", model="large", reason="rule", propensity=0.05),  # while there was no policy
     ]
     url = fill(f"sqlite:///{tmp_path}/s.db", rows)
     new = write("new.yaml", learned)
     found = told("--routes", new, "--store", url)
-    assert (found["stay"], found["change"], found["left_out"]) == (1, 0, {"explored": 1})
+    assert (found["stay"], found["change"], found["left_out"]) == (1, 0, {"explored": 2})
     found = told("--routes", new, "-c", new, "--store", url)
-    assert (found["stay"], found["change"], found["left_out"]) == (2, 0, {})
+    assert (found["stay"], found["change"], found["left_out"]) == (3, 0, {})
 
 
 def test_a_request_that_would_be_refused_or_blocked(tmp_path: Path, write: Any) -> None:
