@@ -34,7 +34,10 @@ def _models(config: Config) -> Iterator[str]:
 def _policy(config: Config) -> Iterator[str]:
     uses = {route.name: use for route in config.routes if (use := learned_of(route.use)) is not None}
     learned = list(uses)
-    share = "all but what is explored" if any(use.explore for use in uses.values()) else "all"
+    exploring = [name for name, use in uses.items() if use.explore]
+    share = "all but what is explored" if exploring else "all"
+    if exploring and config.storing is None:
+        yield f"routes: {', '.join(exploring)} explores for nothing: without 'store' nobody learns of what was drawn"
     if learned and config.policy is None:
         which = f"{', '.join(learned)} {'is' if len(learned) == 1 else 'are'} 'learned'"
         yield f"routes: {which} and there is no policy, so the first model takes {share}; 'pointsman train' makes one"

@@ -55,9 +55,11 @@ def test_a_shadow_needs_something_to_decide() -> None:
     )
     assert not [line for line in told if line.startswith("models.large: no route uses it")]
     curious = learned.replace("learned: [large]", "learned: [large], explore: 0.1")
-    assert [
-        line for line in advice(parse_config(curious, source="f", environ={})) if "all but what is explored" in line
-    ]
+    told = advice(parse_config(curious, source="f", environ={}))
+    assert [line for line in told if "all but what is explored" in line]
+    in_vain = "routes: r explores for nothing: without 'store' nobody learns of what was drawn"
+    assert in_vain in told
+    assert in_vain not in advice(parse_config(curious + "store: sqlite:///s.db\n", source="f", environ={}))
 
 
 def test_the_starter_file_needs_no_advice() -> None:
