@@ -50,9 +50,9 @@ def draw(
     """
     if not able:
         return Drawn(use.learned[0], reason, {use.learned[0]: 1.0})
-    share = use.explore if live.draw is not None else 0.0
+    drawn = live.draw if use.explore else None
     may_look = signals.vector is None and signals.missing is None
-    if may_look and len(able) > 1 and (policy is not None or share):
+    if may_look and len(able) > 1 and (policy is not None or drawn is not None):
         return None
     ranked, choice, prefer = list(able), Choice((), None), None
     if policy is not None:
@@ -62,7 +62,7 @@ def draw(
         choice = policy.choose(able, prefer, signals.vector, facts.tokens, waits, live.corrections)
         ranked = [candidate.model for candidate in choice.candidates]
         reason = "overload" if signals.is_overload else "learned"
-    if live.draw is None or not share or signals.vector is None:  # of a text that is not known nothing is learned
+    if drawn is None or signals.vector is None:  # of a text that is not known nothing is learned
         return Drawn(ranked[0], reason, {ranked[0]: 1.0}, choice, prefer)
-    chances = {name: propensity(at, share, len(able)) for at, name in enumerate(ranked)}
-    return Drawn(ranked[explored(live.draw, share, len(able)) or 0], reason, chances, choice, prefer)
+    chances = {name: propensity(at, use.explore, len(able)) for at, name in enumerate(ranked)}
+    return Drawn(ranked[explored(drawn, use.explore, len(able)) or 0], reason, chances, choice, prefer)
