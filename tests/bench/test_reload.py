@@ -122,17 +122,17 @@ def echoing() -> Iterator[int]:
 
 
 @pytest.mark.slow
-def test_reloads_under_load(tmp_path: Path) -> None:
-    """The bench's own run, small: 32 connections, 8 files of which 2 are bad, on the real embedding model."""
+def test_twenty_reloads_under_load(tmp_path: Path) -> None:
+    """The bench's own run, small: 32 connections, 20 files of which 5 are bad, on the real embedding model."""
     path = tmp_path / "routes.yaml"
     with echoing() as upstream:
         path.write_text(numbered(0, upstream))
         source = ConfigSource(path, {})
         load, in_use = Load(), InUse()
         with serving(build_app(source.load(), source=source, poll_s=0.02)) as served:
-            files = [(number, numbered(number, upstream)) for number in range(1, 9)]
+            files = [(number, numbered(number, upstream)) for number in range(1, 21)]
             asyncio.run(phase(served.port, 32, 1.0, load, path, files, in_use))
             ended = asyncio.run(ask_results(served.port))
-    assert complaints([load], Counter(bad_result(number) or "ok" for number, _ in files), ended) == []
+    assert complaints([load], Counter(ok=15, invalid=4, tests_failed=1), ended) == []
     assert load.counts["right"] > 100
-    assert len(load.files) > 2, "several of the files were met"
+    assert len(load.files) > 5, "many of the files were met"
