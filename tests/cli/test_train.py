@@ -63,7 +63,8 @@ def test_a_policy_is_written_with_its_proof(tmp_path: Path) -> None:
 
 def test_one_who_knows_the_true_domain_stands_beside_the_policy(tmp_path: Path) -> None:
     rated = lines()
-    assert json.loads(run("train", write(tmp_path / "a.jsonl", rated), "--json").stdout)["true_domain"] is None
+    plain = run("train", write(tmp_path / "a.jsonl", rated), "--out", tmp_path / "plain.npz", "--json")
+    assert json.loads(plain.stdout)["true_domain"] is None
     for number, each in enumerate(rated):  # the domain says all: which model is right, and which is cheap
         each["domain"] = "even" if number % 2 == 0 else "odd"
         each["scores"] = {"small": (number + 1) % 2, "large": number % 2}
