@@ -58,6 +58,7 @@ __all__ = [
     "Level",
     "Model",
     "ModelTimeouts",
+    "Name",
     "Preference",
     "Price",
     "Range",

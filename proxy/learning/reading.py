@@ -11,13 +11,15 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
+import msgspec
 import numpy as np
 
-from proxy.config import ConfigError, Problem, Text, choices, did_you_mean, quote
+from proxy.config import ConfigError, Name, Problem, Text, choices, did_you_mean, quote
 from proxy.embedding import DIMENSIONS, Vector
 from proxy.routing.chat import prompt_body, read_chat
+from proxy.routing.facts import Facts
 
 FORM = '{"prompt": "...", "scores": {"MODEL": 0 to 1}, "costs": {"MODEL": USD}}, costs optional'
 MOST_PROBLEMS = 50
@@ -25,6 +27,9 @@ MOST_LINE = 16 * 1024 * 1024
 LEAST_COST = 1e-9
 MOST_WEIGHT = 50.0
 """What a rating may count at most: one over a tiny propensity would drown all others."""
+_SHORTEST, _LONGEST = 1e-6, 1e6
+"""Lengths of a vector; the embedding model's are near 1, and beyond these a float32 of its square is none."""
+_NAME = get_args(Name)[1].description
 
 
 class Rated(NamedTuple):
@@ -99,7 +104,11 @@ class _Reader:
         self.counts: dict[str, int] = {}
         """Ratings by model, in the order of their first."""
         self._named: dict[str, None] = {}
-        """Every model that a line names, asked for or not."""
+        """Every model that a line scores, asked for or not."""
+        self._priced: dict[str, None] = {}
+        """Every model that a line has a cost of."""
+        self._strange: set[str] = set()
+        """What is not to be repeated to a terminal as it is."""
 
     def read(self) -> Iterator[Rated]:
         """Line by line; stops at too many problems."""
@@ -114,14 +123,15 @@ class _Reader:
         """Report what is wrong with the file as a whole."""
         if not found and not self.problems:
             self.problems.append(Problem(str(self._path), 0, 0, "", f"no rated requests; write lines like {FORM}"))
-        for name in self._models:
-            if found and not self.counts.get(name):
-                near = did_you_mean(name, self._named)
-                names = choices(map(quote, self._named), last="and")
-                hint = f"did you mean {quote(near)}?" if near else f"there are {names}"
-                self.problems.append(
-                    Problem(str(self._path), 0, 0, "", f"no line has a score of {quote(name)}; {hint}")
-                )
+        unknown = {name: "" for name in self._models if not self.counts.get(name)}
+        if not self._models:
+            unknown = {name: ", which some have a cost of" for name in self._priced if name not in self._named}
+        for name, said in unknown.items() if found else ():
+            near = did_you_mean(name, self._named)
+            names = choices(map(quote, self._named), last="and")
+            hint = f"did you mean {quote(near)}?" if near else f"there are {names}"
+            message = f"no line has a score of {quote(name)}{said}; {hint}"
+            self.problems.append(Problem(str(self._path), 0, 0, "", message))
 
     def _lines(self) -> Iterator[tuple[int, bytes]]:
         try:
@@ -131,7 +141,12 @@ class _Reader:
                 number = 0
                 while line := lines.readline(MOST_LINE):
                     number += 1
-                    yield number, line
+                    if len(line) < MOST_LINE or line.endswith(b"\n"):
+                        yield number, line
+                        continue
+                    self._say(number, f"longer than {MOST_LINE:,} bytes; is this the right file?")
+                    while line and not line.endswith(b"\n"):
+                        line = lines.readline(MOST_LINE)
             return
         except (EOFError, gzip.BadGzipFile, zlib.error):
             message = "its gzip is damaged or cut short"
@@ -183,10 +198,16 @@ class _Reader:
             self._say(number, f"'{key}' is {'missing' if given is None else 'not an object'}; each line is {FORM}")
             return {}
         found = {}
-        if key == "scores" and not self._named.keys() >= given.keys():
-            self._named |= dict.fromkeys(given)
+        known = self._named if key == "scores" else self._priced
+        if not known.keys() >= given.keys():
+            fresh = [name for name in given if name not in known]
+            known |= dict.fromkeys(fresh)
+            for name in fresh:
+                if not (self._models and name not in self._models) and not _is_name(name):
+                    self._strange.add(name)
+                    self._say(number, f"{key}: {quote(name)} is not {_NAME}")
         for name, each in given.items():
-            if each is None or (self._models and name not in self._models):
+            if each is None or name in self._strange or (self._models and name not in self._models):
                 continue
             if isinstance(each, bool):
                 each = float(each)
@@ -204,26 +225,32 @@ class _Reader:
         prompt = value.get("prompt", value.get("text"))
         nothing: tuple[str, float, Vector | None] = ("", math.nan, None)
         if vector is not None:
-            tokens = read_chat(prompt_body(prompt), {}).tokens if isinstance(prompt, str) else math.nan
             try:
-                row = np.array(vector, dtype=np.float32)
+                with np.errstate(over="ignore"):
+                    row = np.array(vector, dtype=np.float32)
             except (ValueError, TypeError, OverflowError):
                 row = np.empty(0, dtype=np.float32)
-            if row.shape != (DIMENSIONS,) or not np.isfinite(row).all() or not row.any():
+            length = float(np.linalg.norm(row.astype(np.float64)))
+            if row.shape != (DIMENSIONS,) or not _SHORTEST < length < _LONGEST:
                 self._say(number, f"'vector' is not a list of {DIMENSIONS} numbers as the embedding model gives")
                 return nothing
-            return "", tokens, row / np.linalg.norm(row)
+            facts = self._facts(number, prompt) if isinstance(prompt, str) else None
+            return "", math.nan if facts is None else facts.tokens, row / np.linalg.norm(row)
         if not isinstance(prompt, str):
             self._say(number, f"'prompt' is {'missing' if prompt is None else 'not a string'}; each line is {FORM}")
             return nothing
-        try:
-            facts = read_chat(prompt_body(prompt), {})
-        except UnicodeEncodeError:
-            self._say(number, "an escape in 'prompt' means half of a character")
+        if (facts := self._facts(number, prompt)) is None:
             return nothing
         if not (text := facts.text(self._which)):
             self._say(number, "nothing is looked at of this prompt")
         return text, facts.tokens, None
+
+    def _facts(self, number: int, prompt: str) -> Facts | None:
+        try:
+            return read_chat(prompt_body(prompt), {})
+        except UnicodeEncodeError:
+            self._say(number, "an escape in 'prompt' means half of a character")
+            return None
 
     def _weight(self, number: int, value: dict[str, Any]) -> float:
         propensity = value.get("propensity")
@@ -233,6 +260,15 @@ class _Reader:
             self._say(number, "'propensity' is not a number above 0 and up to 1")
             return 1.0
         return min(1.0 / propensity, MOST_WEIGHT)
+
+
+def _is_name(name: str) -> bool:
+    """Whether routes.yaml could name a model so."""
+    try:
+        msgspec.convert(name, Name)
+    except msgspec.ValidationError:
+        return False
+    return True
 
 
 def _float(number: int | float) -> float:

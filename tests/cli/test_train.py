@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from proxy.cli import main
+from proxy.learning.reading import MOST_LINE
 from proxy.reload.policies import read_policy
 from tests.learning.made import made
 
@@ -111,14 +112,25 @@ def test_every_bad_line_is_told(tmp_path: Path) -> None:
         {"vector": [1, 2], "scores": {"a": 1}},
         {"prompt": "", "scores": {"a": 1}},
         {"prompt": "x", "scores": {}},
+        {"vector": [1e30] * 768, "scores": {"a": 1}},
+        {"vector": [1e-44] * 768, "scores": {"a": 1}},
+        {"vector": [1e300] * 768, "scores": {"a": 1}},
+        {"prompt": "\ud800", "vector": [1] * 768, "scores": {"a": 1}},
+        {"prompt": "x", "scores": {"[/b]": 1}},
+        {"prompt": "x", "scores": {"\ud800": "?"}},
+        {"prompt": "x", "scores": {"a": 1}, "costs": {"\x1b[31m": 1}},
+        '{"prompt": "' + "x" * MOST_LINE + '"}',
+        {"prompt": "x", "scores": {"a": 7}},
     ]
     told = run("train", write(tmp_path / "r.jsonl", bad), "--out", tmp_path / "p.npz")
-    assert told.exit_code == 2
+    assert (told.exit_code, len(told.stderr.splitlines())) == (2, len(bad) + 1)
     for number, what in enumerate(
         (
             "not JSON", "not an object", "'scores' is missing", "'prompt' is missing", "1.5 is outside 0 to 1",
             "NaN is not a number", '"good" is not a number', "-1 is below 0", "'propensity' is not", "list of 768 numbers",
-            "nothing is looked at", "no scores",
+            "nothing is looked at", "no scores", "list of 768 numbers", "list of 768 numbers", "list of 768 numbers",
+            "an escape in 'prompt' means half", "'[/b]' is not a name", r"'\ud800' is not a name", r"'\x1b[31m' is not",
+            "longer than 16,777,216 bytes", "7 is outside 0 to 1",
         ),
         start=1,
     ):  # fmt: skip
@@ -133,10 +145,19 @@ def test_every_bad_line_is_told(tmp_path: Path) -> None:
         pytest.param(lines(), ("--models", "small"), "only one model", id="one-model"),
         pytest.param(lines(), ("--models", "small,larg"), "did you mean 'large'?", id="unknown-model"),
         pytest.param(
-            [row | {"scores": {"a": 1, "b": 1}} for row in lines(60)], (), "every score is 1", id="one-class-only"
+            [row | {"costs": {"smal": 1}} for row in lines(60)],
+            (),
+            "no line has a score of 'smal', which some have a cost of; did you mean 'small'?",
+            id="costs-of-an-unknown-model",
         ),
         pytest.param(
-            [row | {"scores": {"a": i % 2, "b": i % 2}} for i, row in enumerate(lines(60))],
+            [row | {"scores": {"a": 1, "b": 1}, "costs": {}} for row in lines(60)],
+            (),
+            "every score is 1",
+            id="one-class-only",
+        ),
+        pytest.param(
+            [row | {"scores": {"a": i % 2, "b": i % 2}, "costs": {}} for i, row in enumerate(lines(60))],
             (),
             "the same score on every request",
             id="no-difference",
