@@ -20,6 +20,7 @@ from proxy.cli.routed import show_rated, show_stored_routes
 from proxy.cli.store_options import check_source, since_option, store_of, store_option
 from proxy.cli.stored import embedder_of, read_or_exit, refuse_too_little
 from proxy.cli.stored import show as show_stored
+from proxy.cli.writing import plot_option, write_whole
 from proxy.config import Config, ConfigError, Duration
 from proxy.learning import judging, routed
 from proxy.learning.domains import by_domain
@@ -57,8 +58,8 @@ class _Told(NamedTuple):
 @click.option("--limit", type=click.IntRange(min=1), default=50_000, show_default=True, help="Rows to look at.")
 @click.option("--output-tokens", type=click.IntRange(min=1), default=OUTPUT_TOKENS, show_default=True,
               help="Expected of an answer, where its cost is made of prices.")  # fmt: skip
-@click.option("--seed", type=int, default=0, show_default=True)
-@click.option("--plot", "plot_path", type=click.Path(path_type=Path), help="A picture of quality and cost, as SVG.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@plot_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON object, for scripts.")
 @cache_dir_option
 def evaluate(
@@ -118,7 +119,7 @@ def evaluate(
             assert config is not None
             told = _routes_on_stored(config, logged, shown, cache_dir, seed)
     if plot_path is not None:
-        plot_path.write_text(plot(told.found), encoding="utf-8")
+        write_whole(plot_path, plot(told.found).encode())
     if as_json:
         click.echo(json.dumps(told.found, ensure_ascii=False))
         return

@@ -52,7 +52,7 @@ def traffic(
 
     With --rated nothing is sent: FILE gets as many prompts with the scores and costs of every model, as JSON lines.
 
-    Exit code 0. 1: there is no server, or none whose answers could be rated truly.
+    Exit code 0. 1: there is no server, or none whose answers could be rated truly. 2: FILE cannot be written.
     """
     if rated is not None:
         _rate(rated, config_path, requests, seed, as_json=as_json)

@@ -18,7 +18,7 @@ from proxy.cli.progress import working_bar
 from proxy.cli.store_options import check_source, since_option, store_of, store_option
 from proxy.cli.stored import drawn_models, embedder_of, read_or_exit, refuse_too_little, refuse_unheard
 from proxy.cli.stored import show as show_stored
-from proxy.cli.writing import write_whole
+from proxy.cli.writing import plot_option, to_write, write_whole
 from proxy.config import ConfigError, Duration
 from proxy.learning import judging
 from proxy.learning.domains import by_domain
@@ -30,7 +30,7 @@ from proxy.learning.plot import plot
 from proxy.learning.preparing import OUTPUT_TOKENS, why_not
 from proxy.learning.report import report, why_not_better
 from proxy.learning.rewording import flip_rates
-from proxy.reload.policies import read_policy
+from proxy.reload.policies import read_policy, unusable
 from proxy.routing.policy import Policy
 from proxy.routing.policy_file import pack, unpack
 
@@ -45,7 +45,8 @@ EXIT_NOT_BETTER = 1
 @click.option("--route", metavar="NAME", help="Only stored decisions of this route.")
 @click.option("--implicit", is_flag=True, help="Stored outcomes stand in where there is no feedback.")
 @click.option("--models", default="", metavar="A,B,...", help="Only these of the models that were rated.")
-@click.option("--out", type=click.Path(path_type=Path), default=Path("policy.npz"), show_default=True)
+@click.option("--out", type=click.Path(path_type=Path), callback=to_write, default=Path("policy.npz"),
+              show_default=True)  # fmt: skip
 @click.option("--config", "-c", "config_path", type=click.Path(path_type=Path),
               help="routes.yaml: `store`, models, prices, and `text`.")  # fmt: skip
 @click.option("--incumbent", type=click.Path(path_type=Path), help="The policy to beat; --out where that exists.")
@@ -55,8 +56,8 @@ EXIT_NOT_BETTER = 1
 @click.option("--limit", type=click.IntRange(min=LEAST_ROWS), default=50_000, show_default=True,
               help="Rows to learn from; of more, a sample.")  # fmt: skip
 @click.option("--folds", type=click.IntRange(2, 20), default=5, show_default=True, help="Of the hold-out.")
-@click.option("--seed", type=int, default=0, show_default=True)
-@click.option("--plot", "plot_path", type=click.Path(path_type=Path), help="A picture of quality and cost, as SVG.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@plot_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON object, for scripts.")
 @cache_dir_option
 def train(
@@ -92,7 +93,7 @@ def train(
     tool's call was no JSON, or the same was asked again within minutes.
 
     Exit code 0: written. 1: not written, since it is no better than what there is. 2: the file or the store has errors,
-    or not enough to learn from.
+    or not enough to learn from, or the policy cannot be written.
     """
     check_source(labelled, store, since=since, route=route, implicit=implicit)
     if store is not None and plot_path is not None:
@@ -120,11 +121,11 @@ def train(
         trained = _of_labelled(data, old, seed, folds)
     reason, found = trained.reason, trained.found
     written = reason is None or force
+    if plot_path is not None:
+        write_whole(plot_path, plot(found).encode())
     if written:
         about = {"seed": seed, "folds": folds, "forced": reason is not None, **trained.about}
         version = _write(out, replace(trained.policy, about=about))
-    if plot_path is not None:
-        plot_path.write_text(plot(found), encoding="utf-8")
     if as_json:
         told = {"written": str(out) if written else None, "version": version if written else None, "reason": reason}
         click.echo(json.dumps({**told, **found}, ensure_ascii=False))
@@ -184,13 +185,24 @@ def _incumbent(named: Path | None, out: Path) -> Policy | None:
     try:
         found = read_policy(path)
     except ConfigError as error:
-        if named is None:
-            click.echo(f"warning: {error}; it is replaced", err=True)
-            return None
-        exit_with(error)
+        if named is not None:
+            exit_with(error)
+        if not _was_policy(out):
+            exit_with(unusable(out, "is there already, and never was a policy; name another file with --out"))
+        click.echo(f"warning: {error}; it is replaced", err=True)
+        return None
     if found is None and named is not None:
         raise click.ClickException(f"{named}: no such file, so nothing to beat.")
     return found
+
+
+def _was_policy(path: Path) -> bool:
+    """Whether a file that cannot be used may at least be replaced: a damaged policy, or one of another format."""
+    try:
+        with path.open("rb") as file:
+            return file.read(2) == b"PK"
+    except OSError:
+        return False
 
 
 def _write(path: Path, policy: Policy) -> str:

@@ -1,4 +1,4 @@
-"""How a command writes a file: all of it or nothing, for whoever watches it."""
+"""How a command writes a file: all of it or nothing, for whoever watches it; and not one that it should not."""
 
 from __future__ import annotations
 
@@ -8,13 +8,50 @@ from pathlib import Path
 
 import click
 
+from proxy.cli.options import EXIT_BAD_CONFIG
+
+
+class CannotWrite(click.ClickException):
+    """A file cannot be written; exit code 2, since what was made is lost."""
+
+    exit_code = EXIT_BAD_CONFIG
+
+
+def to_write(context: click.Context, parameter: click.Parameter, value: Path | None) -> Path | None:
+    """The callback of an option that names a file to write: what is wrong with it is told before the work."""
+    if value is None:
+        return None
+    problem = None
+    if value.is_dir():
+        problem = f"{value} is a folder; name a file in it."
+    elif not value.parent.is_dir():
+        problem = f"{value}: there is no folder {value.parent}."
+    elif not os.access(value.parent, os.W_OK):
+        problem = f"{value}: nothing can be written to the folder {value.parent}."
+    if problem is not None:
+        raise click.BadParameter(problem, context, parameter)
+    return value
+
+
+def _picture(context: click.Context, parameter: click.Parameter, value: Path | None) -> Path | None:
+    if value is not None and value.suffix.lower() != ".svg":
+        problem = f"{value}: the picture is an SVG; give it a name that ends in .svg."
+        raise click.BadParameter(problem, context, parameter)
+    return to_write(context, parameter, value)
+
+
+plot_option = click.option(
+    "--plot", "plot_path", type=click.Path(path_type=Path), callback=_picture,
+    help="A picture of quality and cost: FILE.svg.",
+)  # fmt: skip
+
 
 def write_whole(path: Path, content: bytes) -> None:
     """
     Put a new file in place of what there is; a server that watches it never reads half of it.
 
     Raises:
-        click.ClickException: it cannot be written.
+        CannotWrite: it cannot be written.
     """
     new: Path | None = None
     try:
@@ -30,4 +67,4 @@ def write_whole(path: Path, content: bytes) -> None:
     except OSError as error:
         if new is not None:
             new.unlink(missing_ok=True)
-        raise click.ClickException(f"{path} cannot be written: {error.strerror or error}.") from None
+        raise CannotWrite(f"{path} cannot be written: {error.strerror or error}.") from None

@@ -180,6 +180,34 @@ def test_a_cut_gzip_and_a_missing_file(tmp_path: Path) -> None:
     assert "cannot be read: No such file" in run("train", tmp_path / "none").stderr
 
 
+def test_what_cannot_be_written_is_told_before_the_work(tmp_path: Path) -> None:
+    data = write(tmp_path / "r.jsonl", lines(60))
+    before = data.read_bytes()
+    for options, said in (
+        (("--out", tmp_path / "none" / "p.npz"), f"there is no folder {tmp_path / 'none'}."),
+        (("--out", tmp_path), "is a folder; name a file in it"),
+        (("--out", data), "never was a policy; name another file with --out"),
+        (("--plot", tmp_path / "none" / "p.svg"), f"there is no folder {tmp_path / 'none'}."),
+        (("--plot", tmp_path / "p.png"), "the picture is an SVG; give it a name that ends in .svg"),
+        (("--seed", -1), "-1 is not in the range x>=0"),
+    ):
+        told = run("train", data, "--out", tmp_path / "p.npz", *options)
+        assert (told.exit_code, told.stdout) == (2, ""), options
+        assert said in " ".join(told.stderr.split()), options
+    assert [path.name for path in tmp_path.iterdir()] == ["r.jsonl"]
+    assert data.read_bytes() == before
+
+
+def test_a_damaged_policy_is_replaced(tmp_path: Path) -> None:
+    out = tmp_path / "p.npz"
+    out.write_bytes(b"PK, and no more")
+    told = run("train", write(tmp_path / "r.jsonl", lines(150)), "--out", out, "--folds", 3)
+    assert told.exit_code == 0
+    assert "warning" in told.stderr
+    assert "damaged, or no policy" in told.stderr
+    assert read_policy(out) is not None
+
+
 def test_of_a_long_file_a_sample_is_learned_from(tmp_path: Path) -> None:
     data = write(tmp_path / "r.jsonl", lines(200))
     found = json.loads(run("train", data, "--limit", 100, "--folds", 2, "--json", "--out", tmp_path / "p").stdout)
