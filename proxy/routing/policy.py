@@ -34,6 +34,9 @@ INPUTS = DIMENSIONS + 2
 _HALF = math.sqrt(0.5)
 """The length of each layer's part of the inputs."""
 
+_MOST_LOG_COST = 80.0
+"""Of USD; beyond, an exponential is no number of 32 bits any more. No request costs as much, but a file may say so."""
+
 _AT_ONCE = 4096
 """Texts whose closeness to every centre is in memory."""
 
@@ -194,7 +197,7 @@ class Policy:
         np.clip(quality, 0.0, 1.0, out=quality)
         if not self.knows_costs:
             return Outlook(quality, np.broadcast_to(self.mean_costs, quality.shape))
-        cost = np.exp(inputs @ self.cost[:-1] + self.cost[-1])
+        cost = np.exp(np.minimum(inputs @ self.cost[:-1] + self.cost[-1], _MOST_LOG_COST))
         return Outlook(quality, cost)
 
     def choose(
@@ -259,7 +262,7 @@ class Policy:
         region = int((self.regions.centres @ places - self._region_half_squares).argmax())
         if not self.knows_costs:
             return quality, [], region
-        return quality, [math.exp(each) for each in found[count : 2 * count].tolist()], region
+        return quality, [math.exp(min(each, _MOST_LOG_COST)) for each in found[count : 2 * count].tolist()], region
 
     def regions_of(self, vectors: Vectors) -> NDArray[np.int64]:
         """

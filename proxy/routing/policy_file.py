@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 import zipfile
 import zlib
 from collections.abc import Iterable, Mapping
@@ -32,6 +33,15 @@ _MOST_CENTRES = 16_384
 _MOST_SEEN = 4_000_000
 _MOST_SHARP = 40.0
 """Beyond, the share of a far centre is no number of 32 bits any more."""
+_LARGEST = 1e18
+"""Beyond, the square of a number is none of 32 bits any more, and what is predicted would be no number either."""
+_LEAST_PRIOR = 1e-6
+_HEADER = re.compile(
+    rb"\x93NUMPY\x01\x00.."
+    rb"\{'descr': '([^']{1,9})', 'fortran_order': (True|False), 'shape': \(([0-9, ]{1,99})\), \} *\n",
+    re.DOTALL,
+)
+"""Of a `.npy`, as numpy writes it. By hand, since numpy runs it through a parser that absurd text breaks."""
 
 
 class PolicyUnusable(Exception):
@@ -81,7 +91,9 @@ def unpack(content: bytes) -> Policy:
             seen = _plain(_member(archive, "seen", MOST_BYTES), np.dtype("<i8"), (None,), most=_MOST_SEEN)
             stored = _plain(_member(archive, "sha256", 1024), np.dtype(np.uint8), (32,)).tobytes()
             text = _member(archive, "about", MOST_BYTES // 64)
-    except (zipfile.BadZipFile, KeyError, ValueError, EOFError, OSError, zlib.error, NotImplementedError) as error:
+    except (
+        zipfile.BadZipFile, KeyError, ValueError, EOFError, OSError, zlib.error, NotImplementedError, RecursionError,
+    ) as error:  # fmt: skip
         raise PolicyUnusable("it is damaged, or no policy") from error
     except RuntimeError as error:  # of an encrypted archive
         raise PolicyUnusable("it is encrypted") from error
@@ -99,9 +111,10 @@ def unpack(content: bytes) -> Policy:
     if not agree:
         raise PolicyUnusable("its arrays have other sizes than those of a policy")
     for name, array in arrays.items():
-        may_be_unknown = name in ("mean_costs", "cost")
-        if not (np.isfinite(array).all() or (may_be_unknown and np.isnan(array).all())):
-            raise PolicyUnusable(f"its {name} are no numbers")
+        may_be_unknown = name in ("mean_costs", "cost") and np.isnan(array).all()
+        least = 0.0 if name == "counts" else -_LARGEST
+        if not (may_be_unknown or ((least <= array) & (array <= _LARGEST)).all()):
+            raise PolicyUnusable(f"its {name} are no numbers that a policy has")
     near = Neighbours(
         **{name: arrays[name] for name in _OF_NEIGHBOURS}, sharpness=tuple(about.sharpness), prior=about.prior
     )
@@ -179,7 +192,7 @@ def _about(content: bytes) -> _About:
         and len(set(about.models)) == len(about.models)
         and 1 <= len(about.sharpness) <= 16
         and all(0 < each <= _MOST_SHARP for each in about.sharpness)
-        and about.prior > 0
+        and about.prior >= _LEAST_PRIOR
     )
     if not sound:
         raise PolicyUnusable("what it says of itself cannot be")
@@ -190,6 +203,8 @@ def _member(archive: zipfile.ZipFile, name: str, most: int) -> bytes:
     info = archive.getinfo(f"{name}.npy")
     if info.file_size > most:
         raise PolicyUnusable(f"its {name} would take {info.file_size:,} bytes")
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise PolicyUnusable("it is damaged, or no policy")
     with archive.open(info) as file:
         return file.read(most)
 
@@ -203,24 +218,27 @@ def _plain(
     content: bytes, dtype: np.dtype[Any], shape: tuple[int | None, ...], most: int = _MOST_CENTRES
 ) -> NDArray[Any]:
     """The array of a `.npy` of this type and shape: read by hand, since numpy makes room for what a header claims."""
-    file = io.BytesIO(content)
-    if np.lib.format.read_magic(file) != (1, 0):
-        raise PolicyUnusable("it is damaged, or no policy")
-    claimed, is_fortran, its = np.lib.format.read_array_header_1_0(file)
+    head = _head(content)
+    claimed = tuple(int(size) for size in head[3].decode().split(",") if size.strip())
     fits = len(claimed) == len(shape) and all(
         size == wanted or (wanted is None and 0 <= size <= most) for size, wanted in zip(claimed, shape, strict=True)
     )
-    rest = content[file.tell() :]
-    if not fits or its != dtype or is_fortran or len(rest) != int(np.prod(claimed)) * dtype.itemsize:
+    rest = content[head.end() :]
+    is_its = (head[1].decode(), head[2]) == (dtype.str, b"False")
+    if not fits or not is_its or len(rest) != int(np.prod(claimed)) * dtype.itemsize:
         raise PolicyUnusable("its arrays have other sizes than those of a policy")
     return np.frombuffer(rest, dtype=dtype).reshape(claimed)
 
 
 def _text_of(content: bytes) -> NDArray[np.uint8]:
-    file = io.BytesIO(content)
-    np.lib.format.read_magic(file)
-    np.lib.format.read_array_header_1_0(file)
-    return np.frombuffer(content[file.tell() :], dtype=np.uint8)
+    return np.frombuffer(content[_head(content).end() :], dtype=np.uint8)
+
+
+def _head(content: bytes) -> re.Match[bytes]:
+    found = _HEADER.match(content)
+    if found is None:
+        raise PolicyUnusable("it is damaged, or no policy")
+    return found
 
 
 def _digest(arrays: Mapping[str, NDArray[Any]]) -> bytes:

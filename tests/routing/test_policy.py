@@ -246,9 +246,46 @@ def huge(members: dict[str, bytes]) -> None:
     members["centre.npy"] = header.getvalue() + b"\0" * 64
 
 
+def headed(text: str) -> Any:
+    """The file with a header that says this, in place of one."""
+    head = text.encode() + b"\n"
+    return lambda: rezipped(
+        lambda members: members.update(
+            {"means.npy": b"\x93NUMPY\x01\x00" + len(head).to_bytes(2, "little") + head + b"\0" * 12}
+        )
+    )
+
+
+def squeezed() -> bytes:
+    """By a way that `pack` does not use, and damaged."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("about.npy", b"x" * 1000)
+    return content.getvalue().replace(content.getvalue()[45:60], b"\xff" * 15)
+
+
+def nested(members: dict[str, bytes]) -> None:
+    members["about.npy"] = members["about.npy"].partition(b"\n")[0] + b"\n" + b"[" * 100_000
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [
+        pytest.param(headed("(" * 9000), "damaged, or no policy", id="a-header-of-brackets"),
+        pytest.param(headed("-" * 9000 + "1"), "damaged, or no policy", id="a-header-of-signs"),
+        pytest.param(headed("{'descr': '''"), "damaged, or no policy", id="a-header-without-an-end"),
+        pytest.param(squeezed, "damaged, or no policy", id="damaged-lzma"),
+        pytest.param(lambda: rezipped(nested), "damaged, or no policy", id="nested"),
+        pytest.param(
+            lambda: pack(replace(policy(), cost=np.full_like(policy().cost, 3e38))), "no numbers", id="beyond-numbers"
+        ),
+        pytest.param(
+            lambda: pack(
+                replace(policy(), neighbours=replace(policy().neighbours, counts=-policy().neighbours.counts))
+            ),
+            "no numbers",
+            id="counts-below-none",
+        ),
         pytest.param(b"", "damaged, or no policy", id="empty"),
         pytest.param(b"version: 1\n", "damaged, or no policy", id="another-file"),
         pytest.param(pickle.dumps([1, 2]), "damaged, or no policy", id="pickle"),
@@ -278,3 +315,11 @@ def huge(members: dict[str, bytes]) -> None:
 def test_what_is_no_policy_is_told(content: Any, said: str) -> None:
     with pytest.raises(PolicyUnusable, match=said):
         unpack(content() if callable(content) else content)
+
+
+def test_whatever_a_file_says_of_costs_there_is_a_choice() -> None:
+    """No request may fail for it."""
+    absurd = unpack(pack(replace(policy(), cost=np.full_like(policy().cost, 1000.0))))
+    chosen = absurd.choose(absurd.models, 0.5, np.ones(768, dtype=np.float32), 100)
+    assert {each.model for each in chosen.candidates} == set(absurd.models)
+    assert np.isfinite([each.score for each in chosen.candidates]).all()
