@@ -11,6 +11,8 @@ from proxy.learning.rated import Floats, Ints
 
 BINS = 10
 DRAWS = 400
+_ROUNDING = 1e-9
+"""Mean costs that differ by such a share are the same: sums of the same numbers differ by their order."""
 
 
 @dataclass(frozen=True)
@@ -89,10 +91,11 @@ def figures(found: Outcomes, draws: Floats | None = None) -> Figures:
     single, single_cost = found.single_scores @ weights, found.single_costs @ weights
     low, low_cost = found.cheapest_scores @ weights, found.cheapest_costs @ weights
     span = single_cost - low_cost
-    share = np.clip(np.where(span > 0, (cost - low_cost) / np.where(span > 0, span, 1.0), 1.0), 0.0, 1.0)
+    is_apart = span > _ROUNDING * single_cost
+    share = np.clip(np.where(is_apart, (cost - low_cost) / np.where(is_apart, span, 1.0), 1.0), 0.0, 1.0)
     # Without costs nothing is matched: what there is to beat is the best single model.
     mixed = np.where(np.isfinite(cost), low + share * (single - low), single)
-    mixed = np.maximum(mixed, np.where(cost >= single_cost, single, -np.inf))
+    mixed = np.maximum(mixed, np.where(cost >= single_cost * (1 - _ROUNDING), single, -np.inf))
     made = (quality, cost, single, single_cost, mixed)
     return Figures(*made) if draws is not None else Figures(*(one[..., 0] for one in made))
 

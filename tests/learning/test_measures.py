@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from proxy.learning.held_out import HeldOut
 from proxy.learning.linear import apply, fit_ridges, non_negative
-from proxy.learning.measures import calibration_error, figures, outcomes, pair
+from proxy.learning.measures import bootstrap, calibration_error, figures, outcomes, pair
 from proxy.learning.prefer import _falling
 from proxy.learning.rated import Rows
 
@@ -43,6 +45,18 @@ def test_a_random_mix_of_the_same_cost_is_what_there_is_to_beat() -> None:
     assert own.gain == pytest.approx(0.125 * 51 / 101)
     assert np.isnan(own.saved_at(1.0))
     assert own.saved_at(0.75) == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("usd", [0.1, 0.3, 1e-9])
+@pytest.mark.parametrize("count", [7, 30, 60, 1000])
+def test_where_all_models_cost_the_same_the_best_single_one_is_what_there_is_to_beat(usd: float, count: int) -> None:
+    case = held([[0, 1]] * count, [[0.1, 0.9]] * count)
+    same = replace(case, rows=replace(case.rows, costs=np.full((count, 2), usd)), picks=np.ones_like(case.picks))
+    own = figures(outcomes(same))
+    assert own.gain == pytest.approx(0.0)
+    assert own.mixed == pytest.approx(1.0)
+    drawn = figures(outcomes(same), bootstrap(same.rows.groups, 0))
+    assert drawn.gain == pytest.approx(np.zeros(400))
 
 
 def test_calibration_error() -> None:
