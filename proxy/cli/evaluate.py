@@ -17,6 +17,7 @@ from proxy.cli.learning_data import Labelled, show
 from proxy.cli.options import EXIT_BAD_CONFIG, cache_dir_option, exit_with, load_or_exit
 from proxy.cli.progress import working_bar
 from proxy.cli.routed import show_rated, show_stored_routes
+from proxy.cli.showing import console
 from proxy.cli.store_options import check_source, since_option, store_of, store_option
 from proxy.cli.stored import embedder_of, read_or_exit, refuse_too_little
 from proxy.cli.stored import show as show_stored
@@ -125,7 +126,7 @@ def evaluate(
         return
     if told.seen:
         click.echo(f"{told.seen:,} requests are left out, on which the policy was trained")
-    told.show(Console(), told.found)
+    told.show(console(), told.found)
 
 
 def _policy(path: Path, embedder: str) -> Policy:

@@ -99,8 +99,13 @@ def show(console: Console, report: dict[str, Any]) -> None:
             dollars(each["cost"]),
             _saved(each["saved"], each["saved_interval"]),
         )
+    settings.add_row("best single", f"{report['single_quality']:.4f}", "", "", dollars(report["single_cost"]), "")
     console.print()
     console.print(settings)
+    if report["singles"] != [report["single"]]:
+        singles = " or ".join(report["singles"])
+        console.print(f"\nbest single: {singles}, as it is chosen without the requests that it is measured on")
+    console.print()
     told = table("", "")
     for each in report["saved"]:
         told.add_row(f"saved at {each['share']:.0%} of best single", _saved(each["saved"], each["interval"]))
@@ -121,7 +126,6 @@ def show(console: Console, report: dict[str, Any]) -> None:
     for what, rate in report.get("flips", {}).items():
         told.add_row(f"other model with {what}", f"{rate:.1%}")
     told.show_header = False
-    console.print()
     console.print(told)
 
 
@@ -129,7 +133,7 @@ def table(*columns: str) -> Table:
     """One without lines; numbers stand to the right."""
     found = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     for place, column in enumerate(columns):
-        found.add_column(column, justify="right" if place and len(columns) > 2 else "left")
+        found.add_column(column, justify="right" if place and len(columns) > 2 else "left", overflow="fold")
     return found
 
 
@@ -151,4 +155,5 @@ def points(value: float, interval: Sequence[float] | None = None) -> str:
 def _saved(share: float | None, interval: Sequence[float]) -> str:
     if share is None:
         return "never"
-    return f"{share:.1%} ({max(interval[0], 0):.0%} to {interval[1]:.0%})"
+    low, high = max(interval[0], 0.0) + 0.0, interval[1] + 0.0  # -0.0 is shown as 0
+    return f"{share + 0.0:.1%} ({low:.0%} to {high:.0%})"

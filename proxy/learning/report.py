@@ -21,7 +21,8 @@ def report(held: HeldOut, *, seed: int = 0, knowing: HeldOut | None = None) -> d
 
     Costs are USD a thousand requests; quality and shares 0 to 1; each `interval` is the middle 90% of draws of the
     rows with replacement. `gain` is the quality over a random mix of the cheapest and the best single model at the
-    same cost, averaged over the scale of `prefer`: what a policy has learned, in one number; 0 for nothing.
+    same cost, averaged over the scale of `prefer`: what a policy has learned, in one number; 0 for nothing. `single` is
+    best on these rows; what is compared with is the best one that could be known without them, one of `singles`.
 
     Args:
         held: decided by a policy that has not seen the rows.
@@ -36,6 +37,7 @@ def report(held: HeldOut, *, seed: int = 0, knowing: HeldOut | None = None) -> d
         "models": _models(held),
         "single": held.rows.models[held.rows.single],
         "cheapest": held.rows.models[held.rows.cheapest],
+        "singles": [held.rows.models[place] for place in np.unique(held.single).tolist()],
         "single_quality": _rounded(own.single),
         "single_cost": _usd(own.single_cost),
         "settings": {name: _setting(own, drawn, value) for name, value in PREFER.items()},
@@ -68,11 +70,12 @@ def why_not_better(found: dict[str, Any]) -> str | None:
     the best single model's by more than chance, which is when the upper end of that difference's interval is below 0.
     """
     single, best = found["single_quality"], found["settings"]["quality"]
+    alone = " or ".join(map(repr, found["singles"])) + " alone"
     if best["above_single_interval"][1] < 0:
-        return f"its best quality is {best['quality']:.4f}, and {found['single']!r} alone has {single:.4f}"
+        return f"its best quality is {best['quality']:.4f}, and {alone} has {single:.4f}"
     against, hint = "a random mix of the cheapest and the best single model at the same cost", ""
     if found["single_cost"] is None:
-        against = f"{found['single']!r} alone"
+        against = alone
         hint = '; nothing is known of costs, so none can be saved: add "costs" to the lines, or prices with -c'
     if not found["gain"]:
         return f"its quality is that of {against}{hint}"

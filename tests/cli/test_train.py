@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -78,6 +79,32 @@ def test_one_who_knows_the_true_domain_stands_beside_the_policy(tmp_path: Path) 
         "evaluate", out, write(tmp_path / "c.jsonl", [{**each, "vector": each["vector"][::-1]} for each in rated])
     )
     assert "one who knows the true domain" in told.stdout
+
+
+def test_the_table_names_each_model_whole_and_what_is_compared_with(tmp_path: Path) -> None:
+    names = {
+        each: f"a-model-with-a-name-as-long-as-those-of-today-20241022-{each}" for each in ("small", "large", "coder")
+    }
+    rows = lines(120)
+    for row in rows:
+        row["scores"] = {names[name]: score for name, score in row["scores"].items()}
+        row["costs"] = {names[name]: usd for name, usd in row["costs"].items()}
+    told = run("train", write(tmp_path / "r.jsonl", rows), "--out", tmp_path / "p.npz", "--folds", 2)
+    assert all(name in told.stdout for name in names.values())
+    assert "-0%" not in told.stdout
+    assert re.search(r"best single +0\.\d{4} +\d", told.stdout)
+
+    for number, row in enumerate(rows):  # one is best on all of them, and the other on those of the other fold
+        row["scores"] = {"a": number % 2, "b": (number + 1) % 2}
+        row["costs"] = {}
+    data = write(tmp_path / "even.jsonl", rows)
+    told = run("train", data, "--out", tmp_path / "q.npz", "--folds", 3, "--seed", 1)
+    assert "best single: a or b, as it is chosen without the requests that it is measured on" in told.stdout
+    found = json.loads(run("train", data, "--out", tmp_path / "q.npz", "--folds", 3, "--seed", 1, "--json").stdout)
+    assert found["singles"] == ["a", "b"]
+    assert found["models"][0]["quality"] == 0.5
+    assert found["single_quality"] < 0.5
+    assert "'a' or 'b' alone" in found["reason"]
 
 
 def test_a_policy_that_learned_nothing_is_refused_unless_forced(tmp_path: Path) -> None:
