@@ -11,7 +11,7 @@ from rich.table import Table
 
 from proxy.app import minilm
 from proxy.cli.options import exit_with
-from proxy.cli.progress import loading_bar
+from proxy.cli.progress import loading_bar, reading_count
 from proxy.config import Config, ConfigError, Text
 from proxy.embedding import Vector
 from proxy.learning.preparing import rows_of
@@ -48,7 +48,8 @@ class Labelled:
         """
         which = config.text if config is not None else Text()
         try:
-            self.read: Read = read_rated(path, models=models, which=which, limit=limit, seed=seed)
+            with reading_count("reading requests") as tell:
+                self.read: Read = read_rated(path, models=models, which=which, limit=limit, seed=seed, tell=tell)
         except ConfigError as error:
             exit_with(error)
         self._model = minilm(which.max_tokens)

@@ -8,7 +8,7 @@ import json
 import math
 import random
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
@@ -27,6 +27,7 @@ MOST_LINE = 16 * 1024 * 1024
 LEAST_COST = 1e-9
 MOST_WEIGHT = 50.0
 """What a rating may count at most: one over a tiny propensity would drown all others."""
+_TELL_EVERY = 1_000
 _SHORTEST, _LONGEST = 1e-6, 1e6
 """Lengths of a vector; the embedding model's are near 1, and beyond these a float32 of its square is none."""
 _NAME = get_args(Name)[1].description
@@ -66,7 +67,13 @@ class Read:
 
 
 def read_rated(
-    path: Path, *, models: tuple[str, ...] = (), which: Text | None = None, limit: int = 50_000, seed: int = 0
+    path: Path,
+    *,
+    models: tuple[str, ...] = (),
+    which: Text | None = None,
+    limit: int = 50_000,
+    seed: int = 0,
+    tell: Callable[[int], None] | None = None,
 ) -> Read:
     """
     The rated requests of a file, or a sample of them.
@@ -77,6 +84,7 @@ def read_rated(
         which: what of a prompt is looked at, as in routes.yaml.
         limit: rows to keep; of more, each has the same chance.
         seed: of that choice.
+        tell: is given how many were read, now and then.
 
     Raises:
         ConfigError: every line that cannot be used, up to some, and models that the file does not have.
@@ -87,6 +95,8 @@ def read_rated(
     found = 0
     for rated in reader.read():
         found += 1
+        if tell is not None and found % _TELL_EVERY == 0:
+            tell(found)
         if len(rows) < limit:
             rows.append(rated)
         elif (place := draw.randrange(found)) < limit:  # Vitter's algorithm R

@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from proxy.cli import main
-from proxy.learning.reading import MOST_LINE
+from proxy.learning.reading import MOST_LINE, read_rated
 from proxy.reload.policies import read_policy
 from tests.learning.made import made
 
@@ -205,6 +205,13 @@ def test_a_cut_gzip_and_a_missing_file(tmp_path: Path) -> None:
     data.write_bytes(data.read_bytes()[:2000])
     assert "gzip is damaged or cut short" in run("train", data).stderr
     assert "cannot be read: No such file" in run("train", tmp_path / "none").stderr
+
+
+def test_of_a_long_file_it_is_told_how_far_it_is_read(tmp_path: Path) -> None:
+    told: list[int] = []
+    data = write(tmp_path / "r.jsonl", [{"prompt": f"question {n}", "scores": {"a": n % 2}} for n in range(2_500)])
+    read_rated(data, limit=10, tell=told.append)
+    assert told == [1_000, 2_000]
 
 
 def test_what_cannot_be_written_is_told_before_the_work(tmp_path: Path) -> None:
