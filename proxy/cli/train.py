@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -33,7 +33,7 @@ from proxy.learning.report import report, why_not_better
 from proxy.learning.rewording import flip_rates
 from proxy.reload.policies import read_policy, unusable
 from proxy.routing.policy import Policy
-from proxy.routing.policy_file import pack, unpack
+from proxy.routing.policy_file import PolicyUnusable, check_fits, pack, unpack
 
 LEAST_ROWS = 50
 EXIT_NOT_BETTER = 1
@@ -110,7 +110,9 @@ def train(
         )  # fmt: skip
         refuse_unheard(f"store: {source.url.shown}", logged)
         refuse_too_little(f"store: {source.url.shown}", logged, LEAST_ROWS)
-        trained = _of_store(logged, old, embedder_of(config), seed, folds)
+        embedder = embedder_of(config)
+        old = _comparable(old, incumbent, out, embedder, logged.rows.models)
+        trained = _of_store(logged, old, embedder, seed, folds)
     else:
         assert labelled is not None
         data = Labelled(
@@ -119,6 +121,7 @@ def train(
         if (problem := why_not(data.rows, LEAST_ROWS)) is not None:
             click.echo(f"{labelled}: {problem}", err=True)
             sys.exit(EXIT_BAD_CONFIG)
+        old = _comparable(old, incumbent, out, data.embedder, data.rows.models)
         trained = _of_labelled(data, old, seed, folds)
     reason, found = trained.reason, trained.found
     written = reason is None or force
@@ -195,6 +198,26 @@ def _incumbent(named: Path | None, out: Path) -> Policy | None:
     if found is None and named is not None:
         raise click.ClickException(f"{named}: no such file, so nothing to beat.")
     return found
+
+
+def _comparable(
+    old: Policy | None, named: Path | None, out: Path, embedder: str, models: Sequence[str]
+) -> Policy | None:
+    """The incumbent, if it is one for these models and vectors; one that was named must be."""
+    if old is None:
+        return None
+    try:
+        check_fits(old, embedder=embedder, models=models)
+        if beyond := [name for name in old.models if name not in models]:
+            raise PolicyUnusable(
+                f"it knows {', '.join(map(repr, beyond))} too, and rated are {', '.join(map(repr, models))}"
+            )
+    except PolicyUnusable as error:
+        if named is not None:
+            exit_with(unusable(named, str(error)))
+        click.echo(f"warning: {out}: {error}; what is trained is not compared with it", err=True)
+        return None
+    return old
 
 
 def _was_policy(path: Path) -> bool:

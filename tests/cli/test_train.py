@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -15,6 +16,7 @@ from click.testing import CliRunner, Result
 from proxy.cli import main
 from proxy.learning.reading import MOST_LINE, read_rated
 from proxy.reload.policies import read_policy
+from proxy.routing.policy_file import pack
 from tests.learning.made import made
 
 
@@ -230,6 +232,29 @@ def test_what_cannot_be_written_is_told_before_the_work(tmp_path: Path) -> None:
         assert said in " ".join(told.stderr.split()), options
     assert [path.name for path in tmp_path.iterdir()] == ["r.jsonl"]
     assert data.read_bytes() == before
+
+
+def test_a_policy_for_others_is_no_incumbent(tmp_path: Path) -> None:
+    old, data = tmp_path / "old.npz", write(tmp_path / "r.jsonl", lines(150))
+    assert run("train", data, "--out", old, "--models", "small,coder", "--folds", 2, "--force").exit_code == 0
+    policy = read_policy(old)
+    assert policy is not None
+    other, out = tmp_path / "other.npz", tmp_path / "p.npz"
+    other.write_bytes(pack(replace(policy, embedder="another")))
+    for incumbent, options, said in (
+        (old, (), "it does not know 'large'; it knows 'small', 'coder'"),
+        (old, ("--models", "small,large"), "it does not know 'large'; it knows 'small', 'coder'"),
+        (other, (), "it was trained on vectors of 'another', and here runs 'all-MiniLM-L6-v2"),
+    ):
+        told = run("train", data, "--incumbent", incumbent, "--out", out, *options)
+        assert (told.exit_code, told.stdout) == (2, "")
+        assert f"{incumbent}: {said}" in told.stderr
+    assert not out.exists()
+    told = run("train", data, "--out", old, "--folds", 3)
+    assert told.exit_code == 0
+    assert f"warning: {old}: it does not know 'large'" in told.stderr
+    told = run("train", data, "--out", old, "--folds", 3, "--models", "large,small", "--force")
+    assert "it knows 'coder' too, and rated are 'large', 'small'; what is trained is not compared" in told.stderr
 
 
 def test_a_damaged_policy_is_replaced(tmp_path: Path) -> None:
