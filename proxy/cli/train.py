@@ -20,7 +20,7 @@ from proxy.cli.store_options import check_source, since_option, store_of, store_
 from proxy.cli.stored import drawn_models, embedder_of, read_or_exit, refuse_too_little, refuse_unheard
 from proxy.cli.stored import show as show_stored
 from proxy.cli.writing import plot_option, to_write, write_whole
-from proxy.config import ConfigError, Duration
+from proxy.config import Config, ConfigError, Duration, choices, learned_of, quote
 from proxy.learning import judging
 from proxy.learning.domains import by_domain
 from proxy.learning.fit import fit_policy
@@ -121,6 +121,7 @@ def train(
         if (problem := why_not(data.rows, LEAST_ROWS)) is not None:
             click.echo(f"{labelled}: {problem}", err=True)
             sys.exit(EXIT_BAD_CONFIG)
+        _warn_of_unrated(config, config_path, data.rows.models)
         old = _comparable(old, incumbent, out, data.embedder, data.rows.models)
         trained = _of_labelled(data, old, seed, folds)
     reason, found = trained.reason, trained.found
@@ -198,6 +199,15 @@ def _incumbent(named: Path | None, out: Path) -> Policy | None:
     if found is None and named is not None:
         raise click.ClickException(f"{named}: no such file, so nothing to beat.")
     return found
+
+
+def _warn_of_unrated(config: Config | None, path: Path | None, models: Sequence[str]) -> None:
+    """Say so if a routes.yaml could not use what is trained, for it chooses among other models as well."""
+    uses = () if config is None else [learned_of(route.use) for route in config.routes]
+    needed = dict.fromkeys(name for use in uses if use is not None for name in use.learned)
+    if unrated := [quote(name) for name in needed if name not in models]:
+        told = f"its learned routes choose {choices(unrated, last='and')} too, of which no score is given"
+        click.echo(f"warning: {path}: {told}; it will refuse this policy", err=True)
 
 
 def _comparable(

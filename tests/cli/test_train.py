@@ -17,6 +17,7 @@ from proxy.cli import main
 from proxy.learning.reading import MOST_LINE, read_rated
 from proxy.reload.policies import read_policy
 from proxy.routing.policy_file import pack
+from tests.config.files import BASE
 from tests.learning.made import made
 
 
@@ -255,6 +256,20 @@ def test_a_policy_for_others_is_no_incumbent(tmp_path: Path) -> None:
     assert f"warning: {old}: it does not know 'large'" in told.stderr
     told = run("train", data, "--out", old, "--folds", 3, "--models", "large,small", "--force")
     assert "it knows 'coder' too, and rated are 'large', 'small'; what is trained is not compared" in told.stderr
+
+
+def test_a_policy_that_its_routes_would_refuse_is_warned_of(tmp_path: Path) -> None:
+    routes = tmp_path / "routes.yaml"
+    coder = "models:\n  coder: {target: {upstream: openai, name: c}}\n"
+    learned = "routes: [{name: r, use: {learned: [small, large, coder]}}]\n"
+    routes.write_text(BASE.replace("models:\n", coder) + learned)
+    data, out = write(tmp_path / "r.jsonl", lines(60)), tmp_path / "p.npz"
+    told = run("train", data, "--out", out, "-c", routes, "--folds", 2, "--force", "--models", "small,large")
+    assert told.exit_code == 0
+    said = "its learned routes choose 'coder' too, of which no score is given; it will refuse this policy"
+    assert told.stderr.splitlines() == [f"warning: {routes}: {said}"]
+    out.unlink()
+    assert run("train", data, "--out", out, "-c", routes, "--folds", 2, "--force").stderr == ""
 
 
 def test_a_damaged_policy_is_replaced(tmp_path: Path) -> None:
