@@ -6,13 +6,15 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import click
+import numpy as np
 from rich.console import Console
 from rich.table import Table
 
 from proxy.app import minilm
 from proxy.cli.options import exit_with
 from proxy.cli.progress import loading_bar, reading_count
-from proxy.config import Config, ConfigError, Text
+from proxy.config import Config, ConfigError, Text, choices, quote
 from proxy.embedding import Vector
 from proxy.learning.preparing import rows_of
 from proxy.learning.rated import Rows
@@ -58,6 +60,11 @@ class Labelled:
         self.embedder = self._model.name()
         prices = {} if config is None else {n: m.price for n, m in config.models.items() if m.price is not None}
         self.rows: Rows = rows_of(self.read.rows, self.read.models, self.embed, prices, output_tokens)
+        is_known = np.asarray(np.isfinite(self.rows.costs).any(axis=0))
+        if is_known.any() and not is_known.all():
+            unknown = [quote(name) for name, known in zip(self.rows.models, is_known, strict=True) if not known]
+            told = f"no cost is known of {choices(unknown, last='or')}, so those of the others do not count"
+            click.echo(f'warning: {path}: {told}; add "costs" to the lines, or prices with -c', err=True)
 
     def embed(self, texts: Sequence[str]) -> Mapping[str, Vector]:
         """The vectors of texts, with a bar on a terminal; none is embedded twice."""

@@ -272,6 +272,13 @@ def test_a_policy_that_its_routes_would_refuse_is_warned_of(tmp_path: Path) -> N
     assert run("train", data, "--out", out, "-c", routes, "--folds", 2, "--force").stderr == ""
 
 
+def test_costs_of_some_models_alone_are_said_not_to_count(tmp_path: Path) -> None:
+    rows = [row | {"costs": {"small": row["costs"]["small"]}} for row in lines(60)]
+    told = run("train", write(tmp_path / "r.jsonl", rows), "--out", tmp_path / "p.npz", "--folds", 2, "--json")
+    assert "no cost is known of 'large' or 'coder', so those of the others do not count" in told.stderr
+    assert json.loads(told.stdout)["single_cost"] is None
+
+
 def test_a_damaged_policy_is_replaced(tmp_path: Path) -> None:
     out = tmp_path / "p.npz"
     out.write_bytes(b"PK, and no more")
