@@ -105,7 +105,7 @@ def show(console: Console, report: dict[str, Any]) -> None:
             points(each["above_single"], each["above_single_interval"]),
             points(each["above_random_mix"]),
             dollars(each["cost"]),
-            _saved(each["saved"], each["saved_interval"]),
+            _saved(each["saved"], each["saved_interval"]) if has_costs else "-",
         )
     settings.add_row("best single", f"{report['single_quality']:.4f}", "", "", dollars(report["single_cost"]), "")
     console.print()
@@ -115,11 +115,12 @@ def show(console: Console, report: dict[str, Any]) -> None:
         console.print(f"\nbest single: {singles}, as it is chosen without the requests that it is measured on")
     console.print()
     told = table("", "")
-    for each in report["saved"]:
+    for each in report["saved"] if has_costs else ():
         told.add_row(f"saved at {each['share']:.0%} of best single", _saved(each["saved"], each["interval"]))
     if (knowing := report["true_domain"]) is not None:
         saved = ", ".join(f"{_percent(each['saved'])} at {each['share']:.0%}" for each in knowing["saved"])
-        told.add_row("one who knows the true domain", f"{points(knowing['above_single'])} points, saved {saved}")
+        beside = f", saved {saved}" if has_costs else ""
+        told.add_row("one who knows the true domain", f"{points(knowing['above_single'])} points{beside}")
     low, high = report["gain_interval"]
     told.add_row(
         "gain over a random mix", f"{100 * (report['gain'] or 0):.2f} points ({100 * low:.2f} to {100 * high:.2f})"
@@ -157,7 +158,7 @@ def dollars(usd: float | None) -> str:
 def points(value: float, interval: Sequence[float] | None = None) -> str:
     """A difference of two qualities in hundredths, with its interval."""
     between = "" if interval is None else f" ({100 * interval[0]:+.1f} to {100 * interval[1]:+.1f})"
-    return f"{100 * value:+.2f}{between}"
+    return f"{round(100 * value, 2) + 0.0:+.2f}{between}"  # -0.0 is shown as +0.00
 
 
 def _saved(share: float | None, interval: Sequence[float]) -> str:

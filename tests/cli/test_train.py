@@ -277,6 +277,8 @@ def test_costs_of_some_models_alone_are_said_not_to_count(tmp_path: Path) -> Non
     told = run("train", write(tmp_path / "r.jsonl", rows), "--out", tmp_path / "p.npz", "--folds", 2, "--json")
     assert "no cost is known of 'large' or 'coder', so those of the others do not count" in told.stderr
     assert json.loads(told.stdout)["single_cost"] is None
+    told = run("train", tmp_path / "r.jsonl", "--out", tmp_path / "p.npz", "--folds", 2)
+    assert "never" not in told.stdout, "of what is not known nothing is said"
 
 
 def test_a_damaged_policy_is_replaced(tmp_path: Path) -> None:
