@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from proxy.config import quote
 from proxy.errors import BadRequest
 from proxy.learning.rows import USER, Rating
 from proxy.telemetry.store_metrics import RatingKind
@@ -67,18 +68,31 @@ def _rating(told: Any, scale: Any) -> float:
     is_number = isinstance(told, int | float) and not isinstance(told, bool)
     if scale is not None:
         if scale != _SCALE or isinstance(scale, bool):
-            raise BadRequest(f"scale: {_SCALE} is the only one; leave it out for ratings from 0 to 1.", param="scale")
+            raise BadRequest(
+                f"scale: {_SCALE} is the only one; leave it out for ratings from 0 to 1{_and_not(scale)}.",
+                param="scale",
+            )
         if not is_number or not 1 <= told <= _SCALE:
-            raise BadRequest(f"rating: with a scale of {_SCALE}, give a number from 1 to {_SCALE}.", param="rating")
+            raise BadRequest(
+                f"rating: with a scale of {_SCALE}, give a number from 1 to {_SCALE}{_and_not(told)}.", param="rating"
+            )
         return float((told - 1) / (_SCALE - 1))
     if isinstance(told, str) and told in _WORDS:
         return _WORDS[told]
     if not is_number or not 0 <= told <= 1:
         raise BadRequest(
-            f"rating: give a number from 0 to 1, 'up' or 'down', or one from 1 to {_SCALE} with \"scale\": {_SCALE}.",
+            f"rating: give a number from 0 to 1, 'up' or 'down', or one from 1 to {_SCALE} with \"scale\": {_SCALE}"
+            f"{_and_not(told)}.",
             param="rating",
         )
     return float(told)
+
+
+def _and_not(told: Any) -> str:
+    """What was given instead, shortened; nothing where nothing was."""
+    if told is None:
+        return ""
+    return f", not {quote(told) if isinstance(told, str) else msgspec.json.encode(told).decode()[:60]}"
 
 
 def _source(told: Any) -> str:
@@ -86,7 +100,8 @@ def _source(told: Any) -> str:
         return USER
     if not isinstance(told, str) or not _SOURCE.fullmatch(told):
         raise BadRequest(
-            "source: give a name of at most 64 letters, digits and . _ - that begins with a letter or digit.",
+            "source: give a name of at most 64 letters, digits and . _ - that begins with a letter or digit"
+            f"{_and_not(told)}.",
             param="source",
         )
     return told
