@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from functools import partial
@@ -15,10 +15,10 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from proxy import __version__
-from proxy.config import Config, load_shadow
+from proxy.config import Config, ConfigError, Problem, load_shadow
 from proxy.embedding import Embedder, MiniLM, name_of
 from proxy.embedding.pool import FAIL_OPEN_CAUSES
 from proxy.endpoints.conversations import Conversations
@@ -41,6 +41,7 @@ from proxy.endpoints.targets import ListTargets
 from proxy.endpoints.ui import Page
 from proxy.errors import ProxyError, UnknownPath, WrongMethod
 from proxy.learning.corrector import Corrector, correcting
+from proxy.learning.trouble import StoreRefused
 from proxy.learning.writer import Writers
 from proxy.relay.attempts import CAUSES
 from proxy.relay.checking import checking, noticing
@@ -113,6 +114,8 @@ def build_app(
         cache_dir: a folder that keeps what is made of examples for the next start; None keeps nothing.
     """
 
+    refused: list[ConfigError] = []
+
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[dict[str, Any]]:  # noqa: ARG001
         model = load_model(config)
@@ -149,7 +152,11 @@ def build_app(
             async with AsyncExitStack() as stack:
                 upstreams = await stack.enter_async_context(open_upstreams(ready.config, make_transport, fleet))
                 await stack.enter_async_context(checking(ready.config, upstreams))
-                writer = await stack.enter_async_context(writers.of(ready.config.storing))
+                try:
+                    writer = await stack.enter_async_context(writers.of(ready.config.storing))
+                except StoreRefused as error:  # which an operator can mend, like any mistake of the file
+                    message = str(error).removeprefix("store: ")
+                    raise ConfigError([Problem("store", 0, 0, "", message)]) from error
                 _seed(recorder.metrics, ready, upstreams)
                 if writer is not None:
                     writer.metrics.seed(ready.router.ways)
@@ -201,7 +208,11 @@ def build_app(
                 recorder.metrics.forget_policy(old.policy_version)
 
         async with tracing(os.environ, recorder.metrics.registry, version=__version__) as tracer:
-            current = Current(await activate(prepared))
+            try:
+                current = Current(await activate(prepared))
+            except ConfigError as error:
+                refused.append(error)
+                raise
             try:
                 async with AsyncExitStack() as stack:
                     await stack.enter_async_context(noticing(fleet))
@@ -257,7 +268,7 @@ def build_app(
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            await starlette(scope, receive, send)
+            await starlette(scope, receive, partial(_send_in_words, send, refused))
             return
         active: Active = scope["state"]["current"].active  # read once: a request ends on the config it began with
         scope["state"]["running"] = active.enter()
@@ -267,6 +278,13 @@ def build_app(
             active.leave()
 
     return app
+
+
+async def _send_in_words(send: Send, refused: Sequence[ConfigError], message: Message) -> None:
+    """What an operator can mend is told as such: of what ends a start Starlette has a stack trace."""
+    if refused and message["type"] == "lifespan.startup.failed":
+        message = {**message, "message": str(refused[-1])}
+    await send(message)
 
 
 def _seed(metrics: Metrics, ready: Prepared, upstreams: Upstreams) -> None:

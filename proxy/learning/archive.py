@@ -21,7 +21,7 @@ from sqlalchemy.pool import NullPool
 
 from proxy.config import Store as Settings
 from proxy.learning.store import PATIENCE_S, in_words
-from proxy.learning.tables import VERSION, decisions, feedback, meta
+from proxy.learning.tables import VERSION, StoreUnknown, decisions, feedback, meta, version_of
 
 __all__ = ["Archive", "Row", "StoreUnreadable"]
 
@@ -171,7 +171,10 @@ def _check(connection: Connection) -> None:
     """
     if not inspect(connection).has_table(meta.name):
         raise StoreUnreadable("there are no decisions of Pointsman in it; `pointsman serve` with this store makes them")
-    at = int(connection.execute(select(meta.c.value).where(meta.c.name == "version")).scalar_one())
+    try:
+        at = version_of(connection)
+    except StoreUnknown as error:
+        raise StoreUnreadable(str(error)) from None
     if at > VERSION:
         raise StoreUnreadable(
             f"its tables are of version {at}, and this program knows those up to {VERSION}; run the newer program"

@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from proxy.config import Store as Settings
 from proxy.learning.rows import DecisionRow, LiveRating, Rated, Rating, salted
-from proxy.learning.tables import StoreTooNew, decisions, feedback, meta, migrate, stamp
+from proxy.learning.tables import StoreUnknown, decisions, feedback, meta, migrate, stamp
 from proxy.learning.trouble import RowsRefused, StoreRefused, StoreUnavailable
 
 __all__ = ["RowsRefused", "Store", "StoreRefused", "StoreUnavailable", "in_words"]
@@ -70,7 +70,7 @@ class Store:
         Open it, and bring its tables to this version.
 
         Raises:
-            StoreRefused: a newer program has changed it.
+            StoreRefused: a newer program has changed it, or it is something else.
         """
         with self._trouble():
             await self._opened()
@@ -251,7 +251,7 @@ class Store:
         """Tells the database's troubles in our words: theirs may quote a row, an address or a password."""
         try:
             yield
-        except StoreTooNew as error:
+        except StoreUnknown as error:
             raise StoreRefused(f"store: {self.shown}: {error}") from None
         except sqlite3.Error as error:
             raise StoreUnavailable(str(error)) from None

@@ -7,6 +7,7 @@ database gets the tables as they are now. There is no way back: an older program
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Mapping, Sequence
 
@@ -30,12 +31,15 @@ from sqlalchemy import (
     update,
 )
 
-__all__ = ["STEPS", "VERSION", "StoreTooNew", "decisions", "feedback", "meta", "migrate", "stamp"]
+__all__ = ["STEPS", "VERSION", "StoreTooNew", "StoreUnknown", "decisions", "feedback", "meta", "migrate", "stamp",
+           "version_of"]  # fmt: skip
 
 VERSION = 1
 STEPS: Mapping[int, Sequence[str]] = {}
 """By version: the statements that lead there from the version before, in SQL that both databases know."""
 
+_NUMBER = re.compile(r"[0-9]{1,9}")
+_SALT = re.compile(r"(?:[0-9a-f]{2}){1,64}")  # as long as a hash's key may be
 _LOCK = 0x706F696E74736D  # any number that no other program's advisory lock has
 
 tables = MetaData()
@@ -111,8 +115,31 @@ feedback = Table(
 )
 
 
-class StoreTooNew(Exception):
+class StoreUnknown(Exception):
+    """The database is not one that a Pointsman made, or what says so in it is damaged."""
+
+
+class StoreTooNew(StoreUnknown):
     """A newer Pointsman has changed the database."""
+
+
+def version_of(connection: Connection) -> int:
+    """
+    The version of a database's tables.
+
+    Raises:
+        StoreUnknown: it does not say.
+    """
+    return int(_said(connection, "version", _NUMBER))
+
+
+def _said(connection: Connection, name: str, form: re.Pattern[str]) -> str:
+    """A value of `meta`, in such a form."""
+    found: str | None = connection.execute(select(meta.c.value).where(meta.c.name == name)).scalar()
+    if not form.fullmatch(found or ""):
+        raise StoreUnknown(f"its {meta.name} tells no {name}; bring back a copy, or name another database")
+    assert found is not None
+    return found
 
 
 def migrate(
@@ -131,7 +158,7 @@ def migrate(
         The salt of this database.
 
     Raises:
-        StoreTooNew: it is beyond this version.
+        StoreUnknown: it is beyond this version, or does not say what it is.
     """
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
@@ -139,8 +166,7 @@ def migrate(
         tables.create_all(connection)
         begun = {"version": str(version), "salt": secrets.token_hex(32), "trimmed": stamp(now)}
         connection.execute(insert(meta), [{"name": name, "value": value} for name, value in begun.items()])
-    found = {name: value for name, value in connection.execute(select(meta.c.name, meta.c.value))}  # noqa: C416
-    at = int(found["version"])
+    at = version_of(connection)
     if at > version:
         raise StoreTooNew(
             f"its tables are of version {at}, and this program knows those up to {version}; run the newer program"
@@ -150,7 +176,7 @@ def migrate(
             connection.execute(text(statement))
     if at < version:
         connection.execute(update(meta).where(meta.c.name == "version").values(value=str(version)))
-    return bytes.fromhex(found["salt"])
+    return bytes.fromhex(_said(connection, "salt", _SALT))
 
 
 def stamp(seconds: float) -> str:

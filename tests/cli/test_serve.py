@@ -6,11 +6,12 @@ import os
 import re
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import httpx
@@ -162,6 +163,28 @@ def test_a_hangup_reloads_every_worker_and_ends_none_not_even_before_they_listen
     assert log.count('"event":"config reloaded"') == workers
     assert log.count('"event":"config reload failed"') == workers
     assert '"problems":["routes.yaml:1:1 ' in log
+
+
+def test_a_store_of_a_newer_program_is_told_in_words_at_a_start_and_at_a_reload(tmp_path: Path) -> None:
+    store, path = tmp_path / "newer.db", tmp_path / "routes.yaml"
+    with closing(sqlite3.connect(store)) as connection, connection:
+        connection.execute("CREATE TABLE pointsman_meta (name TEXT PRIMARY KEY, value TEXT NOT NULL)")
+        connection.execute("INSERT INTO pointsman_meta VALUES ('version', '99')")
+    starter = shipped("routes.yaml").read_text()
+    path.write_text(starter.replace("pointsman.db", "newer.db"))
+    said = "its tables are of version 99, and this program knows those up to 1; run the newer program"
+    command = [sys.executable, "-m", "proxy", "serve", "--demo", "--port", "0", "--log", "json"]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=50)
+    assert ended.returncode != 0
+    assert f'"event":"store: sqlite:///newer.db: {said}"' in ended.stderr
+    assert "Traceback" not in ended.stderr
+    path.write_text(starter)
+    with serve(tmp_path) as served:
+        path.write_text(starter.replace("pointsman.db", "newer.db"))
+        wait_for_reloads(served, "invalid", 1)
+        log = served.end(signal.SIGTERM)
+    assert f'"problems":["store: sqlite:///newer.db: {said}"]' in log
+    assert "Traceback" not in log
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="there is no SIGHUP here")

@@ -65,6 +65,8 @@ def test_a_server_writes_meanwhile(base: Base) -> None:
     [
         pytest.param("UPDATE pointsman_meta SET value = '99' WHERE name = 'version'", "run the newer program", id="newer"),
         pytest.param("UPDATE pointsman_meta SET value = '0' WHERE name = 'version'", "start `pointsman serve`", id="older"),
+        pytest.param("UPDATE pointsman_meta SET value = 'x' WHERE name = 'version'", "tells no version", id="damaged"),
+        pytest.param("DELETE FROM pointsman_meta", "tells no version; bring back a copy", id="empty"),
         pytest.param("DROP TABLE pointsman_meta", "no decisions of Pointsman", id="another"),
         pytest.param("DROP TABLE feedback", "no such table: feedback", id="half"),
     ],

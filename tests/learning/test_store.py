@@ -161,6 +161,21 @@ def test_a_newer_database_is_refused(base: Base) -> None:
     assert "hunter2" not in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("statement", "said"),
+    [
+        ("DELETE FROM pointsman_meta", "tells no version"),
+        ("UPDATE pointsman_meta SET value = '?' WHERE name = 'version'", "tells no version"),
+        ("UPDATE pointsman_meta SET value = 'pepper' WHERE name = 'salt'", "tells no salt"),
+    ],
+)
+def test_a_database_that_does_not_say_what_it_is_is_refused(base: Base, statement: str, said: str) -> None:
+    base.run(Store.open)
+    base.ask(statement)
+    with pytest.raises(StoreRefused, match=f"{said}; bring back a copy, or name another database"):
+        base.run(Store.open)
+
+
 def test_an_older_database_is_brought_up_step_by_step(tmp_path: Path) -> None:
     engine = create_engine(f"sqlite:///{tmp_path / 'store.db'}")
     steps = {
