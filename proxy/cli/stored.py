@@ -124,7 +124,7 @@ def show(console: Console, report: dict[str, Any]) -> None:
     for why, count in sorted(report["left_out"].items()):
         console.print(f"left out: {count:,}, {why}")
     console.print(
-        f"\nwhat was decided: {value(report['logged']['quality'])}, USD {dollars(report['logged']['cost'])}\n"
+        f"\nwhat was decided: {value(report['logged']['quality'])}, USD {dollars(report['logged']['cost'])} per 1,000\n"
     )
     models = table("model", "rated", "mean", "always it", "USD per 1,000", "taken: quality", "balanced", "cheap")
     for each in report["models"]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,7 @@ def test_the_policy_in_use_stays_where_the_new_one_is_no_better(
     told = run("train", "--store", store, "--incumbent", old, "--out", new, "--folds", 2, "--limit", 180)
     assert told.exit_code == 1, told.output
     assert "points over what was decided, and the incumbent +50.00" in " ".join(told.stdout.split())
+    assert re.search(r"what was decided: \S+ \S+, USD \S+ per 1,000\n", told.stdout)
     assert not new.exists()
 
 
