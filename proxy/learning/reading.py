@@ -10,6 +10,7 @@ import random
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
@@ -145,9 +146,9 @@ class _Reader:
 
     def _lines(self) -> Iterator[tuple[int, bytes]]:
         try:
-            with self._path.open("rb") as raw:
-                is_zipped = raw.read(2) == b"\x1f\x8b"
-            with gzip.open(self._path, "rb") if is_zipped else self._path.open("rb") as lines:
+            with self._path.open("rb") as raw:  # once, and looked at without being read: it may be a pipe
+                is_zipped = raw.peek(2).startswith(b"\x1f\x8b")
+                lines: gzip.GzipFile | BufferedReader = gzip.GzipFile(fileobj=raw) if is_zipped else raw
                 number = 0
                 while line := lines.readline(MOST_LINE):
                     number += 1

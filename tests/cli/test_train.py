@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import re
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -289,6 +291,22 @@ def test_a_damaged_policy_is_replaced(tmp_path: Path) -> None:
     assert "warning" in told.stderr
     assert "damaged, or no policy" in told.stderr
     assert read_policy(out) is not None
+
+
+@pytest.mark.parametrize("name", ["r.jsonl", "r.jsonl.gz"])
+def test_a_pipe_is_read_to_its_end(tmp_path: Path, name: str) -> None:
+    """As `train <(...)` makes one."""
+    rows = [{"prompt": f"question {number}", "scores": {"a": number % 2}} for number in range(2_000)]
+    content = write(tmp_path / name, rows).read_bytes()
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_bytes, args=(content,))
+    writer.start()
+    try:
+        read = read_rated(pipe)
+    finally:
+        writer.join()
+    assert (read.found, read.rows[0].prompt) == (2_000, "question 0")
 
 
 def test_of_a_long_file_a_sample_is_learned_from(tmp_path: Path) -> None:
