@@ -7,11 +7,13 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from proxy.app import ConfigSource
 from proxy.config import ConfigError
+from proxy.routing.policy import Choice, Policy
 from proxy.routing.policy_file import pack
 from tests.endpoints.deciding import FILE, Deciding, deciding, policy_for
 
@@ -159,9 +161,19 @@ def test_one_that_cannot_be_read_changes_nothing(routes: Deciding, caplog: pytes
     assert would(routes, CODE) == (None, None)
 
 
-def test_one_that_fails_is_counted_and_logged_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_one_that_fails_is_counted_and_logged_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     sound = policy_for("coder")
-    beyond = replace(sound, cost=sound.cost + 1e6)  # no float holds what it expects to pay
+    beyond = replace(sound, about={"fails": True})
+    choose = Policy.choose
+
+    def chosen(policy: Policy, *given: Any) -> Choice:
+        if policy.about.get("fails"):  # no file that is read makes one fail, so a fault has to be put there
+            raise OverflowError
+        return choose(policy, *given)
+
+    monkeypatch.setattr(Policy, "choose", chosen)
     with deciding(tmp_path, OF_POLICY, {"other.npz": pack(beyond)}) as running:
         for text in ("one", "two"):
             assert running.row(running.ask(text))["shadow_model"] is None
