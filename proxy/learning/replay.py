@@ -129,7 +129,7 @@ class Replay:
     first: float | None = None
     """When the oldest that was looked at was made, in seconds since 1970."""
     last: float | None = None
-    _ratings: list[tuple[float, float]] = field(default_factory=list)
+    _ratings: list[tuple[float, float, float]] = field(default_factory=list)
 
     @property
     def told(self) -> int:
@@ -149,8 +149,8 @@ class Replay:
     @cached_property
     def rating(self) -> Gain:
         """What ratings would gain, over rated decisions whose model was drawn by chance."""
-        pairs = np.array(self._ratings, dtype=np.float64).reshape(-1, 2)
-        return Moments.of(pairs[:, 0], pairs[:, 1]).gain
+        ratings, weights, propensities = np.array(self._ratings, dtype=np.float64).reshape(-1, 3).T
+        return Moments.of(ratings, weights, propensities).gain
 
     def strongest(self, most: int) -> list[Change]:
         """The changes with the greatest difference in cost, one of each text or id."""
@@ -204,8 +204,10 @@ def _look(found: Replay, row: Row[Any], new: Rules, old: Rules | None) -> None:
     except NotStored as missing:
         found.untold[str(missing)] += 1
         return
-    if row.rating is not None and decision is not None and 0.0 < row.propensity < 1.0:
-        found._ratings.append((row.rating, _chance_of(decision, row.answered) / row.propensity))
+    is_drawn = 0.0 < row.propensity < 1.0 and row.answered == row.model  # how likely a fallback answers, nobody knows
+    if row.rating is not None and decision is not None and is_drawn:
+        weight = _chance_of(decision, row.model) / row.propensity
+        found._ratings.append((row.rating, weight, row.propensity))
     if old is None:
         if row.arm is None and row.propensity < EXPLORED:  # whatever the reason: before there is a policy it is a rule
             found.left_out["explored"] += 1

@@ -206,6 +206,27 @@ def test_exploring_is_no_change(tmp_path: Path, write: Any) -> None:
     assert (found["stay"], found["change"], found["left_out"]) == (3, 0, {})
 
 
+def test_ratings_tell_nothing_of_what_chance_did_not_try(tmp_path: Path, write: Any) -> None:
+    """One in ten would change, and none of these happened to be explored; the others agree, which says nothing."""
+    long = facts(user("word " * 2_000))
+    rows = [
+        decided(n, route="smart", reason="learned", propensity=0.99, asked=long if n < 20 else None) for n in range(200)
+    ]
+    url = fill(f"sqlite:///{tmp_path}/s.db", rows, {f"ptm-{n}": float(n % 3 > 0) for n in range(200)})
+    new = "routes: [{name: long, when: {tokens: {min: 1000}}, use: large}, {name: smart, use: small}]\n"
+    rating = told("--routes", write("new.yaml", BASE + new), "--store", url)["rating"]
+    assert (rating["decisions"], rating["enough"]) == (200, False)
+    assert rating["effective"] < 1
+
+
+def test_the_rating_of_a_fallbacks_answer_tells_nothing_of_the_draw(tmp_path: Path, write: Any) -> None:
+    drawn: dict[str, Any] = {"route": "smart", "reason": "learned", "propensity": 0.5}
+    rows = [decided(n, **drawn, answered="large" if n % 2 else "small") for n in range(120)]
+    url = fill(f"sqlite:///{tmp_path}/s.db", rows, {f"ptm-{n}": float(n % 2) for n in range(120)})
+    new = write("new.yaml", BASE + "routes: [{name: smart, use: large}]\n")
+    assert told("--routes", new, "--store", url)["rating"]["decisions"] == 60
+
+
 def test_a_request_that_would_be_refused_or_blocked(tmp_path: Path, write: Any) -> None:
     url = fill(f"sqlite:///{tmp_path}/s.db", [decided(0, asked=facts(model="gpt-9")), decided(1)])
     new = "rewrite: []\nroutes: [{name: no, when: {model: auto}, block: {status: 451}}]\n"

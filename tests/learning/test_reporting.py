@@ -125,6 +125,19 @@ def test_a_report_and_a_replay(url: str, tmp_path: Path) -> None:
     assert (again["looked_at"], again["change"], again["to_another_model"]) == (165, 165, 85)
 
 
+def test_of_the_shadow_only_what_chance_tried_and_itself_answered_is_known(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/store.db"
+    beside = {"shadow_route": "new", "propensity": 0.99}
+    rows = [decision(n, shadow_model="large" if n < 20 else "small", **beside) for n in range(200)]
+    rows += [decision(n, shadow_model="large", answered="large", **beside) for n in range(200, 240)]
+    fill(url, rows, [(n, "user", float(n % 3 > 0)) for n in range(240)])
+    shadow = told("report", "--store", url)["shadow"]
+    for measure in ("rating", "cost_usd"):
+        assert (shadow[measure]["decisions"], shadow[measure]["enough"]) == (200, False)
+        assert shadow[measure]["effective"] < 1
+    assert "not enough to say" in run("report", "--store", url).stdout
+
+
 def test_nothing_is_stored(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/store.db"
     fill(url, [], [])
