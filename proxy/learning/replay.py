@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from proxy.config import Config
+from proxy.config import LEARNED_ARM, Config, Split
 from proxy.embedding import Vector
 from proxy.errors import ProxyError
 from proxy.learning.archive import Archive, Row
@@ -36,7 +36,10 @@ COLUMNS = (
 REFUSED = "refused"
 """What stands for the route of a request that is answered with an error, whose code stands for the model."""
 EXPLORED = 0.5
-"""A decision of a learned route with a chance below this was one to explore, not what it would have taken else."""
+"""
+A decision of a learned route with a chance below this was one to explore, not what it would have taken else; so it was
+in the arm `learned` of a split with a chance below this share of that arm.
+"""
 
 
 class Way(NamedTuple):
@@ -84,6 +87,15 @@ class Rules:
         decision = self.router.decide(facts, Signals.of(self.embed(text), self.topics, self.complexity))
         assert decision is not None, "final signals always lead to a decision"
         return decision
+
+    def left_to_policy(self, route: str, arm: str | None) -> float:
+        """The share of a route's requests that the policy chooses for; 0 in an arm that is not its own."""
+        if arm is None:
+            return 1.0
+        use = next((one.use for one in self.config.routes if one.name == route), None)
+        if arm != LEARNED_ARM or not isinstance(use, Split):
+            return 0.0
+        return use.split.get(LEARNED_ARM, 0.0) / sum(use.split.values())
 
     def cost_usd(self, model: str, row: Row[Any]) -> float | None:
         """What the stored tokens cost at this model; None where its price or they are not known."""
@@ -209,7 +221,8 @@ def _look(found: Replay, row: Row[Any], new: Rules, old: Rules | None) -> None:
         weight = _chance_of(decision, row.model) / row.propensity
         found._ratings.append((row.rating, weight, row.propensity))
     if old is None:
-        if row.arm is None and row.propensity < EXPLORED:  # whatever the reason: before there is a policy it is a rule
+        # Whatever the reason: before there is a policy it is that of a rule.
+        if row.propensity < EXPLORED * new.left_to_policy(row.route, row.arm):
             found.left_out["explored"] += 1
             return
         way = _as_drawn(decision, way, row)

@@ -206,6 +206,22 @@ def test_exploring_is_no_change(tmp_path: Path, write: Any) -> None:
     assert (found["stay"], found["change"], found["left_out"]) == (3, 0, {})
 
 
+def test_exploring_in_the_policys_arm_is_no_change_either(tmp_path: Path, write: Any) -> None:
+    use = "{{split: {{large: 75, learned: 25}}, learned: [{}, other], explore: 0.2}}"
+    trial = "routes: [{{name: trial, use: " + use + "}}]\n"
+    drawn: dict[str, Any] = {"route": "trial", "reason": "learned"}
+    rows = [
+        decided(0, **drawn, arm="large", model="large", propensity=0.75),
+        decided(1, **drawn, arm="learned", model="small", propensity=0.225),
+        decided(2, **drawn, arm="learned", model="other", propensity=0.025),
+    ]
+    url = fill(f"sqlite:///{tmp_path}/s.db", rows)
+    found = told("--routes", write("same.yaml", BASE + trial.format("small")), "--store", url)
+    assert (found["stay"], found["change"], found["left_out"]) == (2, 0, {"explored": 1})
+    found = told("--routes", write("new.yaml", BASE + trial.format("large")), "--store", url)
+    assert [each["from"]["model"] for each in found["changes"]] == ["small"], "what the policy took before"
+
+
 def test_ratings_tell_nothing_of_what_chance_did_not_try(tmp_path: Path, write: Any) -> None:
     """One in ten would change, and none of these happened to be explored; the others agree, which says nothing."""
     long = facts(user("word " * 2_000))
