@@ -17,9 +17,11 @@ from proxy.cli.learning_data import Labelled, show
 from proxy.cli.options import EXIT_BAD_CONFIG, cache_dir_option, exit_with, load_or_exit
 from proxy.cli.progress import working_bar
 from proxy.cli.routed import show_rated, show_stored_routes
+from proxy.cli.showing import console
 from proxy.cli.store_options import check_source, since_option, store_of, store_option
 from proxy.cli.stored import embedder_of, read_or_exit, refuse_too_little
 from proxy.cli.stored import show as show_stored
+from proxy.cli.writing import write_whole
 from proxy.config import Config, ConfigError, Duration
 from proxy.learning import judging, routed
 from proxy.learning.domains import by_domain
@@ -118,13 +120,13 @@ def evaluate(
             assert config is not None
             told = _routes_on_stored(config, logged, shown, cache_dir, seed)
     if plot_path is not None:
-        plot_path.write_text(plot(told.found), encoding="utf-8")
+        write_whole(plot_path, plot(told.found).encode())
     if as_json:
         click.echo(json.dumps(told.found, ensure_ascii=False))
         return
     if told.seen:
         click.echo(f"{told.seen:,} requests are left out, on which the policy was trained")
-    told.show(Console(), told.found)
+    told.show(console(), told.found)
 
 
 def _policy(path: Path, embedder: str) -> Policy:

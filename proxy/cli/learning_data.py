@@ -14,6 +14,7 @@ from proxy.cli.options import exit_with
 from proxy.cli.progress import loading_bar
 from proxy.config import Config, ConfigError, Text
 from proxy.embedding import Vector
+from proxy.learning.offpolicy import FEWEST
 from proxy.learning.preparing import rows_of
 from proxy.learning.rated import Rows
 from proxy.learning.reading import Read, read_rated
@@ -80,6 +81,7 @@ def show(console: Console, report: dict[str, Any]) -> None:
     """The report as tables."""
     has_costs = report["single_cost"] is not None
     console.print(f"\n{report['rows']:,} requests, {report['texts']:,} of them different; all figures are held out\n")
+    warn_of_few(console, report["texts"])
     models = table("model", "quality", "USD per 1,000", "taken: quality", "balanced", "cheap")
     for each in report["models"]:
         marks = " (best single)" * (each["model"] == report["single"])
@@ -97,13 +99,13 @@ def show(console: Console, report: dict[str, Any]) -> None:
             points(each["above_single"], each["above_single_interval"]),
             points(each["above_random_mix"]),
             dollars(each["cost"]),
-            _saved(each["saved"], each["saved_interval"]),
+            _saved(each["saved"], *each["saved_interval"]),
         )
     console.print()
     console.print(settings)
     told = table("", "")
     for each in report["saved"]:
-        told.add_row(f"saved at {each['share']:.0%} of best single", _saved(each["saved"], each["interval"]))
+        told.add_row(f"saved at {each['share']:.0%} of best single", _saved_at(each["saved"], *each["interval"]))
     if (knowing := report["true_domain"]) is not None:
         saved = ", ".join(f"{_percent(each['saved'])} at {each['share']:.0%}" for each in knowing["saved"])
         told.add_row("one who knows the true domain", f"{points(knowing['above_single'])} points, saved {saved}")
@@ -123,6 +125,12 @@ def show(console: Console, report: dict[str, Any]) -> None:
     told.show_header = False
     console.print()
     console.print(told)
+
+
+def warn_of_few(console: Console, requests: int) -> None:
+    """Say so, where intervals cannot be believed."""
+    if requests < FEWEST:
+        console.print(f"few: the intervals of fewer than {FEWEST} requests say little\n")
 
 
 def table(*columns: str) -> Table:
@@ -148,7 +156,12 @@ def points(value: float, interval: Sequence[float] | None = None) -> str:
     return f"{100 * value:+.2f}{between}"
 
 
-def _saved(share: float | None, interval: Sequence[float]) -> str:
+def _saved(share: float | None, low: float, high: float) -> str:
+    return "-" if share is None else f"{share:.1%} ({low:.0%} to {high:.0%})"
+
+
+def _saved_at(share: float | None, low: float, high: float) -> str:
+    """The same of what some draws never reach; those are at its lower end as -1."""
     if share is None:
         return "never"
-    return f"{share:.1%} ({max(interval[0], 0):.0%} to {interval[1]:.0%})"
+    return _saved(share, low, high) if low > -1 else f"{share:.1%} (never to {high:.0%})"

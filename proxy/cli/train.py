@@ -15,6 +15,7 @@ from rich.console import Console
 from proxy.cli.learning_data import Labelled, show
 from proxy.cli.options import EXIT_BAD_CONFIG, cache_dir_option, exit_with, load_or_exit
 from proxy.cli.progress import working_bar
+from proxy.cli.showing import console
 from proxy.cli.store_options import check_source, since_option, store_of, store_option
 from proxy.cli.stored import drawn_models, embedder_of, read_or_exit, refuse_too_little, refuse_unheard
 from proxy.cli.stored import show as show_stored
@@ -120,18 +121,18 @@ def train(
         trained = _of_labelled(data, old, seed, folds)
     reason, found = trained.reason, trained.found
     written = reason is None or force
+    if plot_path is not None:
+        write_whole(plot_path, plot(found).encode())
     if written:
         about = {"seed": seed, "folds": folds, "forced": reason is not None, **trained.about}
         version = _write(out, replace(trained.policy, about=about))
-    if plot_path is not None:
-        plot_path.write_text(plot(found), encoding="utf-8")
     if as_json:
         told = {"written": str(out) if written else None, "version": version if written else None, "reason": reason}
         click.echo(json.dumps({**told, **found}, ensure_ascii=False))
     else:
         if found["read"] > found["rows"]:
             click.echo(f"{found['read']:,} rows, of which {found['rows']:,} are looked at; --limit takes more")
-        trained.show(Console(), found)
+        trained.show(console(), found)
         if reason is not None:
             click.echo(f"\nNo better than what there is: {reason}")
         click.echo(f"\nWrote {out}, version {version}" if written else f"\n{out} is not written; --force writes it")
