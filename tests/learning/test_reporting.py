@@ -160,4 +160,30 @@ def test_the_file_says_which_arm_the_others_are_compared_with_and_too_little_is_
     assert found[1]["verdict"].startswith("not enough ratings to say; some 1,569 more")
     shown = run("report", "-c", file).stdout
     assert "small against large: not enough ratings" in shown
+    (large,) = (line.split("  ") for line in shown.splitlines() if line.startswith("large  "))
+    assert [cell.strip() for cell in large if cell.endswith("(few)")] == [
+        "1.000 (few)",
+        "0.5 (few)",
+        "0 (few)",
+        "0.00% (few)",
+    ]
+    assert "too few for an interval" in shown
     assert told("report", "-c", file, "--since", "30d")["total"]["decisions"] == 0
+
+
+def test_names_in_the_store_neither_break_a_report_nor_steer_a_terminal(tmp_path: Path) -> None:
+    url, file = f"sqlite:///{tmp_path}/store.db", tmp_path / "routes.yaml"
+    file.write_text(BASE)
+    names = ["[/red]", "[bold]b[/bold]", "\x1b[31mred", "two\nlines", "", ":smile:", "'; DROP TABLE decisions"]
+    rows = [
+        decision(n, route=name, model=name, answered=name, arm=name, propensity=0.5, text=name, shadow_route=name,
+                 shadow_model="[/]")
+        for n, name in enumerate(names)
+    ]  # fmt: skip
+    fill(url, rows, [(n, "user", 1.0) for n in range(len(names))])
+    for command in (("report",), ("report", "--by", "route"), ("replay", "--routes", file)):
+        result = run(*command, "--store", url)
+        assert result.exit_code == 0, result.output
+        assert "\x1b" not in result.stdout
+        for name in ("[/red]", "[bold]b[/bold]", "\N{REPLACEMENT CHARACTER}[31mred", ":smile:"):
+            assert name in result.stdout
