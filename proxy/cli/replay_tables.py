@@ -100,14 +100,14 @@ def _rating(gain: Gain, found: Replay) -> str:
         return "Rating: nothing changes."
     if not gain.is_enough:
         return (
-            f"Rating: not enough to say. {count(gain.rows)} rated decisions had a model that was drawn by chance "
-            f"(split, explore), and {gain.effective:.0f} of them tell of the new choices; it takes 30."
+            f"Rating: not enough to say. {count(gain.rows)} rated decisions of the routes that change had a model "
+            f"drawn by chance (split, explore), and {gain.effective:.0f} of them tell of the new choices; it takes 30."
         )
     assert gain.low is not None
     assert gain.high is not None
     return (
-        f"Rating: {between(gain.value, (gain.low, gain.high))} a decision (95%), by the {count(gain.rows)} rated ones "
-        "whose model was drawn by chance."
+        f"Rating: {between(gain.value, (gain.low, gain.high))} a decision (95%) of the routes that change, by the "
+        f"{count(gain.rows)} rated ones whose model was drawn by chance."
     )
 
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from proxy.config import LEARNED_ARM, Config, Split
+from proxy.config import LEARNED_ARM, Config, Price, Split
 from proxy.embedding import Vector
 from proxy.errors import ProxyError
 from proxy.learning.archive import Archive, Row
@@ -97,14 +97,19 @@ class Rules:
             return 0.0
         return use.split.get(LEARNED_ARM, 0.0) / sum(use.split.values())
 
+    def price(self, model: str) -> Price | None:
+        """None where it is not known."""
+        known = self.config.models.get(model)
+        return None if known is None else known.price
+
     def cost_usd(self, model: str, row: Row[Any]) -> float | None:
         """What the stored tokens cost at this model; None where its price or they are not known."""
         if model == NO_MODEL:
             return 0.0
-        known = self.config.models.get(model)
-        if known is None or known.price is None or row.prompt_tokens is None:
+        price = self.price(model)
+        if price is None or row.prompt_tokens is None:
             return None
-        return known.price.cost_usd(row.prompt_tokens, row.cached_tokens or 0, row.completion_tokens or 0)
+        return price.cost_usd(row.prompt_tokens, row.cached_tokens or 0, row.completion_tokens or 0)
 
 
 class Change(NamedTuple):
@@ -141,7 +146,8 @@ class Replay:
     first: float | None = None
     """When the oldest that was looked at was made, in seconds since 1970."""
     last: float | None = None
-    _ratings: list[tuple[float, float, float]] = field(default_factory=list)
+    _ratings: dict[str, list[tuple[float, float, float]]] = field(default_factory=dict)
+    """By the old route: the ratings of decisions whose model was drawn, with their weights and propensities."""
 
     @property
     def told(self) -> int:
@@ -160,8 +166,11 @@ class Replay:
 
     @cached_property
     def rating(self) -> Gain:
-        """What ratings would gain, over rated decisions whose model was drawn by chance."""
-        ratings, weights, propensities = np.array(self._ratings, dtype=np.float64).reshape(-1, 3).T
+        """What ratings would gain in the routes of which something changes, over decisions drawn by chance."""
+        among = [
+            each for route in {change.old.route for change in self.changes} for each in self._ratings.get(route, ())
+        ]
+        ratings, weights, propensities = np.array(among, dtype=np.float64).reshape(-1, 3).T
         return Moments.of(ratings, weights, propensities).gain
 
     def strongest(self, most: int) -> list[Change]:
@@ -219,7 +228,7 @@ def _look(found: Replay, row: Row[Any], new: Rules, old: Rules | None) -> None:
     is_drawn = 0.0 < row.propensity < 1.0 and row.answered == row.model  # how likely a fallback answers, nobody knows
     if row.rating is not None and decision is not None and is_drawn:
         weight = _chance_of(decision, row.model) / row.propensity
-        found._ratings.append((row.rating, weight, row.propensity))
+        found._ratings.setdefault(before.route, []).append((row.rating, weight, row.propensity))
     if old is None:
         # Whatever the reason: before there is a policy it is that of a rule.
         if row.propensity < EXPLORED * new.left_to_policy(row.route, row.arm):
@@ -229,7 +238,12 @@ def _look(found: Replay, row: Row[Any], new: Rules, old: Rules | None) -> None:
     old_usd = row.cost_usd if old is None or before.model == row.answered else old.cost_usd(before.model, row)
     if before.model == NO_MODEL or before.route == REFUSED:
         old_usd = 0.0
-    new_usd = old_usd if way.model == before.model else _expected_usd(new, way, decision, row)
+    if way.model != before.model:
+        new_usd = _expected_usd(new, way, decision, row)
+    elif old is not None and new.price(way.model) != old.price(way.model):
+        new_usd = new.cost_usd(way.model, row)
+    else:
+        new_usd = old_usd
     if old_usd is not None and new_usd is not None:
         found.priced += 1
         found.old_usd += old_usd

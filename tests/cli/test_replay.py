@@ -188,7 +188,27 @@ def test_the_policys_arm_is_drawn_as_any_other(tmp_path: Path, write: Any) -> No
     ]
     url = fill(f"sqlite:///{tmp_path}/s.db", rows, {f"ptm-{n}": float(n % 2 == 1) for n in range(80)})
     found = told("--routes", trial, "--store", url)
-    assert (found["stay"], found["change"], found["rating"]["difference"]) == (80, 0, 0.0)
+    assert (found["stay"], found["change"], found["rating"]["difference"]) == (80, 0, None)
+
+
+def test_ratings_of_routes_that_stay_as_they_are_tell_nothing_of_the_change(tmp_path: Path, write: Any) -> None:
+    trial: dict[str, Any] = {"route": "trial", "reason": "learned", "propensity": 0.6, "asked": facts(model="trial")}
+    rows = [decided(n, **trial) for n in range(100)] + [decided(100 + n) for n in range(5)]
+    url = fill(f"sqlite:///{tmp_path}/s.db", rows, {f"ptm-{n}": float(n % 2) for n in range(105)})
+    routes = "routes: [{name: trial, when: {model: trial}, use: {learned: [small, large], explore: 0.5}}]\n"
+    old = write("old.yaml", BASE + routes + f"store: '{url}'\n")
+    new = write("new.yaml", BASE.replace("default: small", "default: large") + routes)
+    found = told("--routes", new, "-c", old)
+    assert (found["stay"], found["change"], found["rating"]["decisions"]) == (100, 5, 0)
+
+
+def test_a_new_price_is_a_new_cost(tmp_path: Path, write: Any) -> None:
+    url = fill(f"sqlite:///{tmp_path}/s.db", [decided(n) for n in range(3)])
+    old = write("old.yaml", BASE + f"store: '{url}'\n")
+    new = write("new.yaml", BASE.replace("{input: 1, output: 2}", "{input: 2, output: 4}"))
+    found = told("--routes", new, "-c", old)
+    assert (found["stay"], found["change"]) == (3, 0)
+    assert found["cost"]["difference_usd"] == pytest.approx(3 * 0.0012)
 
 
 def test_exploring_is_no_change(tmp_path: Path, write: Any) -> None:
