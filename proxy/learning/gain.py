@@ -9,11 +9,9 @@ choice that was certain nobody knows what another model would have made of it.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from sqlalchemy import ColumnElement, case, func
 
 from proxy.learning.offpolicy import FEWEST, Floats
 
@@ -60,22 +58,27 @@ class Moments(NamedTuple):
     """What these are on average, by the propensities (p); of other choices than the one made, all are taken for one."""
 
     @classmethod
-    def columns(
-        cls, x: ColumnElement[Any], w: ColumnElement[Any], p: ColumnElement[Any]
-    ) -> Sequence[ColumnElement[Any]]:
-        """The same, for a database to sum."""
-        beyond = case((w > 1.0, w - 1.0), else_=0.0)
-        expected = (w - 1.0) * (w - 1.0) * p * case((w > 1.0, 1.0), else_=p / (1.0 - p))
-        products = (w, w * w, x, x * x, w * x, w * x * x, w * w * x, w * w * x * x, beyond, beyond * beyond, expected)
-        return [func.count(), *(func.sum(product) for product in products)]
+    def of(cls, x: Floats, w: Floats, p: Floats) -> Moments:
+        """Of (rows,) each, with their propensities."""
+        return cls.of_groups(np.ones_like(x), x, x * x, w, p)
 
     @classmethod
-    def of(cls, x: Floats, w: Floats, p: Floats) -> Moments:
-        """Of (rows,) each."""
+    def of_groups(cls, rows: Floats, x: Floats, xx: Floats, w: Floats, p: Floats) -> Moments:
+        """
+        The same of rows that a database has summed up by their weight and propensity.
+
+        Args:
+            rows: (groups,): how many there are in each.
+            x: (groups,): the sums of what they earned.
+            xx: (groups,): the sums of its squares.
+            w: (groups,).
+            p: (groups,), below 1.
+        """
         beyond = np.maximum(w - 1.0, 0.0)
         expected = np.square(w - 1.0) * p * np.where(w > 1.0, 1.0, p / (1.0 - p))
-        products = (w, w * w, x, x * x, w * x, w * x * x, w * w * x, w * w * x * x, beyond, beyond * beyond, expected)
-        return cls(float(len(x)), *(float(np.sum(product)) for product in products))
+        sums = (rows, w * rows, w * w * rows, x, xx, w * x, w * xx, w * w * x, w * w * xx, beyond * rows,
+                beyond * beyond * rows, expected * rows)  # fmt: skip
+        return cls(*(float(np.sum(each)) for each in sums))
 
     @property
     def gain(self) -> Gain:
