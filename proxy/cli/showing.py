@@ -87,5 +87,10 @@ def between(value: float | None, interval: Sequence[float] | None, form: str = "
 
 
 def day(time: float | None) -> str:
-    """Of UTC, to the minute."""
-    return "-" if time is None else f"{datetime.fromtimestamp(time, UTC):%Y-%m-%d %H:%M}"
+    """Of UTC, to the minute; of a clock that was out of order the seconds since 1970."""
+    if time is None:
+        return "-"
+    try:
+        return f"{datetime.fromtimestamp(time, UTC):%Y-%m-%d %H:%M}"
+    except (OverflowError, OSError, ValueError):
+        return f"{time:g} s"

@@ -187,3 +187,25 @@ def test_names_in_the_store_neither_break_a_report_nor_steer_a_terminal(tmp_path
         assert "\x1b" not in result.stdout
         for name in ("[/red]", "[bold]b[/bold]", "\N{REPLACEMENT CHARACTER}[31mred", ":smile:"):
             assert name in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("time", "shown"),
+    [
+        pytest.param(0.0, "1970-01-01", id="a-clock-that-was-not-set"),
+        pytest.param(-1e18, "-1.15741e+13 days", id="before-all-years"),
+        pytest.param(253_402_300_800.0, "2.9329e+06 days", id="after-all-years"),
+        pytest.param(9e99, "1.04167e+95 days", id="beyond-a-machine's-time"),
+    ],
+)
+def test_a_clock_that_was_out_of_order(time: float, shown: str, tmp_path: Path) -> None:
+    url, file = f"sqlite:///{tmp_path}/store.db", tmp_path / "routes.yaml"
+    file.write_text(BASE)
+    fill(url, [decision(0, time=time), decision(1)], [(0, "user", 1.0)])
+    days = told("report", "--store", url, "--by", "day")["groups"]
+    assert {day["day"]: (day["decisions"], day["rating"]["rated"]) for day in days} == {
+        shown: (1, 1),
+        "2024-10-04": (1, 0),
+    }
+    for command in (("report",), ("report", "--by", "day"), ("replay", "--routes", file)):
+        assert run(*command, "--store", url).exit_code == 0
