@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from proxy.config import LEARNED_ARM, Config, Price, Split
-from proxy.embedding import Vector
+from proxy.embedding import DIMENSIONS, Vector
 from proxy.errors import ProxyError
 from proxy.learning.archive import Archive, Row
 from proxy.learning.gain import Gain, Moments
@@ -76,6 +76,8 @@ class Rules:
         if facts.is_silent:
             signals = Signals(missing="the request has no text by a user")
         elif row.vector is not None and self.sees_the_same:
+            if not isinstance(row.vector, bytes) or len(row.vector) != 2 * DIMENSIONS:
+                raise NotStored("the text's vector (it is damaged)")
             signals = Signals.of(vector_of(row.vector), self.topics, self.complexity)
         decision = self.router.decide(facts, signals)
         if decision is not None:

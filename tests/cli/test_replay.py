@@ -156,6 +156,14 @@ def test_topics_are_tried_on_vectors_and_on_texts_that_have_none(tmp_path: Path,
     assert (found["change"], found["untold"]) == (0, {"the text as its `text` now has it": 4})
 
 
+def test_a_damaged_vector_tells_nothing(tmp_path: Path, write: Any) -> None:
+    vector = minilm(128).embed("Fix the bug in this Python function")
+    url = fill(f"sqlite:///{tmp_path}/s.db", [decided(0, vector=vector), decided(1, vector=vector[:3])])
+    new = BASE + TOPICS + "routes: [{name: code, when: {topic: code}, use: large}]\n"
+    found = told("--routes", write("new.yaml", new), "--store", url)
+    assert (found["change"], found["untold"]) == (1, {"the text's vector (it is damaged)": 1})
+
+
 def test_of_a_split_only_its_shares_are_a_change(tmp_path: Path, write: Any) -> None:
     shares = "routes: [{{name: trial, use: {{split: {{small: {}, large: {}}}}}}}]\n"
     rows = [
