@@ -16,6 +16,7 @@ from proxy.cli.options import exit_with
 from proxy.cli.progress import loading_bar, reading_count
 from proxy.config import Config, ConfigError, Text, choices, quote
 from proxy.embedding import Vector
+from proxy.learning.offpolicy import FEWEST
 from proxy.learning.preparing import rows_of
 from proxy.learning.rated import Rows
 from proxy.learning.reading import Read, read_rated
@@ -88,6 +89,7 @@ def show(console: Console, report: dict[str, Any]) -> None:
     """The report as tables."""
     has_costs = report["single_cost"] is not None
     console.print(f"\n{report['rows']:,} requests, {report['texts']:,} of them different; all figures are held out\n")
+    warn_of_few(console, report["texts"])
     models = table("model", "quality", "USD per 1,000", "taken: quality", "balanced", "cheap")
     for each in report["models"]:
         marks = " (best single)" * (each["model"] == report["single"])
@@ -105,7 +107,7 @@ def show(console: Console, report: dict[str, Any]) -> None:
             points(each["above_single"], each["above_single_interval"]),
             points(each["above_random_mix"]),
             dollars(each["cost"]),
-            _saved(each["saved"], each["saved_interval"]) if has_costs else "-",
+            _saved(each["saved"], *each["saved_interval"]) if has_costs else "-",
         )
     settings.add_row("best single", f"{report['single_quality']:.4f}", "", "", dollars(report["single_cost"]), "")
     console.print()
@@ -116,7 +118,7 @@ def show(console: Console, report: dict[str, Any]) -> None:
     console.print()
     told = table("", "")
     for each in report["saved"] if has_costs else ():
-        told.add_row(f"saved at {each['share']:.0%} of best single", _saved(each["saved"], each["interval"]))
+        told.add_row(f"saved at {each['share']:.0%} of best single", _saved_at(each["saved"], *each["interval"]))
     if (knowing := report["true_domain"]) is not None:
         saved = ", ".join(f"{_percent(each['saved'])} at {each['share']:.0%}" for each in knowing["saved"])
         beside = f", saved {saved}" if has_costs else ""
@@ -136,6 +138,12 @@ def show(console: Console, report: dict[str, Any]) -> None:
         told.add_row(f"other model with {what}", f"{rate:.1%}")
     told.show_header = False
     console.print(told)
+
+
+def warn_of_few(console: Console, requests: int) -> None:
+    """Say so, where intervals cannot be believed."""
+    if requests < FEWEST:
+        console.print(f"few: the intervals of fewer than {FEWEST} requests say little\n")
 
 
 def table(*columns: str) -> Table:
@@ -161,8 +169,13 @@ def points(value: float, interval: Sequence[float] | None = None) -> str:
     return f"{round(100 * value, 2) + 0.0:+.2f}{between}"  # -0.0 is shown as +0.00
 
 
-def _saved(share: float | None, interval: Sequence[float]) -> str:
+def _saved(share: float | None, low: float, high: float) -> str:
+    # -0.0 is shown as 0
+    return "-" if share is None else f"{share + 0.0:.1%} ({low + 0.0:.0%} to {high + 0.0:.0%})"
+
+
+def _saved_at(share: float | None, low: float, high: float) -> str:
+    """The same of what some draws never reach; those are at its lower end as -1."""
     if share is None:
         return "never"
-    low, high = max(interval[0], 0.0) + 0.0, interval[1] + 0.0  # -0.0 is shown as 0
-    return f"{share + 0.0:.1%} ({low:.0%} to {high:.0%})"
+    return _saved(share, low, high) if low > -1 else f"{share + 0.0:.1%} (never to {high + 0.0:.0%})"

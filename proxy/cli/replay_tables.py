@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from proxy.cli.showing import between, count, day, share, table, usd
+from proxy.cli.showing import between, count, day, named, share, table, usd
 from proxy.learning.gain import Gain
 from proxy.learning.replay import Replay, Way, each_way
 
@@ -100,14 +100,14 @@ def _rating(gain: Gain, found: Replay) -> str:
         return "Rating: nothing changes."
     if not gain.is_enough:
         return (
-            f"Rating: not enough to say. {count(gain.rows)} rated decisions had a model that was drawn by chance "
-            f"(split, explore), and {gain.effective:.0f} of them tell of the new choices; it takes 30."
+            f"Rating: not enough to say. {count(gain.rows)} rated decisions of the routes that change had a model "
+            f"drawn by chance (split, explore), and {gain.effective:.0f} of them tell of the new choices; it takes 30."
         )
     assert gain.low is not None
     assert gain.high is not None
     return (
-        f"Rating: {between(gain.value, (gain.low, gain.high))} a decision (95%), by the {count(gain.rows)} rated ones "
-        "whose model was drawn by chance."
+        f"Rating: {between(gain.value, (gain.low, gain.high))} a decision (95%) of the routes that change, by the "
+        f"{count(gain.rows)} rated ones whose model was drawn by chance."
     )
 
 
@@ -117,14 +117,14 @@ def _show_examples(console: Console, found: Replay) -> None:
         return
     examples = table("id", "from", "to", "USD", "text" if any(each.text for each in strongest) else "", left=3)
     for each in strongest:
-        text = Text(" ".join((each.text or "").split())[:_LONGEST])
-        examples.add_row(each.id, _way(each.old), _way(each.new), usd(each.more_usd, sign=True), text)
+        text = Text(named(" ".join((each.text or "").split())[:_LONGEST]))
+        examples.add_row(named(each.id), _way(each.old), _way(each.new), usd(each.more_usd, sign=True), text)
     console.print()
     console.print(examples)
 
 
 def _way(way: Way) -> Text:
-    return Text(f"{way.route} · {way.model}")
+    return Text(named(f"{way.route} · {way.model}"))
 
 
 def _per_1000(found: Replay) -> float | None:

@@ -6,7 +6,8 @@ from typing import Any
 
 from rich.console import Console
 
-from proxy.cli.showing import between, count, day, seconds, share, short, table, usd
+from proxy.cli.showing import between, count, day, named, seconds, share, short, table, usd
+from proxy.learning.offpolicy import FEWEST
 
 _MEASURES = {
     "rating": ("rating", ".3f"),
@@ -33,11 +34,12 @@ def show(console: Console, found: dict[str, Any]) -> None:
     if found["shadow"] is not None:
         console.print()
         _show_shadow(console, found["shadow"])
+    console.print(f"\nfew: of fewer than {FEWEST} conversations, too few for an interval to be believed")
 
 
 def _named(found: dict[str, Any]) -> list[tuple[list[str], dict[str, Any]]]:
     heads: list[str] = found["by"]
-    groups = [([group[head] for head in heads], group) for group in found["groups"]]
+    groups = [([named(group[head]) for head in heads], group) for group in found["groups"]]
     return [*groups, (["all", *[""] * (len(heads) - 1)], found["total"])]
 
 
@@ -67,7 +69,7 @@ def _show_answers(console: Console, found: dict[str, Any]) -> None:
             *names,
             *(seconds(group[name]) for name in ("p50_s", "p95_s", "first_token_p50_s", "first_token_p95_s")),
             count(rating["rated"]),
-            between(rating["value"], rating["interval"], ".2f"),
+            _mean(rating, ".2f"),
             *(share(group[name], group["decisions"]) for name in ("cut", "bad_tool_calls", "retried")),
         )
     console.print(shown)
@@ -78,19 +80,21 @@ def _show_arms(console: Console, route: str, arms: list[dict[str, Any]]) -> None
     heads = [head for head, _ in _MEASURES.values()]
     shown = table("arm", "decisions", "conversations", *heads)
     for arm in arms:
-        cells = [
-            between(arm[measure]["value"], arm[measure]["interval"], form) for measure, (_, form) in _MEASURES.items()
-        ]
-        shown.add_row(arm["arm"], count(arm["decisions"]), count(arm["conversations"]), *cells)
+        cells = [_mean(arm[measure], form) for measure, (_, form) in _MEASURES.items()]
+        shown.add_row(named(arm["arm"]), count(arm["decisions"]), count(arm["conversations"]), *cells)
+    first = named(arms[0]["arm"])
     for arm in arms[1:]:
-        cells = []
-        for measure, (_, form) in _MEASURES.items():
-            less = arm["difference"][measure]
-            cells.append(between(less["value"], less["interval"], "+" + form))
-        shown.add_row(f"{arm['arm']} less {arms[0]['arm']}", "", "", *cells)
+        cells = [_mean(arm["difference"][measure], "+" + form) for measure, (_, form) in _MEASURES.items()]
+        shown.add_row(f"{named(arm['arm'])} less {first}", "", "", *cells)
     console.print(shown)
     for arm in arms[1:]:
-        console.print(f"{arm['arm']} against {arms[0]['arm']}: {arm['verdict']}", highlight=False)
+        console.print(f"{named(arm['arm'])} against {first}: {arm['verdict']}", highlight=False)
+
+
+def _mean(mean: dict[str, Any], form: str) -> str:
+    """With its interval, and a mark where that is not to be believed."""
+    is_few = mean["value"] is not None and not mean["enough"]
+    return between(mean["value"], mean["interval"], form) + " (few)" * is_few
 
 
 def _show_shadow(console: Console, shadow: dict[str, Any]) -> None:
@@ -101,7 +105,7 @@ def _show_shadow(console: Console, shadow: dict[str, Any]) -> None:
     if shadow["differing"]:
         shown = table("decided", "in the shadow", "decisions", left=2)
         for pair in shadow["differing"][:_PAIRS]:
-            decided, other = (f"{pair[f'{kind}route']} · {pair[f'{kind}model']}" for kind in ("", "shadow_"))
+            decided, other = (named(f"{pair[f'{kind}route']} · {pair[f'{kind}model']}") for kind in ("", "shadow_"))
             shown.add_row(decided, other, count(pair["decisions"]))
         console.print(shown)
     for name, what in (("rating", "rating"), ("cost_usd", "USD")):

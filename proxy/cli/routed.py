@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
-from proxy.cli.learning_data import dollars, points, table
+from proxy.cli.learning_data import dollars, points, table, warn_of_few
 from proxy.cli.stored import KNOWN_BY, setting_cells, value
 
 
@@ -17,6 +17,8 @@ def show_rated(console: Console, found: dict[str, Any]) -> None:
     _show_left_out(console, found["untold"])
     if found["not_rated"]:
         console.print(f"left out: {found['not_rated']:,}, on which one of the models compared was not rated")
+    console.print()
+    warn_of_few(console, found["rows"])
     ways = table("", "quality", "over best single", "over random mix", "USD per 1,000")
     mix = found["above_random_mix"]
     ways.add_row(
@@ -27,7 +29,6 @@ def show_rated(console: Console, found: dict[str, Any]) -> None:
         dollars(found["cost"]),
     )
     ways.add_row(f"{found['single']} alone", f"{found['single_quality']:.4f}", "", "", dollars(found["single_cost"]))
-    console.print()
     console.print(ways)
     routes = table("route", "requests", "quality", f"{found['single']} alone", "USD per 1,000", "models")
     for each in found["routes"]:

@@ -23,8 +23,8 @@ class Unreadable(click.ClickException):
 
 
 def console() -> Console:
-    """Where tables go."""
-    return Console(width=None if sys.stdout.isatty() else _WIDTH)
+    """Where tables go; names in them are no markup."""
+    return Console(width=None if sys.stdout.isatty() else _WIDTH, markup=False, emoji=False)
 
 
 def table(*columns: str, left: int = 1) -> Table:
@@ -39,6 +39,11 @@ def table(*columns: str, left: int = 1) -> Table:
     for place, column in enumerate(columns):
         made.add_column(column, justify="left" if place < left else "right", overflow="fold")
     return made
+
+
+def named(name: str) -> str:
+    """A name, or a text, as a store has it, without what would steer a terminal."""
+    return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in name)
 
 
 def count(number: float) -> str:
@@ -82,5 +87,10 @@ def between(value: float | None, interval: Sequence[float] | None, form: str = "
 
 
 def day(time: float | None) -> str:
-    """Of UTC, to the minute."""
-    return "-" if time is None else f"{datetime.fromtimestamp(time, UTC):%Y-%m-%d %H:%M}"
+    """Of UTC, to the minute; of a clock that was out of order the seconds since 1970."""
+    if time is None:
+        return "-"
+    try:
+        return f"{datetime.fromtimestamp(time, UTC):%Y-%m-%d %H:%M}"
+    except (OverflowError, OSError, ValueError):
+        return f"{time:g} s"

@@ -14,6 +14,7 @@ from proxy.app import minilm_name
 from proxy.cli.learning_data import dollars, table
 from proxy.cli.options import EXIT_BAD_CONFIG
 from proxy.cli.progress import reading_count
+from proxy.cli.showing import named
 from proxy.config import Config, Store, Text, did_you_mean, learned_of, named_by, quote
 from proxy.learning.archive import Archive, StoreUnreadable
 from proxy.learning.logged import UNDRAWN, Logged, read_logged
@@ -131,7 +132,7 @@ def show(console: Console, report: dict[str, Any]) -> None:
         taken = [f"{each['taken'][name]:.1%}" for name in ("quality", "balanced", "cheap")]
         alone = value(each["alone"]) if each["enough"] else "(few)"
         rating = "-" if each["rating"] is None else f"{each['rating']:.4f}"
-        models.add_row(each["model"], f"{each['rated']:,}", rating, alone, dollars(each["cost"]), *taken)
+        models.add_row(named(each["model"]), f"{each['rated']:,}", rating, alone, dollars(each["cost"]), *taken)
     console.print(models)
     settings = table("prefer", "doubly robust", "inverse prop.", "over decided", "USD per 1,000", "known by")
     told = [*report["settings"].items(), ("at the logged cost", report["at_logged_cost"])]
@@ -143,7 +144,7 @@ def show(console: Console, report: dict[str, Any]) -> None:
     for each in report["routes"][:_MOST_SHOWN]:
         quality, _, over, cost, enough = setting_cells(each)
         decided = value(each["logged"]["quality"])
-        routes.add_row(each["route"], f"{each['rows']:,}", decided, quality, over, cost, enough)
+        routes.add_row(named(each["route"]), f"{each['rows']:,}", decided, quality, over, cost, enough)
     console.print()
     console.print(routes)
     console.print(KNOWN_BY)

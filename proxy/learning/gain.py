@@ -9,11 +9,9 @@ choice that was certain nobody knows what another model would have made of it.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from sqlalchemy import ColumnElement, func
 
 from proxy.learning.offpolicy import FEWEST, Floats
 
@@ -30,7 +28,7 @@ class Gain(NamedTuple):
     high: float | None
     rows: int
     effective: float
-    """How many evenly weighted rows would say as much (Kish, 1965)."""
+    """How many evenly drawn rows would say as much of the difference; see `offpolicy.known_by`."""
 
     @property
     def is_enough(self) -> bool:
@@ -39,7 +37,10 @@ class Gain(NamedTuple):
 
 
 class Moments(NamedTuple):
-    """Sums over rows of what each earned (x) and its weight (w): 1 / propensity where both ways agree, else 0."""
+    """
+    Sums over rows of what each earned (x) and its weight (w): the other way's chance of the same over the propensity,
+    so 1 / propensity where both are sure and agree, and 0 where they do not.
+    """
 
     rows: float
     w: float
@@ -50,18 +51,34 @@ class Moments(NamedTuple):
     wxx: float
     wwx: float
     wwxx: float
+    beyond: float
+    """Of what of the weights is beyond 1."""
+    beyond_squares: float
+    expected_squares: float
+    """What these are on average, by the propensities (p); of other choices than the one made, all are taken for one."""
 
     @classmethod
-    def columns(cls, x: ColumnElement[Any], w: ColumnElement[Any]) -> Sequence[ColumnElement[Any]]:
-        """The same, for a database to sum."""
-        return [func.count(), *(func.sum(product) for product in (w, w * w, x, x * x, w * x, w * x * x, w * w * x)),
-                func.sum(w * w * x * x)]  # fmt: skip
+    def of(cls, x: Floats, w: Floats, p: Floats) -> Moments:
+        """Of (rows,) each, with their propensities."""
+        return cls.of_groups(np.ones_like(x), x, x * x, w, p)
 
     @classmethod
-    def of(cls, x: Floats, w: Floats) -> Moments:
-        """Of (rows,) each."""
-        sums = (w, w * w, x, x * x, w * x, w * x * x, w * w * x, w * w * x * x)
-        return cls(float(len(x)), *(float(np.sum(product)) for product in sums))
+    def of_groups(cls, rows: Floats, x: Floats, xx: Floats, w: Floats, p: Floats) -> Moments:
+        """
+        The same of rows that a database has summed up by their weight and propensity.
+
+        Args:
+            rows: (groups,): how many there are in each.
+            x: (groups,): the sums of what they earned.
+            xx: (groups,): the sums of its squares.
+            w: (groups,).
+            p: (groups,), below 1.
+        """
+        beyond = np.maximum(w - 1.0, 0.0)
+        expected = np.square(w - 1.0) * p * np.where(w > 1.0, 1.0, p / (1.0 - p))
+        sums = (rows, w * rows, w * w * rows, x, xx, w * x, w * xx, w * w * x, w * w * xx, beyond * rows,
+                beyond * beyond * rows, expected * rows)  # fmt: skip
+        return cls(*(float(np.sum(each)) for each in sums))
 
     @property
     def gain(self) -> Gain:
@@ -73,7 +90,8 @@ class Moments(NamedTuple):
         squares -= 2 / share * (self.wxx - (value + logged) * self.wx + value * logged * self.w)
         squares += self.xx - 2 * logged * self.x + self.rows * logged**2
         gain, spread = value - logged, _Z95 * math.sqrt(max(squares, 0.0)) / self.rows
-        effective = self.w**2 / self.ww
-        if effective < 2:
+        largest = max(self.beyond_squares, self.expected_squares)
+        effective = self.beyond**2 / largest if largest else 0.0
+        if self.w**2 < 2 * self.ww:
             return Gain(gain, None, None, int(self.rows), effective)
         return Gain(gain, gain - spread, gain + spread, int(self.rows), effective)

@@ -32,6 +32,11 @@ class HeldOut:
     single: Ints
     """(rows,): the place of the model that was best on average where the policy was fitted."""
 
+    @property
+    def usual_single(self) -> int:
+        """The model that was the best single one for most of the rows; what is compared has it for nearly all."""
+        return int(np.bincount(self.single).argmax())
+
     def take(self, which: Ints) -> HeldOut:
         """Some of the rows."""
         return HeldOut(

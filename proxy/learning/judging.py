@@ -14,7 +14,7 @@ from proxy.config import PREFER
 from proxy.learning.fit import fit_policy
 from proxy.learning.incumbent import LEAST_UNSEEN
 from proxy.learning.logged import Logged
-from proxy.learning.offpolicy import FEWEST, Estimate, doubly_robust, inverse_propensity, mean_of
+from proxy.learning.offpolicy import FEWEST, Estimate, doubly_robust, inverse_propensity, known_by, mean_of
 from proxy.learning.prefer import pick
 from proxy.learning.rated import Floats, Ints, folds_of
 from proxy.routing.policy import STEPS, Outlook, Policy
@@ -71,14 +71,10 @@ class Judged:
         return inverse_propensity(self.logged.ratings, self.logged.propensities, target)
 
     def over_logged(self, picks: Ints) -> Estimate:
-        """
-        How much more it would have earned than what was decided.
-
-        Where both do the same most of the time nothing is learned of the difference, so a row counts by what is beyond
-        that: hardly where the usual choice was made, fully where a rare one was.
-        """
-        beyond = np.maximum(self.weights(picks) - 1.0, 0.0)
-        return mean_of(self.each(picks) - self.logged.ratings, beyond)
+        """How much more it would have earned than what was decided; as much is known of that as `known_by` says."""
+        weights, others = self.weights(picks), self.logged.able.sum(axis=1) - 1.0
+        found = mean_of(self.each(picks) - self.logged.ratings, weights)
+        return found._replace(effective=known_by(weights, self.logged.propensities, others))
 
     @cached_property
     def earned(self) -> Estimate:
@@ -285,12 +281,13 @@ def _model(judged: Judged, place: int) -> dict[str, Any]:
     among = judged.take(np.flatnonzero(logged.able[:, place]))
     always = np.full(len(among.logged), place)
     found = among.doubly_robust(always)
+    is_enough = found.is_enough and among.over_logged(always).is_enough
     return {
         "model": logged.rows.models[place],
         "rated": int(chosen.sum()),
         "rating": _rounded(logged.ratings[chosen].mean()) if chosen.any() else None,
         "alone": _estimate(found),
-        "enough": found.is_enough,
+        "enough": is_enough,
         "cost": _usd(among.cost_of(always)),
         "taken": {name: _rounded(np.mean(judged.picks[_step(value)] == place)) for name, value in PREFER.items()},
     }

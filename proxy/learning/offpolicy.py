@@ -90,6 +90,27 @@ def mean_of(each: Floats, weights: Floats) -> Estimate:
     return _estimate(float(each.mean()), spread, weights)
 
 
+def known_by(weights: Floats, propensities: Floats, others: Floats) -> float:
+    """
+    How many evenly drawn rows would say as much of what other choices earn beyond those that were made.
+
+    Where both ways do the same most of the time nothing is learned of the difference, so a row counts by what is beyond
+    that: hardly where the usual choice was made, fully where a rare one was. Where few rare ones were drawn the squares
+    of those that happen to be there are no guide, and of none nothing would be seen of it: then those count that were
+    to be expected by the propensities.
+
+    Args:
+        weights: (rows,): one over the propensity where both make the same choice, else 0.
+        propensities: (rows,), below 1.
+        others: (rows,): among how many more the choice was made, which are taken to be equally likely.
+    """
+    beyond = np.maximum(weights - 1.0, 0.0)
+    chance = np.where(weights > 0.0, propensities, (1.0 - propensities) / others)
+    expected = float((np.square(1.0 - chance) / chance).sum())
+    squares = max(float(np.square(beyond).sum()), expected)
+    return float(beyond.sum()) ** 2 / squares if squares else 0.0
+
+
 def _weights(propensities: Floats, target: Floats) -> Floats:
     if len(propensities) and not float(propensities.min()) > 0.0:
         raise ValueError("a choice that was made had a chance above 0")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -110,21 +111,38 @@ def percentile(values: Floats, share: float) -> float | None:
 
 def _pieces(archive: Archive, by: By, span: Span) -> Iterator[tuple[str, str, int, Span]]:
     columns = decisions.c
-    ends: Select[Any] = select(columns.route, columns.answered, func.min(columns.time), func.max(columns.time))
-    for route, answered, first, last in map(tuple, archive.ask(ends.group_by(columns.route, columns.answered))):
+    pieces: Select[Any] = select(columns.route, columns.answered).group_by(columns.route, columns.answered)
+    for route, answered in map(tuple, archive.ask(pieces)):
         if by != "day":
             yield route, answered, 0, span
             continue
-        first, last = max(first, span.since or first), min(last, span.until or last)
-        for day in range(int(first // DAY_S), int(last // DAY_S) + 1):
-            since, until = max(day * DAY_S, span.since or 0.0), (day + 1) * DAY_S
-            yield route, answered, day, Span(since, until if span.until is None else min(until, span.until))
+        # Those days that there are: a clock that began in 1970 leaves many out.
+        rest = span
+        while (first := _first(archive, rest, route, answered)) is not None and math.isfinite(first):
+            day = int(first // DAY_S)
+            until = max((day + 1) * DAY_S, math.nextafter(first, math.inf))
+            yield route, answered, day, Span(first, until if span.until is None else min(until, span.until))
+            rest = Span(until, span.until)
 
 
-def _key(by: By, route: str, answered: str, day: int) -> Key:
+def _first(archive: Archive, span: Span, route: str, answered: str) -> float | None:
+    """When the first of a piece was made."""
+    ((first,),) = archive.ask(span.in_piece(select(func.min(decisions.c.time)), route, answered))
+    return None if first is None else float(first)
+
+
+def _key(by: By, route: str, answered: str, day: float) -> Key:
     if by == "day":
-        return (datetime.fromtimestamp(day * DAY_S, UTC).date().isoformat(),)
+        return (_date(day),)
     return {"route": (route,), "model": (answered,)}.get(by, (route, answered))
+
+
+def _date(day: float) -> str:
+    """Of UTC; of a clock that was out of order the days since 1970."""
+    try:
+        return datetime.fromtimestamp(day * DAY_S, UTC).date().isoformat()
+    except (OverflowError, OSError, ValueError):
+        return f"{day:g} days"
 
 
 def _figures_of(archive: Archive, span: Span, route: str, answered: str) -> Figures:
@@ -177,7 +195,7 @@ def _columns(by: By) -> list[ColumnElement[Any]]:
 
 
 def _row_key(by: By, row: Row[Any]) -> Key:
-    return _key(by, "", "", int(row[0])) if by == "day" else tuple(row[: len(_columns(by))])
+    return _key(by, "", "", float(row[0])) if by == "day" else tuple(row[: len(_columns(by))])
 
 
 def _retried(archive: Archive, by: By, span: Span) -> list[tuple[Key, int]]:

@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from proxy.config import Config
-from proxy.embedding import Vector
+from proxy.config import LEARNED_ARM, Config, Price, Split
+from proxy.embedding import DIMENSIONS, Vector
 from proxy.errors import ProxyError
 from proxy.learning.archive import Archive, Row
 from proxy.learning.gain import Gain, Moments
@@ -36,7 +36,10 @@ COLUMNS = (
 REFUSED = "refused"
 """What stands for the route of a request that is answered with an error, whose code stands for the model."""
 EXPLORED = 0.5
-"""A decision of a learned route with a chance below this was one to explore, not what it would have taken else."""
+"""
+A decision of a learned route with a chance below this was one to explore, not what it would have taken else; so it was
+in the arm `learned` of a split with a chance below this share of that arm.
+"""
 
 
 class Way(NamedTuple):
@@ -73,6 +76,8 @@ class Rules:
         if facts.is_silent:
             signals = Signals(missing="the request has no text by a user")
         elif row.vector is not None and self.sees_the_same:
+            if not isinstance(row.vector, bytes) or len(row.vector) != 2 * DIMENSIONS:
+                raise NotStored("the text's vector (it is damaged)")
             signals = Signals.of(vector_of(row.vector), self.topics, self.complexity)
         decision = self.router.decide(facts, signals)
         if decision is not None:
@@ -85,14 +90,28 @@ class Rules:
         assert decision is not None, "final signals always lead to a decision"
         return decision
 
+    def left_to_policy(self, route: str, arm: str | None) -> float:
+        """The share of a route's requests that the policy chooses for; 0 in an arm that is not its own."""
+        if arm is None:
+            return 1.0
+        use = next((one.use for one in self.config.routes if one.name == route), None)
+        if arm != LEARNED_ARM or not isinstance(use, Split):
+            return 0.0
+        return use.split.get(LEARNED_ARM, 0.0) / sum(use.split.values())
+
+    def price(self, model: str) -> Price | None:
+        """None where it is not known."""
+        known = self.config.models.get(model)
+        return None if known is None else known.price
+
     def cost_usd(self, model: str, row: Row[Any]) -> float | None:
         """What the stored tokens cost at this model; None where its price or they are not known."""
         if model == NO_MODEL:
             return 0.0
-        known = self.config.models.get(model)
-        if known is None or known.price is None or row.prompt_tokens is None:
+        price = self.price(model)
+        if price is None or row.prompt_tokens is None:
             return None
-        return known.price.cost_usd(row.prompt_tokens, row.cached_tokens or 0, row.completion_tokens or 0)
+        return price.cost_usd(row.prompt_tokens, row.cached_tokens or 0, row.completion_tokens or 0)
 
 
 class Change(NamedTuple):
@@ -129,7 +148,8 @@ class Replay:
     first: float | None = None
     """When the oldest that was looked at was made, in seconds since 1970."""
     last: float | None = None
-    _ratings: list[tuple[float, float]] = field(default_factory=list)
+    _ratings: dict[str, list[tuple[float, float, float]]] = field(default_factory=dict)
+    """By the old route: the ratings of decisions whose model was drawn, with their weights and propensities."""
 
     @property
     def told(self) -> int:
@@ -148,9 +168,12 @@ class Replay:
 
     @cached_property
     def rating(self) -> Gain:
-        """What ratings would gain, over rated decisions whose model was drawn by chance."""
-        pairs = np.array(self._ratings, dtype=np.float64).reshape(-1, 2)
-        return Moments.of(pairs[:, 0], pairs[:, 1]).gain
+        """What ratings would gain in the routes of which something changes, over decisions drawn by chance."""
+        among = [
+            each for route in {change.old.route for change in self.changes} for each in self._ratings.get(route, ())
+        ]
+        ratings, weights, propensities = np.array(among, dtype=np.float64).reshape(-1, 3).T
+        return Moments.of(ratings, weights, propensities).gain
 
     def strongest(self, most: int) -> list[Change]:
         """The changes with the greatest difference in cost, one of each text or id."""
@@ -204,17 +227,25 @@ def _look(found: Replay, row: Row[Any], new: Rules, old: Rules | None) -> None:
     except NotStored as missing:
         found.untold[str(missing)] += 1
         return
-    if row.rating is not None and decision is not None and 0.0 < row.propensity < 1.0:
-        found._ratings.append((row.rating, _chance_of(decision, row.answered) / row.propensity))
+    is_drawn = 0.0 < row.propensity < 1.0 and row.answered == row.model  # how likely a fallback answers, nobody knows
+    if row.rating is not None and decision is not None and is_drawn:
+        weight = _chance_of(decision, row.model) / row.propensity
+        found._ratings.setdefault(before.route, []).append((row.rating, weight, row.propensity))
     if old is None:
-        if row.arm is None and row.propensity < EXPLORED:  # whatever the reason: before there is a policy it is a rule
+        # Whatever the reason: before there is a policy it is that of a rule.
+        if row.propensity < EXPLORED * new.left_to_policy(row.route, row.arm):
             found.left_out["explored"] += 1
             return
         way = _as_drawn(decision, way, row)
     old_usd = row.cost_usd if old is None or before.model == row.answered else old.cost_usd(before.model, row)
     if before.model == NO_MODEL or before.route == REFUSED:
         old_usd = 0.0
-    new_usd = old_usd if way.model == before.model else _expected_usd(new, way, decision, row)
+    if way.model != before.model:
+        new_usd = _expected_usd(new, way, decision, row)
+    elif old is not None and new.price(way.model) != old.price(way.model):
+        new_usd = new.cost_usd(way.model, row)
+    else:
+        new_usd = old_usd
     if old_usd is not None and new_usd is not None:
         found.priced += 1
         found.old_usd += old_usd

@@ -35,7 +35,7 @@ def report(held: HeldOut, *, seed: int = 0, knowing: HeldOut | None = None) -> d
         "rows": len(held.rows),
         "texts": len(np.unique(held.rows.groups)),
         "models": _models(held),
-        "single": held.rows.models[held.rows.single],
+        "single": held.rows.models[held.usual_single],
         "cheapest": held.rows.models[held.rows.cheapest],
         "singles": [held.rows.models[place] for place in np.unique(held.single).tolist()],
         "single_quality": _rounded(own.single),
@@ -53,7 +53,7 @@ def report(held: HeldOut, *, seed: int = 0, knowing: HeldOut | None = None) -> d
         "gain": _rounded(own.gain, 5),
         "gain_interval": _pair_of(drawn.gain, 5),
         "calibration_error": _rounded(calibration_error(held.quality, held.rows.scores)),
-        "pair": _as_pair(pair(held, held.rows.single, held.rows.cheapest)),
+        "pair": _as_pair(pair(held, held.usual_single, held.rows.cheapest)),
         "curve": [
             {"prefer": step / (STEPS - 1), "quality": _rounded(own.quality[step]), "cost": _usd(own.cost[step])}
             for step in range(0, STEPS, 2)

@@ -72,14 +72,22 @@ def shadow(archive: Archive, span: Span) -> Shadow | None:
 
 
 def _gain(archive: Archive, span: Span, *, of_rating: bool) -> Gain:
-    """Over the decisions that chance made: of others nobody knows what another model would have done."""
+    """
+    Over the decisions that chance made: of others nobody knows what another model would have done. Nor of those that
+    another model answered in the end, for which nobody drew it.
+    """
     columns, each = decisions.c, rated()
     value: ColumnElement[Any] = each.c.rating if of_rating else columns.cost_usd
-    weight = case((columns.shadow_model == columns.answered, 1.0 / columns.propensity), else_=0.0)
-    query = select(*Moments.columns(value, weight)).where(
-        columns.shadow_model.is_not(None), columns.propensity < 1.0, columns.propensity > 0.0, value.is_not(None)
+    weight = case((columns.shadow_model == columns.model, 1.0 / columns.propensity), else_=0.0)
+    by = weight.label("weight"), columns.propensity
+    query = select(func.count(), func.sum(value), func.sum(value * value), *by).where(
+        columns.shadow_model.is_not(None),
+        columns.propensity < 1.0,
+        columns.propensity > 0.0,
+        columns.answered == columns.model,
+        value.is_not(None),
     )
     if of_rating:
         query = query.join_from(each, decisions, columns.id == each.c.decision_id)
-    (row,) = archive.ask(span.of(query))
-    return Moments(*(float(one or 0.0) for one in row)).gain
+    groups = archive.numbers(span.of(query).group_by(*by))
+    return Moments.of_groups(*groups.T).gain

@@ -156,6 +156,14 @@ def test_topics_are_tried_on_vectors_and_on_texts_that_have_none(tmp_path: Path,
     assert (found["change"], found["untold"]) == (0, {"the text as its `text` now has it": 4})
 
 
+def test_a_damaged_vector_tells_nothing(tmp_path: Path, write: Any) -> None:
+    vector = minilm(128).embed("Fix the bug in this Python function")
+    url = fill(f"sqlite:///{tmp_path}/s.db", [decided(0, vector=vector), decided(1, vector=vector[:3])])
+    new = BASE + TOPICS + "routes: [{name: code, when: {topic: code}, use: large}]\n"
+    found = told("--routes", write("new.yaml", new), "--store", url)
+    assert (found["change"], found["untold"]) == (1, {"the text's vector (it is damaged)": 1})
+
+
 def test_of_a_split_only_its_shares_are_a_change(tmp_path: Path, write: Any) -> None:
     shares = "routes: [{{name: trial, use: {{split: {{small: {}, large: {}}}}}}}]\n"
     rows = [
@@ -188,7 +196,27 @@ def test_the_policys_arm_is_drawn_as_any_other(tmp_path: Path, write: Any) -> No
     ]
     url = fill(f"sqlite:///{tmp_path}/s.db", rows, {f"ptm-{n}": float(n % 2 == 1) for n in range(80)})
     found = told("--routes", trial, "--store", url)
-    assert (found["stay"], found["change"], found["rating"]["difference"]) == (80, 0, 0.0)
+    assert (found["stay"], found["change"], found["rating"]["difference"]) == (80, 0, None)
+
+
+def test_ratings_of_routes_that_stay_as_they_are_tell_nothing_of_the_change(tmp_path: Path, write: Any) -> None:
+    trial: dict[str, Any] = {"route": "trial", "reason": "learned", "propensity": 0.6, "asked": facts(model="trial")}
+    rows = [decided(n, **trial) for n in range(100)] + [decided(100 + n) for n in range(5)]
+    url = fill(f"sqlite:///{tmp_path}/s.db", rows, {f"ptm-{n}": float(n % 2) for n in range(105)})
+    routes = "routes: [{name: trial, when: {model: trial}, use: {learned: [small, large], explore: 0.5}}]\n"
+    old = write("old.yaml", BASE + routes + f"store: '{url}'\n")
+    new = write("new.yaml", BASE.replace("default: small", "default: large") + routes)
+    found = told("--routes", new, "-c", old)
+    assert (found["stay"], found["change"], found["rating"]["decisions"]) == (100, 5, 0)
+
+
+def test_a_new_price_is_a_new_cost(tmp_path: Path, write: Any) -> None:
+    url = fill(f"sqlite:///{tmp_path}/s.db", [decided(n) for n in range(3)])
+    old = write("old.yaml", BASE + f"store: '{url}'\n")
+    new = write("new.yaml", BASE.replace("{input: 1, output: 2}", "{input: 2, output: 4}"))
+    found = told("--routes", new, "-c", old)
+    assert (found["stay"], found["change"]) == (3, 0)
+    assert found["cost"]["difference_usd"] == pytest.approx(3 * 0.0012)
 
 
 def test_exploring_is_no_change(tmp_path: Path, write: Any) -> None:
@@ -204,6 +232,43 @@ def test_exploring_is_no_change(tmp_path: Path, write: Any) -> None:
     assert (found["stay"], found["change"], found["left_out"]) == (1, 0, {"explored": 2})
     found = told("--routes", new, "-c", new, "--store", url)
     assert (found["stay"], found["change"], found["left_out"]) == (3, 0, {})
+
+
+def test_exploring_in_the_policys_arm_is_no_change_either(tmp_path: Path, write: Any) -> None:
+    use = "{{split: {{large: 75, learned: 25}}, learned: [{}, other], explore: 0.2}}"
+    trial = "routes: [{{name: trial, use: " + use + "}}]\n"
+    drawn: dict[str, Any] = {"route": "trial", "reason": "learned"}
+    rows = [
+        decided(0, **drawn, arm="large", model="large", propensity=0.75),
+        decided(1, **drawn, arm="learned", model="small", propensity=0.225),
+        decided(2, **drawn, arm="learned", model="other", propensity=0.025),
+    ]
+    url = fill(f"sqlite:///{tmp_path}/s.db", rows)
+    found = told("--routes", write("same.yaml", BASE + trial.format("small")), "--store", url)
+    assert (found["stay"], found["change"], found["left_out"]) == (2, 0, {"explored": 1})
+    found = told("--routes", write("new.yaml", BASE + trial.format("large")), "--store", url)
+    assert [each["from"]["model"] for each in found["changes"]] == ["small"], "what the policy took before"
+
+
+def test_ratings_tell_nothing_of_what_chance_did_not_try(tmp_path: Path, write: Any) -> None:
+    """One in ten would change, and none of these happened to be explored; the others agree, which says nothing."""
+    long = facts(user("word " * 2_000))
+    rows = [
+        decided(n, route="smart", reason="learned", propensity=0.99, asked=long if n < 20 else None) for n in range(200)
+    ]
+    url = fill(f"sqlite:///{tmp_path}/s.db", rows, {f"ptm-{n}": float(n % 3 > 0) for n in range(200)})
+    new = "routes: [{name: long, when: {tokens: {min: 1000}}, use: large}, {name: smart, use: small}]\n"
+    rating = told("--routes", write("new.yaml", BASE + new), "--store", url)["rating"]
+    assert (rating["decisions"], rating["enough"]) == (200, False)
+    assert rating["effective"] < 1
+
+
+def test_the_rating_of_a_fallbacks_answer_tells_nothing_of_the_draw(tmp_path: Path, write: Any) -> None:
+    drawn: dict[str, Any] = {"route": "smart", "reason": "learned", "propensity": 0.5}
+    rows = [decided(n, **drawn, answered="large" if n % 2 else "small") for n in range(120)]
+    url = fill(f"sqlite:///{tmp_path}/s.db", rows, {f"ptm-{n}": float(n % 2) for n in range(120)})
+    new = write("new.yaml", BASE + "routes: [{name: smart, use: large}]\n")
+    assert told("--routes", new, "--store", url)["rating"]["decisions"] == 60
 
 
 def test_a_request_that_would_be_refused_or_blocked(tmp_path: Path, write: Any) -> None:

@@ -68,6 +68,50 @@ def test_a_policy_is_written_with_its_proof(tmp_path: Path) -> None:
     assert (told.exit_code, "was trained on each of these requests" in told.stderr) == (2, True)
 
 
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("trained")
+    told = run("train", write(folder / "rated.jsonl", lines()), "--out", folder / "policy.npz", "--folds", 2)
+    assert told.exit_code == 0, told.output
+    return folder / "policy.npz"
+
+
+def test_the_model_that_is_compared_is_the_one_that_is_named(trained: Path, tmp_path: Path) -> None:
+    """The best single model is the one that training chose, whatever is best on the other requests."""
+    others = [{**each, "scores": {**each["scores"], "small": 1}} for each in lines(60, seed=9)]
+    told = run("evaluate", trained, write(tmp_path / "others.jsonl", others), "--json")
+    found = json.loads(told.stdout)
+    quality = {each["model"]: each["quality"] for each in found["models"]}
+    assert (found["single"], found["single_quality"]) == ("large", quality["large"])
+    best = found["settings"]["quality"]
+    assert best["above_single"] == pytest.approx(best["quality"] - quality["large"], abs=1e-3)
+
+
+def test_a_dear_choice_saves_less_than_nothing_between_its_bounds(trained: Path, tmp_path: Path) -> None:
+    others = [{**each, "costs": {"small": 0.015, "large": 0.01, "coder": 0.012}} for each in lines(60, seed=9)]
+    data = write(tmp_path / "others.jsonl", others)
+    setting = json.loads(run("evaluate", trained, data, "--json").stdout)["settings"]["balanced"]
+    low, high = setting["saved_interval"]
+    assert low < setting["saved"] < high < 0
+    assert f"({low:.0%} to {high:.0%})" in run("evaluate", trained, data).stdout
+
+
+def test_of_few_requests_it_says_so(trained: Path, tmp_path: Path) -> None:
+    assert "say little" not in run("evaluate", trained, write(tmp_path / "30.jsonl", lines(30, seed=9))).stdout
+    told = run("evaluate", trained, write(tmp_path / "29.jsonl", lines(29, seed=9)))
+    assert "few: the intervals of fewer than 30 requests say little" in told.stdout
+
+
+def test_a_picture_that_cannot_be_written_is_told(trained: Path, tmp_path: Path) -> None:
+    data, picture = write(tmp_path / "others.jsonl", lines(60, seed=9)), tmp_path / "none" / "p.svg"
+    told = run("evaluate", trained, data, "--plot", picture)
+    assert (told.exit_code, told.stdout) == (1, "")
+    assert f"{picture} cannot be written: No such file or directory" in told.stderr
+    told = run("train", data, "--out", tmp_path / "p.npz", "--folds", 2, "--force", "--plot", picture)
+    assert (told.exit_code, "cannot be written" in told.stderr) == (1, True)
+    assert not (tmp_path / "p.npz").exists()
+
+
 def test_one_who_knows_the_true_domain_stands_beside_the_policy(tmp_path: Path) -> None:
     rated = lines()
     plain = run("train", write(tmp_path / "a.jsonl", rated), "--out", tmp_path / "plain.npz", "--json")

@@ -74,7 +74,7 @@ def test_the_policy_in_use_stays_where_the_new_one_is_no_better(
     assert policy is not None
     old, new = tmp_path / "old.npz", tmp_path / "new.npz"
     old.write_bytes(pack(replace(policy, about={"over_logged": 0.5})))
-    told = run("train", "--store", store, "--incumbent", old, "--out", new, "--folds", 2, "--limit", 180)
+    told = run("train", "--store", store, "--incumbent", old, "--out", new, "--folds", 2, "--limit", 240)
     assert told.exit_code == 1, told.output
     assert "points over what was decided, and the incumbent +50.00" in " ".join(told.stdout.split())
     assert re.search(r"what was decided: \S+ \S+, USD \S+ per 1,000\n", told.stdout)

@@ -8,7 +8,8 @@ from functools import cache
 import numpy as np
 import pytest
 
-from proxy.learning.offpolicy import Estimate, Floats, doubly_robust, inverse_propensity
+from proxy.learning.gain import Gain, Moments
+from proxy.learning.offpolicy import FEWEST, Estimate, Floats, doubly_robust, inverse_propensity, known_by
 
 ROWS, MODELS, SHARE = 2000, 3, 0.1
 
@@ -16,26 +17,37 @@ ROWS, MODELS, SHARE = 2000, 3, 0.1
 class Log:
     """Requests decided by one policy that explores in a tenth of them, and the mean rating of another."""
 
-    def __init__(self, seed: int, *, right: float = 0.8) -> None:
+    def __init__(self, seed: int, *, right: float = 0.8, share: float = SHARE, other_from: float = 0.5) -> None:
         """
         Args:
             seed: of all chance.
             right: how far the predictions are right; 1 for the true chances.
+            share: of requests that explore.
+            other_from: the hardness from which the other policy decides otherwise.
         """
         draw = np.random.default_rng(seed)
         hardness = draw.random(ROWS)
         chances = np.clip(np.linspace(0.9, 0.95, MODELS) - np.outer(hardness, (0.7, 0.4, 0.2)), 0.02, 0.98)
         in_use = np.zeros(ROWS, dtype=int)
-        other = np.where(hardness > 0.5, 2, 0)
-        explores = draw.random(ROWS) < SHARE
+        other = np.where(hardness > other_from, 2, 0)
+        explores = draw.random(ROWS) < share
         chosen = np.where(explores, draw.integers(0, MODELS, ROWS), in_use)
-        self.propensities = np.where(chosen == in_use, 1 - SHARE, 0.0) + SHARE / MODELS
+        self.propensities = np.where(chosen == in_use, 1 - share, 0.0) + share / MODELS
         rows = np.arange(ROWS)
         self.ratings = (draw.random(ROWS) < chances[rows, chosen]).astype(float)
         self.target = (chosen == other).astype(float)
         guessed = chances * right + 0.3 * (1 - right)
         self.predicted, self.predicted_of_target = guessed[rows, chosen], guessed[rows, other]
-        self.truth = _truth()
+        self.truth = _truth(other_from)
+        self.own = float((chances[:, 0] * (1 - share) + chances.mean(axis=1) * share).mean())
+
+    @property
+    def known_by(self) -> float:
+        return known_by(self.target / self.propensities, self.propensities, np.full(ROWS, MODELS - 1.0))
+
+    @property
+    def gain(self) -> Gain:
+        return Moments.of(self.ratings, self.target / self.propensities, self.propensities).gain
 
     def doubly_robust(self) -> Estimate:
         return doubly_robust(self.ratings, self.propensities, self.target, self.predicted, self.predicted_of_target)
@@ -45,12 +57,12 @@ class Log:
 
 
 @cache
-def _truth() -> float:
+def _truth(other_from: float) -> float:
     """Over all hardness, 0 to 1, evenly."""
     hardness = (np.arange(1_000_000) + 0.5) / 1_000_000
     easy = np.clip(0.9 - 0.7 * hardness, 0.02, 0.98)
     hard = np.clip(0.95 - 0.2 * hardness, 0.02, 0.98)
-    return float(np.where(hardness > 0.5, hard, easy).mean())
+    return float(np.where(hardness > other_from, hard, easy).mean())
 
 
 @pytest.mark.parametrize("how", ["doubly_robust", "inverse_propensity"])
@@ -59,6 +71,26 @@ def test_the_interval_holds_the_truth(how: str) -> None:
     held = sum(estimate.low <= log.truth <= estimate.high for log, estimate in estimates)
     assert 180 <= held <= 200
     assert all(estimate.is_enough for _, estimate in estimates)
+
+
+def _holds(gain: Gain, truth: float) -> bool:
+    return gain.low is not None and gain.high is not None and gain.low <= truth <= gain.high
+
+
+@pytest.mark.parametrize("other_from", [0.5, 0.9])
+def test_where_a_difference_was_hardly_drawn_nothing_is_known_of_it(other_from: float) -> None:
+    """Two in a thousand tell of each other choice. Where none of them came up, all others agree, and say nothing."""
+    logs = [Log(seed, share=0.006, other_from=other_from) for seed in range(200)]
+    assert sum(_holds(log.gain, log.truth - log.own) for log in logs) < 170, "the interval alone is not to be believed"
+    assert not any(log.gain.is_enough for log in logs)
+    assert max(log.known_by for log in logs) < FEWEST
+
+
+def test_where_it_was_drawn_often_enough_the_difference_is_told() -> None:
+    logs = [Log(seed, share=0.3) for seed in range(200)]
+    assert sum(_holds(log.gain, log.truth - log.own) for log in logs) >= 180
+    assert all(log.gain.is_enough for log in logs)
+    assert min(log.known_by for log in logs) > FEWEST
 
 
 def test_right_predictions_bring_it_nearer_to_the_truth() -> None:

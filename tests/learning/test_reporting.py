@@ -125,6 +125,19 @@ def test_a_report_and_a_replay(url: str, tmp_path: Path) -> None:
     assert (again["looked_at"], again["change"], again["to_another_model"]) == (165, 165, 85)
 
 
+def test_of_the_shadow_only_what_chance_tried_and_itself_answered_is_known(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/store.db"
+    beside = {"shadow_route": "new", "propensity": 0.99}
+    rows = [decision(n, shadow_model="large" if n < 20 else "small", **beside) for n in range(200)]
+    rows += [decision(n, shadow_model="large", answered="large", **beside) for n in range(200, 240)]
+    fill(url, rows, [(n, "user", float(n % 3 > 0)) for n in range(240)])
+    shadow = told("report", "--store", url)["shadow"]
+    for measure in ("rating", "cost_usd"):
+        assert (shadow[measure]["decisions"], shadow[measure]["enough"]) == (200, False)
+        assert shadow[measure]["effective"] < 1
+    assert "not enough to say" in run("report", "--store", url).stdout
+
+
 def test_nothing_is_stored(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/store.db"
     fill(url, [], [])
@@ -147,4 +160,52 @@ def test_the_file_says_which_arm_the_others_are_compared_with_and_too_little_is_
     assert found[1]["verdict"].startswith("not enough ratings to say; some 1,569 more")
     shown = run("report", "-c", file).stdout
     assert "small against large: not enough ratings" in shown
+    (large,) = (line.split("  ") for line in shown.splitlines() if line.startswith("large  "))
+    assert [cell.strip() for cell in large if cell.endswith("(few)")] == [
+        "1.000 (few)",
+        "0.5 (few)",
+        "0 (few)",
+        "0.00% (few)",
+    ]
+    assert "too few for an interval" in shown
     assert told("report", "-c", file, "--since", "30d")["total"]["decisions"] == 0
+
+
+def test_names_in_the_store_neither_break_a_report_nor_steer_a_terminal(tmp_path: Path) -> None:
+    url, file = f"sqlite:///{tmp_path}/store.db", tmp_path / "routes.yaml"
+    file.write_text(BASE)
+    names = ["[/red]", "[bold]b[/bold]", "\x1b[31mred", "two\nlines", "", ":smile:", "'; DROP TABLE decisions"]
+    rows = [
+        decision(n, route=name, model=name, answered=name, arm=name, propensity=0.5, text=name, shadow_route=name,
+                 shadow_model="[/]")
+        for n, name in enumerate(names)
+    ]  # fmt: skip
+    fill(url, rows, [(n, "user", 1.0) for n in range(len(names))])
+    for command in (("report",), ("report", "--by", "route"), ("replay", "--routes", file)):
+        result = run(*command, "--store", url)
+        assert result.exit_code == 0, result.output
+        assert "\x1b" not in result.stdout
+        for name in ("[/red]", "[bold]b[/bold]", "\N{REPLACEMENT CHARACTER}[31mred", ":smile:"):
+            assert name in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("time", "shown"),
+    [
+        pytest.param(0.0, "1970-01-01", id="a-clock-that-was-not-set"),
+        pytest.param(-1e18, "-1.15741e+13 days", id="before-all-years"),
+        pytest.param(253_402_300_800.0, "2.9329e+06 days", id="after-all-years"),
+        pytest.param(9e99, "1.04167e+95 days", id="beyond-a-machine's-time"),
+    ],
+)
+def test_a_clock_that_was_out_of_order(time: float, shown: str, tmp_path: Path) -> None:
+    url, file = f"sqlite:///{tmp_path}/store.db", tmp_path / "routes.yaml"
+    file.write_text(BASE)
+    fill(url, [decision(0, time=time), decision(1)], [(0, "user", 1.0)])
+    days = told("report", "--store", url, "--by", "day")["groups"]
+    assert {day["day"]: (day["decisions"], day["rating"]["rated"]) for day in days} == {
+        shown: (1, 1),
+        "2024-10-04": (1, 0),
+    }
+    for command in (("report",), ("report", "--by", "day"), ("replay", "--routes", file)):
+        assert run(*command, "--store", url).exit_code == 0
