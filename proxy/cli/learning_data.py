@@ -9,11 +9,11 @@ from typing import Any
 import click
 import numpy as np
 from rich.console import Console
-from rich.table import Table
 
 from proxy.app import minilm
 from proxy.cli.options import exit_with
 from proxy.cli.progress import loading_bar, reading_count
+from proxy.cli.showing import table
 from proxy.config import Config, ConfigError, Text, choices, quote
 from proxy.embedding import Vector
 from proxy.learning.offpolicy import FEWEST
@@ -116,7 +116,7 @@ def show(console: Console, report: dict[str, Any]) -> None:
         singles = " or ".join(report["singles"])
         console.print(f"\nbest single: {singles}, as it is chosen without the requests that it is measured on")
     console.print()
-    told = table("", "")
+    told = table("", "", left=2)
     for each in report["saved"] if has_costs else ():
         told.add_row(f"saved at {each['share']:.0%} of best single", _saved_at(each["saved"], *each["interval"]))
     if (knowing := report["true_domain"]) is not None:
@@ -146,16 +146,8 @@ def warn_of_few(console: Console, requests: int) -> None:
         console.print(f"few: the intervals of fewer than {FEWEST} requests say little\n")
 
 
-def table(*columns: str) -> Table:
-    """One without lines; numbers stand to the right."""
-    found = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for place, column in enumerate(columns):
-        found.add_column(column, justify="right" if place and len(columns) > 2 else "left", overflow="fold")
-    return found
-
-
-def _percent(share: float | None) -> str:
-    return "-" if share is None else f"{share:.1%}"
+def _percent(share: float | None, digits: int = 1) -> str:
+    return "-" if share is None else f"{round(share, digits + 2) + 0.0:.{digits}%}"  # -0.0 is shown as 0.0
 
 
 def dollars(usd: float | None) -> str:
@@ -170,12 +162,11 @@ def points(value: float, interval: Sequence[float] | None = None) -> str:
 
 
 def _saved(share: float | None, low: float, high: float) -> str:
-    # -0.0 is shown as 0
-    return "-" if share is None else f"{share + 0.0:.1%} ({low + 0.0:.0%} to {high + 0.0:.0%})"
+    return "-" if share is None else f"{_percent(share)} ({_percent(low, 0)} to {_percent(high, 0)})"
 
 
 def _saved_at(share: float | None, low: float, high: float) -> str:
     """The same of what some draws never reach; those are at its lower end as -1."""
     if share is None:
         return "never"
-    return _saved(share, low, high) if low > -1 else f"{share + 0.0:.1%} (never to {high + 0.0:.0%})"
+    return _saved(share, low, high) if low > -1 else f"{_percent(share)} (never to {_percent(high, 0)})"

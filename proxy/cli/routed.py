@@ -7,7 +7,8 @@ from typing import Any
 
 from rich.console import Console
 
-from proxy.cli.learning_data import dollars, points, table, warn_of_few
+from proxy.cli.learning_data import dollars, points, warn_of_few
+from proxy.cli.showing import table
 from proxy.cli.stored import KNOWN_BY, setting_cells, value
 
 

@@ -175,10 +175,6 @@ def _check(connection: Connection) -> None:
         at = version_of(connection)
     except StoreUnknown as error:
         raise StoreUnreadable(str(error)) from None
-    if at > VERSION:
-        raise StoreUnreadable(
-            f"its tables are of version {at}, and this program knows those up to {VERSION}; run the newer program"
-        )
     if at < VERSION:
         raise StoreUnreadable(
             f"its tables are of version {at}, and this program reads those of {VERSION}; start `pointsman serve` with "

@@ -123,14 +123,20 @@ class StoreTooNew(StoreUnknown):
     """A newer Pointsman has changed the database."""
 
 
-def version_of(connection: Connection) -> int:
+def version_of(connection: Connection, version: int = VERSION) -> int:
     """
-    The version of a database's tables.
+    The version of a database's tables, at most that which this program knows.
 
     Raises:
+        StoreTooNew: it is beyond that.
         StoreUnknown: it does not say.
     """
-    return int(_said(connection, "version", _NUMBER))
+    at = int(_said(connection, "version", _NUMBER))
+    if at > version:
+        raise StoreTooNew(
+            f"its tables are of version {at}, and this program knows those up to {version}; run the newer program"
+        )
+    return at
 
 
 def _said(connection: Connection, name: str, form: re.Pattern[str]) -> str:
@@ -166,11 +172,7 @@ def migrate(
         tables.create_all(connection)
         begun = {"version": str(version), "salt": secrets.token_hex(32), "trimmed": stamp(now)}
         connection.execute(insert(meta), [{"name": name, "value": value} for name, value in begun.items()])
-    at = version_of(connection)
-    if at > version:
-        raise StoreTooNew(
-            f"its tables are of version {at}, and this program knows those up to {version}; run the newer program"
-        )
+    at = version_of(connection, version)
     for step in range(at + 1, version + 1):
         for statement in steps[step]:
             connection.execute(text(statement))
