@@ -31,9 +31,12 @@ from proxy.cli.serve import tame_the_process
 from proxy.config import parse_config
 from proxy.embedding import DIMENSIONS, Vector
 from proxy.learning.condense import DIRECTIONS, MOST_CENTRES, MOST_REGIONS, PRIOR, SHARPNESS
+from proxy.learning.grow import MOST_ROWS, grow
 from proxy.reload.prepare import Prepared, prepare
 from proxy.routing.chat import read_chat
-from proxy.routing.policy import INPUTS, STEPS, Floats32, Neighbours, Policy, Regions
+from proxy.routing.forest import Floats32, Forest
+from proxy.routing.policy import LINEAR, STEPS, Neighbours, Policy, Regions
+from proxy.routing.shape import SIZE, shape_of
 from proxy.routing.signals import Signals
 
 HEADERS = {"content-type": "application/json", "x-team": "search", "authorization": "Bearer nobody"}
@@ -95,16 +98,22 @@ def largest_policy(seed: int = 0) -> Policy:
         models=MODELS,
         means=np.full(count, 0.5, dtype=np.float32),
         mean_costs=np.full(count, 0.001, dtype=np.float32),
-        linear=numbers(INPUTS + 1, count),
-        cost=numbers(INPUTS + 1, count),
+        linear=numbers(LINEAR + 1, count),
+        cost=numbers(LINEAR + 1, count),
         neighbours=neighbours,
+        forest=_largest_forest(count, random),
         regions=Regions(numbers(MOST_REGIONS, DIRECTIONS), numbers(MOST_REGIONS, count), numbers(MOST_REGIONS, count)),
-        blends=np.full((len(SHARPNESS), 2), 0.2, dtype=np.float32),
+        blends=np.full((len(SHARPNESS) + 1, 2), 0.2, dtype=np.float32),
         prefer=np.tile(np.array([100.0, 0.0], dtype=np.float32), (STEPS, 1)),
         embedder="bench",
         seen=np.empty(0, dtype=np.int64),
         about={},
     )
+
+
+def _largest_forest(models: int, random: np.random.Generator) -> Forest:
+    numbers = random.normal(size=(MOST_ROWS, SIZE + DIRECTIONS + 1)).astype(np.float32)
+    return grow(numbers, random.normal(0, 0.3, (MOST_ROWS, models)), np.ones((MOST_ROWS, models)), 0)
 
 
 def choose(policy: Policy, embed: Callable[[str], Vector], prompts: Sequence[str], *, cold: bool) -> list[float]:
@@ -115,7 +124,7 @@ def choose(policy: Policy, embed: Callable[[str], Vector], prompts: Sequence[str
         if cold:
             embed(prompt)
         began = perf_counter()
-        policy.choose(MODELS, 0.5, vector, 100)
+        policy.choose(MODELS, 0.5, vector, 100, shape=shape_of(prompt))
         taken.append(perf_counter() - began)
     return taken
 

@@ -52,7 +52,8 @@ def keep(
     """
     writer = held.writer
     assert writer is not None
-    caller, conversation, text = caller_of(facts.headers), key_of(facts), facts.text(held.config.text)
+    caller, conversation, which = caller_of(facts.headers), key_of(facts), held.config.text
+    text, shape = facts.text(which), None if vector is None else facts.shape(which)
     # In the middle of tool calls the user's last words come again and again. And of those who show no key,
     # two strangers may say the same.
     may_be_retry = text and caller is not None and not facts.is_bound
@@ -85,7 +86,7 @@ def keep(
             path=record.path,
             config_sha256=held.sha256,
             text=plain(text) if writer.keeps_text else None,
-            facts=kept(facts, held.router.asks, text),
+            facts=kept(facts, held.router.asks, text, shape),
             propensity=decision.propensity,
             arm=decision.arm,
             policy=held.policy_version if decision.candidates else None,

@@ -156,7 +156,7 @@ class Shadow:
         then(would)
 
     def _count(self, decided: Decided, would: Would | None) -> None:
-        record, metrics = decided.record, self._metrics
+        facts, record, metrics = decided.facts, decided.record, self._metrics
         if would is None:
             metrics.decided("unknown")
             return
@@ -168,7 +168,7 @@ class Shadow:
         both = tuple(dict.fromkeys((decided.decision.model, would.model)))
         for judge, policy in self._policies.items():
             if vector is not None and all(name in policy.models for name in both):
-                seen = policy.choose(both, 1.0, vector, decided.facts.tokens).candidates
+                seen = policy.choose(both, 1.0, vector, facts.tokens, shape=facts.shape(self._live.text)).candidates
                 quality = {one.model: one.quality for one in seen}
                 metrics.quality(judge, quality[decided.decision.model], quality[would.model])
 

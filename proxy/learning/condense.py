@@ -7,7 +7,8 @@ import numpy as np
 from proxy.embedding import DIMENSIONS
 from proxy.learning.linear import principal
 from proxy.learning.rated import Floats, Ints, Rows
-from proxy.routing.policy import Floats32, Neighbours, Regions, project
+from proxy.routing.forest import Floats32
+from proxy.routing.policy import Neighbours, Regions, project
 
 DIRECTIONS = 32
 MOST_CENTRES = 512
@@ -55,7 +56,7 @@ def regions_of(rows: Rows, near: Neighbours, seed: int) -> Regions:
         near: their neighbours, whose directions are used.
         seed: of the centres that k-means begins with.
     """
-    places = project(rows.inputs, near.axes, near.centre)
+    places = near.places(rows.inputs)
     count = int(np.clip(len(rows) // ROWS_A_REGION, 1, MOST_REGIONS))
     centres, nearest = _k_means(places, count, seed)
     sums = np.zeros((len(centres), len(rows.models)))

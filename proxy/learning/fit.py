@@ -10,10 +10,12 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from proxy.learning.condense import condense, regions_of
+from proxy.learning.grow import grow
 from proxy.learning.linear import apply, fit_ridges, non_negative
 from proxy.learning.prefer import fit_caution, fit_prefer
 from proxy.learning.rated import Floats, Rows, folds_of
-from proxy.routing.policy import STEPS, Neighbours, Outlook, Policy
+from proxy.routing.forest import Forest
+from proxy.routing.policy import LINEAR, STEPS, Neighbours, Outlook, Policy, numbers_of
 
 INNER_FOLDS = 5
 LEAST_ROWS = 20
@@ -22,21 +24,24 @@ LEAST_ROWS = 20
 
 @dataclass(frozen=True)
 class _Parts:
-    """What a blend is made of: the same rows by several regressions and neighbourhoods."""
+    """What a blend is made of: the same rows by several regressions and neighbourhoods, and a forest."""
 
     ridges: list[Floats]
     neighbours: Neighbours
+    forest: Forest
     costs: list[Floats]
     means: Floats
 
     def members(self, rows: Rows) -> Floats:
         """(members, rows, models): each one's prediction less the model's mean."""
-        ridges = [apply(ridge, rows.inputs) - self.means for ridge in self.ridges]
-        return np.stack([*ridges, *self.neighbours.excess(rows.inputs)]).astype(np.float64)
+        ridges = [apply(ridge, rows.inputs[:, :LINEAR]) - self.means for ridge in self.ridges]
+        places = self.neighbours.places(rows.inputs)
+        around = [*self.neighbours.excess(places), self.forest.excess(numbers_of(rows.inputs, places))]
+        return np.stack([*ridges, *around]).astype(np.float64)
 
     def log_costs(self, rows: Rows) -> Floats:
         """(strengths, rows, models)."""
-        return np.stack([apply(cost, rows.inputs) for cost in self.costs])
+        return np.stack([apply(cost, rows.inputs[:, :LINEAR]) for cost in self.costs])
 
 
 def fit_policy(rows: Rows, *, embedder: str, seed: int = 0, about: Mapping[str, Any] | None = None) -> Policy:
@@ -87,11 +92,14 @@ def _fit_parts(rows: Rows, seed: int) -> _Parts:
     known = np.isfinite(rows.costs)
     # Side by side: where all is known of all rows, which is usual, qualities and costs share the decomposition.
     targets = np.hstack([rows.scores, np.log(rows.costs)])
-    both = fit_ridges(rows.inputs, targets, np.hstack([rows.weights, known.astype(np.float64)]))
+    both = fit_ridges(rows.inputs[:, :LINEAR], targets, np.hstack([rows.weights, known.astype(np.float64)]))
     ridges, costs = [one[:, :count] for one in both], [one[:, count:] for one in both]
     if not rows.has_costs:
         costs = [np.full_like(costs[0], np.nan)]
-    return _Parts(ridges, condense(rows, seed), costs, rows.means)
+    near = condense(rows, seed)
+    numbers = numbers_of(rows.inputs, near.places(rows.inputs))
+    forest = grow(numbers, rows.scores - rows.means, rows.weights, seed)
+    return _Parts(ridges, near, forest, costs, rows.means)
 
 
 def _blend(members: Floats, rows: Rows) -> Floats:
@@ -154,6 +162,7 @@ def _assemble(
         linear=linear.astype(np.float32),
         cost=cost.astype(np.float32),
         neighbours=parts.neighbours,
+        forest=parts.forest,
         regions=regions_of(rows, parts.neighbours, seed),
         blends=blend[len(parts.ridges) :].astype(np.float32),
         prefer=np.zeros((STEPS, 2), dtype=np.float32),

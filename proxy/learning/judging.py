@@ -234,7 +234,7 @@ def _in_order(policy: Policy, models: tuple[str, ...]) -> Policy:
     if policy.models == models:
         return policy
     order = [policy.models.index(name) for name in models]
-    near, regions = policy.neighbours, policy.regions
+    near, regions, forest = policy.neighbours, policy.regions, policy.forest
     return replace(
         policy,
         models=models,
@@ -243,6 +243,7 @@ def _in_order(policy: Policy, models: tuple[str, ...]) -> Policy:
         linear=policy.linear[:, order],
         cost=policy.cost[:, order],
         neighbours=replace(near, sums=near.sums[:, order], counts=near.counts[:, order]),
+        forest=replace(forest, values=forest.values[:, order]),
         regions=regions._replace(quality=regions.quality[:, order], counts=regions.counts[:, order]),
     )
 

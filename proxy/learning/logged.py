@@ -28,7 +28,9 @@ from proxy.learning.asking import FAILURES
 from proxy.learning.rated import Bools, Floats, Ints, Rows
 from proxy.learning.reading import LEAST_COST, MOST_WEIGHT
 from proxy.learning.rows import vector_of
+from proxy.learning.stored_facts import asked_of
 from proxy.routing.policy import inputs_of
+from proxy.routing.shape import SIZE, Shape
 
 _COLUMNS = (
     "id", "route", "model", "answered", "prompt_tokens", "facts", "cost_usd", "outcome", "is_cut", "bad_tool_calls",
@@ -111,17 +113,11 @@ class _One(msgspec.Struct, gc=False):
     propensity: float
     vector: bytes
     tokens: float
+    shape: Shape
     cost: float
     rating: float
     is_implicit: bool
     request: tuple[str | None, str | None, bytes] | None
-
-
-class _Tokens(msgspec.Struct):
-    tokens: int | None = None
-
-
-_tokens_of = msgspec.json.Decoder(_Tokens).decode
 
 
 def read_logged(
@@ -203,7 +199,7 @@ class _Reading:
         if place == self._limit and (place := self._draw.randrange(self._found)) >= self._limit:
             return  # Vitter's algorithm R
         one = _One(
-            row.id, row.route, row.model, row.propensity, row.vector, _tokens(row), _cost(row), rating,
+            row.id, row.route, row.model, row.propensity, row.vector, *_asked(row), _cost(row), rating,
             row.rating is None, (row.facts, row.text, row.conversation_hash) if self._requests else None,
         )  # fmt: skip
         if place == len(self._kept):
@@ -272,16 +268,11 @@ def _implicit(row: Row[Any]) -> float | None:
     return 0.0 if row.is_cut or row.bad_tool_calls else 1.0
 
 
-def _tokens(row: Row[Any]) -> float:
-    """As the router estimated them, which is what a policy is asked with; else as the upstream counted them."""
-    if row.facts is not None:
-        try:
-            estimated = _tokens_of(row.facts).tokens
-        except (msgspec.DecodeError, UnicodeEncodeError):
-            estimated = None
-        if estimated is not None:
-            return float(estimated)
-    return math.nan if row.prompt_tokens is None else float(row.prompt_tokens)
+def _asked(row: Row[Any]) -> tuple[float, Shape]:
+    """Tokens as the router estimated them, which is what a policy is asked with, else as the upstream counted them."""
+    estimated, shape = asked_of(row.facts)
+    tokens = row.prompt_tokens if estimated is None else estimated
+    return math.nan if tokens is None else float(tokens), shape
 
 
 def _cost(row: Row[Any]) -> float:
@@ -303,4 +294,5 @@ def _rows(models: tuple[str, ...], used: Sequence[_One], vectors: Any, chosen: I
     tokens = np.array([one.tokens for one in used])
     keys = [hashlib.blake2b(one.vector, digest_size=8).digest() for one in used]
     groups = np.array([int.from_bytes(key, "big", signed=True) for key in keys], dtype=np.int64)
-    return Rows(models, inputs_of(vectors, tokens), scores, costs, weights, groups)
+    shapes = np.array([one.shape for one in used], dtype=np.float32).reshape(-1, SIZE)
+    return Rows(models, inputs_of(vectors, tokens, shapes), scores, costs, weights, groups)

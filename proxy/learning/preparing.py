@@ -11,6 +11,7 @@ from proxy.embedding import DIMENSIONS, Vector, Vectors
 from proxy.learning.rated import Floats, Rows
 from proxy.learning.reading import Rated
 from proxy.routing.policy import inputs_of
+from proxy.routing.shape import SIZE, UNKNOWN, shape_of
 
 OUTPUT_TOKENS = 300
 """Of an answer, where only prices are known."""
@@ -35,11 +36,13 @@ def rows_of(
     """
     vectors_by_text = embed([one.text for one in rated if one.vector is None])
     vectors: Vectors = np.empty((len(rated), DIMENSIONS), dtype=np.float32)
+    shapes = np.empty((len(rated), SIZE), dtype=np.float32)
     scores = np.full((len(rated), len(models)), np.nan)
     costs = np.full_like(scores, np.nan)
     weights = np.zeros_like(scores)
     for place, one in enumerate(rated):
         vectors[place] = vectors_by_text[one.text] if one.vector is None else one.vector
+        shapes[place] = shape_of(said) if (said := one.text or one.prompt) else UNKNOWN
         for column, name in enumerate(models):
             if name in one.scores:
                 scores[place, column] = one.scores[name]
@@ -51,7 +54,7 @@ def rows_of(
         if price is not None and np.isnan(costs[:, column]).all():
             costs[:, column] = _costs(price, tokens, output_tokens)
     groups = np.array([one.key for one in rated], dtype=np.int64)
-    return Rows(models, inputs_of(vectors, tokens), scores, costs, weights, groups)
+    return Rows(models, inputs_of(vectors, tokens, shapes), scores, costs, weights, groups)
 
 
 def _costs(price: Price, tokens: Floats, output_tokens: int) -> Floats:

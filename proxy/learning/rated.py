@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from proxy.routing.policy import Floats32
+from proxy.routing.forest import Floats32
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -22,7 +22,7 @@ class Rows:
 
     models: tuple[str, ...]
     inputs: Floats32
-    """(rows, 770), see `inputs_of`."""
+    """(rows, 810), see `inputs_of`."""
     scores: Floats
     """(rows, models), 0 to 1; NaN where that model was not rated."""
     costs: Floats

@@ -10,6 +10,7 @@ from proxy.embedding import Vector
 from proxy.learning.held_out import decide_all
 from proxy.learning.rated import Rows
 from proxy.routing.policy import Policy, inputs_of
+from proxy.routing.shape import shape_of
 
 REWORDINGS: Mapping[str, Callable[[str], str]] = {
     "all in lower case": str.lower,
@@ -45,7 +46,8 @@ def flip_rates(
     length = np.array(tokens[: len(texts)])
     chosen = {}
     for name, said in kinds.items():
-        inputs = inputs_of(np.stack([vectors[text] for text in said]), length)
+        shapes = np.stack([shape_of(text) for text in said])
+        inputs = inputs_of(np.stack([vectors[text] for text in said]), length, shapes)
         nothing = np.full((len(said), len(policy.models)), np.nan)
         rows = Rows(policy.models, inputs, nothing, nothing, np.zeros_like(nothing), np.arange(len(said)))
         chosen[name] = decide_all(policy, rows).picks[STEP]

@@ -1,21 +1,25 @@
 """
 The facts of a request as they are stored beside its decision, and back: so that another routes.yaml can be tried on it.
 
-Kept is what rules could ask for besides the text: sizes, features, the requested model. Of what a client may say as it
-likes (headers, metadata, user) only what the rules of the moment ask about; never a prompt, never a key.
+Kept is what rules could ask for besides the text: sizes, features, the requested model; and of the text the shape, for
+policies. Of what a client may say as it likes (headers, metadata, user) only what the rules of the moment ask about;
+never a prompt, never a key.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from proxy.config import Feature, Text, WireProtocol
 from proxy.learning.rows import LONGEST_TEXT
 from proxy.routing.asks import OUR_HEADERS, Asks
 from proxy.routing.facts import Facts, Message
+from proxy.routing.shape import SIZE, UNKNOWN, Shape, shape_of
 
 LONGEST_VALUE = 200
 """Characters of a model's name, a header, a value of the metadata or the user; a longer one is not kept."""
@@ -44,13 +48,23 @@ class _Kept(msgspec.Struct, omit_defaults=True):
     metadata: Values = {}
     user: str | msgspec.UnsetType | None = msgspec.UNSET
     """Unset where no rule asked."""
+    shape: bytes | None = None
+    """Of the text, in 16 bits a number; None where the text was not looked at."""
+
+
+class _Asked(msgspec.Struct):
+    """What a policy is asked with."""
+
+    tokens: int | None = None
+    shape: bytes | None = None
 
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(_Kept).decode
+_decode_asked = msgspec.json.Decoder(_Asked).decode
 
 
-def kept(facts: Facts, asks: Asks, text: str) -> str:
+def kept(facts: Facts, asks: Asks, text: str, shape: Shape | None) -> str:
     """
     What to store of a request's facts.
 
@@ -58,6 +72,7 @@ def kept(facts: Facts, asks: Asks, text: str) -> str:
         facts: of the request.
         asks: what the rules of now ask about.
         text: that the request was decided on.
+        shape: of that text; None where nothing looked at it.
     """
     headers = _values(facts.headers, asks.headers) if asks.headers else {}
     for name in OUR_HEADERS:
@@ -77,12 +92,33 @@ def kept(facts: Facts, asks: Asks, text: str) -> str:
         headers=headers,
         metadata=_values(facts.metadata, asks.metadata) if asks.metadata else {},
         user=user,
+        shape=None if shape is None else shape.astype("<f2").tobytes(),
     )
     return _encode(found).decode()
 
 
 def _values(said: Mapping[str, str], names: Sequence[str]) -> Values:
     return {name: value for name in names if (value := said.get(name)) is None or len(value) <= LONGEST_VALUE}
+
+
+def asked_of(stored: str | None) -> tuple[int | None, Shape]:
+    """
+    What a policy is asked with besides the vector: the prompt's tokens, and the text's shape.
+
+    Args:
+        stored: what `kept` gave; or anything, of which nothing is known.
+    """
+    try:
+        found = _decode_asked(stored or "")
+    except (msgspec.DecodeError, UnicodeEncodeError):
+        return None, UNKNOWN
+    return found.tokens, _shape(found.shape)
+
+
+def _shape(stored: bytes | None) -> Shape:
+    if stored is None or len(stored) != 2 * SIZE:
+        return UNKNOWN  # older than it is kept, or of another version
+    return np.frombuffer(stored, dtype="<f2").astype(np.float32)
 
 
 class StoredFacts(Facts):
@@ -115,7 +151,8 @@ class StoredFacts(Facts):
         if not isinstance(found.user, msgspec.UnsetType):
             self.user = found.user
         self._stored_text = "" if found.silent else text
-        self._text = self._folded = None
+        self._text = self._folded = self._shape = None
+        self._stored_shape = _shape(found.shape)
 
     def text(self, which: Text) -> str:  # noqa: ARG002
         """The text that the request was decided on."""
@@ -124,6 +161,13 @@ class StoredFacts(Facts):
         if len(self._stored_text) >= LONGEST_TEXT:
             raise NotStored(f"the text beyond {LONGEST_TEXT:,} characters")
         return self._stored_text
+
+    def shape(self, which: Text) -> Shape:  # noqa: ARG002
+        """The shape of the text that the request was decided on; unknown where nothing looked at that."""
+        said = self._stored_text
+        if math.isnan(self._stored_shape[0]) and said is not None and len(said) < LONGEST_TEXT:
+            return shape_of(said)
+        return self._stored_shape
 
     def __getattr__(self, name: str) -> Any:
         # What is not stored was not set above: the name that is then missing says what was asked for.

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from proxy.config import Learned
+from proxy.config import Learned, Text
 from proxy.routing.decision import Reason
 from proxy.routing.facts import Facts
 from proxy.routing.live import Live, explored, propensity
 from proxy.routing.policy import Choice, Policy
 from proxy.routing.preference import asked_preference, prefer_of
+from proxy.routing.shape import UNKNOWN
 from proxy.routing.signals import Signals
 
 
@@ -33,6 +34,7 @@ def draw(
     able: Sequence[str],
     reason: Reason,
     facts: Facts,
+    text: Text,
     signals: Signals,
     live: Live,
 ) -> Drawn | None:
@@ -45,7 +47,8 @@ def draw(
         able: those that can serve the request, in the same order; none of them if it is empty.
         reason: where the policy is not asked.
         facts: of the request.
-        signals: what is known of its text.
+        text: what of it is its text.
+        signals: what is known of that.
         live: what else is weighed.
     """
     if not able:
@@ -59,7 +62,8 @@ def draw(
         asked = asked_preference(facts.headers)
         prefer = prefer_of(use.prefer) if asked is None else asked
         waits = {name: use.latency * seconds for name, seconds in live.latencies_s.items()} if use.latency else None
-        choice = policy.choose(able, prefer, signals.vector, facts.tokens, waits, live.corrections)
+        shape = UNKNOWN if signals.vector is None else facts.shape(text)
+        choice = policy.choose(able, prefer, signals.vector, facts.tokens, waits, live.corrections, shape)
         ranked = [candidate.model for candidate in choice.candidates]
         reason = "overload" if signals.is_overload else "learned"
     if drawn is None or signals.vector is None:  # of a text that is not known nothing is learned

@@ -17,6 +17,7 @@ import msgspec
 
 from proxy.config import Feature, Text, WireProtocol
 from proxy.routing.reading import Head, value_of
+from proxy.routing.shape import Shape, shape_of
 
 CONVERSATION_HEADER = "x-pointsman-conversation"
 
@@ -81,6 +82,7 @@ class Facts(ABC):
         self._common = head
         self._text: tuple[Text, str] | None = None
         self._folded: tuple[str, str] | None = None
+        self._shape: tuple[str, Shape] | None = None
 
     @cached_property
     @abstractmethod
@@ -200,6 +202,13 @@ class Facts(ABC):
         if self._folded is None or self._folded[0] is not text:
             self._folded = (text, text.casefold())
         return self._folded[1]
+
+    def shape(self, which: Text) -> Shape:
+        """The shape of the text to route on."""
+        text = self.text(which)
+        if self._shape is None or self._shape[0] is not text:
+            self._shape = (text, shape_of(text))
+        return self._shape[1]
 
 
 def leniently(raw: msgspec.Raw) -> list[Message]:

@@ -1,12 +1,12 @@
 """
 The learned policy: how well each model would answer this request, what that would cost, and which one to take.
 
-Quality is a blend of a linear map of the text's vector and of how the models did on the training texts around it, both
-shrunk towards each model's mean as far as held-out texts asked for. What is around is not looked for among all
-training texts but among their condensed neighbours: some hundred centres that stand for a few texts each, in the 32
-directions in which texts differ most, and each counts by its closeness. Measured on MMLU-Pro, ZeroEval and RouterBench,
-that predicts better than the hundred nearest of all texts in all directions, and takes microseconds. Cost is a linear
-map to its logarithm.
+Quality is a blend of a linear map of the text's vector, of how the models did on the training texts around it, and of
+a forest that also looks at the text's shape; all are shrunk towards each model's mean as far as held-out texts asked
+for. What is around is not looked for among all training texts but among their condensed neighbours: some hundred
+centres that stand for a few texts each, in the 32 directions in which texts differ most, and each counts by its
+closeness. Measured on MMLU-Pro, ZeroEval and RouterBench, that predicts better than the hundred nearest of all texts in
+all directions, and takes microseconds. Cost is a linear map to its logarithm.
 
 `score = quality - weight x cost`, and the single model that is best on average keeps a margin where that was needed
 not to fall below it. What the weight and the margin are for each `prefer` was measured when the policy was trained.
@@ -26,13 +26,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proxy.embedding import DIMENSIONS, LAST_LAYER, Vector, Vectors
+from proxy.routing.forest import Floats32, Forest
+from proxy.routing.shape import SIZE, UNKNOWN, Shape
 
-Floats32 = NDArray[np.float32]
-
-INPUTS = DIMENSIONS + 2
-"""The vector's numbers and two for the prompt's length."""
+LINEAR = DIMENSIONS + 2
+"""What the linear maps read: the vector's numbers and two for the prompt's length."""
+INPUTS = LINEAR + SIZE
+"""All that is read of a text: the same and its shape."""
 _HALF = math.sqrt(0.5)
 """The length of each layer's part of the inputs."""
+_OF_LENGTH = 0.3
 
 _MOST_LOG_COST = 80.0
 """Of USD; beyond, an exponential is no number of 32 bits any more. No request costs as much, but a file may say so."""
@@ -110,11 +113,15 @@ class Neighbours:
     prior: float
     """So many texts' worth of the model's mean stands in every neighbourhood, for where data is thin."""
 
-    def excess(self, inputs: Floats32) -> list[Floats32]:
+    def places(self, inputs: Floats32) -> Floats32:
+        """(texts, directions), of length 1: where texts are among each other, whatever they all have in common."""
+        return project(inputs, self.axes, self.centre)
+
+    def excess(self, places: Floats32) -> list[Floats32]:
         """For each neighbourhood, (requests, models): the models' mean scores in it, less those over all texts."""
         pieces = []
-        for start in range(0, max(len(inputs), 1), _AT_ONCE):
-            closeness = project(inputs[start : start + _AT_ONCE], self.axes, self.centre) @ self.centres.T
+        for start in range(0, max(len(places), 1), _AT_ONCE):
+            closeness = places[start : start + _AT_ONCE] @ self.centres.T
             closeness -= self.half_squares
             closeness -= closeness.max(axis=1, keepdims=True)
             pieces.append([self._around(np.exp(sharpness * closeness)) for sharpness in self.sharpness])
@@ -159,13 +166,17 @@ class Policy:
     mean_costs: Floats32
     """(models,), USD; NaN where the policy was trained without costs."""
     linear: Floats32
-    """(inputs + 1, models): the linear part of quality less the mean; the last row is a constant."""
+    """(770 + 1, models): the linear part of quality less the mean; the last row is a constant."""
     cost: Floats32
-    """(inputs + 1, models): to the logarithm of the cost in USD."""
+    """(770 + 1, models): to the logarithm of the cost in USD."""
     neighbours: Neighbours
+    forest: Forest
     regions: Regions
     blends: Floats32
-    """(neighbourhoods, 2): how much each counts for the models' mean, and for the difference of each from that."""
+    """
+    (neighbourhoods + 1, 2): how much each, and last the forest, counts for the models' mean, and for the difference of
+    each from that.
+    """
     prefer: Floats32
     """(101, 2): for `prefer` of 0, 0.01, ... 1 the weight of a dollar, and the margin of the best single model."""
     embedder: str
@@ -187,17 +198,19 @@ class Policy:
         What to expect of each model.
 
         Args:
-            inputs: (requests, 770), see `inputs_of`.
+            inputs: (requests, 810), see `inputs_of`.
         """
-        quality = inputs @ self.linear[:-1] + self.linear[-1]
-        for blend, excess in zip(self.blends, self.neighbours.excess(inputs), strict=True):
+        known, places = inputs[:, :LINEAR], self.neighbours.places(inputs)
+        quality = known @ self.linear[:-1] + self.linear[-1]
+        around = (*self.neighbours.excess(places), self.forest.excess(numbers_of(inputs, places)))
+        for blend, excess in zip(self.blends, around, strict=True):
             common = excess.mean(axis=1, keepdims=True)
             quality += blend[0] * common + blend[1] * (excess - common)
         quality += self.means
         np.clip(quality, 0.0, 1.0, out=quality)
         if not self.knows_costs:
             return Outlook(quality, np.broadcast_to(self.mean_costs, quality.shape))
-        cost = np.exp(np.minimum(inputs @ self.cost[:-1] + self.cost[-1], _MOST_LOG_COST))
+        cost = np.exp(np.minimum(known @ self.cost[:-1] + self.cost[-1], _MOST_LOG_COST))
         return Outlook(quality, cost)
 
     def choose(
@@ -208,6 +221,7 @@ class Policy:
         tokens: int,
         penalties: Mapping[str, float] | None = None,
         corrections: Floats32 | None = None,
+        shape: Shape = UNKNOWN,
     ) -> Choice:
         """
         The models by their score for one request.
@@ -219,12 +233,13 @@ class Policy:
             tokens: of the prompt, estimated.
             penalties: by model, what is taken off its score for what is measured now, such as its latency.
             corrections: (regions, models), what feedback adds to the predictions.
+            shape: of the request's text.
         """
         region: int | None = None
         if vector is None:
             quality, cost = self.means.tolist(), self.mean_costs.tolist()
         else:
-            quality, cost, region = self._predict_one(vector, tokens)
+            quality, cost, region = self._predict_one(vector, tokens, shape)
         corrected = None if corrections is None or region is None else corrections[region].tolist()
         weight, margin = self.prefer[round(prefer * (STEPS - 1))].tolist()
         single = self.best_single(models)
@@ -240,7 +255,7 @@ class Policy:
             found.append(Candidate(name, quality[at], correction, cost[at] if self.knows_costs else None, score))
         return Choice(tuple(sorted(found, key=lambda candidate: -candidate.score)), region)
 
-    def _predict_one(self, vector: Vector, tokens: int) -> tuple[list[float], list[float], int]:
+    def _predict_one(self, vector: Vector, tokens: int, shape: Shape) -> tuple[list[float], list[float], int]:
         """
         Quality and cost, by model, of one request, and its region: what `predict` says, in a fifth of its time.
 
@@ -252,13 +267,17 @@ class Policy:
         found = (first @ maps[:LAST_LAYER]) * (_HALF / max(math.sqrt(first @ first), 1e-9))
         found += (second @ maps[LAST_LAYER:DIMENSIONS]) * (_HALF / max(math.sqrt(second @ second), 1e-9))
         length = _length(tokens)
-        found += 0.3 * length * maps[-3] + 0.1 * length**2 * maps[-2] + maps[-1]
+        found += _OF_LENGTH * length * maps[-3] + 0.1 * length**2 * maps[-2] + maps[-1]
         places = found[2 * count :]
         places *= 1.0 / max(math.sqrt(places @ places), 1e-9)
         excess = self.neighbours.excess_at(places)
+        if not math.isnan(shape[0]):
+            numbers = np.concatenate((shape, places, (_OF_LENGTH * length,)), dtype=np.float32)
+            excess = np.concatenate((excess, self.forest.excess_at(numbers)[np.newaxis]))
+        blends = self.blends[: len(excess)]
         common = excess.sum(axis=1) / count
-        apart = self.blends[:, 1] @ excess + (self.blends[:, 0] - self.blends[:, 1]) @ common
-        quality = [min(max(each, 0.0), 1.0) for each in (found[:count] + apart + self.means).tolist()]
+        above = blends[:, 1] @ excess + (blends[:, 0] - blends[:, 1]) @ common
+        quality = [min(max(each, 0.0), 1.0) for each in (found[:count] + above + self.means).tolist()]
         region = int((self.regions.centres @ places - self._region_half_squares).argmax())
         if not self.knows_costs:
             return quality, [], region
@@ -271,8 +290,7 @@ class Policy:
         Args:
             vectors: (texts, 768).
         """
-        inputs = inputs_of(vectors, np.full(len(vectors), np.nan))
-        places = project(inputs, self.neighbours.axes, self.neighbours.centre)
+        places = self.neighbours.places(inputs_of(vectors, np.full(len(vectors), np.nan)))
         found: NDArray[np.int64] = (places @ self.regions.centres.T - self._region_half_squares).argmax(axis=1)
         return found
 
@@ -283,8 +301,8 @@ class Policy:
 
     @cached_property
     def _maps(self) -> Floats32:
-        """(inputs + 1, 2 models + directions): quality, cost and the neighbours' directions, side by side."""
-        axes = np.zeros((INPUTS + 1, len(self.neighbours.centre)), dtype=np.float32)
+        """(770 + 1, 2 models + directions): quality, cost and the neighbours' directions, side by side."""
+        axes = np.zeros((LINEAR + 1, len(self.neighbours.centre)), dtype=np.float32)
         axes[:DIMENSIONS] = self.neighbours.axes
         axes[-1] = -self.neighbours.centre
         return np.ascontiguousarray(np.hstack([self.linear, self.cost, axes]), dtype=np.float32)
@@ -319,7 +337,7 @@ def _length(tokens: float) -> float:
     return 0.0 if math.isnan(tokens) else min(max((math.log(max(tokens, 1.0)) - 4.6) / 1.5, -2.5), 2.5)
 
 
-def inputs_of(vectors: Vectors, tokens: NDArray[Any]) -> Floats32:
+def inputs_of(vectors: Vectors, tokens: NDArray[Any], shapes: Floats32 | Shape = UNKNOWN) -> Floats32:
     """
     What a policy reads of texts.
 
@@ -328,15 +346,31 @@ def inputs_of(vectors: Vectors, tokens: NDArray[Any]) -> Floats32:
     Args:
         vectors: (texts, 768).
         tokens: (texts,), of the prompts, estimated; NaN where that is not known.
+        shapes: (texts, 40); NaN where they are not known.
 
     Returns:
-        (texts, 770).
+        (texts, 810).
     """
     inputs = np.empty((len(vectors), INPUTS), dtype=np.float32)
     for layer in (slice(0, LAST_LAYER), slice(LAST_LAYER, DIMENSIONS)):
         part = vectors[:, layer]
         inputs[:, layer] = part / (np.sqrt(2.0) * np.maximum(np.linalg.norm(part, axis=1, keepdims=True), 1e-9))
     length = np.array([_length(each) for each in tokens.tolist()])
-    inputs[:, -2] = 0.3 * length
-    inputs[:, -1] = 0.1 * length**2
+    inputs[:, DIMENSIONS] = _OF_LENGTH * length
+    inputs[:, DIMENSIONS + 1] = 0.1 * length**2
+    inputs[:, LINEAR:] = shapes
     return inputs
+
+
+def numbers_of(inputs: Floats32, places: Floats32) -> Floats32:
+    """
+    What a forest asks: the shape of a text, where it is among others, and its length.
+
+    Args:
+        inputs: (texts, 810), see `inputs_of`.
+        places: (texts, directions), see `Neighbours.places`.
+
+    Returns:
+        (texts, 40 + directions + 1).
+    """
+    return np.hstack([inputs[:, LINEAR:], places, inputs[:, DIMENSIONS : DIMENSIONS + 1]])

@@ -20,9 +20,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proxy.embedding import DIMENSIONS
-from proxy.routing.policy import INPUTS, STEPS, Neighbours, Policy, Regions
+from proxy.routing.forest import Forest
+from proxy.routing.policy import LINEAR, STEPS, Neighbours, Policy, Regions
+from proxy.routing.shape import SIZE
 
-FORMAT = 1
+FORMAT = 2
 """Raised with every change after which an older Pointsman would misread the file."""
 
 MOST_BYTES = 64 * 1024 * 1024
@@ -30,6 +32,8 @@ MOST_BYTES = 64 * 1024 * 1024
 
 _MOST_MODELS = 1000
 _MOST_CENTRES = 16_384
+_MOST_TREES = 1000
+_MOST_NODES = 1_000_000
 _MOST_SEEN = 4_000_000
 _MOST_SHARP = 40.0
 """Beyond, the share of a far centre is no number of 32 bits any more."""
@@ -65,6 +69,7 @@ def pack(policy: Policy) -> bytes:
     about = _About(FORMAT, list(policy.models), policy.embedder, list(near.sharpness), near.prior, dict(policy.about))
     arrays: dict[str, NDArray[Any]] = {name: getattr(policy, name) for name in _OF_POLICY}
     arrays |= {name: getattr(near, name) for name in _OF_NEIGHBOURS}
+    arrays |= {f"tree_{name}": getattr(policy.forest, name) for name in _OF_FOREST}
     arrays |= {f"region_{name}": array for name, array in policy.regions._asdict().items()}
     arrays = {name: np.ascontiguousarray(array, dtype="<f4") for name, array in arrays.items()}
     arrays["seen"] = np.ascontiguousarray(policy.seen, dtype="<i8")
@@ -87,7 +92,7 @@ def unpack(content: bytes) -> Policy:
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             about = _about(_member(archive, "about", MOST_BYTES // 64))
-            arrays = {name: _array(archive, name, shape) for name, shape in _shapes(about).items()}
+            arrays = {name: _array(archive, name, shape, most) for name, (shape, most) in _shapes(about).items()}
             seen = _plain(_member(archive, "seen", MOST_BYTES), np.dtype("<i8"), (None,), most=_MOST_SEEN)
             stored = _plain(_member(archive, "sha256", 1024), np.dtype(np.uint8), (32,)).tobytes()
             text = _member(archive, "about", MOST_BYTES // 64)
@@ -107,6 +112,7 @@ def unpack(content: bytes) -> Policy:
         and arrays["region_centres"].shape[1] == directions
         and len({len(arrays[f"region_{name}"]) for name in Regions._fields}) == 1
         and len(arrays["region_centres"]) > 0
+        and len({len(arrays[f"tree_{name}"]) for name in _OF_FOREST if name != "roots"}) == 1
     )
     if not agree:
         raise PolicyUnusable("its arrays have other sizes than those of a policy")
@@ -115,6 +121,9 @@ def unpack(content: bytes) -> Policy:
         least = 0.0 if name == "counts" else -_LARGEST
         if not (may_be_unknown or ((least <= array) & (array <= _LARGEST)).all()):
             raise PolicyUnusable(f"its {name} are no numbers that a policy has")
+    forest = Forest(**{name: arrays[f"tree_{name}"].astype(kind) for name, kind in _OF_FOREST.items()})
+    if not forest.is_sound(SIZE + directions + 1):
+        raise PolicyUnusable("its trees lead nowhere")
     near = Neighbours(
         **{name: arrays[name] for name in _OF_NEIGHBOURS}, sharpness=tuple(about.sharpness), prior=about.prior
     )
@@ -122,6 +131,7 @@ def unpack(content: bytes) -> Policy:
         models=tuple(about.models),
         **{name: arrays[name] for name in _OF_POLICY},
         neighbours=near,
+        forest=forest,
         regions=Regions(*(arrays[f"region_{name}"] for name in Regions._fields)),
         embedder=about.embedder,
         seen=seen.astype(np.int64),
@@ -154,17 +164,21 @@ def check_fits(policy: Policy, *, embedder: str, models: Iterable[str] = ()) -> 
 
 _OF_POLICY = ("means", "mean_costs", "linear", "cost", "blends", "prefer")
 _OF_NEIGHBOURS = ("axes", "centre", "centres", "sums", "counts")
+_OF_FOREST: dict[str, type[np.generic]] = {
+    "roots": np.int64, "asks": np.int64, "limits": np.float32, "firsts": np.int64, "values": np.float32,
+}  # fmt: skip
+"""Their numbers are all small enough for 32 bits of a float to hold exactly."""
 
 
-def _shapes(about: _About) -> dict[str, tuple[int | None, ...]]:
-    """What shape each array has; None for the two sizes that a policy chooses itself, each the same everywhere."""
+def _shapes(about: _About) -> dict[str, tuple[tuple[int | None, ...], int]]:
+    """What shape each array has, with None for a size that a policy chooses itself, and the most that may be."""
     models = len(about.models)
-    return {
+    shapes: dict[str, tuple[int | None, ...]] = {
         "means": (models,),
         "mean_costs": (models,),
-        "linear": (INPUTS + 1, models),
-        "cost": (INPUTS + 1, models),
-        "blends": (len(about.sharpness), 2),
+        "linear": (LINEAR + 1, models),
+        "cost": (LINEAR + 1, models),
+        "blends": (len(about.sharpness) + 1, 2),
         "prefer": (STEPS, 2),
         "axes": (DIMENSIONS, None),
         "centre": (None,),
@@ -174,6 +188,14 @@ def _shapes(about: _About) -> dict[str, tuple[int | None, ...]]:
         "region_centres": (None, None),
         "region_quality": (None, models),
         "region_counts": (None, models),
+        "tree_asks": (None,),
+        "tree_limits": (None,),
+        "tree_firsts": (None,),
+        "tree_values": (None, models),
+    }
+    return {
+        **{name: (shape, _MOST_NODES if name.startswith("tree_") else _MOST_CENTRES) for name, shape in shapes.items()},
+        "tree_roots": ((None,), _MOST_TREES),
     }
 
 
@@ -209,14 +231,12 @@ def _member(archive: zipfile.ZipFile, name: str, most: int) -> bytes:
         return file.read(most)
 
 
-def _array(archive: zipfile.ZipFile, name: str, shape: tuple[int | None, ...]) -> NDArray[np.float32]:
-    found = _plain(_member(archive, name, MOST_BYTES), np.dtype("<f4"), shape)
+def _array(archive: zipfile.ZipFile, name: str, shape: tuple[int | None, ...], most: int) -> NDArray[np.float32]:
+    found = _plain(_member(archive, name, MOST_BYTES), np.dtype("<f4"), shape, most)
     return found.astype(np.float32)
 
 
-def _plain(
-    content: bytes, dtype: np.dtype[Any], shape: tuple[int | None, ...], most: int = _MOST_CENTRES
-) -> NDArray[Any]:
+def _plain(content: bytes, dtype: np.dtype[Any], shape: tuple[int | None, ...], most: int = 0) -> NDArray[Any]:
     """The array of a `.npy` of this type and shape: read by hand, since numpy makes room for what a header claims."""
     head = _head(content)
     claimed = tuple(int(size) for size in head[3].decode().split(",") if size.strip())

@@ -64,6 +64,7 @@ class Router:
             policy: knows every model of its learned routes; without one those take the first that can serve.
         """
         self._policy = policy
+        self._text = config.text
         self._models = config.models
         self._protocols = {name: config.protocol(name) for name in config.models}
         self._model_edits = {name: edits_of(model) for name, model in config.models.items()}
@@ -222,7 +223,7 @@ class Router:
 
     def _draw(self, use: Learned, reason: Reason, facts: Facts, signals: Signals, live: Live) -> Drawn | None:
         able = [name for name in use.learned if self._why_excluded(name, facts) is None]
-        return draw(self._policy, use, able, reason, facts, signals, live)
+        return draw(self._policy, use, able, reason, facts, self._text, signals, live)
 
     def _drawn(self, rule: _Rule, use: Learned, drawn: Drawn, facts: Facts) -> Decision:
         """What the policy chooses; without one the first model, as if the route had no other."""
