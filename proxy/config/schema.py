@@ -183,7 +183,7 @@ class Store(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     url: StoreUrl
     """As `store` itself."""
     text: bool = False
-    """Whether the text that a decision was made on is kept too. What is learned needs its vector only."""
+    """Whether the text that a decision was made on is kept too. What is learned needs its vector and shape."""
     keep: Duration = Duration(90 * 86400.0)
     """How long a decision is kept."""
     rows: Annotated[int, msgspec.Meta(ge=1, le=1_000_000_000)] = 1_000_000

@@ -95,7 +95,7 @@ def grow(numbers: Floats32, above: Floats, weights: Floats, seed: int) -> Forest
     rows, count = len(known), above.shape[1]
     weights = weights[known]
     least = math.ceil(LEAST_RATINGS * weights.size / max(int(np.count_nonzero(weights)), 1))
-    if rows < 2 * least:
+    if rows < 2 * max(least, LEAST_RATINGS):
         return bare(count)
     sums = np.where(weights > 0, np.nan_to_num(above[known]), 0.0) * weights
     sample = _Sample(numbers[known], sums, weights, least)

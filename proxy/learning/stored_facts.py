@@ -64,7 +64,7 @@ _decode = msgspec.json.Decoder(_Kept).decode
 _decode_asked = msgspec.json.Decoder(_Asked).decode
 
 
-def kept(facts: Facts, asks: Asks, text: str, shape: Shape | None) -> str:
+def kept(facts: Facts, asks: Asks, text: str, shape: Shape | None = None) -> str:
     """
     What to store of a request's facts.
 

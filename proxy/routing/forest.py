@@ -68,6 +68,8 @@ class Forest:
 
     def excess_at(self, numbers: Floats32) -> Floats32:
         """(models,): the same for one request, whose (numbers,) are all known."""
+        if not len(self.roots):
+            return np.zeros(self.values.shape[1], dtype=np.float32)
         at, firsts, asks, limits = self.roots, self.firsts, self.asks, self.limits
         for _ in range(self.depth):
             at = firsts.take(at) + (numbers.take(asks.take(at)) > limits.take(at))

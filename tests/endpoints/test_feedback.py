@@ -16,6 +16,8 @@ import pytest
 
 from proxy.app import ConfigSource, build_app
 from proxy.learning.rows import vector_of
+from proxy.learning.stored_facts import asked_of
+from proxy.routing.shape import shape_of
 from proxy.simulator import build_simulator
 from tests.relay.wire import MESSAGES, ROUTES, SSE, Exchange, House, WordModel, word_model
 from tests.relay.wire import house as open_house
@@ -102,9 +104,11 @@ def test_the_vector_that_a_decision_was_made_on_is_kept(stored: House, file: Pat
     row = one_row(file, stored, answered.headers["x-pointsman-id"])
     assert row["reason"] == "topic"
     assert np.allclose(vector_of(row["vector"]), WordModel().embed(text), atol=1e-3)
+    assert asked_of(row["facts"])[1] == pytest.approx(shape_of(text), rel=1e-3)
     assert row["text"] is None
     pinned = one_row(file, stored, stored.chat().headers["x-pointsman-id"])
     assert pinned["vector"] is None
+    assert "shape" not in json.loads(pinned["facts"])
 
 
 def test_what_rules_ask_for_is_kept_and_no_other_header(stored: House, file: Path) -> None:

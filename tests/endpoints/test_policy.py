@@ -21,12 +21,16 @@ from proxy.app import ConfigSource, build_app
 from proxy.cli import main
 from proxy.config import Config, parse_config
 from proxy.embedding import MiniLM
+from proxy.learning.archive import Archive
 from proxy.learning.fit import fit_policy
 from proxy.learning.rated import Rows
+from proxy.learning.stored_facts import asked_of
 from proxy.routing.policy import inputs_of
 from proxy.routing.policy_file import pack
+from proxy.routing.shape import shape_of
 from proxy.simulator import build_simulator
 from tests.learning.made import MODELS
+from tests.learning.rows import settings
 from tests.relay.wire import House, WordModel
 from tests.serving import serving
 
@@ -66,7 +70,8 @@ def rows() -> Rows:
     texts = [" ".join(random.choice((MATHS if kind else CHAT).split(), 4)) for kind in kinds]
     chances = np.where(kinds[:, np.newaxis] == 1, [0.3, 0.85, 0.95], [0.95, 0.6, 0.3])
     scores = (random.random(chances.shape) < chances).astype(np.float64)
-    inputs = inputs_of(np.stack([model.embed(text) for text in texts]), np.full(240, 8))
+    shapes = np.stack([shape_of(text) for text in texts])
+    inputs = inputs_of(np.stack([model.embed(text) for text in texts]), np.full(240, 8), shapes)
     return Rows(MODELS, inputs, scores, np.full_like(scores, np.nan), np.ones_like(scores), np.arange(240))
 
 
@@ -142,8 +147,8 @@ def replica(tmp_path: Path, policy_file: Path, upstream: str) -> Iterator[Callab
     """Opens replicas on one store."""
     with ExitStack() as stack:
 
-        def opened(mode: str, store: str = "store.db") -> Replica:
-            text = FILE.format(policy=policy_file, store=tmp_path / store, mode=mode, upstream=upstream)
+        def opened(mode: str, store: str = "store.db", policy: Path = policy_file) -> Replica:
+            text = FILE.format(policy=policy, store=tmp_path / store, mode=mode, upstream=upstream)
             routes = tmp_path / f"{mode}.yaml"
             routes.write_text(text)
             config = parse_config(text, source="routes.yaml", environ={})
@@ -188,6 +193,35 @@ def test_bad_feedback_moves_traffic_where_it_is_applied_and_a_reset_brings_it_ba
     until(lambda: live_ratings(applying.policy()) == live_ratings(observing.policy()) == 0)
     assert applying.corrections() == applying.shown() == observing.shown() == {}
     assert applying.model() == "coder"
+
+
+def put(text: str, kind: bool) -> str:
+    """The same text, with numbers or words to choose from."""
+    return f"{text}\nA. {12 if kind else 'twelve'}\nB. {7 if kind else 'seven'}"
+
+
+def test_how_a_text_is_put_decides_and_is_kept_for_the_next_policy(
+    replica: Callable[..., Replica], tmp_path: Path
+) -> None:
+    """Whatever the vector says, `coder` is good at those with numbers to choose from, and `small` at the others."""
+    random, model = np.random.default_rng(0), Words()
+    kinds = (random.random(400) < 0.5).tolist()
+    texts = [put(" ".join(random.choice(MATHS.split(), random.integers(3, 9))), kind) for kind in kinds]
+    scores = (random.random((400, 3)) < [([0.2, 0.5, 0.9] if kind else [0.9, 0.5, 0.2]) for kind in kinds]).astype(
+        float
+    )
+    inputs = inputs_of(
+        np.stack([model.embed(text) for text in texts]), np.full(400, 12), np.stack([shape_of(text) for text in texts])
+    )
+    rated = Rows(MODELS, inputs, scores, np.full_like(scores, np.nan), np.ones_like(scores), np.arange(400))
+    own = tmp_path / "put.npz"
+    own.write_bytes(pack(fit_policy(rated, embedder="words")))
+    one = replica("observe", policy=own)
+    assert (one.model(put(MATHS, True)), one.model(put(MATHS, False))) == ("coder", "small")
+    one.rate(one.chat(put(MATHS, True)), 1.0)
+    with Archive(settings(f"sqlite:///{tmp_path / 'store.db'}")) as archive:
+        (row,) = [row for piece in archive.decisions(("facts",), rated=True) for row in piece]
+    assert asked_of(row.facts)[1] == pytest.approx(shape_of(put(MATHS, True)), rel=1e-3)
 
 
 def test_a_store_in_trouble_keeps_the_last_corrections_and_fails_no_request(

@@ -168,10 +168,10 @@ def test_one_that_fails_is_counted_and_logged_once(
     beyond = replace(sound, about={"fails": True})
     choose = Policy.choose
 
-    def chosen(policy: Policy, *given: Any) -> Choice:
+    def chosen(policy: Policy, *given: Any, **named: Any) -> Choice:
         if policy.about.get("fails"):  # no file that is read makes one fail, so a fault has to be put there
             raise OverflowError
-        return choose(policy, *given)
+        return choose(policy, *given, **named)
 
     monkeypatch.setattr(Policy, "choose", chosen)
     with deciding(tmp_path, OF_POLICY, {"other.npz": pack(beyond)}) as running:

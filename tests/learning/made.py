@@ -7,6 +7,7 @@ import numpy as np
 from proxy.embedding import DIMENSIONS
 from proxy.learning.rated import Rows
 from proxy.routing.policy import inputs_of
+from proxy.routing.shape import SIZE
 
 MODELS = ("small", "large", "coder")
 
@@ -24,12 +25,13 @@ def made(count: int = 240, *, seed: int = 0, learnable: bool = True, costs: bool
     if not learnable:
         vectors = random.permutation(vectors)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    shapes = np.random.default_rng(seed + 1).random((count, SIZE), dtype=np.float32)
     chances = np.where(kind[:, np.newaxis] == 1, [0.2, 0.85, 0.9], [0.9, 0.85, 0.2])
     scores = (random.random((count, 3)) < chances).astype(np.float64)
     prices = np.array([0.001, 0.01, 0.001]) * random.lognormal(0, 0.2, (count, 3))
     return Rows(
         MODELS,
-        inputs_of(vectors.astype(np.float32), random.integers(5, 200, count)),
+        inputs_of(vectors.astype(np.float32), random.integers(5, 200, count), shapes),
         scores,
         prices if costs else np.full_like(scores, np.nan),
         np.ones_like(scores),

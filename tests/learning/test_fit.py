@@ -14,6 +14,8 @@ from proxy.learning.measures import calibration_error, figures, outcomes
 from proxy.learning.prefer import ALWAYS_SINGLE
 from proxy.learning.rated import Rows, folds_of
 from proxy.learning.report import report, why_not_better
+from proxy.routing.policy import INPUTS, inputs_of
+from proxy.routing.shape import SIZE, UNKNOWN, shape_of
 from tests.learning.made import MODELS, made
 
 
@@ -27,6 +29,35 @@ def test_what_can_be_learned_is_learned() -> None:
     assert found["gain"] > 0.05
     assert found["pair"]["weak"] == found["cheapest"]
     assert calibration_error(held.quality, held.rows.scores) < 0.12
+
+
+def put(seed: int = 0, count: int = 600, *, known: bool = True) -> Rows:
+    """Requests whose vectors say nothing: `maths` answers those with numbers to choose from, `talk` those with words."""
+    random = np.random.default_rng(seed)
+    is_numbers = random.random(count) < 0.5
+    answers = [("A. 12\nB. 7" if each else "A. twelve\nB. seven") for each in is_numbers.tolist()]
+    shapes = np.stack([shape_of(f"{'so ' * int(random.integers(20))}Which?\n{each}") for each in answers])
+    vectors = random.normal(size=(count, 768)).astype(np.float32)
+    scores = (random.random((count, 2)) < np.where(is_numbers[:, np.newaxis], [0.9, 0.2], [0.2, 0.8])).astype(float)
+    inputs = inputs_of(vectors, np.full(count, 30), shapes if known else UNKNOWN)
+    return Rows(("maths", "talk"), inputs, scores, np.full_like(scores, np.nan), np.ones_like(scores), np.arange(count))
+
+
+def test_what_only_the_way_that_a_text_is_put_tells_is_learned() -> None:
+    policy = fit_policy(put(), embedder="e")
+    found = figures(outcomes(decide_all(policy, put(1))))
+    assert found.quality[-1] > found.single + 0.2
+    blind = figures(outcomes(decide_all(policy, put(1, known=False))))
+    assert blind.quality[-1] == pytest.approx(found.single, abs=0.05), "where it is not known nothing is made of it"
+    assert not len(fit_policy(put(known=False), embedder="e").forest.roots)
+
+
+def test_the_shape_of_some_of_the_texts_is_enough() -> None:
+    """Of decisions that were stored before it was."""
+    mixed = put()
+    mixed.inputs[::2, -SIZE:] = UNKNOWN
+    found = figures(outcomes(decide_all(fit_policy(mixed, embedder="e"), put(1))))
+    assert found.quality[-1] > found.single + 0.2
 
 
 def test_where_there_is_nothing_to_learn_the_policy_is_refused_and_never_worse() -> None:
@@ -48,7 +79,7 @@ def decided(seed: int, share_right: float) -> HeldOut:
     picks = np.stack([random.random(300) < step / 100 for step in range(101)]).astype(np.int64)
     picks[1:100] = np.where(random.random((99, 300)) < share_right, needed, picks[1:100])
     rows = Rows(
-        ("weak", "strong"), np.zeros((300, 770), np.float32), scores, costs, np.ones_like(scores), np.arange(300)
+        ("weak", "strong"), np.zeros((300, INPUTS), np.float32), scores, costs, np.ones_like(scores), np.arange(300)
     )
     return HeldOut(rows, np.full_like(scores, 0.7), costs, picks, np.ones(300, dtype=np.int64))
 

@@ -13,10 +13,14 @@ from proxy.learning import judging
 from proxy.learning.archive import Archive
 from proxy.learning.fit import fit_policy
 from proxy.learning.logged import DAMAGED, Logged, read_logged
+from proxy.learning.stored_facts import kept
+from proxy.routing.asks import Asks
 from proxy.routing.policy import Policy
+from proxy.routing.shape import SIZE, shape_of
 from tests.learning.logs import changed, log, write
 from tests.learning.made import MODELS, made
 from tests.learning.rows import settings
+from tests.routing.requests import facts
 
 
 def read(folder: Path, decisions: Any, **options: Any) -> Logged:
@@ -49,6 +53,15 @@ def test_a_decision_is_read_as_it_was(tmp_path: Path) -> None:
         assert np.isfinite(found.rows.scores[place]).sum() == 1
         assert np.isfinite(found.rows.costs[place]).sum() == 1
     np.testing.assert_allclose(found.rows.inputs[:, :768], made(60).inputs[:, :768], atol=2e-3)
+
+
+def test_how_the_text_was_put_is_read_where_that_is_stored(tmp_path: Path) -> None:
+    shape = shape_of("Which?\nA. 1\nB. 2")
+    told = kept(facts(), Asks(), "hi", shape)
+    decisions = [(changed([one], facts=told if at % 2 else None)[0]) for at, one in enumerate(log(60))]
+    found = read(tmp_path, decisions, models=MODELS).rows.inputs[:, -SIZE:]
+    assert np.isnan(found[::2]).all()
+    np.testing.assert_allclose(found[1::2], np.tile(shape, (30, 1)), rtol=1e-3)
 
 
 def test_a_sample_is_even_and_the_same_again(tmp_path: Path) -> None:

@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import numpy as np
 import pytest
 
 from proxy.config import Text
 from proxy.learning.rows import LONGEST_TEXT
-from proxy.learning.stored_facts import NotStored, StoredFacts, kept
+from proxy.learning.stored_facts import NotStored, StoredFacts, asked_of, kept
 from proxy.routing.asks import Asks
 from proxy.routing.conditions import compile_when
 from proxy.routing.facts import Facts
 from proxy.routing.messages import read_message
 from proxy.routing.preference import asked_preference
 from proxy.routing.router import Router
+from proxy.routing.shape import shape_of
 from proxy.routing.signals import Signals
 from tests.routing.requests import config, facts, user
 
@@ -110,6 +112,33 @@ def test_nothing_else_is_stored() -> None:
     for missing in ("header x-long", "the requested model"):
         with pytest.raises(NotStored, match=missing):
             _ = again.headers["x-long"] if "header" in missing else again.model
+
+
+def test_the_shape_of_a_text_that_was_looked_at_is_kept_and_is_not_the_text() -> None:
+    shape = shape_of(SAID)
+    stored = kept(request(), Asks(), SAID, shape)
+    assert len(json.loads(stored)["shape"]) < 120
+    known = StoredFacts(stored, text=None, conversation=b"c")
+    assert known.shape(Text()) == pytest.approx(shape, rel=1e-3)
+    assert asked_of(stored)[0] == request().tokens
+    assert asked_of(stored)[1].tolist() == known.shape(Text()).tolist()
+
+
+@pytest.mark.parametrize(
+    ("text", "is_known"),
+    [(SAID, True), ("x" * LONGEST_TEXT, False), (None, False)],
+    ids=["from-the-text", "from-a-cut-text", "from-nothing"],
+)
+def test_a_shape_that_was_not_kept_comes_from_the_text_where_that_is_whole(text: str | None, is_known: bool) -> None:
+    stored = StoredFacts(kept(request(), Asks(), SAID), text=text, conversation=b"c")
+    assert np.isfinite(stored.shape(Text())).all() == is_known
+
+
+@pytest.mark.parametrize("stored", [None, "", "[1", "{}", '{"shape": "AAAA"}', '{"shape": 5}', "\ud800"])
+def test_of_what_is_no_shape_nothing_is_known(stored: str | None) -> None:
+    tokens, shape = asked_of(stored)
+    assert tokens is None
+    assert np.isnan(shape).all()
 
 
 def test_anthropics_requests_are_told_from_others() -> None:

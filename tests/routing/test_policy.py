@@ -19,6 +19,7 @@ from proxy.routing.live import Live
 from proxy.routing.policy import Policy, inputs_of
 from proxy.routing.policy_file import PolicyUnusable, check_fits, pack, unpack
 from proxy.routing.router import Router
+from proxy.routing.shape import SIZE, UNKNOWN
 from proxy.routing.signals import Signals
 from tests.learning.made import made
 from tests.routing.requests import BASE, config, facts, user
@@ -50,9 +51,11 @@ def test_one_request_is_predicted_as_many_are() -> None:
     random = np.random.default_rng(0)
     vectors = random.normal(size=(20, 768)).astype(np.float32)
     tokens = random.integers(1, 5000, 20)
-    many = policy().predict(inputs_of(vectors, tokens))
-    for place, (row, count) in enumerate(zip(vectors, tokens.tolist(), strict=True)):
-        for candidate in policy().choose(policy().models, 1.0, row, count).candidates:
+    shapes = random.random((20, SIZE), dtype=np.float32)
+    shapes[::2] = UNKNOWN
+    many = policy().predict(inputs_of(vectors, tokens, shapes))
+    for place, (row, count, shape) in enumerate(zip(vectors, tokens.tolist(), shapes, strict=True)):
+        for candidate in policy().choose(policy().models, 1.0, row, count, shape=shape).candidates:
             at = policy().models.index(candidate.model)
             assert candidate.quality == pytest.approx(many.quality[place, at], abs=1e-5)
             assert candidate.cost_usd == pytest.approx(many.cost_usd[place, at], rel=1e-4)
@@ -268,6 +271,13 @@ def nested(members: dict[str, bytes]) -> None:
     members["about.npy"] = members["about.npy"].partition(b"\n")[0] + b"\n" + b"[" * 100_000
 
 
+def trees(**changes: Any) -> bytes:
+    """The file with arrays of its trees changed."""
+    forest = policy().forest
+    changed = {name: change(getattr(forest, name)) for name, change in changes.items()}
+    return pack(replace(policy(), forest=replace(forest, **changed)))
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [
@@ -303,13 +313,17 @@ def nested(members: dict[str, bytes]) -> None:
             id="changed",
         ),
         pytest.param(
-            lambda: rezipped(lambda m: m.update({"about.npy": m["about.npy"].replace(b'"format":1', b'"format":2')})),
-            "format 2, and this Pointsman reads format 1",
+            lambda: rezipped(lambda m: m.update({"about.npy": m["about.npy"].replace(b'"format":2', b'"format":9')})),
+            "format 9, and this Pointsman reads format 2",
             id="another-version",
         ),
         pytest.param(
             lambda: pack(replace(policy(), means=policy().means * np.float32("nan"))), "no numbers", id="not-a-number"
         ),
+        pytest.param(lambda: trees(firsts=np.zeros_like), "trees lead nowhere", id="trees-that-go-round"),
+        pytest.param(lambda: trees(asks=lambda asks: asks + 10**6), "trees lead nowhere", id="trees-that-ask-beyond"),
+        pytest.param(lambda: trees(values=lambda values: values[1:]), "other sizes", id="trees-without-an-end"),
+        pytest.param(lambda: trees(roots=lambda _: np.zeros(1001)), "other sizes", id="a-thousand-trees"),
     ],
 )
 def test_what_is_no_policy_is_told(content: Any, said: str) -> None:

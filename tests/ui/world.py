@@ -19,6 +19,7 @@ from proxy.learning.fit import fit_policy
 from proxy.learning.rated import Rows
 from proxy.routing.policy import inputs_of
 from proxy.routing.policy_file import pack
+from proxy.routing.shape import shape_of
 from proxy.server.protocol import Protocol
 from proxy.shipped import shipped
 from proxy.simulator import build_simulator
@@ -113,5 +114,7 @@ def _rated(model: MiniLM) -> Rows:
     random = np.random.default_rng(0)
     scores = (random.random((len(pairs), 3)) < [_CHANCES.get(name, _OTHERS) for _, name in pairs]).astype(np.float64)
     costs = np.tile([0.0002, 0.004, 0.002], (len(pairs), 1))
-    inputs = inputs_of(np.stack([known[text] for text, _ in pairs]), np.array([len(text) // 4 for text, _ in pairs]))
+    shapes = np.stack([shape_of(text) for text, _ in pairs])
+    tokens = np.array([len(text) // 4 for text, _ in pairs])
+    inputs = inputs_of(np.stack([known[text] for text, _ in pairs]), tokens, shapes)
     return Rows(_MODELS, inputs, scores, costs, np.ones_like(scores), np.arange(len(pairs)))
