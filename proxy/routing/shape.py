@@ -23,7 +23,8 @@ MOST_READ = 2000
 _SIGNS = ".,:;?!\"'([{<=+*/^-$%\\_#`|"
 """Each is counted by itself, and what closes with what opens."""
 _OPENS = {")": "(", "]": "[", "}": "{", ">": "<"}
-_LETTER, _DIGIT, _FOREIGN, _BLANK, _FIRST_SIGN = range(5)
+_LETTER, _DIGIT, _FOREIGN, _REST, _FIRST_SIGN = range(5)
+"""Kinds of bytes; the rest is white space, and what is too rare to count."""
 
 _LISTED = re.compile(rb"^[ \t]*(?:\(?[A-Za-z0-9]{1,2}[.):]|[-*])[ \t]+(.*)$", re.MULTILINE)
 """A line that begins as one of a list does."""
@@ -53,8 +54,8 @@ def shape_of(text: str) -> Shape:
     words, lines = len(content.split()), [line for line in content.split(b"\n") if line.strip()] or [b""]
     numbers, listed = _NUMBER.findall(content), _LISTED.findall(content)
     lengths = list(map(len, listed)) or [0]
-    letters, digits, foreign, blanks = kinds[:_FIRST_SIGN].tolist()
-    size, items = max(len(content) - blanks, 1), max(len(listed), 1)
+    letters, digits, foreign, rest = kinds[:_FIRST_SIGN].tolist()
+    size, items = max(len(content) - rest, 1), max(len(listed), 1)
     result: Shape = np.empty(SIZE, dtype=np.float32)
     result[:_SIZES] = (
         size, words, len(lines), len(numbers), max(map(len, numbers), default=0), len(lines[0]), len(lines[-1]),
@@ -78,7 +79,7 @@ def _kind_of(byte: int) -> int:
         return _FIRST_SIGN + _SIGNS.index(sign)
     if sign.isalpha():
         return _LETTER
-    return _DIGIT if sign.isdigit() else _BLANK
+    return _DIGIT if sign.isdigit() else _REST
 
 
 _KIND_OF = np.array([_kind_of(byte) for byte in range(256)], dtype=np.int64)
