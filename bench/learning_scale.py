@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from contextlib import closing
+from itertools import islice
 from pathlib import Path
 
 import click
@@ -26,12 +27,17 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from bench.prompts import texts
 from bench.store import row
 from proxy.config import Store as Settings
 from proxy.config import StoreUrl
 from proxy.embedding import DIMENSIONS
 from proxy.learning.archive import Archive
 from proxy.learning.store import Store
+from proxy.learning.stored_facts import kept
+from proxy.routing.asks import Asks
+from proxy.routing.chat import prompt_body, read_chat
+from proxy.routing.shape import shape_of
 
 MODELS = ("large", "small", "coder")
 CHANCES = ((0.85, 0.9, 0.2), (0.85, 0.2, 0.9))
@@ -43,6 +49,7 @@ _AT_ONCE = 500
 async def fill(url: str, file: Path, rows: int, rated: float, explore: float) -> None:
     """Decisions as the server writes them, and ratings of some."""
     store, draw = Store(Settings(StoreUrl(url), rows=10 * rows)), np.random.default_rng(0)
+    facts = [_facts(text) for text in islice(texts(0), _AT_ONCE)]
     await store.open()
     for start in track(range(0, rows, _AT_ONCE), f"{rows:,} decisions"):
         count = min(_AT_ONCE, rows - start)
@@ -56,7 +63,7 @@ async def fill(url: str, file: Path, rows: int, rated: float, explore: float) ->
             chance = explore / len(MODELS) + (1.0 - explore if place == 0 else 0.0)
             one = msgspec.structs.replace(
                 row(start + at, vectors[at]), route="everyday", reason="learned", model=MODELS[place],
-                answered=MODELS[place], cost_usd=COSTS[place], propensity=chance,
+                answered=MODELS[place], cost_usd=COSTS[place], propensity=chance, facts=facts[at],
             )  # fmt: skip
             decisions.append(one)
             if draw.random() < rated:
@@ -65,6 +72,11 @@ async def fill(url: str, file: Path, rows: int, rated: float, explore: float) ->
         with closing(sqlite3.connect(file)) as connection, connection:
             connection.executemany("INSERT INTO feedback VALUES (?, 'user', ?, NULL, 0)", ratings)
     await store.close()
+
+
+def _facts(text: str) -> str:
+    """What is kept of a request besides its text."""
+    return kept(read_chat(prompt_body(text), {}), Asks(), text, shape_of(text))
 
 
 def read_all(url: str) -> tuple[int, int]:

@@ -22,7 +22,7 @@ class Rows:
 
     models: tuple[str, ...]
     inputs: Floats32
-    """(rows, 809), see `inputs_of`."""
+    """(rows, 810), see `inputs_of`."""
     scores: Floats
     """(rows, models), 0 to 1; NaN where that model was not rated."""
     costs: Floats

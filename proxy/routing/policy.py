@@ -198,7 +198,7 @@ class Policy:
         What to expect of each model.
 
         Args:
-            inputs: (requests, 809), see `inputs_of`.
+            inputs: (requests, 810), see `inputs_of`.
         """
         known, places = inputs[:, :LINEAR], self.neighbours.places(inputs)
         quality = known @ self.linear[:-1] + self.linear[-1]
@@ -346,10 +346,10 @@ def inputs_of(vectors: Vectors, tokens: NDArray[Any], shapes: Floats32 | Shape =
     Args:
         vectors: (texts, 768).
         tokens: (texts,), of the prompts, estimated; NaN where that is not known.
-        shapes: (texts, 39); NaN where they are not known.
+        shapes: (texts, 40); NaN where they are not known.
 
     Returns:
-        (texts, 809).
+        (texts, 810).
     """
     inputs = np.empty((len(vectors), INPUTS), dtype=np.float32)
     for layer in (slice(0, LAST_LAYER), slice(LAST_LAYER, DIMENSIONS)):
@@ -367,10 +367,10 @@ def numbers_of(inputs: Floats32, places: Floats32) -> Floats32:
     What a forest asks: the shape of a text, where it is among others, and its length.
 
     Args:
-        inputs: (texts, 809), see `inputs_of`.
+        inputs: (texts, 810), see `inputs_of`.
         places: (texts, directions), see `Neighbours.places`.
 
     Returns:
-        (texts, 39 + directions + 1).
+        (texts, 40 + directions + 1).
     """
     return np.hstack([inputs[:, LINEAR:], places, inputs[:, DIMENSIONS : DIMENSIONS + 1]])

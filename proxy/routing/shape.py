@@ -34,7 +34,7 @@ _NO_NUMBER = re.compile(rb"[A-Za-z\x80-\xff]")
 _SIZES, _SHARES = 10, 5
 SIZE = _SIZES + _SHARES + len(_SIGNS)
 Shape = NDArray[np.float32]
-"""(39,)."""
+"""(40,)."""
 UNKNOWN: Shape = np.full(SIZE, np.nan, dtype=np.float32)
 """Of a text that is not at hand."""
 
@@ -44,7 +44,7 @@ def shape_of(text: str) -> Shape:
     The shape of a text.
 
     Returns:
-        (39,): logarithms of one more than each count, and shares.
+        (40,): logarithms of one more than each count, and shares.
     """
     half = MOST_READ // 2
     text = without_courtesy(text)
