@@ -204,7 +204,8 @@ def _about(content: bytes) -> _About:
     # The format before all else: another one may have other members.
     version: Any = msgspec.json.decode(text)
     if isinstance(version, dict) and isinstance(version.get("format"), int) and version["format"] != FORMAT:
-        raise PolicyUnusable(f"it has format {version['format']}, and this Pointsman reads format {FORMAT}")
+        way_out = "train it again" if version["format"] < FORMAT else "it takes a newer Pointsman"
+        raise PolicyUnusable(f"it has format {version['format']}, and this Pointsman reads format {FORMAT}; {way_out}")
     try:
         about = msgspec.convert(version, _About)
     except msgspec.ValidationError as error:

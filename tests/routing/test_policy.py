@@ -314,8 +314,13 @@ def trees(**changes: Any) -> bytes:
         ),
         pytest.param(
             lambda: rezipped(lambda m: m.update({"about.npy": m["about.npy"].replace(b'"format":2', b'"format":9')})),
-            "format 9, and this Pointsman reads format 2",
-            id="another-version",
+            "format 9, and this Pointsman reads format 2; it takes a newer Pointsman",
+            id="a-newer-version",
+        ),
+        pytest.param(
+            lambda: rezipped(lambda m: m.update({"about.npy": m["about.npy"].replace(b'"format":2', b'"format":1')})),
+            "format 1, and this Pointsman reads format 2; train it again",
+            id="an-older-version",
         ),
         pytest.param(
             lambda: pack(replace(policy(), means=policy().means * np.float32("nan"))), "no numbers", id="not-a-number"
