@@ -19,7 +19,7 @@ from proxy.cli.progress import working_bar
 from proxy.cli.routed import show_rated, show_stored_routes
 from proxy.cli.showing import console
 from proxy.cli.store_options import check_source, since_option, store_of, store_option
-from proxy.cli.stored import embedder_of, read_or_exit, refuse_too_little
+from proxy.cli.stored import embedder_of, looked_at, read_or_exit, refuse_too_little
 from proxy.cli.stored import show as show_stored
 from proxy.cli.writing import plot_option, write_whole
 from proxy.config import Config, ConfigError, Duration
@@ -113,7 +113,7 @@ def evaluate(
             source, models=models, since=since, route=route, implicit=implicit, limit=limit, seed=seed,
             requests=is_whole,
         )  # fmt: skip
-        shown = f"store: {source.url.shown}"
+        shown = looked_at(source, since, route)
         if policy is not None:
             told = _policy_on_stored(policy, what, logged, shown)
         else:

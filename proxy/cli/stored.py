@@ -14,7 +14,7 @@ from proxy.app import minilm_name
 from proxy.cli.learning_data import dollars
 from proxy.cli.options import EXIT_BAD_CONFIG
 from proxy.cli.progress import reading_count
-from proxy.cli.showing import named, table
+from proxy.cli.showing import day, named, table
 from proxy.config import Config, Store, Text, did_you_mean, learned_of, named_by, quote
 from proxy.learning.archive import Archive, StoreUnreadable
 from proxy.learning.logged import UNDRAWN, Logged, read_logged
@@ -66,6 +66,13 @@ def read_or_exit(
     except StoreUnreadable as error:
         click.echo(str(error), err=True)
         sys.exit(EXIT_BAD_CONFIG)
+
+
+def looked_at(store: Store, since: float | None, route: str | None) -> str:
+    """In words: which of a store's decisions were asked for."""
+    only = [] if since is None else [f"since {day(time.time() - since)} (UTC)"]
+    only += [] if route is None else [f"of route {quote(route)}"]
+    return ", ".join((f"store: {store.url.shown}", *only))
 
 
 def drawn_models(config: Config | None) -> tuple[str, ...]:

@@ -17,7 +17,14 @@ from proxy.cli.options import EXIT_BAD_CONFIG, cache_dir_option, exit_with, load
 from proxy.cli.progress import working_bar
 from proxy.cli.showing import console
 from proxy.cli.store_options import check_source, since_option, store_of, store_option
-from proxy.cli.stored import drawn_models, embedder_of, read_or_exit, refuse_too_little, refuse_unheard
+from proxy.cli.stored import (
+    drawn_models,
+    embedder_of,
+    looked_at,
+    read_or_exit,
+    refuse_too_little,
+    refuse_unheard,
+)
 from proxy.cli.stored import show as show_stored
 from proxy.cli.writing import plot_option, to_write, write_whole
 from proxy.config import Config, ConfigError, Duration, choices, learned_of, quote
@@ -108,8 +115,9 @@ def train(
             source, models=wanted or drawn_models(config), since=since, route=route, implicit=implicit, limit=limit,
             seed=seed,
         )  # fmt: skip
-        refuse_unheard(f"store: {source.url.shown}", logged)
-        refuse_too_little(f"store: {source.url.shown}", logged, LEAST_ROWS)
+        shown = looked_at(source, since, route)
+        refuse_unheard(shown, logged)
+        refuse_too_little(shown, logged, LEAST_ROWS)
         embedder = embedder_of(config)
         old = _comparable(old, incumbent, out, embedder, logged.rows.models)
         trained = _of_store(logged, old, embedder, seed, folds)

@@ -131,8 +131,8 @@ def test_without_chance_there_is_nothing_to_learn(tmp_path: Path) -> None:
             "no rated decision drew 'smal'; did you mean 'small'?",
             id="unknown-model",
         ),
-        pytest.param(log(150), ("--since", "1h"), "no rated decisions to look at", id="too-old"),
-        pytest.param(log(150), ("--route", "other"), "no rated decisions to look at", id="another-route"),
+        pytest.param(log(150), ("--since", "1h"), " (UTC): it has no rated decisions to look at", id="too-old"),
+        pytest.param(log(150), ("--route", "other"), ", of route 'other': it has no rated", id="another-route"),
         pytest.param(changed(log(60), vector=None), (), "the text was not looked at (60)", id="no-vectors"),
     ],
 )
