@@ -154,6 +154,15 @@ class Archive:
         except (SQLAlchemyError, sqlite3.Error, OSError, TimeoutError) as error:
             told = in_words(error)
             raise StoreUnreadable(f"store: {self.shown} cannot be read: {told}{_way_out(told)}") from None
+        except ValueError:
+            raise self.of_text() from None
+
+    def of_text(self) -> StoreUnreadable:
+        """What to raise where a decision has text in place of a number, which SQLite takes from whoever writes it."""
+        return StoreUnreadable(
+            f"store: {self.shown} has text where a number belongs, which Pointsman never wrote; the decisions that "
+            "sqlite3 finds WHERE 'text' IN (typeof(time), typeof(seconds), typeof(first_token_s)) are to be deleted"
+        )
 
 
 def _way_out(told: str) -> str:

@@ -27,7 +27,7 @@ from proxy.learning.archive import Archive, Row
 from proxy.learning.asking import FAILURES
 from proxy.learning.rated import Bools, Floats, Ints, Rows
 from proxy.learning.reading import LEAST_COST, MOST_WEIGHT
-from proxy.learning.rows import vector_of
+from proxy.learning.rows import is_number, is_propensity, vector_of
 from proxy.learning.stored_facts import asked_of
 from proxy.routing.policy import inputs_of
 from proxy.routing.shape import SIZE, Shape
@@ -220,8 +220,8 @@ class _Reading:
         self._named.add(row.model)
         if self._models and row.model not in self._models:
             return OTHER_MODELS
-        is_sound = 0.0 < row.propensity < 1.0 and 0.0 <= rating <= 1.0 and len(row.vector) == 2 * DIMENSIONS
-        return None if is_sound else DAMAGED
+        is_sound = is_propensity(row.propensity) and is_number(rating) and 0.0 <= rating <= 1.0
+        return None if is_sound and isinstance(row.vector, bytes) and len(row.vector) == 2 * DIMENSIONS else DAMAGED
 
     def logged(self, models: tuple[str, ...]) -> Logged:
         if not models:
@@ -272,11 +272,11 @@ def _asked(row: Row[Any]) -> tuple[float, Shape]:
     """Tokens as the router estimated them, which is what a policy is asked with, else as the upstream counted them."""
     estimated, shape = asked_of(row.facts)
     tokens = row.prompt_tokens if estimated is None else estimated
-    return math.nan if tokens is None else float(tokens), shape
+    return float(tokens) if is_number(tokens) else math.nan, shape
 
 
 def _cost(row: Row[Any]) -> float:
-    return math.nan if row.cost_usd is None else max(float(row.cost_usd), LEAST_COST)
+    return max(float(row.cost_usd), LEAST_COST) if is_number(row.cost_usd) else math.nan
 
 
 def _vectors(used: Sequence[_One]) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:

@@ -20,7 +20,7 @@ from proxy.embedding import DIMENSIONS, Vector
 from proxy.errors import ProxyError
 from proxy.learning.archive import Archive, Row
 from proxy.learning.gain import Gain, Moments
-from proxy.learning.rows import vector_of
+from proxy.learning.rows import is_number, is_propensity, vector_of
 from proxy.learning.stored_facts import NotStored, StoredFacts
 from proxy.routing.complexity import Complexity
 from proxy.routing.decision import NO_MODEL, Decision
@@ -33,6 +33,7 @@ COLUMNS = (
     "cost_usd", "text", "facts", "propensity", "conversation_hash", "vector",
 )  # fmt: skip
 
+DAMAGED = "its numbers (they are damaged)"
 REFUSED = "refused"
 """What stands for the route of a request that is answered with an error, whose code stands for the model."""
 EXPLORED = 0.5
@@ -217,9 +218,13 @@ def replay(
 
 def _look(found: Replay, row: Row[Any], new: Rules, old: Rules | None) -> None:
     found.looked_at += 1
-    found.first, found.last = found.first or row.time, row.time
+    if is_number(row.time):
+        found.first, found.last = found.first or row.time, row.time
     if row.reason in ("conversation", "overload"):
         found.left_out[row.reason] += 1
+        return
+    if not _is_sound(row):
+        found.untold[DAMAGED] += 1
         return
     try:
         way, decision = _way(new, row)
@@ -254,6 +259,11 @@ def _look(found: Replay, row: Row[Any], new: Rules, old: Rules | None) -> None:
         found.stay += 1
     else:
         found.changes.append(Change(row.id, before, way, old_usd, new_usd, row.text))
+
+
+def _is_sound(row: Row[Any]) -> bool:
+    counted = (row.prompt_tokens, row.cached_tokens, row.completion_tokens, row.cost_usd, row.rating)
+    return is_propensity(row.propensity) and all(each is None or is_number(each) for each in counted)
 
 
 def _way(rules: Rules, row: Row[Any]) -> tuple[Way, Decision | None]:

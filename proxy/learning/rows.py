@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
@@ -16,6 +17,7 @@ USER = "user"
 """The source of a rating that names none: the end user, whoever that is."""
 LONGEST_TEXT = 8_000
 """Characters of a decision's text that are kept; longer ones keep their head."""
+LEAST_PROPENSITY = 1e-12
 _LONGEST_WORD = 200
 
 
@@ -116,6 +118,16 @@ def word(text: str | None) -> str | None:
 def vector_of(data: bytes) -> Vector:
     """A stored vector, as float32 again."""
     return np.frombuffer(data, dtype=np.float16).astype(np.float32)
+
+
+def is_number(value: object) -> bool:
+    """Whether a stored value is one; SQLite keeps what somebody else writes there, whatever the column's type is."""
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
+def is_propensity(value: object) -> bool:
+    """Whether a stored value can be how likely a model was; as unlikely as `LEAST_PROPENSITY` is none that we draw."""
+    return isinstance(value, int | float) and LEAST_PROPENSITY <= value <= 1.0
 
 
 def hash_of_key(key: str) -> bytes:

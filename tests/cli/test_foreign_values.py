@@ -1,0 +1,70 @@
+"""What somebody else wrote into a store, whatever it is, is told in words, and the rest is looked at."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from proxy.app import minilm_name
+from proxy.cli import main
+from proxy.config import Text
+from proxy.learning.fit import fit_policy
+from proxy.routing.policy_file import pack
+from tests.learning.logs import log, write
+from tests.learning.made import made
+
+ROUTES = """
+version: 1
+upstreams: {up: {base_url: "http://127.0.0.1:1/v1"}}
+models:
+  small: {target: {upstream: up, name: s}, price: {input: 1, output: 2}}
+  large: {target: {upstream: up, name: l}, price: {input: 5, output: 9}}
+default: small
+"""
+COMMANDS = (
+    ("train", "--out", "new.npz"),
+    ("evaluate", "policy.npz"),
+    ("replay", "--routes", "new.yaml"),
+    ("report",),
+    ("report", "--by", "day"),
+)
+FEEDBACK = "UPDATE feedback SET rating = "
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a store, a policy and a routes.yaml."""
+    folder = tmp_path_factory.mktemp("sound")
+    write(folder / "store.db", log(200))
+    (folder / "policy.npz").write_bytes(pack(fit_policy(made(seed=50), embedder=minilm_name(Text().max_tokens))))
+    (folder / "new.yaml").write_text(ROUTES)
+    return folder
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "propensity = 'much'", "propensity = 1e-300", "propensity = 0", "propensity = -1", "cost_usd = 'dear'",
+        "cost_usd = 9e999", "prompt_tokens = 'many'", "vector = 'text'", "vector = 5", "time = 'noon'",
+        "seconds = 'x'", "first_token_s = 'x'", "route = 5", "model = x'00'", "facts = x'ff'", "outcome = 3",
+        "retry_of = 7", "predicted = 'x'", f"{FEEDBACK} 'good'", f"{FEEDBACK} 7",
+    ],
+)  # fmt: skip
+def test_it_ends_no_command_without_a_word(
+    change: str, sound: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(sound, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    statement = change if change.startswith(FEEDBACK) else f"UPDATE decisions SET {change}"
+    with closing(sqlite3.connect("store.db")) as store, store:
+        store.execute(f"{statement} WHERE rowid % 3 = 0")
+    for command in COMMANDS:
+        told = CliRunner().invoke(main, [*command, "--store", "sqlite:///store.db"])
+        assert told.exception is None or isinstance(told.exception, SystemExit), (command, told.exception)
+        assert told.exit_code in (0, 1, 2), command
+        assert told.exit_code < 2 or told.stderr.strip(), command
