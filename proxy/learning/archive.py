@@ -26,6 +26,10 @@ from proxy.learning.tables import VERSION, StoreUnknown, decisions, feedback, me
 __all__ = ["Archive", "Row", "StoreUnreadable"]
 
 CHUNK = 5_000
+_NO_NUMBER = (
+    "it has something else where a number belongs, which Pointsman never wrote: delete the decisions that have a "
+    "typeof(time), typeof(seconds) or typeof(first_token_s) of text or blob"
+)
 
 
 class StoreUnreadable(Exception):
@@ -141,7 +145,10 @@ class Archive:
         """
         assert self._open is not None, "inside of `with`"
         with self._trouble():
-            found = self._open.numbers(query)
+            try:
+                found = self._open.numbers(query)
+            except ValueError:
+                raise StoreUnreadable(_NO_NUMBER) from None
         return found.reshape(-1, len(query.selected_columns))
 
     @contextmanager
@@ -154,15 +161,18 @@ class Archive:
         except (SQLAlchemyError, sqlite3.Error, OSError, TimeoutError) as error:
             told = in_words(error)
             raise StoreUnreadable(f"store: {self.shown} cannot be read: {told}{_way_out(told)}") from None
-        except ValueError:
-            raise self.of_text() from None
 
-    def of_text(self) -> StoreUnreadable:
-        """What to raise where a decision has text in place of a number, which SQLite takes from whoever writes it."""
-        return StoreUnreadable(
-            f"store: {self.shown} has text where a number belongs, which Pointsman never wrote; the decisions that "
-            "sqlite3 finds WHERE 'text' IN (typeof(time), typeof(seconds), typeof(first_token_s)) are to be deleted"
-        )
+    def number(self, value: object) -> float | None:
+        """
+        A stored number, or nothing.
+
+        Raises:
+            StoreUnreadable: it is something else, which SQLite takes from whoever writes it.
+        """
+        if value is None or isinstance(value, int | float):
+            return value
+        with self._trouble():
+            raise StoreUnreadable(_NO_NUMBER)
 
 
 def _way_out(told: str) -> str:

@@ -128,9 +128,7 @@ def _pieces(archive: Archive, by: By, span: Span) -> Iterator[tuple[str, str, in
 def _first(archive: Archive, span: Span, route: str, answered: str) -> float | None:
     """When the first of a piece was made."""
     ((first,),) = archive.ask(span.in_piece(select(func.min(decisions.c.time)), route, answered))
-    if isinstance(first, str):
-        raise archive.of_text()
-    return None if first is None else float(first)
+    return archive.number(first)
 
 
 def _key(by: By, route: str, answered: str, day: float) -> Key:
@@ -151,9 +149,7 @@ def _figures_of(archive: Archive, span: Span, route: str, answered: str) -> Figu
     columns = decisions.c
     ends = func.min(columns.time).label("first"), func.max(columns.time).label("last")
     (row,) = archive.ask(span.in_piece(select(*_sums(), *ends), route, answered))
-    if isinstance(row.last, str):
-        raise archive.of_text()
-    found = Figures(first=row.first, last=row.last)
+    found = Figures(first=archive.number(row.first), last=archive.number(row.last))
     for name, value in row._mapping.items():
         found.counts[name] = float(value or 0)
     values = archive.numbers(

@@ -51,7 +51,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     [
         "propensity = 'much'", "propensity = 1e-300", "propensity = 0", "propensity = -1", "cost_usd = 'dear'",
         "cost_usd = 9e999", "prompt_tokens = 'many'", "vector = 'text'", "vector = 5", "time = 'noon'",
-        "seconds = 'x'", "first_token_s = 'x'", "route = 5", "model = x'00'", "facts = x'ff'", "outcome = 3",
+        "time = x'00'", "seconds = 'x'", "seconds = x'00'", "first_token_s = 'x'", "route = 5", "model = x'00'", "facts = x'ff'", "outcome = 3",
         "retry_of = 7", "predicted = 'x'", f"{FEEDBACK} 'good'", f"{FEEDBACK} 7",
     ],
 )  # fmt: skip
