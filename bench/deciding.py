@@ -33,8 +33,9 @@ from proxy.embedding import DIMENSIONS, Vector
 from proxy.learning.condense import DIRECTIONS, MOST_CENTRES, MOST_REGIONS, PRIOR, SHARPNESS
 from proxy.learning.grow import MOST_ROWS, grow
 from proxy.reload.prepare import Prepared, prepare
+from proxy.routing.arrays import Floats32
 from proxy.routing.chat import read_chat
-from proxy.routing.forest import Floats32, Forest
+from proxy.routing.forest import Forest
 from proxy.routing.policy import LINEAR, STEPS, Neighbours, Policy, Regions
 from proxy.routing.shape import SIZE, shape_of
 from proxy.routing.signals import Signals

@@ -17,14 +17,7 @@ from proxy.cli.options import EXIT_BAD_CONFIG, cache_dir_option, exit_with, load
 from proxy.cli.progress import working_bar
 from proxy.cli.showing import console
 from proxy.cli.store_options import check_source, since_option, store_of, store_option
-from proxy.cli.stored import (
-    drawn_models,
-    embedder_of,
-    looked_at,
-    read_or_exit,
-    refuse_too_little,
-    refuse_unheard,
-)
+from proxy.cli.stored import drawn_models, embedder_of, looked_at, read_or_exit, refuse_too_little, refuse_unheard
 from proxy.cli.stored import show as show_stored
 from proxy.cli.writing import plot_option, to_write, write_whole
 from proxy.config import Config, ConfigError, Duration, choices, learned_of, quote

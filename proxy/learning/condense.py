@@ -7,7 +7,7 @@ import numpy as np
 from proxy.embedding import DIMENSIONS
 from proxy.learning.linear import principal
 from proxy.learning.rated import Floats, Ints, Rows
-from proxy.routing.forest import Floats32
+from proxy.routing.arrays import Floats32
 from proxy.routing.policy import Neighbours, Regions, project
 
 DIRECTIONS = 32

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proxy.learning.rows import USER, LiveRating
-from proxy.routing.forest import Floats32
+from proxy.routing.arrays import Floats32
 
 PRIOR = 10.0
 """So many ratings' worth of no correction stands in each cell."""

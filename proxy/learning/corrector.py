@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from proxy.config import Corrections as Settings
 from proxy.learning.corrections import HALF_LIVES, Corrections, corrections_of, no_corrections
 from proxy.learning.trouble import RowsRefused, StoreRefused, StoreUnavailable
-from proxy.routing.forest import Floats32
+from proxy.routing.arrays import Floats32
 from proxy.routing.policy import Policy
 
 if TYPE_CHECKING:

@@ -9,13 +9,13 @@ output space, ECML PKDD 2014. All trees grow side by side, one level after the o
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 
 from proxy.learning.rated import Bools, Floats, Ints
-from proxy.routing.forest import BEYOND, Floats32, Forest, bare
+from proxy.routing.arrays import Floats32
+from proxy.routing.forest import BEYOND, Forest, bare
 
 TREES = 60
 QUESTIONS = 20
@@ -179,16 +179,12 @@ def _next(level: _Level, goes_on: Bools, goes_right: Bools) -> _Level:
 
 
 def _joined(forests: list[Forest]) -> Forest:
-    """All trees of some forests."""
-
-    def moved() -> Iterator[tuple[Ints, Ints]]:
-        before = 0
-        for each in forests:
-            yield each.roots + before, each.firsts + before
-            before += len(each.asks)
-
-    roots, firsts = (np.concatenate(parts) for parts in zip(*moved(), strict=True))
-    asks, limits, values = (
-        np.concatenate([getattr(each, name) for each in forests]) for name in ("asks", "limits", "values")
+    """All trees of some forests, whose nodes are numbered one after the other."""
+    before = np.cumsum([0, *(len(each.asks) for each in forests)]).tolist()
+    return Forest(
+        roots=np.concatenate([each.roots + start for each, start in zip(forests, before, strict=False)]),
+        asks=np.concatenate([each.asks for each in forests]),
+        limits=np.concatenate([each.limits for each in forests]),
+        firsts=np.concatenate([each.firsts + start for each, start in zip(forests, before, strict=False)]),
+        values=np.concatenate([each.values for each in forests]),
     )
-    return Forest(roots, asks, limits, firsts, values)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from proxy.routing.forest import Floats32
+from proxy.routing.arrays import Floats32
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

@@ -10,10 +10,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats32 = NDArray[np.float32]
-Ints = NDArray[np.int64]
+from proxy.routing.arrays import Floats32, Ints
 
 BEYOND = 1e18
 """A limit that nothing exceeds: a leaf's."""

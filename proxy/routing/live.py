@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from proxy.routing.forest import Floats32
+from proxy.routing.arrays import Floats32
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proxy.embedding import DIMENSIONS, LAST_LAYER, Vector, Vectors
-from proxy.routing.forest import Floats32, Forest
+from proxy.routing.arrays import Floats32
+from proxy.routing.forest import Forest
 from proxy.routing.shape import SIZE, UNKNOWN, Shape
 
 LINEAR = DIMENSIONS + 2

@@ -15,7 +15,7 @@ from proxy.config import Config, parse_config
 from proxy.learning.corrections import corrections_of
 from proxy.learning.fit import fit_policy
 from proxy.learning.rows import LiveRating
-from proxy.routing.forest import Floats32
+from proxy.routing.arrays import Floats32
 from proxy.routing.live import Live
 from proxy.routing.policy import Policy
 from proxy.routing.router import Router

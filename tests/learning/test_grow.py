@@ -9,7 +9,8 @@ import pytest
 
 from proxy.learning.grow import DEPTH, MOST_VALUES, TREES, grow
 from proxy.learning.rated import Floats
-from proxy.routing.forest import BEYOND, Floats32, Forest, bare
+from proxy.routing.arrays import Floats32
+from proxy.routing.forest import BEYOND, Forest, bare
 
 
 def numbers(count: int = 1500, width: int = 6, seed: int = 0) -> Floats32:
