@@ -8,7 +8,6 @@ import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from itertools import chain
 from typing import Any
 
 from sqlalchemy import Connection, Table, bindparam, delete, event, func, or_, select, update
@@ -27,9 +26,6 @@ __all__ = ["RowsRefused", "Store", "StoreRefused", "StoreUnavailable", "in_words
 PATIENCE_S = 3.0
 _CONNECTIONS = 3
 _CHUNK = 100
-_A_ROW = f"({', '.join('?' * len(DecisionRow.__struct_fields__))})"
-_IN_A_STATEMENT = 999 // len(DecisionRow.__struct_fields__)
-"""Rows: the oldest SQLite takes so many values."""
 _NAMESAKES = 100
 _TRIMMED_AT_ONCE = 1_000
 _BETWEEN_TRIMS_S = 60.0
@@ -93,11 +89,10 @@ class Store:
             RowsRefused: one of them is not to be written.
         """
         async with self._transaction() as connection:
-            size = _CHUNK if self._file is None else _IN_A_STATEMENT
-            for start in range(0, len(rows), size):  # between two of them the loop serves others
-                values = [row.values(self._salt) for row in rows[start : start + size]]
+            for start in range(0, len(rows), _CHUNK):  # between two of them the loop serves others
+                values = [row.values(self._salt) for row in rows[start : start + _CHUNK]]
                 # The statement as the driver has it: SQLAlchemy's look at each value costs more than all the rest.
-                await connection.exec_driver_sql(*self._inserting(values))
+                await connection.exec_driver_sql(self._insert, values)
 
     async def rate(self, rating: Rating, caller: bytes | None) -> Rated | None:
         """
@@ -192,17 +187,6 @@ class Store:
             dropped += len(ids)
             if len(ids) < _TRIMMED_AT_ONCE:
                 return dropped
-
-    def _inserting(self, values: list[tuple[Any, ...]]) -> tuple[str, Any]:
-        """
-        A statement for these rows, and its parameters.
-
-        Of SQLite one that takes them all: its driver lets go of the interpreter for each, and a loop that is busy then
-        has to be waited for as often (measured: a fifth of all that a decision costs).
-        """
-        if self._file is None:
-            return self._insert, values
-        return self._insert.replace(_A_ROW, ", ".join([_A_ROW] * len(values))), tuple(chain.from_iterable(values))
 
     async def _find(self, connection: AsyncConnection, name: str, caller: bytes | None) -> Any:
         """The decision of this id, else the newest whose completion has it; only one that the caller may rate."""
@@ -318,9 +302,7 @@ def _insert_of(engine: AsyncEngine) -> str:
     statement = _inserted(engine, decisions).values(fields).on_conflict_do_nothing(index_elements=["id"])
     compiled = statement.compile(dialect=engine.dialect)
     assert compiled.positiontup == list(fields), "the columns are in the order of the fields"
-    found = str(compiled)
-    assert engine.dialect.name != "sqlite" or found.count(_A_ROW) == 1, "a row's values are together"
-    return found
+    return str(compiled)
 
 
 def _sqlite(file: str, patience_s: float) -> AsyncEngine:
