@@ -22,7 +22,7 @@ from proxy.kept import KeptFile
 from proxy.routing.topic_calibration import Calibration
 from proxy.routing.topic_fit import TopicFit
 
-METHOD = 1
+METHOD = 2
 """To be raised with every change of `probe`, `topic_calibration` or `topic_fit` that makes another fit."""
 
 _MAGIC = f"pointsman topics {METHOD}, {DIMENSIONS} numbers each\n".encode()

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from proxy.routing.probe import INVERSE_REGULARISATION, Floats, Ints, Probe, fit_probe
@@ -57,8 +57,17 @@ def gradient(probe: Probe, given_data: Data) -> Floats:
     return found
 
 
+def one_bad_step(seed: int, rows: int, dimensions: int, classes: int) -> Data:
+    """Data on whose way to the minimum a step gains next to nothing, and the one after it does."""
+    generator = np.random.default_rng(seed)
+    return Data(unit(generator.normal(size=(rows, dimensions))), generator.integers(0, classes, rows), classes)
+
+
 @settings(deadline=None, max_examples=60)
 @given(data())
+@example(one_bad_step(1657, 11, 6, 4))
+@example(one_bad_step(637, 12, 1, 4))
+@example(one_bad_step(2516, 4, 2, 2))
 def test_the_gradient_vanishes_where_the_fit_ends(given_data: Data) -> None:
     probe = fit_probe(*given_data)
     start = Probe(probe.centre, np.zeros_like(probe.weights), np.zeros_like(probe.bias))
