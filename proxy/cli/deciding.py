@@ -56,7 +56,7 @@ class Deciding:
                 continue
             facts = read_chat(prompt_body(one.prompt), {})
             signals = self._signals(data.vector(place)) if facts.text(self._prepared.config.text) else _NO_TEXT
-            if (decision := self._decide(facts, signals, int(data.rows.groups[place]))) is not None:
+            if (decision := self._decide(facts, signals, int(data.rows.texts[place]))) is not None:
                 found.append((place, decision))
         return self._taken(found)
 
@@ -66,7 +66,7 @@ class Deciding:
         for place, one in enumerate(logged.requests):
             try:
                 facts = StoredFacts(one.facts, text=one.text, conversation=one.conversation)
-                decision = self._decide(facts, self._signals(one.vector), int(logged.rows.groups[place]))
+                decision = self._decide(facts, self._signals(one.vector), int(logged.rows.texts[place]))
             except NotStored as error:
                 self.untold[f"not stored: {error}"] += 1
                 continue

@@ -143,7 +143,7 @@ def _policy(path: Path, embedder: str) -> Policy:
 
 
 def _policy_on_rated(policy: Policy, path: Path, data: Labelled, labelled: Path, seed: int) -> _Told:
-    unseen = np.flatnonzero(~np.isin(data.rows.groups, policy.seen))
+    unseen = np.flatnonzero(~np.isin(data.rows.texts, policy.seen))
     if not len(unseen):
         _refuse(f"{labelled}: {path} was trained on each of these requests; bring others")
     rows = data.rows.take(unseen)
@@ -159,7 +159,7 @@ def _policy_on_rated(policy: Policy, path: Path, data: Labelled, labelled: Path,
 
 def _policy_on_stored(policy: Policy, path: Path, logged: Logged, shown: str) -> _Told:
     refuse_too_little(shown, logged, 1)
-    unseen = np.flatnonzero(~np.isin(logged.rows.groups, policy.seen))
+    unseen = np.flatnonzero(~np.isin(logged.rows.texts, policy.seen))
     if not len(unseen):
         _refuse(f"{shown}: {path} was trained on each of these decisions; --since looks at later ones only")
     found, seen = judging.report(judging.judge(policy, logged.take(unseen))), len(logged) - len(unseen)

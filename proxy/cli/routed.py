@@ -47,7 +47,8 @@ def show_rated(console: Console, found: dict[str, Any]) -> None:
 
 def show_stored_routes(console: Console, found: dict[str, Any]) -> None:
     """What it would have done on stored decisions."""
-    console.print(f"\n{found['rows']:,} rated decisions that were drawn, and can be decided anew")
+    conversations = f"of {found['conversations']:,} conversations"
+    console.print(f"\n{found['rows']:,} rated decisions {conversations} that were drawn, and can be decided anew")
     _show_left_out(console, found["left_out"])
     _show_left_out(console, found["untold"])
     if found["never_drawn"]:

@@ -21,7 +21,10 @@ from proxy.learning.logged import UNDRAWN, Logged, read_logged
 from proxy.learning.offpolicy import FEWEST
 from proxy.learning.preparing import why_not
 
-KNOWN_BY = f"\nknown by: as many even draws would say as much; fewer than {FEWEST} are not enough"
+KNOWN_BY = (
+    f"\nknown by: as many even draws would say as much; fewer than {FEWEST} are not enough, and the turns of a "
+    "conversation count as one"
+)
 _MOST_SHOWN = 20
 
 
@@ -128,7 +131,10 @@ def _beside(logged: Logged) -> str:
 def show(console: Console, report: dict[str, Any]) -> None:
     """The report of `judging` as tables."""
     sample = f" of {report['read']:,}" if report["read"] > report["rows"] else ""
-    console.print(f"\n{report['rows']:,}{sample} rated decisions that were drawn, {report['texts']:,} different texts")
+    console.print(
+        f"\n{report['rows']:,}{sample} rated decisions that were drawn, {report['texts']:,} different texts, "
+        f"{report['conversations']:,} conversations"
+    )
     for why, count in sorted(report["left_out"].items()):
         console.print(f"left out: {count:,}, {why}")
     console.print(
@@ -160,13 +166,15 @@ def show(console: Console, report: dict[str, Any]) -> None:
 def setting_cells(each: dict[str, Any]) -> tuple[str, str, str, str, str]:
     """Both estimates, the lead over what was decided, the cost, and how much there is to go by."""
     over = each["over_logged"]
-    lead = "-" if over["value"] is None else f"{100 * over['value']:+.1f} ±{50 * (over['high'] - over['low']):.1f}"
+    lead = "-" if over["low"] is None else f"{100 * over['value']:+.1f} ±{50 * (over['high'] - over['low']):.1f}"
     enough = f"{each['effective'] or 0:,.0f}{'' if each['enough'] else ' (few)'}"
     return value(each["quality"]), value(each["inverse_propensity"]), lead, dollars(each["cost"]), enough
 
 
 def value(found: dict[str, Any]) -> str:
-    """With half of its 95% interval, which is as wide on either side."""
+    """With half of its 95% interval, which is as wide on either side; without, where one conversation has none."""
     if found["value"] is None:
         return "-"
+    if found["low"] is None:
+        return f"{found['value']:.3f}"
     return f"{found['value']:.3f} ±{(found['high'] - found['low']) / 2:.3f}"

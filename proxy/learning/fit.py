@@ -167,7 +167,7 @@ def _assemble(
         blends=blend[len(parts.ridges) :].astype(np.float32),
         prefer=np.zeros((STEPS, 2), dtype=np.float32),
         embedder=embedder,
-        seen=np.unique(rows.groups),
+        seen=np.unique(rows.texts),
         about=about,
     )
 

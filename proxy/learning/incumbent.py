@@ -27,7 +27,7 @@ def why_keep(old: Policy, new: HeldOut, *, embedder: str) -> str | None:
     """
     if old.embedder != embedder or set(old.models) != set(new.rows.models):
         return None  # it could not be used here
-    unseen = np.flatnonzero(~np.isin(new.rows.groups, old.seen))
+    unseen = np.flatnonzero(~np.isin(new.rows.texts, old.seen))
     if len(unseen) < LEAST_UNSEEN:
         told = old.about.get("gain")
         own = float(figures(outcomes(new)).gain)

@@ -63,24 +63,24 @@ class Judged:
         log, at = self.logged, np.arange(len(picks))
         target = (picks == log.chosen).astype(np.float64)
         known, of_target = self._predicted(self.quality), self.quality[at, picks]
-        return doubly_robust(log.ratings, log.propensities, target, known, of_target)
+        return doubly_robust(log.ratings, log.propensities, target, known, of_target, log.rows.groups)
 
     def inverse_propensity(self, picks: Ints) -> Estimate:
         """The same without any prediction."""
         target = (picks == self.logged.chosen).astype(np.float64)
-        return inverse_propensity(self.logged.ratings, self.logged.propensities, target)
+        return inverse_propensity(self.logged.ratings, self.logged.propensities, target, self.logged.rows.groups)
 
     def over_logged(self, picks: Ints) -> Estimate:
         """How much more it would have earned than what was decided; as much is known of that as `known_by` says."""
-        weights, others = self.weights(picks), self.logged.able.sum(axis=1) - 1.0
-        found = mean_of(self.each(picks) - self.logged.ratings, weights)
-        return found._replace(effective=known_by(weights, self.logged.propensities, others))
+        weights, others, groups = self.weights(picks), self.logged.able.sum(axis=1) - 1.0, self.logged.rows.groups
+        found = mean_of(self.each(picks) - self.logged.ratings, weights, groups)
+        return found._replace(effective=known_by(weights, self.logged.propensities, others, groups))
 
     @cached_property
     def earned(self) -> Estimate:
         """What was decided earned."""
         ones = np.ones(len(self.logged))
-        return inverse_propensity(self.logged.ratings, ones, ones)
+        return inverse_propensity(self.logged.ratings, ones, ones, self.logged.rows.groups)
 
     @cached_property
     def logged_cost(self) -> float:
@@ -155,12 +155,14 @@ def report(judged: Judged) -> dict[str, Any]:
     The figures, as JSON-ready values.
 
     Costs are USD a thousand requests; ratings 0 to 1, each with its 95% interval. An estimate is `enough` where as much
-    is known as from 30 decisions that were drawn evenly and came out as the policy would have it.
+    is known as from 30 decisions that were drawn evenly and came out as the policy would have it; in all of these a
+    conversation counts as one.
     """
     logged, at = judged.logged, judged.step_at(judged.logged_cost)
     return {
         "rows": len(logged),
-        "texts": len(np.unique(logged.rows.groups)),
+        "texts": len(np.unique(logged.rows.texts)),
+        "conversations": len(np.unique(logged.rows.groups)),
         "read": logged.found,
         "left_out": logged.left_out,
         "logged": decided_of(judged),
@@ -182,7 +184,8 @@ def why_not_better(found: dict[str, Any]) -> str | None:
     if not at["enough"]:
         return (
             f"it is not known well enough what it is worth: the ratings of choices like its own say as much as "
-            f"{at['effective']:.0f} evenly drawn ones, and {FEWEST} are needed; explore more, or wait"
+            f"{at['effective']:.0f} evenly drawn ones, and {FEWEST} are needed; explore more, or wait "
+            f"(of {found['conversations']:,} conversations, each counting as one)"
         )
     over = at["over_logged"]
     if over["value"] <= 0:
@@ -206,7 +209,7 @@ def why_keep(old: Policy, new: Judged, *, embedder: str) -> str | None:
     models = new.logged.rows.models
     if old.embedder != embedder or set(old.models) != set(models):
         return None
-    unseen: Ints = np.flatnonzero(~np.isin(new.logged.rows.groups, old.seen))
+    unseen: Ints = np.flatnonzero(~np.isin(new.logged.rows.texts, old.seen))
     if len(unseen) < LEAST_UNSEEN:
         told = old.about.get("over_logged")
         own = new.over_logged(new.picks[new.step_at(new.logged_cost)]).value
@@ -220,7 +223,8 @@ def why_keep(old: Policy, new: Judged, *, embedder: str) -> str | None:
     kept = before.picks[_step(PREFER["balanced"])]
     mine = among.picks[among.step_at(before.cost_of(kept))]
     # Both are told by the new one's predictions, so that these cannot favour either.
-    lead = mean_of(among.each(mine) - among.each(kept), np.maximum(among.weights(mine), among.weights(kept)))
+    weights = np.maximum(among.weights(mine), among.weights(kept))
+    lead = mean_of(among.each(mine) - among.each(kept), weights, among.logged.rows.groups)
     if lead.value < 0:
         return (
             f"on {len(unseen):,} decisions that neither has seen, the incumbent would have earned "

@@ -34,9 +34,9 @@ from proxy.routing.shape import SIZE, Shape
 
 _COLUMNS = (
     "id", "route", "model", "answered", "prompt_tokens", "facts", "cost_usd", "outcome", "is_cut", "bad_tool_calls",
-    "retry_of", "propensity", "vector",
+    "retry_of", "propensity", "conversation_hash", "vector",
 )  # fmt: skip
-_OF_REQUESTS = ("text", "conversation_hash")
+_OF_REQUESTS = ("text",)
 LEAST_RATINGS = 25
 """Of a model, for it to be looked at where nobody says which models to."""
 
@@ -117,7 +117,8 @@ class _One(msgspec.Struct, gc=False):
     cost: float
     rating: float
     is_implicit: bool
-    request: tuple[str | None, str | None, bytes] | None
+    conversation: bytes
+    request: tuple[str | None, str | None] | None
 
 
 def read_logged(
@@ -200,7 +201,7 @@ class _Reading:
             return  # Vitter's algorithm R
         one = _One(
             row.id, row.route, row.model, row.propensity, row.vector, *_asked(row), _cost(row), rating,
-            row.rating is None, (row.facts, row.text, row.conversation_hash) if self._requests else None,
+            row.rating is None, row.conversation_hash, (row.facts, row.text) if self._requests else None,
         )  # fmt: skip
         if place == len(self._kept):
             self._kept.append(one)
@@ -252,7 +253,9 @@ class _Reading:
         propensities = np.array([one.propensity for one in used])
         left_out = {why: count for why, count in self._left_out.items() if count}
         requests = tuple(
-            Request(vector, *one.request) for one, vector in zip(used, vectors, strict=True) if one.request is not None
+            Request(vector, *one.request, one.conversation)
+            for one, vector in zip(used, vectors, strict=True)
+            if one.request is not None
         )
         return Logged(
             _rows(models, used, vectors, chosen, propensities), chosen, propensities, able[route_of], route_of, routes,
@@ -293,6 +296,8 @@ def _rows(models: tuple[str, ...], used: Sequence[_One], vectors: Any, chosen: I
     weights[at, chosen] = np.minimum(1.0 / propensities, MOST_WEIGHT)
     tokens = np.array([one.tokens for one in used])
     keys = [hashlib.blake2b(one.vector, digest_size=8).digest() for one in used]
-    groups = np.array([int.from_bytes(key, "big", signed=True) for key in keys], dtype=np.int64)
+    texts = np.array([int.from_bytes(key, "big", signed=True) for key in keys], dtype=np.int64)
+    places: dict[bytes, int] = {}
+    conversations = np.array([places.setdefault(one.conversation, len(places)) for one in used], dtype=np.int64)
     shapes = np.array([one.shape for one in used], dtype=np.float32).reshape(-1, SIZE)
-    return Rows(models, inputs_of(vectors, tokens, shapes), scores, costs, weights, groups)
+    return Rows(models, inputs_of(vectors, tokens, shapes), scores, costs, weights, texts, conversations)

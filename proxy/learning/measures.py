@@ -101,7 +101,7 @@ def figures(found: Outcomes, draws: Floats | None = None) -> Figures:
 
 
 def bootstrap(groups: Ints, seed: int, draws: int = DRAWS) -> Floats:
-    """(rows, draws): how often each row is drawn when as many texts are drawn with replacement as there are."""
+    """(rows, draws): how often each row is drawn when as many groups are drawn with replacement as there are."""
     names, places = np.unique(groups, return_inverse=True)
     random = np.random.default_rng(seed)
     counts = random.multinomial(len(names), np.full(len(names), 1.0 / len(names)), size=draws)

@@ -53,8 +53,8 @@ def rows_of(
         price = (prices or {}).get(name)
         if price is not None and np.isnan(costs[:, column]).all():
             costs[:, column] = _costs(price, tokens, output_tokens)
-    groups = np.array([one.key for one in rated], dtype=np.int64)
-    return Rows(models, inputs_of(vectors, tokens, shapes), scores, costs, weights, groups)
+    texts = np.array([one.key for one in rated], dtype=np.int64)
+    return Rows(models, inputs_of(vectors, tokens, shapes), scores, costs, weights, texts)
 
 
 def _costs(price: Price, tokens: Floats, output_tokens: int) -> Floats:
@@ -67,9 +67,15 @@ def why_not(rows: Rows, least_rows: int) -> str | None:
     """Why nothing can be learned of these rows, in words; None when something can."""
     if len(rows.models) < 2:
         return f"there is only one model, {rows.models[0]!r}, so nothing to choose"
-    texts = len(np.unique(rows.groups))
+    texts, groups = len(np.unique(rows.texts)), len(np.unique(rows.groups))
     if texts < least_rows:
         return f"there are {texts} different requests; at least {least_rows} are needed, and some hundred to learn much"
+    if groups < least_rows:
+        return (
+            f"its requests are of {groups} conversations, whose turns count as one, and at least {least_rows} are "
+            "needed; what a conversation is known by: the header `x-pointsman-conversation`, else `prompt_cache_key`, "
+            "else its first words"
+        )
     rated = np.isfinite(rows.scores).sum(axis=0)
     few = [f"{name!r} ({count})" for name, count in zip(rows.models, rated, strict=True) if count < least_rows // 2]
     if few:

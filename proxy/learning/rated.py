@@ -29,10 +29,10 @@ class Rows:
     """(rows, models), USD, above 0; NaN where it is not known."""
     weights: Floats
     """(rows, models): what a rating counts; one over the propensity of a model that was drawn, 0 without a rating."""
-    groups: Ints
-    """
-    (rows,): a hash of the text, so the same for rows that say the same: those never stand on both sides of a hold-out.
-    """
+    texts: Ints
+    """(rows,): a hash of the text, by which a policy knows which it has seen."""
+    conversations: Ints | None = None
+    """(rows,): the same for those of one conversation; None where there are none."""
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -45,8 +45,19 @@ class Rows:
             scores=self.scores[which],
             costs=self.costs[which],
             weights=self.weights[which],
-            groups=self.groups[which],
+            texts=self.texts[which],
+            conversations=None if self.conversations is None else self.conversations[which],
         )
+
+    @property
+    def groups(self) -> Ints:
+        """
+        (rows,): the same for rows that are no independent witnesses: those of one conversation, else those of one text.
+
+        They never stand on both sides of a hold-out, and an interval counts them as one. What is said again in another
+        conversation is another witness, and as good as known when it comes.
+        """
+        return self.texts if self.conversations is None else self.conversations
 
     @cached_property
     def means(self) -> Floats:

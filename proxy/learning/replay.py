@@ -149,8 +149,10 @@ class Replay:
     first: float | None = None
     """When the oldest that was looked at was made, in seconds since 1970."""
     last: float | None = None
-    _ratings: dict[str, list[tuple[float, float, float]]] = field(default_factory=dict)
-    """By the old route: the ratings of decisions whose model was drawn, with their weights and propensities."""
+    _ratings: dict[str, list[tuple[float, float, float, int]]] = field(default_factory=dict)
+    """By the old route: the ratings of decisions whose model was drawn; weights, propensities and conversations."""
+    _conversations: dict[bytes, int] = field(default_factory=dict)
+    """A number for each."""
 
     @property
     def told(self) -> int:
@@ -173,8 +175,8 @@ class Replay:
         among = [
             each for route in {change.old.route for change in self.changes} for each in self._ratings.get(route, ())
         ]
-        ratings, weights, propensities = np.array(among, dtype=np.float64).reshape(-1, 3).T
-        return Moments.of(ratings, weights, propensities).gain
+        ratings, weights, propensities, conversations = np.array(among, dtype=np.float64).reshape(-1, 4).T
+        return Moments.of(ratings, weights, propensities, conversations.astype(np.int64)).gain
 
     def strongest(self, most: int) -> list[Change]:
         """The changes with the greatest difference in cost, one of each text or id."""
@@ -235,7 +237,8 @@ def _look(found: Replay, row: Row[Any], new: Rules, old: Rules | None) -> None:
     is_drawn = 0.0 < row.propensity < 1.0 and row.answered == row.model  # how likely a fallback answers, nobody knows
     if row.rating is not None and decision is not None and is_drawn:
         weight = _chance_of(decision, row.model) / row.propensity
-        found._ratings.setdefault(before.route, []).append((row.rating, weight, row.propensity))
+        conversation = found._conversations.setdefault(row.conversation_hash, len(found._conversations))
+        found._ratings.setdefault(before.route, []).append((row.rating, weight, row.propensity, conversation))
     if old is None:
         # Whatever the reason: before there is a policy it is that of a rule.
         if row.propensity < EXPLORED * new.left_to_policy(row.route, row.arm):

@@ -33,7 +33,7 @@ def report(held: HeldOut, *, seed: int = 0, knowing: HeldOut | None = None) -> d
     own, drawn = figures(found), figures(found, bootstrap(held.rows.groups, seed))
     return {
         "rows": len(held.rows),
-        "texts": len(np.unique(held.rows.groups)),
+        "texts": len(np.unique(held.rows.texts)),
         "models": _models(held),
         "single": held.rows.models[held.usual_single],
         "cheapest": held.rows.models[held.rows.cheapest],

@@ -116,6 +116,7 @@ def on_stored(judged: Judged, taken: Taken) -> dict[str, Any]:
     names = np.array(taken.routes, dtype=object)[which]
     found: dict[str, Any] = {
         "rows": len(which),
+        "conversations": len(np.unique(among.logged.rows.groups)),
         "read": logged.found,
         "left_out": logged.left_out,
         "untold": dict(taken.untold),

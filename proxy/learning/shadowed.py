@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, case, func, select
+from sqlalchemy import ColumnElement, func, select
 
 from proxy.learning.archive import Archive
 from proxy.learning.asking import Span, one_if, rated
-from proxy.learning.gain import Gain, Moments
+from proxy.learning.gain import Gain, Moments, columns, parts
 from proxy.learning.tables import decisions
 
 
@@ -76,18 +76,17 @@ def _gain(archive: Archive, span: Span, *, of_rating: bool) -> Gain:
     Over the decisions that chance made: of others nobody knows what another model would have done. Nor of those that
     another model answered in the end, for which nobody drew it.
     """
-    columns, each = decisions.c, rated()
-    value: ColumnElement[Any] = each.c.rating if of_rating else columns.cost_usd
-    weight = case((columns.shadow_model == columns.model, 1.0 / columns.propensity), else_=0.0)
-    by = weight.label("weight"), columns.propensity
-    query = select(func.count(), func.sum(value), func.sum(value * value), *by).where(
-        columns.shadow_model.is_not(None),
-        columns.propensity < 1.0,
-        columns.propensity > 0.0,
-        columns.answered == columns.model,
+    of, each = decisions.c, rated()
+    value: ColumnElement[Any] = each.c.rating if of_rating else of.cost_usd
+    query = select(*parts(value, of.shadow_model == of.model, of.propensity)).where(
+        of.shadow_model.is_not(None),
+        of.propensity < 1.0,
+        of.propensity > 0.0,
+        of.answered == of.model,
         value.is_not(None),
     )
     if of_rating:
-        query = query.join_from(each, decisions, columns.id == each.c.decision_id)
-    groups = archive.numbers(span.of(query).group_by(*by))
-    return Moments.of_groups(*groups.T).gain
+        query = query.join_from(each, decisions, of.id == each.c.decision_id)
+    by_conversation = span.of(query).group_by(of.conversation_hash).subquery()
+    (found,) = archive.ask(select(*columns(by_conversation)))
+    return Moments.from_row([archive.number(each) for each in found]).gain

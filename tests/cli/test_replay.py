@@ -263,6 +263,22 @@ def test_ratings_tell_nothing_of_what_chance_did_not_try(tmp_path: Path, write: 
     assert rating["effective"] < 1
 
 
+def test_the_turns_of_a_conversation_count_as_one(tmp_path: Path, write: Any) -> None:
+    new, found = write("new.yaml", BASE + "routes: [{name: smart, use: large}]\n"), {}
+    for turns in (1, 10):
+        rows = [
+            decided(n, route="smart", reason="learned", propensity=0.5, model="large" if n // turns % 2 else "small",
+                    conversation_hash=b"%016d" % (n // turns))
+            for n in range(240)
+        ]  # fmt: skip
+        liked = {f"ptm-{n}": float(n // turns % 4 > 0) for n in range(240)}
+        url = fill(f"sqlite:///{tmp_path}/{turns}.db", rows, liked)
+        found[turns] = told("--routes", new, "--store", url)["rating"]
+    assert found[1]["difference"] == found[10]["difference"] == pytest.approx(0.25)
+    assert [found[turns]["effective"] for turns in (1, 10)] == pytest.approx([120, 12])
+    assert [found[turns]["enough"] for turns in (1, 10)] == [True, False]
+
+
 def test_the_rating_of_a_fallbacks_answer_tells_nothing_of_the_draw(tmp_path: Path, write: Any) -> None:
     drawn: dict[str, Any] = {"route": "smart", "reason": "learned", "propensity": 0.5}
     rows = [decided(n, **drawn, answered="large" if n % 2 else "small") for n in range(120)]

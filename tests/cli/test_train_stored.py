@@ -17,7 +17,7 @@ from proxy.reload.policies import read_policy
 from proxy.routing.policy_file import pack
 from tests.cli.test_train import lines, run
 from tests.cli.test_train import write as write_lines
-from tests.learning.logs import changed, log, write
+from tests.learning.logs import changed, in_conversations, log, write
 
 GOOD_CHOICE = 0.9
 """What a model earns that is chosen by the kind of text; `large` alone earns 0.85."""
@@ -110,6 +110,27 @@ def test_a_policy_may_know_models_that_were_never_drawn(trained: tuple[Path, dic
     assert (told.exit_code, "left out: not of these models" in told.stderr) == (2, True)
 
 
+def test_the_turns_of_a_conversation_count_as_one(trained: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    """What 400 decisions tell is known; what as many turns of 50 conversations tell is not enough for a policy."""
+    found = {}
+    for count in (1, 50, 400):
+        decisions = in_conversations(log(400, seed=12, explore=0.45), count)
+        url = write(tmp_path / f"of-{count}.db", decisions)
+        told = run("evaluate", trained[0], "--store", url, "--json")
+        assert told.exit_code == 0, told.stderr
+        found[count] = json.loads(told.stdout)
+        assert found[count]["conversations"] == count
+    one, some, all_apart = (found[count]["at_logged_cost"] for count in (1, 50, 400))
+    assert one["quality"]["value"] == some["quality"]["value"] == all_apart["quality"]["value"]
+    assert (one["quality"]["low"], one["enough"], one["effective"] <= 1.0) == (None, False, True)
+    assert (some["enough"], all_apart["enough"]) == (False, True)
+    assert some["effective"] < 50 < all_apart["effective"]
+    assert f" {one['quality']['value']:.3f} " in run("evaluate", trained[0], "--store", url.replace("400", "1")).stdout
+    told = run("train", "--store", url.replace("400", "50"), "--out", tmp_path / "p.npz", "--folds", 2)
+    assert (told.exit_code, "(of 50 conversations, each counting as one)" in told.stdout) == (1, True), told.output
+    assert not (tmp_path / "p.npz").exists()
+
+
 def test_without_chance_there_is_nothing_to_learn(tmp_path: Path) -> None:
     url, out = write(tmp_path / "store.db", log(80, explore=0.0)), tmp_path / "p.npz"
     told = run("train", "--store", url, "--out", out, "--force")
@@ -131,6 +152,7 @@ def test_without_chance_there_is_nothing_to_learn(tmp_path: Path) -> None:
             "no rated decision drew 'smal'; did you mean 'small'?",
             id="unknown-model",
         ),
+        pytest.param(in_conversations(log(150), 49), (), "of 49 conversations|prompt_cache_key", id="conversations"),
         pytest.param(log(150), ("--since", "1h"), " (UTC): it has no rated decisions to look at", id="too-old"),
         pytest.param(log(150), ("--route", "other"), ", of route 'other': it has no rated", id="another-route"),
         pytest.param(changed(log(60), vector=None), (), "the text was not looked at (60)", id="no-vectors"),

@@ -46,6 +46,7 @@ def log(count: int = 400, *, seed: int = 0, explore: float = 0.6, **fields: Any)
             "prompt_tokens": 50,
             "propensity": chance,
             "vector": rows.inputs[at, :768],
+            "conversation_hash": b"%08d%08d" % (seed, at),
         }
         found.append((row(at, **{**named, **fields}), float(rows.scores[at, place])))
     return found
@@ -65,6 +66,11 @@ def write(file: Path, decisions: Sequence[tuple[DecisionRow, float | None]]) -> 
     with closing(sqlite3.connect(file)) as connection, connection:  # all at once, which the server's way is not
         connection.executemany("INSERT INTO feedback VALUES (?, 'user', ?, NULL, 0)", rated)
     return url
+
+
+def in_conversations(decisions: list[tuple[DecisionRow, float]], count: int) -> list[tuple[DecisionRow, float]]:
+    """The same as the turns of so many conversations."""
+    return [(changed([each], conversation_hash=b"%016d" % (at % count))[0]) for at, each in enumerate(decisions)]
 
 
 def changed(decisions: list[tuple[DecisionRow, float]], **fields: Any) -> list[tuple[DecisionRow, float]]:

@@ -69,7 +69,7 @@ def test_a_sample_is_even_and_the_same_again(tmp_path: Path) -> None:
     with Archive(settings(write(tmp_path / "store.db", decisions))) as archive:
         found = [read_logged(archive, limit=50, seed=seed) for seed in (1, 1, 2)]
     assert [(len(each), each.found) for each in found] == [(50, 200)] * 3
-    assert found[0].rows.groups.tolist() == found[1].rows.groups.tolist() != found[2].rows.groups.tolist()
+    assert found[0].rows.texts.tolist() == found[1].rows.texts.tolist() != found[2].rows.texts.tolist()
 
 
 def test_every_route_chooses_among_its_own_models(tmp_path: Path, policy: Policy) -> None:

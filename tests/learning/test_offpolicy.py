@@ -17,24 +17,41 @@ ROWS, MODELS, SHARE = 2000, 3, 0.1
 class Log:
     """Requests decided by one policy that explores in a tenth of them, and the mean rating of another."""
 
-    def __init__(self, seed: int, *, right: float = 0.8, share: float = SHARE, other_from: float = 0.5) -> None:
+    def __init__(
+        self,
+        seed: int,
+        *,
+        right: float = 0.8,
+        share: float = SHARE,
+        other_from: float = 0.5,
+        turns: int = 1,
+        is_split: bool = False,
+    ) -> None:
         """
         Args:
             seed: of all chance.
             right: how far the predictions are right; 1 for the true chances.
             share: of requests that explore.
             other_from: the hardness from which the other policy decides otherwise.
+            turns: of a conversation, which are as hard as each other, and mostly liked alike.
+            is_split: whether a conversation is drawn for as a whole.
         """
         draw = np.random.default_rng(seed)
-        hardness = draw.random(ROWS)
+        self.groups = np.arange(ROWS) // turns
+
+        def drawn(*, together: bool) -> Floats:
+            return draw.random(ROWS)[self.groups * turns] if together else draw.random(ROWS)
+
+        hardness = drawn(together=True)
         chances = np.clip(np.linspace(0.9, 0.95, MODELS) - np.outer(hardness, (0.7, 0.4, 0.2)), 0.02, 0.98)
         in_use = np.zeros(ROWS, dtype=int)
         other = np.where(hardness > other_from, 2, 0)
-        explores = draw.random(ROWS) < share
-        chosen = np.where(explores, draw.integers(0, MODELS, ROWS), in_use)
+        explores = drawn(together=is_split) < share
+        chosen = np.where(explores, (MODELS * drawn(together=is_split)).astype(int), in_use)
         self.propensities = np.where(chosen == in_use, 1 - share, 0.0) + share / MODELS
         rows = np.arange(ROWS)
-        self.ratings = (draw.random(ROWS) < chances[rows, chosen]).astype(float)
+        mood = np.where(draw.random(ROWS) < 0.8, drawn(together=True), drawn(together=False))
+        self.ratings = (mood < chances[rows, chosen]).astype(float)
         self.target = (chosen == other).astype(float)
         guessed = chances * right + 0.3 * (1 - right)
         self.predicted, self.predicted_of_target = guessed[rows, chosen], guessed[rows, other]
@@ -43,17 +60,19 @@ class Log:
 
     @property
     def known_by(self) -> float:
-        return known_by(self.target / self.propensities, self.propensities, np.full(ROWS, MODELS - 1.0))
+        return known_by(self.target / self.propensities, self.propensities, np.full(ROWS, MODELS - 1.0), self.groups)
 
     @property
     def gain(self) -> Gain:
-        return Moments.of(self.ratings, self.target / self.propensities, self.propensities).gain
+        return Moments.of(self.ratings, self.target / self.propensities, self.propensities, self.groups).gain
 
     def doubly_robust(self) -> Estimate:
-        return doubly_robust(self.ratings, self.propensities, self.target, self.predicted, self.predicted_of_target)
+        return doubly_robust(
+            self.ratings, self.propensities, self.target, self.predicted, self.predicted_of_target, self.groups
+        )
 
     def inverse_propensity(self) -> Estimate:
-        return inverse_propensity(self.ratings, self.propensities, self.target)
+        return inverse_propensity(self.ratings, self.propensities, self.target, self.groups)
 
 
 @cache
@@ -71,6 +90,26 @@ def test_the_interval_holds_the_truth(how: str) -> None:
     held = sum(estimate.low <= log.truth <= estimate.high for log, estimate in estimates)
     assert 180 <= held <= 200
     assert all(estimate.is_enough for _, estimate in estimates)
+
+
+@pytest.mark.parametrize("is_split", [True, False], ids=["a draw for all turns", "a draw each"])
+@pytest.mark.parametrize("how", ["doubly_robust", "inverse_propensity", "gain"])
+def test_turns_of_one_conversation_are_no_independent_witnesses(how: str, is_split: bool) -> None:
+    """The interval holds the truth all the same; it would not if each turn counted."""
+
+    def holds(log: Log) -> bool:
+        if how == "gain":
+            return _holds(log.gain, log.truth - log.own)
+        estimate: Estimate = getattr(log, how)()
+        return estimate.low <= log.truth <= estimate.high
+
+    logs = [Log(seed, share=0.5, turns=10, is_split=is_split) for seed in range(200)]
+    assert 180 <= sum(map(holds, logs)) <= 200
+    if is_split:
+        assert max(log.known_by for log in logs) < ROWS / 10, "as many as there are conversations"
+    for log in logs:
+        log.groups = np.arange(ROWS)
+    assert sum(map(holds, logs)) < 170
 
 
 def _holds(gain: Gain, truth: float) -> bool:
@@ -103,10 +142,10 @@ def test_right_predictions_bring_it_nearer_to_the_truth() -> None:
 
 def test_the_policy_in_use_is_worth_its_mean() -> None:
     ratings = np.array([0.0, 1.0, 1.0, 0.5])
-    ones = np.ones(4)
+    ones, each = np.ones(4), np.arange(4)
     for estimate in (
-        inverse_propensity(ratings, ones, ones),
-        doubly_robust(ratings, ones, ones, ones * 0.3, ones * 0.3),
+        inverse_propensity(ratings, ones, ones, each),
+        doubly_robust(ratings, ones, ones, ones * 0.3, ones * 0.3, each),
     ):
         assert estimate.value == pytest.approx(0.625)
         assert estimate.effective == 4
@@ -114,19 +153,28 @@ def test_the_policy_in_use_is_worth_its_mean() -> None:
 
 
 def test_where_the_two_never_agree_nothing_is_known() -> None:
-    ratings, chance, never = np.ones(50), np.full(50, 0.5), np.zeros(50)
-    estimate = inverse_propensity(ratings, chance, never)
+    ratings, chance, never, each = np.ones(50), np.full(50, 0.5), np.zeros(50), np.arange(50)
+    estimate = inverse_propensity(ratings, chance, never, each)
     assert math.isnan(estimate.value)
     assert not estimate.is_enough
-    assert not doubly_robust(ratings, chance, never, ratings, ratings).is_enough
+    assert not doubly_robust(ratings, chance, never, ratings, ratings, each).is_enough
 
 
 def test_a_choice_without_a_chance_is_refused() -> None:
     wrong: Floats = np.array([0.5, 0.0])
     with pytest.raises(ValueError, match="above 0"):
-        inverse_propensity(np.ones(2), wrong, np.ones(2))
+        inverse_propensity(np.ones(2), wrong, np.ones(2), np.arange(2))
 
 
-def test_one_row_says_nothing() -> None:
-    one = np.ones(1)
-    assert math.isnan(doubly_robust(one, one, one, one, one).value)
+@pytest.mark.parametrize("rows", [1, 50])
+def test_one_conversation_tells_nothing_of_others(rows: int) -> None:
+    ones, alone = np.ones(rows), np.zeros(rows, dtype=np.int64)
+    for estimate in (
+        doubly_robust(ones, ones, ones, ones, ones, alone),
+        inverse_propensity(ones, ones, ones, alone),
+    ):
+        assert (estimate.value, estimate.effective, estimate.is_enough) == (1.0, 1.0, False)
+        assert math.isnan(estimate.low)
+        assert math.isnan(estimate.high)
+    gain = Moments.of(ones, 2 * ones, 0.5 * ones, alone).gain
+    assert (gain.value, gain.low, gain.high, gain.is_enough) == (0.0, None, None, False)

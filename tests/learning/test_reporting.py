@@ -8,11 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
 from proxy.cli import main
 from proxy.config import Text
+from proxy.learning.gain import Moments
 from proxy.learning.rows import DecisionRow, Rating
 from proxy.learning.store import Store
 from proxy.learning.stored_facts import kept
@@ -110,7 +112,7 @@ def test_a_report_and_a_replay(url: str, tmp_path: Path) -> None:
     ]
     assert shadow["rating"]["value"] == pytest.approx(0.9 - (0.9 + 0.25) / 2)
     assert shadow["cost_usd"]["value"] == pytest.approx(2.0 - (2.0 + 0.5) / 2)
-    assert (shadow["rating"]["enough"], shadow["rating"]["effective"]) == (True, pytest.approx(40))
+    assert (shadow["rating"]["enough"], shadow["rating"]["effective"]) == (False, pytest.approx(20)), "conversations"
 
     days = told("report", "--store", url, "--by", "day")
     assert [(day["day"], day["decisions"]) for day in days["groups"]] == [("2024-10-04", 170), ("2024-10-05", 1)]
@@ -123,6 +125,30 @@ def test_a_report_and_a_replay(url: str, tmp_path: Path) -> None:
     new.write_text(BASE + "routes: [{name: code, when: {tokens: {max: 9}}, use: large}]\n")
     again = told("replay", "--routes", new, "--store", url, "--limit", 165)
     assert (again["looked_at"], again["change"], again["to_another_model"]) == (165, 165, 85)
+
+
+def test_what_the_shadow_would_gain_is_summed_up_by_conversation(url: str) -> None:
+    """A database's sums, against the same made of the rows."""
+    draw = np.random.default_rng(3)
+    count = 600
+    groups, liked = draw.integers(0, 90, count), draw.random(count).round(3)
+    propensities, agrees = draw.choice([0.2, 0.5, 0.8], count), draw.random(count) < 0.5
+    fill(
+        url,
+        [
+            decision(n, propensity=float(propensities[n]), shadow_route="new", conversation_hash=b"%016d" % groups[n],
+                     shadow_model="small" if agrees[n] else "large")
+            for n in range(count)
+        ],
+        [(n, "user", float(liked[n])) for n in range(count)],
+    )  # fmt: skip
+    found = told("report", "--store", url)["shadow"]["rating"]
+    gain = Moments.of(liked, agrees / propensities, propensities, groups).gain
+    assert (found["value"], found["low"], found["high"], found["effective"]) == pytest.approx(
+        (gain.value, gain.low, gain.high, gain.effective)
+    )
+    alone = Moments.of(liked, agrees / propensities, propensities, np.arange(count)).gain
+    assert alone.effective > gain.effective > 30
 
 
 def test_of_the_shadow_only_what_chance_tried_and_itself_answered_is_known(tmp_path: Path) -> None:
