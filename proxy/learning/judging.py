@@ -135,7 +135,7 @@ def cross_judge(
         folds: how many.
         tell: is given how many folds are done, and of how many.
     """
-    fold_of = folds_of(logged.rows.groups, folds, seed + 1)
+    fold_of = folds_of(logged.rows.held_together, folds, seed + 1)
     quality = np.zeros(logged.rows.scores.shape)
     cost = np.full_like(quality, np.nan)
     picks = np.zeros((STEPS, len(logged)), dtype=np.int64)

@@ -25,9 +25,9 @@ import numpy as np
 from proxy.embedding import DIMENSIONS, Vector
 from proxy.learning.archive import Archive, Row
 from proxy.learning.asking import FAILURES
-from proxy.learning.rated import Bools, Floats, Ints, Rows
-from proxy.learning.reading import LEAST_COST, MOST_WEIGHT
-from proxy.learning.rows import is_number, is_propensity, vector_of
+from proxy.learning.rated import LEAST_CHANCE, Bools, Floats, Ints, Rows, blocks_of
+from proxy.learning.reading import LEAST_COST
+from proxy.learning.rows import CERTAIN, is_number, is_propensity, vector_of
 from proxy.learning.stored_facts import asked_of
 from proxy.routing.policy import inputs_of
 from proxy.routing.shape import SIZE, Shape
@@ -216,7 +216,7 @@ class _Reading:
             return NO_VECTOR
         if row.answered != row.model:
             return BY_ANOTHER
-        if row.propensity == 1.0:
+        if is_propensity(row.propensity) and row.propensity >= CERTAIN:
             return UNDRAWN
         self._named.add(row.model)
         if self._models and row.model not in self._models:
@@ -293,11 +293,12 @@ def _rows(models: tuple[str, ...], used: Sequence[_One], vectors: Any, chosen: I
     costs, weights = np.full_like(scores, np.nan), np.zeros_like(scores)
     scores[at, chosen] = [one.rating for one in used]
     costs[at, chosen] = [one.cost for one in used]
-    weights[at, chosen] = np.minimum(1.0 / propensities, MOST_WEIGHT)
+    weights[at, chosen] = 1.0 / np.maximum(propensities, LEAST_CHANCE)
     tokens = np.array([one.tokens for one in used])
     keys = [hashlib.blake2b(one.vector, digest_size=8).digest() for one in used]
     texts = np.array([int.from_bytes(key, "big", signed=True) for key in keys], dtype=np.int64)
     places: dict[bytes, int] = {}
     conversations = np.array([places.setdefault(one.conversation, len(places)) for one in used], dtype=np.int64)
     shapes = np.array([one.shape for one in used], dtype=np.float32).reshape(-1, SIZE)
-    return Rows(models, inputs_of(vectors, tokens, shapes), scores, costs, weights, texts, conversations)
+    blocks = blocks_of(conversations, texts)
+    return Rows(models, inputs_of(vectors, tokens, shapes), scores, costs, weights, texts, conversations, blocks)

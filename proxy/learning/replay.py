@@ -20,7 +20,7 @@ from proxy.embedding import DIMENSIONS, Vector
 from proxy.errors import ProxyError
 from proxy.learning.archive import Archive, Row
 from proxy.learning.gain import Gain, Moments
-from proxy.learning.rows import is_number, is_propensity, vector_of
+from proxy.learning.rows import CERTAIN, is_number, is_propensity, vector_of
 from proxy.learning.stored_facts import NotStored, StoredFacts
 from proxy.routing.complexity import Complexity
 from proxy.routing.decision import NO_MODEL, Decision
@@ -234,7 +234,7 @@ def _look(found: Replay, row: Row[Any], new: Rules, old: Rules | None) -> None:
     except NotStored as missing:
         found.untold[str(missing)] += 1
         return
-    is_drawn = 0.0 < row.propensity < 1.0 and row.answered == row.model  # how likely a fallback answers, nobody knows
+    is_drawn = row.propensity < CERTAIN and row.answered == row.model  # how likely a fallback answers, nobody knows
     if row.rating is not None and decision is not None and is_drawn:
         weight = _chance_of(decision, row.model) / row.propensity
         conversation = found._conversations.setdefault(row.conversation_hash, len(found._conversations))

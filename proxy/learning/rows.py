@@ -15,9 +15,13 @@ from proxy.embedding import Vector
 
 USER = "user"
 """The source of a rating that names none: the end user, whoever that is."""
+MOST_SOURCES = 20
+"""Of the ratings of one decision."""
 LONGEST_TEXT = 8_000
 """Characters of a decision's text that are kept; longer ones keep their head."""
 LEAST_PROPENSITY = 1e-12
+CERTAIN = 1.0 - 1e-9
+"""From this propensity on nothing was drawn: a sum of shares may be next to 1."""
 _LONGEST_WORD = 200
 
 
@@ -193,3 +197,5 @@ class LiveRating(msgspec.Struct, frozen=True, gc=False):
     source: str
     conversation: bytes
     """The hash of what names the decision's conversation."""
+    decision: str
+    """Its id."""
