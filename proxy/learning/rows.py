@@ -87,6 +87,8 @@ class DecisionRow(msgspec.Struct, gc=False):
     shadow_route: str | None
     """What decides in the shadow would have done; None where nothing does, or could not tell."""
     shadow_model: str | None
+    shadow_chance: float | None
+    """How likely the shadow was to decide on the model that was decided on."""
     key_hash: bytes | None
     """Of the caller's key, as `hash_of_key` has it; None when there was none."""
     conversation_hash: bytes

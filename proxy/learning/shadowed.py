@@ -79,8 +79,8 @@ def _gain(archive: Archive, span: Span, *, of_rating: bool) -> Gain:
     """
     of, each = decisions.c, rated()
     value: ColumnElement[Any] = each.c.rating if of_rating else of.cost_usd
-    query = select(*parts(value, of.shadow_model == of.model, of.propensity)).where(
-        of.shadow_model.is_not(None),
+    query = select(*parts(value, of.shadow_chance, of.propensity)).where(
+        of.shadow_chance.is_not(None),
         of.propensity < CERTAIN,
         of.propensity > 0.0,
         of.answered == of.model,

@@ -378,3 +378,16 @@ def test_nothing_of_what_is_kept_is_logged_at_any_level(base: Base) -> None:
     assert "this is shown" in stream.getvalue()
     assert "SECRET" not in stream.getvalue()
     assert salt not in stream.getvalue()
+
+
+def test_a_store_of_before_takes_rows_again(base: Base) -> None:
+    base.run(Store.open)
+    base.ask("ALTER TABLE decisions DROP COLUMN shadow_chance")
+    base.ask("UPDATE pointsman_meta SET value = '1' WHERE name = 'version'")
+
+    async def write(store: Store) -> None:
+        await store.write([row(1, shadow_model="small", shadow_chance=0.25)])
+
+    base.run(write)
+    assert [float(chance) for (chance,) in base.ask("SELECT shadow_chance FROM decisions")] == [0.25]
+    assert base.ask("SELECT value FROM pointsman_meta WHERE name = 'version'") == [(str(VERSION),)]
