@@ -21,14 +21,16 @@ from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
+from sqlalchemy import func, select
 
 from proxy.embedding import DIMENSIONS, Vector
 from proxy.learning.archive import Archive, Row
-from proxy.learning.asking import FAILURES
+from proxy.learning.asking import FAILURES, Span, one_if
 from proxy.learning.rated import LEAST_CHANCE, Bools, Floats, Ints, Rows, blocks_of
 from proxy.learning.reading import LEAST_COST
 from proxy.learning.rows import CERTAIN, is_number, is_propensity, vector_of
 from proxy.learning.stored_facts import asked_of
+from proxy.learning.tables import decisions, feedback
 from proxy.routing.policy import inputs_of
 from proxy.routing.shape import SIZE, Shape
 
@@ -55,6 +57,14 @@ class Request(NamedTuple):
     conversation: bytes
 
 
+class Share(NamedTuple):
+    """How many of the decisions that drew a model, and were answered by it, were rated."""
+
+    model: str
+    rated: int
+    drawn: int
+
+
 @dataclass(frozen=True)
 class Logged:
     """Stored decisions as arrays; `rows` has one score each."""
@@ -77,6 +87,8 @@ class Logged:
     """Every model that was drawn, and rated, looked at or not."""
     requests: tuple[Request, ...] = ()
     """What is known of each besides; empty where that was not asked for."""
+    shares: tuple[Share, ...] = ()
+    """Of each model; empty where outcomes stand in for feedback."""
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -164,7 +176,19 @@ def read_logged(
         read += len(piece)
         if tell is not None:
             tell(read)
-    return reading.logged(tuple(models))
+    logged = reading.logged(tuple(models))
+    return logged if implicit else replace(logged, shares=_shares(archive, logged.rows.models, since, route))
+
+
+def _shares(archive: Archive, models: Sequence[str], since: float | None, route: str | None) -> tuple[Share, ...]:
+    of, rated = decisions.c, select(feedback.c.decision_id).where(feedback.c.decision_id == decisions.c.id).exists()
+    query = select(of.model, func.sum(one_if(rated)), func.count()).group_by(of.model)
+    query = query.where(of.propensity < CERTAIN, of.propensity > 0.0, of.answered == of.model)
+    if route is not None:
+        query = query.where(of.route == route)
+    rows: list[Any] = archive.ask(Span(since).of(query))
+    found = {str(model): Share(str(model), int(some or 0), int(count)) for model, some, count in rows}
+    return tuple(found[name] for name in models if name in found)
 
 
 class _Reading:
