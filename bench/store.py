@@ -70,6 +70,7 @@ def row(number: int, vector: np.ndarray[tuple[int], np.dtype[np.float32]]) -> De
         is_stream=False, path="/v1/chat/completions", config_sha256="0" * 64, text=None, facts=None,
         propensity=1 / 3 if is_split else 1.0, arm=model if is_split else None, policy=None, prefer=None, region=None,
         predicted=None, shadow_route="shadow" if number % 2 else None, shadow_model="small" if number % 2 else None,
+        shadow_chance=float(model == "small") if number % 2 else None,
         key_hash=b"k" * 32, conversation_hash=b"%016d" % conversation, vector=vector,
     )  # fmt: skip
 

@@ -100,6 +100,12 @@ class UnknownDecision(ProxyError):
     status, type, code = 404, "invalid_request_error", "decision_not_found"
 
 
+class RatedTooOften(ProxyError):
+    """The client should rate under a name that it has used before."""
+
+    status, type, code = 400, "invalid_request_error", "too_many_sources"
+
+
 class NoPolicy(ProxyError):
     """Nothing is learned here; an operator may train a policy."""
 

@@ -22,7 +22,7 @@ from proxy.cli.store_options import check_source, since_option, store_of, store_
 from proxy.cli.stored import embedder_of, looked_at, read_or_exit, refuse_too_little
 from proxy.cli.stored import show as show_stored
 from proxy.cli.writing import plot_option, write_whole
-from proxy.config import Config, ConfigError, Duration
+from proxy.config import Config, ConfigError, Duration, learned_of
 from proxy.learning import judging, routed
 from proxy.learning.domains import by_domain
 from proxy.learning.held_out import decide_all
@@ -192,7 +192,9 @@ def _routes_on_stored(config: Config, logged: Logged, shown: str, cache_dir: Pat
         )
     with working_bar("estimating") as tell:
         judged = judging.cross_judge(logged, embedder=embedder_of(config), seed=seed, folds=FOLDS, tell=tell)
-    return _Told(routed.on_stored(judged.take(places), taken), show_stored_routes)
+    found = routed.on_stored(judged.take(places), taken)
+    explores = any(use.explore for route in config.routes if (use := learned_of(route.use)) is not None)
+    return _Told({**found, "explores": explores}, show_stored_routes)
 
 
 def _deciding(config: Config, cache_dir: Path | None) -> Deciding:

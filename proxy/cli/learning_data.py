@@ -67,6 +67,10 @@ class Labelled:
             told = f"no cost is known of {choices(unknown, last='or')}, so those of the others do not count"
             click.echo(f'warning: {path}: {told}; add "costs" to the lines, or prices with -c', err=True)
 
+        if not is_known.any():
+            told = "no costs are known, so `prefer` chooses by quality alone, whatever its number"
+            click.echo(f'warning: {path}: {told}; add "costs" to the lines, or prices with -c', err=True)
+
     def embed(self, texts: Sequence[str]) -> Mapping[str, Vector]:
         """The vectors of texts, with a bar on a terminal; none is embedded twice."""
         with loading_bar() as bar:

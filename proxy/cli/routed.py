@@ -63,6 +63,8 @@ def show_stored_routes(console: Console, found: dict[str, Any]) -> None:
         told.add_row(each["route"], f"{each['rows']:,}", *setting_cells(each), _models(each["models"]))
     console.print(told)
     console.print(KNOWN_BY)
+    if found["explores"]:
+        console.print("what it would explore is left out: told is what its policy takes, and what was decided explored")
 
 
 def _show_left_out(console: Console, counts: Mapping[str, int]) -> None:

@@ -137,6 +137,12 @@ def show(console: Console, report: dict[str, Any]) -> None:
     )
     for why, count in sorted(report["left_out"].items()):
         console.print(f"left out: {count:,}, {why}")
+    if report["uneven"]:
+        shares = ", ".join(f"{named(one['model'])} {one['rated'] / one['drawn']:.1%}" for one in report["shares"])
+        console.print(
+            f"rated are not as many of each model's decisions: {shares}. Where those who are displeased speak up more "
+            "often, or less, all below is off by that, and no interval knows it."
+        )
     console.print(
         f"\nwhat was decided: {value(report['logged']['quality'])}, USD {dollars(report['logged']['cost'])} per 1,000\n"
     )

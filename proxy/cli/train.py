@@ -25,7 +25,7 @@ from proxy.learning import judging
 from proxy.learning.domains import by_domain
 from proxy.learning.fit import fit_policy
 from proxy.learning.held_out import cross_fit
-from proxy.learning.incumbent import why_keep
+from proxy.learning.incumbent import how_compared, why_keep
 from proxy.learning.logged import Logged
 from proxy.learning.plot import plot
 from proxy.learning.preparing import OUTPUT_TOKENS, why_not
@@ -139,6 +139,8 @@ def train(
         if found["read"] > found["rows"]:
             click.echo(f"{found['read']:,} rows, of which {found['rows']:,} are looked at; --limit takes more")
         trained.show(console(), found)
+        if found["incumbent"] is not None:
+            click.echo(f"\nIncumbent: {found['incumbent']}")
         if reason is not None:
             click.echo(f"\nNo better than what there is: {reason}")
         click.echo(f"\nWrote {out}, version {version}" if written else f"\n{out} is not written; --force writes it")
@@ -167,6 +169,7 @@ def _of_labelled(data: Labelled, old: Policy | None, seed: int, folds: int) -> _
     if texts:
         found["flips"] = flip_rates(policy, list(texts), list(texts.values()), data.embed)
     reason = why_not_better(found)
+    found["incumbent"] = None if old is None else how_compared(old, data.rows.texts, "gain")
     if reason is None and old is not None:
         reason = why_keep(old, held, embedder=data.embedder)
     kept = ("rows", "single", "single_quality", "single_cost", "settings", "saved", "gain", "calibration_error")
@@ -179,6 +182,7 @@ def _of_store(logged: Logged, old: Policy | None, embedder: str, seed: int, fold
         found = judging.report(judged)
         policy = fit_policy(logged.rows, embedder=embedder, seed=seed)
     reason = judging.why_not_better(found)
+    found["incumbent"] = None if old is None else how_compared(old, logged.rows.texts, "over_logged")
     if reason is None and old is not None:
         reason = judging.why_keep(old, judged, embedder=embedder)
     about = {name: found[name] for name in ("rows", "logged", "settings", "at_logged_cost")}

@@ -59,6 +59,5 @@ class Conversations:
 
 def key_of(facts: Facts, conversation: str | None = None) -> bytes:
     """One caller's conversation, hashed; another caller who names it alike has one of their own."""
-    key = facts.headers.get("authorization") or facts.headers.get("x-api-key", "")
-    named = f"{key}\0{facts.user or ''}\0{facts.conversation if conversation is None else conversation}"
+    named = facts.caller_conversation if conversation is None else facts.named_by_caller(conversation)
     return blake2b(named.encode("utf-8", "surrogatepass"), digest_size=16).digest()

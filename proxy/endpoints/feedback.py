@@ -7,10 +7,10 @@ from starlette.types import Receive, Scope, Send
 from proxy.endpoints.answers import send_json
 from proxy.endpoints.keeping import caller_of
 from proxy.endpoints.running import Running, running
-from proxy.errors import NotKept, StoreDown, UnknownDecision
+from proxy.errors import NotKept, RatedTooOften, StoreDown, UnknownDecision
 from proxy.learning.feedback import kind_of, read_feedback
-from proxy.learning.rows import Rated, Rating
-from proxy.learning.trouble import RowsRefused, StoreRefused, StoreUnavailable
+from proxy.learning.rows import MOST_SOURCES, Rated, Rating
+from proxy.learning.trouble import RowsRefused, StoreRefused, StoreUnavailable, TooManySources
 from proxy.learning.writer import Writer
 from proxy.relay.body import ClientLeft, read_body
 from proxy.routing.reading import header_map
@@ -35,6 +35,7 @@ class Feedback:
             UnknownDecision: there is no such decision, or it is somebody else's.
             NotKept: routes.yaml has no store.
             StoreDown: the rating cannot be kept now.
+            RatedTooOften: the decision has as many sources as are kept.
         """
         held = running(scope)
         try:
@@ -48,6 +49,10 @@ class Feedback:
             rated = await held.writer.rate(rating, caller_of(header_map(scope["headers"])))
         except (StoreUnavailable, StoreRefused, RowsRefused):
             raise StoreDown("The store does not answer; the rating was not kept. Try again.") from None
+        except TooManySources:
+            raise RatedTooOften(
+                f"Decision {rating.id!r} was rated by {MOST_SOURCES} sources, and no more are kept.", param="source"
+            ) from None
         if rated is None:
             raise UnknownDecision(
                 f"There is no decision {rating.id!r}; one that was made with a key is rated with the same key.",

@@ -95,6 +95,7 @@ def keep(
             predicted=next((one.quality for one in decision.candidates if one.model == decision.model), None),
             shadow_route=None if would is None else would.route,
             shadow_model=None if would is None else would.model,
+            shadow_chance=None if would is None else would.chance,
             key_hash=caller,
             conversation_hash=conversation,
             vector=vector,

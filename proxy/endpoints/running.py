@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Protocol, cast
 
 from starlette.types import Scope
 
-from proxy.config import Config
+from proxy.config import LEARNED_ARM, Config
 from proxy.embedding import EmbeddingFailed, Vector
 from proxy.embedding.minilm import head_and_tail
 from proxy.endpoints.conversations import Conversations
@@ -101,8 +102,8 @@ class Running:
             signals = await self.signals(facts, record)
             decision, kept = self._decide(facts, signals, live)
             assert decision is not None, "final signals always lead to a decision"
-        if kept is not None and self._goes_on(kept, decision, signals):
-            decision = kept
+        if kept is not None:
+            decision = self._in_conversation(kept, decision, signals)
         if remember and not decision.is_firm:
             held = Held(decision.route, decision.model, decision.target, decision.arm)
             self.conversations.keep(facts, held, most=self.config.conversation.cache)
@@ -163,15 +164,37 @@ class Running:
         held = self.conversations.find(facts, self.config.conversation.keep)
         return None if held is None else self.router.resume(held, facts)
 
-    def _goes_on(self, kept: Decision, decision: Decision, signals: Signals) -> bool:
-        """Whether the conversation goes on with its own model rather than with what this turn would get by itself."""
-        if kept.model == decision.model:
+    def _in_conversation(self, kept: Decision, decision: Decision, signals: Signals) -> Decision:
+        """The one of the two that stands, and how likely its model was once the conversation has had its say."""
+        stands = kept if self._goes_on(kept.model, decision.model, signals) else decision
+        return replace(stands, chances=self._chances(kept, decision, signals)) if decision.chances else stands
+
+    def _chances(self, kept: Decision, decision: Decision, signals: Signals) -> Mapping[str, float]:
+        """
+        What was drawn for this turn, gone through what the conversation makes of it; empty where nothing is left of it.
+
+        A model that the conversation's would have stood against counts to that one. Else the draw would have a part in
+        whose rating is known to have been drawn: of a dear model that is kept, those where exploring hit it, and of the
+        cheap one, all turns that were easy enough to come to it.
+        """
+        drawn, is_same = decision.chances, decision.arm is not None and kept.route == decision.route
+        if is_same and LEARNED_ARM not in self.router.arms_of(decision.route):
+            return drawn  # by the same draw the conversation is where it is
+        if is_same and self.config.conversation.switch == "upgrade":
+            return {}  # where the other arms would have led it by now nobody knows
+        found: dict[str, float] = {}
+        for model, chance in drawn.items():
+            name = kept.model if self._goes_on(kept.model, model, signals) else model
+            found[name] = found.get(name, 0.0) + chance
+        return found if len(found) > 1 else {}
+
+    def _goes_on(self, kept: str, model: str, signals: Signals) -> bool:
+        """Whether the conversation goes on with the model it has rather than with what this turn would get."""
+        if kept == model:
             return False
         if signals.is_overload:  # nothing is known of this turn, and something of those before
             return True
-        return self.config.conversation.switch == "upgrade" and not self.router.is_stronger(
-            decision.model, than=kept.model
-        )
+        return self.config.conversation.switch == "upgrade" and not self.router.is_stronger(model, than=kept)
 
     async def signals(self, facts: Facts, record: Record) -> Signals:
         """What the text says; final, even where that is that there is none."""

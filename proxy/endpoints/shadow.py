@@ -55,9 +55,11 @@ class Would(NamedTuple):
     route: str
     model: str
     vector: Vector | None
+    chance: float
+    """Of the model that was decided on: the shadow draws by the same lot, so what it drew is no sign of its own."""
 
 
-_REFUSED = Would(UNROUTED, NO_MODEL, None)
+_REFUSED = Would(UNROUTED, NO_MODEL, None, 0.0)
 """The client would have got an error in place of an answer."""
 
 
@@ -143,7 +145,7 @@ class Shadow:
             return None
         if facts.is_kept and decided.answer_id is not None:
             running.keep_answer(facts, own, decided.answer_id)
-        return Would(decision.route, decision.model, signals.vector)
+        return Would(decision.route, decision.model, signals.vector, decision.chance_of(decided.decision.model))
 
     def _over(self, decided: Decided, then: Callable[[Would | None], None], task: asyncio.Task[Would | None]) -> None:
         self._tasks.discard(task)

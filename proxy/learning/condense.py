@@ -41,9 +41,9 @@ def condense(rows: Rows, seed: int) -> Neighbours:
     centres, nearest = _k_means(places, count, seed)
     sums = np.zeros((len(centres), len(rows.models)))
     counts = np.zeros_like(sums)
-    above = np.where(rows.weights > 0, np.nan_to_num(rows.scores) - rows.means, 0.0)
-    np.add.at(sums, nearest, above * rows.weights)
-    np.add.at(counts, nearest, rows.weights)
+    above = np.where(rows.bounded_weights > 0, np.nan_to_num(rows.scores) - rows.means, 0.0)
+    np.add.at(sums, nearest, above * rows.bounded_weights)
+    np.add.at(counts, nearest, rows.bounded_weights)
     return Neighbours(axes, centre, centres, sums.astype(np.float32), counts.astype(np.float32), SHARPNESS, PRIOR)
 
 
@@ -61,9 +61,9 @@ def regions_of(rows: Rows, near: Neighbours, seed: int) -> Regions:
     centres, nearest = _k_means(places, count, seed)
     sums = np.zeros((len(centres), len(rows.models)))
     counts, weights = np.zeros_like(sums), np.zeros_like(sums)
-    known = rows.weights > 0
-    np.add.at(sums, nearest, np.where(known, np.nan_to_num(rows.scores) - rows.means, 0.0) * rows.weights)
-    np.add.at(weights, nearest, rows.weights)
+    known = rows.bounded_weights > 0
+    np.add.at(sums, nearest, np.where(known, np.nan_to_num(rows.scores) - rows.means, 0.0) * rows.bounded_weights)
+    np.add.at(weights, nearest, rows.bounded_weights)
     np.add.at(counts, nearest, known)
     quality = np.clip(rows.means + sums / (weights + REGION_PRIOR), 0.0, 1.0)
     return Regions(centres, quality.astype(np.float32), counts.astype(np.float32))

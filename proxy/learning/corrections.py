@@ -4,19 +4,21 @@ What feedback on live decisions adds to a policy's predictions, for each region 
 A cell is the mean of how far ratings are above what was predicted. A rating counts half after a half-life; some
 ratings' worth of no correction is mixed in, so that a few ratings move little; and the result stays within `most`.
 No source may have more than a share of a cell's weight: one that says a thousand times what it thinks has said it,
-and is as loud as that share, and not louder.
+and is as loud as that share, and not louder. Nor may a conversation, under however many names it is rated; and a
+decision counts once.
 
 Pure, and of nothing but what a store holds: all who share the store come to the same corrections without talking.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from proxy.learning.rated import Floats, Ints
 from proxy.learning.rows import USER, LiveRating
 from proxy.routing.arrays import Floats32
 
@@ -24,6 +26,7 @@ PRIOR = 10.0
 """So many ratings' worth of no correction stands in each cell."""
 SHARE = 0.2
 """Of a cell's whole weight, the prior included, the most that one source can have."""
+_ROUNDS = 4
 HALF_LIVES = 6
 """A rating that is older than so many says a sixty-fourth of what it said, and is left out."""
 
@@ -75,27 +78,43 @@ def corrections_of(
     known = [each for each in ratings if each.model in places and 0 <= each.region < regions and each.time >= oldest]
     if not known:
         return found
-    # Each source in each cell by a number, so that all else is arrays: there may be tens of thousands of ratings.
-    numbers: dict[tuple[int, int, str, bytes], int] = {}
-    of = np.array(
-        [numbers.setdefault((each.region, places[each.model], *_source(each)), len(numbers)) for each in known]
-    )
+    # By numbers, so that all else is arrays: there may be tens of thousands of ratings.
+    cells = _numbered((each.region, places[each.model]) for each in known)
+    sources, conversations = _numbered(map(_source, known)), _numbered(each.conversation for each in known)
+    decisions = _numbered(each.decision for each in known)
     ages_s = np.maximum(now - np.array([each.time for each in known]), 0.0)
     above = np.array([each.rating - each.predicted for each in known])
-    weight = 0.5 ** (ages_s / half_life_s)
-    weights, sums = np.zeros(len(numbers)), np.zeros(len(numbers))
-    np.add.at(weights, of, weight)
-    np.add.at(sums, of, weight * above)
-    counts = np.bincount(of)
-    cells = np.array([region * len(models) + place for region, place, *_ in numbers])
-    for cell in np.unique(cells).tolist():
-        among, at = np.flatnonzero(cells == cell), divmod(cell, len(models))
-        kept = bounded(weights[among], share=SHARE, prior=PRIOR)
-        mean = (sums[among] * kept / weights[among]).sum() / (PRIOR + kept.sum())
-        found.added[at] = np.clip(mean, -most, most)
-        found.ratings[at] = counts[among].sum()
+    # A decision counts once, under however many names it is rated.
+    weight = 0.5 ** (ages_s / half_life_s) / np.bincount(decisions)[decisions]
+    for cell in range(int(cells.max()) + 1):
+        among = np.flatnonzero(cells == cell)
+        kept = _bounded_twice(weight[among], sources[among], conversations[among])
+        at = known[among[0]].region, places[known[among[0]].model]
+        found.added[at] = np.clip(kept @ above[among] / (PRIOR + kept.sum()), -most, most)
+        found.ratings[at] = len(among)
         found.weight[at] = kept.sum()
     return found
+
+
+def _numbered(names: Iterable[Hashable]) -> Ints:
+    """A number for each, the same for the same."""
+    numbers: dict[Hashable, int] = {}
+    return np.array([numbers.setdefault(name, len(numbers)) for name in names], dtype=np.int64)
+
+
+def _bounded_twice(weights: Floats, sources: Ints, conversations: Ints) -> Floats:
+    """
+    The same, no source having more than its share, and no conversation: a name is quickly made up.
+
+    In turn, as what one bound takes makes the whole smaller that the other is a share of; they come closer each time.
+    """
+    for _ in range(_ROUNDS):
+        for names in (sources, conversations):
+            _, places = np.unique(names, return_inverse=True)
+            sums: Floats = np.bincount(places, weights).astype(np.float64)
+            share: Floats = bounded(sums, share=SHARE, prior=PRIOR) / sums
+            weights = weights * share[places]
+    return weights
 
 
 def bounded(weights: NDArray[np.float64], *, share: float, prior: float) -> NDArray[np.float64]:

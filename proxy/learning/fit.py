@@ -63,7 +63,7 @@ def fit_policy(rows: Rows, *, embedder: str, seed: int = 0, about: Mapping[str, 
 
 
 def _fit_policy(rows: Rows, embedder: str, seed: int, about: Mapping[str, Any]) -> Policy:
-    folds = folds_of(rows.groups, INNER_FOLDS, seed)
+    folds = folds_of(rows.held_together, INNER_FOLDS, seed)
     members: Floats | None = None
     log_costs: Floats | None = None
     for fold in range(INNER_FOLDS):
@@ -92,13 +92,13 @@ def _fit_parts(rows: Rows, seed: int) -> _Parts:
     known = np.isfinite(rows.costs)
     # Side by side: where all is known of all rows, which is usual, qualities and costs share the decomposition.
     targets = np.hstack([rows.scores, np.log(rows.costs)])
-    both = fit_ridges(rows.inputs[:, :LINEAR], targets, np.hstack([rows.weights, known.astype(np.float64)]))
+    both = fit_ridges(rows.inputs[:, :LINEAR], targets, np.hstack([rows.bounded_weights, known.astype(np.float64)]))
     ridges, costs = [one[:, :count] for one in both], [one[:, count:] for one in both]
     if not rows.has_costs:
         costs = [np.full_like(costs[0], np.nan)]
     near = condense(rows, seed)
     numbers = numbers_of(rows.inputs, near.places(rows.inputs))
-    forest = grow(numbers, rows.scores - rows.means, rows.weights, seed)
+    forest = grow(numbers, rows.scores - rows.means, rows.bounded_weights, seed)
     return _Parts(ridges, near, forest, costs, rows.means)
 
 

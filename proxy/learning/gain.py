@@ -19,7 +19,7 @@ from sqlalchemy import ColumnElement, Subquery, case, func, literal
 from proxy.learning.offpolicy import FEWEST, Floats, Ints, effective_rows
 
 _Z95 = 1.959964
-_PARTS = ("n", "w", "x", "wx")
+_PARTS = ("w", "wx", "v", "vx")
 _PAIRS = tuple(combinations_with_replacement(range(len(_PARTS)), 2))
 
 
@@ -43,18 +43,19 @@ class Gain(NamedTuple):
 
 class Moments(NamedTuple):
     """
-    Sums over conversations of what is summed up in each: rows (n), what they earned (x), and their weights (w), which
-    are the other way's chance of the same over the propensity, so 1 / propensity where both are sure and agree, and 0
-    where they do not.
+    Sums over conversations of what is summed up in each: the weights of the other way (w) and of the usual one (v), and
+    of both what was earned by them (w x, v x). A weight is the chance of the model that was decided on over its
+    propensity: 1 for the way that decided, 1 / propensity for one that is sure of this model, 0 for one of another.
     """
 
+    rows: float
     conversations: float
     sums: Floats
-    """(4,): of n, w, x and w x."""
+    """(4,): of w, w x, v and v x."""
     products: Floats
     """(4, 4): of each two of them."""
     beyond: float
-    """Of what of the weights is beyond 1."""
+    """Of what w is beyond v."""
     beyond_squares: float
     """Of the rows."""
     beyond_products: float
@@ -63,65 +64,67 @@ class Moments(NamedTuple):
     """What those of the rows are on average, by the propensities; of other choices than the one made, all are one."""
 
     @classmethod
-    def of(cls, x: Floats, w: Floats, p: Floats, groups: Ints) -> Moments:
+    def of(cls, x: Floats, w: Floats, v: Floats, p: Floats, *, groups: Ints) -> Moments:
         """
         Of rows.
 
         Args:
             x: (rows,): what they earned.
-            w: (rows,).
+            w: (rows,): the weights of the other way.
+            v: (rows,): of the usual one.
             p: (rows,), below 1: their propensities.
             groups: (rows,): the same for those of one conversation.
         """
         _, places = np.unique(groups, return_inverse=True)
-        beyond = np.maximum(w - 1.0, 0.0)
-        expected = np.where(w > 0.0, np.square(w - 1.0) * p, np.square(p) / (1.0 - p))
-        each: Floats = np.stack([np.bincount(places, one) for one in (np.ones_like(x), w, x, w * x)])
+        beyond = np.maximum(w - v, 0.0)
+        expected = p * np.square(beyond) + (1.0 - p) * np.square(np.maximum((p * v - p * w) / (1.0 - p), 0.0))
+        each: Floats = np.stack([np.bincount(places, one) for one in (w, w * x, v, v * x)])
         return cls(
-            each.shape[1], each.sum(axis=1), each @ each.T, float(beyond.sum()), float(np.square(beyond).sum()),
-            float(np.square(np.bincount(places, beyond)).sum()), float(expected.sum()),
+            len(x), each.shape[1], each.sum(axis=1), each @ each.T, float(beyond.sum()),
+            float(np.square(beyond).sum()), float(np.square(np.bincount(places, beyond)).sum()), float(expected.sum()),
         )  # fmt: skip
 
     @classmethod
     def from_row(cls, row: Sequence[float | None]) -> Moments:
         """Of a database's answer to `columns`."""
-        count, *numbers = (number or 0.0 for number in row)
+        count, rows, *numbers = (number or 0.0 for number in row)
         sums, products = np.array(numbers[: len(_PARTS)]), np.zeros((len(_PARTS), len(_PARTS)))
         for (one, other), number in zip(_PAIRS, numbers[len(_PARTS) :], strict=False):
             products[one, other] = products[other, one] = number
-        return cls(count, sums, products, *numbers[len(_PARTS) + len(_PAIRS) :])
+        return cls(rows, count, sums, products, *numbers[len(_PARTS) + len(_PAIRS) :])
 
     @property
     def gain(self) -> Gain:
         """The difference, with the delta method's interval."""
-        rows, w, x, wx = self.sums.tolist()
-        if not rows or not w:
-            return Gain(None, None, None, int(rows), 0.0)
-        share, value, logged = w / rows, wx / w, x / rows
-        gain = value - logged
+        w, wx, v, vx = self.sums.tolist()
+        if not w or not v:
+            return Gain(None, None, None, int(self.rows), 0.0)
+        other, usual = wx / w, vx / v
         effective = effective_rows(self.beyond, self.beyond_squares, self.beyond_products, self.expected_squares)
-        if self.conversations < 2 or w**2 < 2 * self.products[1, 1]:
-            return Gain(gain, None, None, int(rows), effective)
-        # By how much a conversation moves it: (w x - value w) / share - (x - logged n).
-        moves = np.array([logged, -value / share, -1.0, 1.0 / share])
+        few = w**2 < 2 * self.products[0, 0] or v**2 < 2 * self.products[2, 2]
+        if self.conversations < 2 or few:
+            return Gain(other - usual, None, None, int(self.rows), effective)
+        # By how much a conversation moves it: what it adds to either mean.
+        moves = np.array([-other / w, 1.0 / w, usual / v, -1.0 / v])
         squares = float(moves @ self.products @ moves) * self.conversations / (self.conversations - 1)
-        spread = _Z95 * math.sqrt(max(squares, 0.0)) / rows
-        return Gain(gain, gain - spread, gain + spread, int(rows), effective)
+        spread = _Z95 * math.sqrt(max(squares, 0.0))
+        return Gain(other - usual, other - usual - spread, other - usual + spread, int(self.rows), effective)
 
 
-def parts(value: ColumnElement[Any], agrees: ColumnElement[bool], p: ColumnElement[Any]) -> list[ColumnElement[Any]]:
+def parts(value: ColumnElement[Any], chance: ColumnElement[Any], p: ColumnElement[Any]) -> list[ColumnElement[Any]]:
     """
-    What `columns` needs of each conversation, to be summed up by it.
+    What `columns` needs of each conversation, to be summed up by it; the usual way is the one that decided.
 
     Args:
         value: what a row earned.
-        agrees: whether the other way, which is sure, makes the same choice.
+        chance: that the other way has of making the same choice.
         p: its propensity, between 0 and 1.
     """
-    weight, beyond = case((agrees, 1.0 / p), else_=0.0), case((agrees, 1.0 / p - 1.0), else_=0.0)
-    expected = case((agrees, (1.0 - p) * (1.0 - p) / p), else_=p * p / (1.0 - p))
-    each = (*zip(_PARTS, (literal(1.0), weight, value, weight * value), strict=True), ("beyond", beyond),
-            ("beyond_squares", beyond * beyond), ("expected", expected))  # fmt: skip
+    weight, others = chance / p, (p - chance) / (1.0 - p)
+    beyond = case((chance > p, weight - 1.0), else_=0.0)
+    expected = case((chance > p, p * (weight - 1.0) * (weight - 1.0)), else_=(1.0 - p) * others * others)
+    each = (*zip(_PARTS, (weight, weight * value, literal(1.0), value), strict=True), ("beyond", beyond),
+            ("beyond_squares", beyond * beyond), ("expected", expected), ("n", literal(1.0)))  # fmt: skip
     return [func.sum(one).label(name) for name, one in each]
 
 
@@ -135,6 +138,7 @@ def columns(inner: Subquery) -> list[ColumnElement[Any]]:
     each, beyond = [inner.c[name] for name in _PARTS], inner.c.beyond
     return [
         func.count(),
+        func.sum(inner.c.n),
         *map(func.sum, each),
         *(func.sum(each[one] * each[other]) for one, other in _PAIRS),
         *(func.sum(one) for one in (beyond, inner.c.beyond_squares, beyond * beyond, inner.c.expected)),

@@ -84,7 +84,7 @@ def by_folds(
         folds: how many.
         tell: is given how many folds are done, and of how many.
     """
-    fold_of = folds_of(rows.groups, folds, seed + 1)
+    fold_of = folds_of(rows.held_together, folds, seed + 1)
     quality = np.zeros(rows.scores.shape)
     cost = np.full(rows.scores.shape, np.nan)
     picks = np.zeros((STEPS, len(rows)), dtype=np.int64)

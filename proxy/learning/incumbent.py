@@ -6,9 +6,33 @@ import numpy as np
 
 from proxy.learning.held_out import HeldOut, decide_all
 from proxy.learning.measures import figures, outcomes
+from proxy.learning.rated import Ints
 from proxy.routing.policy import Policy
 
 LEAST_UNSEEN = 100
+
+
+def how_compared(old: Policy, texts: Ints, told: str) -> str:
+    """
+    In words: on what the incumbent is compared with a new policy.
+
+    Args:
+        old: in use, for the same models and vectors.
+        texts: of the rows that the new one was trained on.
+        told: what of `about` stands for the incumbent where it has seen nearly all of them.
+    """
+    unseen = int((~np.isin(texts, old.seen)).sum())
+    if unseen >= LEAST_UNSEEN:
+        return f"compared with the incumbent on the {unseen:,} of these requests that it has not seen"
+    seen = f"the incumbent has seen all but {unseen} of these requests"
+    own = old.about.get(told)
+    if not isinstance(own, (int, float)):
+        return f"{seen} and tells nothing of itself, so nothing was compared with it"
+    return (
+        f"{seen}, so what stands against it is what it told of itself, held out, when it was trained: "
+        f"{100 * own:+.2f} points, of other requests if those were others; `pointsman evaluate` on requests that "
+        "neither has seen tells more"
+    )
 
 
 def why_keep(old: Policy, new: HeldOut, *, embedder: str) -> str | None:

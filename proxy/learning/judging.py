@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -13,7 +13,7 @@ import numpy as np
 from proxy.config import PREFER
 from proxy.learning.fit import fit_policy
 from proxy.learning.incumbent import LEAST_UNSEEN
-from proxy.learning.logged import Logged
+from proxy.learning.logged import Logged, Share
 from proxy.learning.offpolicy import FEWEST, Estimate, doubly_robust, inverse_propensity, known_by, mean_of
 from proxy.learning.prefer import pick
 from proxy.learning.rated import Floats, Ints, folds_of
@@ -21,6 +21,8 @@ from proxy.routing.policy import STEPS, Outlook, Policy
 
 MOST_LOSS = 0.02
 """How much worse than what was decided a new policy may be for all that is known, and still be taken."""
+SIGNS = 4.0
+"""Standard errors from which on a share is another one; the turns of a conversation are rated alike."""
 _AT_ONCE = 4096
 
 
@@ -135,7 +137,7 @@ def cross_judge(
         folds: how many.
         tell: is given how many folds are done, and of how many.
     """
-    fold_of = folds_of(logged.rows.groups, folds, seed + 1)
+    fold_of = folds_of(logged.rows.held_together, folds, seed + 1)
     quality = np.zeros(logged.rows.scores.shape)
     cost = np.full_like(quality, np.nan)
     picks = np.zeros((STEPS, len(logged)), dtype=np.int64)
@@ -165,12 +167,29 @@ def report(judged: Judged) -> dict[str, Any]:
         "conversations": len(np.unique(logged.rows.groups)),
         "read": logged.found,
         "left_out": logged.left_out,
+        "shares": [one._asdict() for one in logged.shares],
+        "uneven": is_uneven(logged.shares),
         "logged": decided_of(judged),
         "models": [_model(judged, place) for place in range(len(logged.rows.models))],
         "settings": {name: _setting(judged, _step(value)) for name, value in PREFER.items()},
         "at_logged_cost": _setting(judged, at),
         "routes": [_route(judged, place, at) for place in range(len(logged.routes))],
     }
+
+
+def is_uneven(shares: Sequence[Share]) -> bool:
+    """
+    Whether one model's decisions are rated more often than the others', beyond what chance does.
+
+    Then who keeps silent hangs on the model, and perhaps on how well it did: no estimate knows what they think.
+    """
+    drawn, rated = sum(one.drawn for one in shares), sum(one.rated for one in shares)
+    if not 0 < rated < drawn:
+        return False
+    usual = rated / drawn
+    return any(
+        abs(one.rated - usual * one.drawn) > SIGNS * math.sqrt(one.drawn * usual * (1.0 - usual)) for one in shares
+    )
 
 
 def why_not_better(found: dict[str, Any]) -> str | None:

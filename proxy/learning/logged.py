@@ -21,14 +21,16 @@ from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
+from sqlalchemy import func, select
 
 from proxy.embedding import DIMENSIONS, Vector
 from proxy.learning.archive import Archive, Row
-from proxy.learning.asking import FAILURES
-from proxy.learning.rated import Bools, Floats, Ints, Rows
-from proxy.learning.reading import LEAST_COST, MOST_WEIGHT
-from proxy.learning.rows import is_number, is_propensity, vector_of
+from proxy.learning.asking import FAILURES, Span, one_if
+from proxy.learning.rated import LEAST_CHANCE, Bools, Floats, Ints, Rows, blocks_of
+from proxy.learning.reading import LEAST_COST
+from proxy.learning.rows import CERTAIN, is_number, is_propensity, vector_of
 from proxy.learning.stored_facts import asked_of
+from proxy.learning.tables import decisions, feedback
 from proxy.routing.policy import inputs_of
 from proxy.routing.shape import SIZE, Shape
 
@@ -55,6 +57,14 @@ class Request(NamedTuple):
     conversation: bytes
 
 
+class Share(NamedTuple):
+    """How many of the decisions that drew a model, and were answered by it, were rated."""
+
+    model: str
+    rated: int
+    drawn: int
+
+
 @dataclass(frozen=True)
 class Logged:
     """Stored decisions as arrays; `rows` has one score each."""
@@ -77,6 +87,8 @@ class Logged:
     """Every model that was drawn, and rated, looked at or not."""
     requests: tuple[Request, ...] = ()
     """What is known of each besides; empty where that was not asked for."""
+    shares: tuple[Share, ...] = ()
+    """Of each model; empty where outcomes stand in for feedback."""
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -164,7 +176,19 @@ def read_logged(
         read += len(piece)
         if tell is not None:
             tell(read)
-    return reading.logged(tuple(models))
+    logged = reading.logged(tuple(models))
+    return logged if implicit else replace(logged, shares=_shares(archive, logged.rows.models, since, route))
+
+
+def _shares(archive: Archive, models: Sequence[str], since: float | None, route: str | None) -> tuple[Share, ...]:
+    of, rated = decisions.c, select(feedback.c.decision_id).where(feedback.c.decision_id == decisions.c.id).exists()
+    query = select(of.model, func.sum(one_if(rated)), func.count()).group_by(of.model)
+    query = query.where(of.propensity < CERTAIN, of.propensity > 0.0, of.answered == of.model)
+    if route is not None:
+        query = query.where(of.route == route)
+    rows: list[Any] = archive.ask(Span(since).of(query))
+    found = {str(model): Share(str(model), int(some or 0), int(count)) for model, some, count in rows}
+    return tuple(found[name] for name in models if name in found)
 
 
 class _Reading:
@@ -216,7 +240,7 @@ class _Reading:
             return NO_VECTOR
         if row.answered != row.model:
             return BY_ANOTHER
-        if row.propensity == 1.0:
+        if is_propensity(row.propensity) and row.propensity >= CERTAIN:
             return UNDRAWN
         self._named.add(row.model)
         if self._models and row.model not in self._models:
@@ -293,11 +317,12 @@ def _rows(models: tuple[str, ...], used: Sequence[_One], vectors: Any, chosen: I
     costs, weights = np.full_like(scores, np.nan), np.zeros_like(scores)
     scores[at, chosen] = [one.rating for one in used]
     costs[at, chosen] = [one.cost for one in used]
-    weights[at, chosen] = np.minimum(1.0 / propensities, MOST_WEIGHT)
+    weights[at, chosen] = 1.0 / np.maximum(propensities, LEAST_CHANCE)
     tokens = np.array([one.tokens for one in used])
     keys = [hashlib.blake2b(one.vector, digest_size=8).digest() for one in used]
     texts = np.array([int.from_bytes(key, "big", signed=True) for key in keys], dtype=np.int64)
     places: dict[bytes, int] = {}
     conversations = np.array([places.setdefault(one.conversation, len(places)) for one in used], dtype=np.int64)
     shapes = np.array([one.shape for one in used], dtype=np.float32).reshape(-1, SIZE)
-    return Rows(models, inputs_of(vectors, tokens, shapes), scores, costs, weights, texts, conversations)
+    blocks = blocks_of(conversations, texts)
+    return Rows(models, inputs_of(vectors, tokens, shapes), scores, costs, weights, texts, conversations, blocks)

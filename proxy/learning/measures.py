@@ -33,12 +33,16 @@ class Outcomes:
 
 def outcomes(held: HeldOut) -> Outcomes:
     """
-    The outcomes of held-out decisions.
+    The outcomes of held-out decisions; an unknown cost is taken at what is predicted.
 
-    A model that was not rated on a row is taken at its predicted quality; so is an unknown cost.
+    Where not every model was rated on every row, the scores are doubly robust (Dudik, Langford and Li, ICML 2011): the
+    predicted quality, and what a rating is beyond that by one over the chance of its being there. At the prediction
+    alone, choices by the highest prediction would be paid what they hope for.
     """
     rows = held.rows
-    scores = np.where(np.isfinite(rows.scores), rows.scores, held.quality)
+    beyond = np.nan_to_num(rows.scores - held.quality)
+    # As it was predicted and back again is not the same to the last bit.
+    scores = np.where(rows.is_complete[:, np.newaxis], rows.scores, held.quality + rows.inverse_chances * beyond)
     costs = np.where(np.isfinite(rows.costs), rows.costs, held.cost)
     at = np.arange(len(rows))
     return Outcomes(

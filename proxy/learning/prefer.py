@@ -8,7 +8,7 @@ from itertools import product
 import numpy as np
 
 from proxy.learning.rated import Floats, Ints, Rows
-from proxy.routing.policy import STEPS, Outlook
+from proxy.routing.policy import ALWAYS_SINGLE, STEPS, Outlook
 
 ANCHORS = (0.0, 0.25, 0.5, 1.0)
 """The cheapest model alone; 95% of the best single model's quality; all of it; the best quality there is."""
@@ -16,8 +16,6 @@ CHEAP_SHARE = 0.95
 SPREADS = (1.0, 0.7, 0.5)
 """Shares of the predicted differences between models."""
 MARGINS = (0.0, 0.02, 0.05)
-ALWAYS_SINGLE = 2.0
-"""A margin that no predicted quality makes up for."""
 BUDGETS = tuple(share / 20 for share in range(2, 21))
 """Shares of what the best single model costs, at which two ways to choose are compared."""
 PROOF = 1.28

@@ -15,6 +15,13 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
+MOST_WEIGHT = 50.0
+"""That one rating has in a fit."""
+LEAST_CHANCE = 1e-4
+"""Of a model that was drawn: below that its rating counts no more."""
+LARGEST_BLOCK = 0.1
+"""Of all rows, the most that are held together since they share texts."""
+
 
 @dataclass(frozen=True)
 class Rows:
@@ -33,6 +40,8 @@ class Rows:
     """(rows,): a hash of the text, by which a policy knows which it has seen."""
     conversations: Ints | None = None
     """(rows,): the same for those of one conversation; None where there are none."""
+    blocks: Ints | None = None
+    """(rows,): see `blocks_of`; None where there are no conversations."""
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -47,6 +56,7 @@ class Rows:
             weights=self.weights[which],
             texts=self.texts[which],
             conversations=None if self.conversations is None else self.conversations[which],
+            blocks=None if self.blocks is None else self.blocks[which],
         )
 
     @property
@@ -54,10 +64,14 @@ class Rows:
         """
         (rows,): the same for rows that are no independent witnesses: those of one conversation, else those of one text.
 
-        They never stand on both sides of a hold-out, and an interval counts them as one. What is said again in another
-        conversation is another witness, and as good as known when it comes.
+        An interval counts them as one.
         """
         return self.texts if self.conversations is None else self.conversations
+
+    @property
+    def held_together(self) -> Ints:
+        """(rows,): the same for rows that never stand on both sides of a hold-out."""
+        return self.texts if self.blocks is None else self.blocks
 
     @cached_property
     def means(self) -> Floats:
@@ -65,6 +79,28 @@ class Rows:
         total = self.weights.sum(axis=0)
         result: Floats = (np.nan_to_num(self.scores) * self.weights).sum(axis=0) / np.maximum(total, 1e-9)
         return result
+
+    @property
+    def bounded_weights(self) -> Floats:
+        """
+        (rows, models): the same for what is fitted, where few rows of a great weight would be all that is heard.
+
+        Means are not fitted, and take the weights as they are: a model that was drawn for one text in a hundred would
+        else look as good as it is on those texts that it got without a draw.
+        """
+        return np.minimum(self.weights, MOST_WEIGHT)
+
+    @property
+    def inverse_chances(self) -> Floats:
+        """
+        (rows, models): one over the chance of a rating's being there; 0 where there is none.
+
+        By its propensity where that was told, else by how many of the rows without one have it.
+        """
+        rated = self.weights > 0
+        is_told = (self.weights > 1.0).any(axis=1, keepdims=True)
+        shares = (rated & ~is_told).sum(axis=0) / max(int((~is_told).sum()), 1)
+        return np.where(is_told, self.weights, np.where(rated, 1.0 / np.maximum(shares, 1e-9), 0.0))
 
     @property
     def has_costs(self) -> bool:
@@ -94,6 +130,37 @@ class Rows:
     def cheapest(self) -> int:
         """The place of the cheapest model; without costs the worst one's, which is all there is to come from."""
         return int(self.mean_costs.argmin()) if self.has_costs else int(self.means.argmin())
+
+
+def blocks_of(conversations: Ints, texts: Ints) -> Ints:
+    """
+    (rows,): the same for those of one conversation, and for those of one text as far as that can be.
+
+    What is said again in another conversation joins the two. The rarest texts do so first, and none that would join
+    more than `LARGEST_BLOCK` of the rows: what everybody says would make one of all conversations, and no hold-out.
+    """
+    _, conversations, sizes = np.unique(conversations, return_inverse=True, return_counts=True)
+    _, texts = np.unique(texts, return_inverse=True)
+    parents, most = list(range(len(sizes))), LARGEST_BLOCK * len(conversations)
+    weights = sizes.tolist()
+
+    def root(place: int) -> int:
+        while parents[place] != place:
+            parents[place] = place = parents[parents[place]]
+        return place
+
+    said_in: list[list[int]] = [[] for _ in range(int(texts.max(initial=-1)) + 1)]
+    for text, conversation in np.unique(np.stack([texts, conversations]), axis=1).T.tolist():
+        said_in[text].append(conversation)
+    for among in sorted(said_in, key=len):
+        roots = {root(conversation) for conversation in among}
+        total = sum(weights[one] for one in roots)
+        if len(roots) > 1 and total <= most:
+            first = min(roots)
+            weights[first] = total
+            for one in roots:
+                parents[one] = first
+    return np.array([root(place) for place in range(len(parents))], dtype=np.int64)[conversations]
 
 
 def folds_of(groups: Ints, count: int, seed: int) -> Ints:

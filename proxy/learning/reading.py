@@ -19,6 +19,7 @@ import numpy as np
 
 from proxy.config import ConfigError, Name, Problem, Text, choices, did_you_mean, quote
 from proxy.embedding import DIMENSIONS, Vector
+from proxy.learning.rated import LEAST_CHANCE
 from proxy.routing.chat import prompt_body, read_chat
 from proxy.routing.facts import Facts
 
@@ -26,8 +27,6 @@ FORM = '{"prompt": "...", "scores": {"MODEL": 0 to 1}, "costs": {"MODEL": USD}},
 MOST_PROBLEMS = 50
 MOST_LINE = 16 * 1024 * 1024
 LEAST_COST = 1e-9
-MOST_WEIGHT = 50.0
-"""What a rating may count at most: one over a tiny propensity would drown all others."""
 _TELL_EVERY = 1_000
 _SHORTEST, _LONGEST = 1e-6, 1e6
 """Lengths of a vector; the embedding model's are near 1, and beyond these a float32 of its square is none."""
@@ -270,7 +269,7 @@ class _Reader:
         if isinstance(propensity, bool) or not isinstance(propensity, (int, float)) or not 0 < propensity <= 1:
             self._say(number, "'propensity' is not a number above 0 and up to 1")
             return 1.0
-        return min(1.0 / propensity, MOST_WEIGHT)
+        return 1.0 / max(propensity, LEAST_CHANCE)
 
 
 def _is_name(name: str) -> bool:

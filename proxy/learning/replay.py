@@ -20,7 +20,7 @@ from proxy.embedding import DIMENSIONS, Vector
 from proxy.errors import ProxyError
 from proxy.learning.archive import Archive, Row
 from proxy.learning.gain import Gain, Moments
-from proxy.learning.rows import is_number, is_propensity, vector_of
+from proxy.learning.rows import CERTAIN, is_number, is_propensity, vector_of
 from proxy.learning.stored_facts import NotStored, StoredFacts
 from proxy.routing.complexity import Complexity
 from proxy.routing.decision import NO_MODEL, Decision
@@ -149,8 +149,11 @@ class Replay:
     first: float | None = None
     """When the oldest that was looked at was made, in seconds since 1970."""
     last: float | None = None
-    _ratings: dict[str, list[tuple[float, float, float, int]]] = field(default_factory=dict)
-    """By the old route: the ratings of decisions whose model was drawn; weights, propensities and conversations."""
+    _ratings: dict[str, list[tuple[float, float, float, float, int]]] = field(default_factory=dict)
+    """
+    By the old route: the ratings of decisions whose model was drawn; the weights of the new way and of the usual one,
+    propensities and conversations.
+    """
     _conversations: dict[bytes, int] = field(default_factory=dict)
     """A number for each."""
 
@@ -175,8 +178,8 @@ class Replay:
         among = [
             each for route in {change.old.route for change in self.changes} for each in self._ratings.get(route, ())
         ]
-        ratings, weights, propensities, conversations = np.array(among, dtype=np.float64).reshape(-1, 4).T
-        return Moments.of(ratings, weights, propensities, conversations.astype(np.int64)).gain
+        *numbers, conversations = np.array(among, dtype=np.float64).reshape(-1, 5).T
+        return Moments.of(*numbers, groups=conversations.astype(np.int64)).gain
 
     def strongest(self, most: int) -> list[Change]:
         """The changes with the greatest difference in cost, one of each text or id."""
@@ -230,15 +233,16 @@ def _look(found: Replay, row: Row[Any], new: Rules, old: Rules | None) -> None:
         return
     try:
         way, decision = _way(new, row)
-        before = Way(row.route, row.model) if old is None else _way(old, row)[0]
+        before, of_old = (Way(row.route, row.model), None) if old is None else _way(old, row)
     except NotStored as missing:
         found.untold[str(missing)] += 1
         return
-    is_drawn = 0.0 < row.propensity < 1.0 and row.answered == row.model  # how likely a fallback answers, nobody knows
+    is_drawn = row.propensity < CERTAIN and row.answered == row.model  # how likely a fallback answers, nobody knows
     if row.rating is not None and decision is not None and is_drawn:
-        weight = _chance_of(decision, row.model) / row.propensity
+        weight = decision.chance_of(row.model) / row.propensity
+        usual = 1.0 if of_old is None else of_old.chance_of(row.model) / row.propensity
         conversation = found._conversations.setdefault(row.conversation_hash, len(found._conversations))
-        found._ratings.setdefault(before.route, []).append((row.rating, weight, row.propensity, conversation))
+        found._ratings.setdefault(before.route, []).append((row.rating, weight, usual, row.propensity, conversation))
     if old is None:
         # Whatever the reason: before there is a policy it is that of a rule.
         if row.propensity < EXPLORED * new.left_to_policy(row.route, row.arm):
@@ -286,10 +290,6 @@ def _as_drawn(decision: Decision | None, way: Way, row: Row[Any]) -> Way:
     if row.arm is None or decision is None or row.route != way.route or not decision.chances.get(row.model):
         return way
     return Way(row.route, row.model)
-
-
-def _chance_of(decision: Decision, model: str) -> float:
-    return decision.chances.get(model, 0.0) if decision.chances else float(decision.model == model)
 
 
 def _expected_usd(rules: Rules, way: Way, decision: Decision | None, row: Row[Any]) -> float | None:

@@ -15,9 +15,13 @@ from proxy.embedding import Vector
 
 USER = "user"
 """The source of a rating that names none: the end user, whoever that is."""
+MOST_SOURCES = 20
+"""Of the ratings of one decision."""
 LONGEST_TEXT = 8_000
 """Characters of a decision's text that are kept; longer ones keep their head."""
 LEAST_PROPENSITY = 1e-12
+CERTAIN = 1.0 - 1e-9
+"""From this propensity on nothing was drawn: a sum of shares may be next to 1."""
 _LONGEST_WORD = 200
 
 
@@ -83,6 +87,8 @@ class DecisionRow(msgspec.Struct, gc=False):
     shadow_route: str | None
     """What decides in the shadow would have done; None where nothing does, or could not tell."""
     shadow_model: str | None
+    shadow_chance: float | None
+    """How likely the shadow was to decide on the model that was decided on."""
     key_hash: bytes | None
     """Of the caller's key, as `hash_of_key` has it; None when there was none."""
     conversation_hash: bytes
@@ -193,3 +199,5 @@ class LiveRating(msgspec.Struct, frozen=True, gc=False):
     source: str
     conversation: bytes
     """The hash of what names the decision's conversation."""
+    decision: str
+    """Its id."""

@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, func, select
 from proxy.learning.archive import Archive
 from proxy.learning.asking import Span, one_if, rated
 from proxy.learning.gain import Gain, Moments, columns, parts
+from proxy.learning.rows import CERTAIN
 from proxy.learning.tables import decisions
 
 
@@ -49,7 +50,7 @@ def shadow(archive: Archive, span: Span) -> Shadow | None:
     """
     columns = decisions.c
     is_there, agrees = columns.shadow_model.is_not(None), columns.model == columns.shadow_model
-    is_drawn = one_if(columns.propensity < 1.0)
+    is_drawn = one_if(columns.propensity < CERTAIN)
     sums: list[Any] = [func.count(), func.sum(one_if(agrees)), func.sum(is_drawn)]
     (counts,) = archive.ask(span.of(select(*sums).where(is_there)))
     count, agreed, drawn = (int(each or 0) for each in counts)
@@ -78,9 +79,9 @@ def _gain(archive: Archive, span: Span, *, of_rating: bool) -> Gain:
     """
     of, each = decisions.c, rated()
     value: ColumnElement[Any] = each.c.rating if of_rating else of.cost_usd
-    query = select(*parts(value, of.shadow_model == of.model, of.propensity)).where(
-        of.shadow_model.is_not(None),
-        of.propensity < 1.0,
+    query = select(*parts(value, of.shadow_chance, of.propensity)).where(
+        of.shadow_chance.is_not(None),
+        of.propensity < CERTAIN,
         of.propensity > 0.0,
         of.answered == of.model,
         value.is_not(None),

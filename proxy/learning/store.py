@@ -8,6 +8,7 @@ import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Table, bindparam, delete, event, func, or_, select, update
@@ -17,20 +18,21 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyErro
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from proxy.config import Store as Settings
-from proxy.learning.rows import DecisionRow, LiveRating, Rated, Rating, salted
+from proxy.learning.rows import MOST_SOURCES, DecisionRow, LiveRating, Rated, Rating, salted
 from proxy.learning.tables import StoreUnknown, decisions, feedback, meta, migrate, stamp
-from proxy.learning.trouble import RowsRefused, StoreRefused, StoreUnavailable
+from proxy.learning.trouble import CONNECTIONS, RowsRefused, StoreRefused, StoreUnavailable, TooManySources
 
 __all__ = ["RowsRefused", "Store", "StoreRefused", "StoreUnavailable", "in_words"]
 
 PATIENCE_S = 3.0
-_CONNECTIONS = 3
 _CHUNK = 100
 _NAMESAKES = 100
 _TRIMMED_AT_ONCE = 1_000
 _BETWEEN_TRIMS_S = 60.0
 MOST_RATINGS = 20_000
 _RESET = "corrections_reset"
+_AHEAD_S = 300.0
+"""By so much the clocks of replicas may differ."""
 
 
 class Store:
@@ -62,6 +64,7 @@ class Store:
         self._insert = ""
         self._opening = asyncio.Lock()
         self._is: tuple[int, int] | None = None
+        self._beside: dict[Path, tuple[int, int] | None] = {}
         if self._file is None and importlib.util.find_spec("asyncpg") is None:
             raise StoreRefused("store: the driver of PostgreSQL is not installed: pip install 'pointsman[postgres]'")
 
@@ -101,6 +104,9 @@ class Store:
         Args:
             rating: of a decision that was made with the same key, or with none.
             caller: the hash of the key that came with the rating.
+
+        Raises:
+            TooManySources: others have rated it under `MOST_SOURCES` names.
         """
         async with self._reading() as connection:
             found = await self._find(connection, rating.id, caller)
@@ -109,6 +115,10 @@ class Store:
         values = {"rating": rating.value, "comment": rating.comment, "time": self._clock()}
         key = {"decision_id": found.id, "source": rating.source}
         async with self._transaction() as connection:
+            others = (feedback.c.decision_id == found.id) & (feedback.c.source != rating.source)
+            sources = (await connection.execute(select(func.count()).select_from(feedback).where(others))).scalar_one()
+            if sources >= MOST_SOURCES:
+                raise TooManySources
             inserting = _inserted(connection, feedback).values(**key, **values)
             done = await connection.execute(inserting.on_conflict_do_nothing(index_elements=list(key)))
             before = None
@@ -125,23 +135,24 @@ class Store:
         Args:
             policy: its version.
             since: seconds since 1970; older ones are not looked for.
-            most: of all ratings, so many of the newest are looked at.
+            most: so many of the newest, among ten times as many of any policy or none.
         """
         found: list[LiveRating] = []
         async with self._reading() as connection:
             since = max(since, await _reset_at(connection))
             newest = feedback.c.time.desc(), feedback.c.decision_id, feedback.c.source
-            looked_at = select(feedback).where(feedback.c.time > since).order_by(*newest).limit(most).subquery()
+            looked_at = select(feedback).where(feedback.c.time > since).order_by(*newest).limit(10 * most).subquery()
             columns, rated = decisions.c, looked_at.c
             asked = (
                 select(
                     columns.region, columns.model, columns.predicted,
-                    rated.rating, rated.time, rated.source, columns.conversation_hash,
+                    rated.rating, rated.time, rated.source, columns.conversation_hash, columns.id,
                 )
                 .join(decisions, columns.id == rated.decision_id)
                 .where(columns.policy == policy, columns.answered == columns.model, columns.outcome == "ok")
                 .where(columns.region.is_not(None), columns.predicted.is_not(None))
                 .order_by(rated.time.desc(), rated.decision_id, rated.source)
+                .limit(most)
             )  # fmt: skip
             async with connection.stream(asked) as rows:
                 async for part in rows.partitions(_CHUNK):  # between two of them the loop serves others
@@ -170,7 +181,9 @@ class Store:
         """
         now = self._clock()
         async with self._transaction() as connection:
-            is_due = (meta.c.name == "trimmed") & (meta.c.value < stamp(now - _BETWEEN_TRIMS_S))
+            # A time to come is that of a clock that was ahead.
+            at = meta.c.value
+            is_due = (meta.c.name == "trimmed") & ((at < stamp(now - _BETWEEN_TRIMS_S)) | (at > stamp(now + _AHEAD_S)))
             if not (await connection.execute(update(meta).where(is_due).values(value=stamp(now)))).rowcount:
                 return 0
         async with self._reading() as connection:
@@ -216,6 +229,7 @@ class Store:
         async with self._opening:
             if self._engine is not None and self._is_another_file():
                 await self.close()  # what is open is the old file, which nobody else finds any more
+                self._forget_beside()
             if self._engine is None:
                 if self._file is not None:
                     # aiosqlite leaves a thread behind where a file cannot be opened, which may outlive the loop.
@@ -228,6 +242,7 @@ class Store:
                     await engine.dispose()
                     raise
                 self._engine, self._is = engine, self._identity()
+                self._beside = {file: _identity(file) for file in self._files_beside()}
                 self._insert = _insert_of(engine)
             return self._engine
 
@@ -240,17 +255,30 @@ class Store:
         return self._file is not None and self._identity() != self._is
 
     def _identity(self) -> tuple[int, int] | None:
-        try:
-            found = self._file.stat() if self._file is not None else None
-        except OSError:
-            return None
-        return None if found is None else (found.st_dev, found.st_ino)
+        return None if self._file is None else _identity(self._file)
+
+    def _files_beside(self) -> list[Path]:
+        return [] if self._file is None else [Path(f"{self._file}{end}") for end in ("-wal", "-shm")]
+
+    def _forget_beside(self) -> None:
+        """
+        Remove what belonged to a file that is not there any more.
+
+        SQLite leaves the log of a database that was moved away where it was, and would apply it to whatever has taken
+        the place: a copy that was brought back would be destroyed by it.
+        """
+        for file, known in self._beside.items():
+            if known is not None and _identity(file) == known:
+                file.unlink(missing_ok=True)
+        self._beside = {}
 
     @contextmanager
     def _trouble(self) -> Iterator[None]:
         """Tells the database's troubles in our words: theirs may quote a row, an address or a password."""
         try:
             yield
+        except TooManySources:
+            raise
         except StoreUnknown as error:
             raise StoreRefused(f"store: {self.shown}: {error}") from None
         except sqlite3.Error as error:
@@ -261,6 +289,14 @@ class Store:
             raise StoreUnavailable(in_words(error)) from None
         except Exception as error:  # a value that a driver trips over
             raise RowsRefused(type(error).__name__) from None
+
+
+def _identity(file: Path) -> tuple[int, int] | None:
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _try_to_open(file: str) -> None:
@@ -310,7 +346,7 @@ def _sqlite(file: str, patience_s: float) -> AsyncEngine:
     engine = create_async_engine(
         url,
         hide_parameters=True,
-        pool_size=_CONNECTIONS,
+        pool_size=CONNECTIONS,
         max_overflow=0,
         pool_timeout=patience_s,
         connect_args={"timeout": patience_s},
@@ -338,7 +374,7 @@ def _postgresql(url: str, patience_s: float) -> AsyncEngine:
     return create_async_engine(
         make_url(url).set(drivername="postgresql+asyncpg"),
         hide_parameters=True,
-        pool_size=_CONNECTIONS,
+        pool_size=CONNECTIONS,
         max_overflow=0,
         pool_timeout=patience_s,
         pool_pre_ping=True,

@@ -146,7 +146,7 @@ class StoredFacts(Facts):
         self.features = frozenset(found.has)
         self.is_stream = "stream" in self.features
         self.protocol = found.protocol  # type: ignore[misc] # a request's here, where elsewhere it is its kind's
-        self.conversation = conversation.hex()
+        self.conversation = self.caller_conversation = conversation.hex()
         self.is_silent = found.silent
         if not isinstance(found.user, msgspec.UnsetType):
             self.user = found.user

@@ -34,8 +34,8 @@ from sqlalchemy import (
 __all__ = ["STEPS", "VERSION", "StoreTooNew", "StoreUnknown", "decisions", "feedback", "meta", "migrate", "stamp",
            "version_of"]  # fmt: skip
 
-VERSION = 1
-STEPS: Mapping[int, Sequence[str]] = {}
+VERSION = 2
+STEPS: Mapping[int, Sequence[str]] = {2: ["ALTER TABLE decisions ADD COLUMN shadow_chance DOUBLE PRECISION"]}
 """By version: the statements that lead there from the version before, in SQL that both databases know."""
 
 _NUMBER = re.compile(r"[0-9]{1,9}")
@@ -89,6 +89,7 @@ decisions = Table(
     Column("predicted", Double),
     Column("shadow_route", String),
     Column("shadow_model", String),
+    Column("shadow_chance", Double),
     Column("key_hash", LargeBinary),
     Column("conversation_hash", LargeBinary, nullable=False),
     Column("vector", LargeBinary),

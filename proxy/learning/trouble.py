@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+CONNECTIONS = 3
+"""That a store may have open at a time."""
+
 
 class StoreRefused(Exception):
     """The store cannot be used by this program, however often it tries; the message says why."""
@@ -9,6 +12,10 @@ class StoreRefused(Exception):
 
 class StoreUnavailable(Exception):
     """The store does not answer now, or cannot be written; the message tells why, and no secret."""
+
+
+class TooManySources(Exception):
+    """A decision was rated under so many names that one more says nothing."""
 
 
 class RowsRefused(Exception):

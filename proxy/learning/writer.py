@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from proxy.config import Store as Settings
 from proxy.learning.retries import Retries
 from proxy.learning.rows import DecisionRow, Rated, Rating
-from proxy.learning.trouble import RowsRefused, StoreRefused, StoreUnavailable
+from proxy.learning.trouble import CONNECTIONS, RowsRefused, StoreRefused, StoreUnavailable
 from proxy.telemetry.store_metrics import StoreMetrics
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 MOST_WAITING = 10_000
+MOST_RATING = 1_000
+"""Ratings at a time; one more is told to come again."""
 BATCH = 500
 EVERY_S = 0.5
 _LONGEST_REST_S = 30.0
@@ -54,6 +56,9 @@ class Writer:
         self._some = asyncio.Event()
         self._batch = asyncio.Event()
         self._flushing = asyncio.Lock()
+        # One connection less than the store has: however many rate, decisions are written meanwhile.
+        self._free_for_ratings = asyncio.Semaphore(CONNECTIONS - 1)
+        self._rating = 0
         self._is_broken = False
         self._is_closing = False
         self._tasks: list[asyncio.Task[None]] = []
@@ -90,15 +95,26 @@ class Writer:
 
         Raises:
             StoreUnavailable: it cannot be kept now.
+            TooManySources: the decision has been rated under as many names as count.
         """
-        rated = await self._store.rate(rating, caller)
-        for pause_s in _LOOK_AGAIN_S:
-            if rated is not None:
-                break
-            await asyncio.sleep(pause_s)
-            await self._flush_all()
-            rated = await self._store.rate(rating, caller)
-        return rated
+        if self._rating >= MOST_RATING:
+            raise StoreUnavailable("too many ratings at a time")
+        self._rating += 1
+        try:
+            rated = await self._rate(rating, caller)
+            for pause_s in _LOOK_AGAIN_S:
+                if rated is not None:
+                    break
+                await asyncio.sleep(pause_s)
+                await self._flush_all()
+                rated = await self._rate(rating, caller)
+            return rated
+        finally:
+            self._rating -= 1
+
+    async def _rate(self, rating: Rating, caller: bytes | None) -> Rated | None:
+        async with self._free_for_ratings:
+            return await self._store.rate(rating, caller)
 
     async def start(self) -> None:
         """
@@ -125,6 +141,8 @@ class Writer:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
         self.metrics.dropped("shutdown", len(self._rows))
+        if self._rows:  # nobody can ask for metrics any more
+            logger.warning("decisions lost at shutdown", extra={"store": self._store.shown, "rows": len(self._rows)})
         self.metrics.queue.set(0)
         with suppress(TimeoutError):
             async with asyncio.timeout(_PATIENCE_S):

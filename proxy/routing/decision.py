@@ -71,7 +71,11 @@ class Decision:
     @property
     def propensity(self) -> float:
         """The chance of this model for this request: below 1 where it was drawn, as in a split or to explore."""
-        return self.chances.get(self.model, 1.0)
+        return self.chance_of(self.model)
+
+    def chance_of(self, model: str) -> float:
+        """How likely it was to be decided on this model."""
+        return self.chances.get(model, 0.0) if self.chances else float(model == self.model)
 
 
 @dataclass(frozen=True, slots=True)

@@ -178,6 +178,20 @@ class Facts(ABC):
                 break
         return "opening:" + "\0".join(opening)
 
+    @cached_property
+    def caller_conversation(self) -> str:
+        """
+        The same of one caller: another one who names a conversation alike, or says "hi" first, has one of their own.
+
+        With the caller's key in it: to be hashed, and never kept.
+        """
+        return self.named_by_caller(self.conversation)
+
+    def named_by_caller(self, conversation: str) -> str:
+        """As `caller_conversation`, of another name."""
+        key = self.headers.get("authorization") or self.headers.get("x-api-key", "")
+        return f"{key}\0{self.user or ''}\0{conversation}"
+
     def text(self, which: Text) -> str:
         """
         The text to route on: the last user messages that say anything, oldest first.

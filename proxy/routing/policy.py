@@ -39,6 +39,8 @@ _HALF = math.sqrt(0.5)
 _OF_LENGTH = 0.3
 
 _MOST_LOG_COST = 80.0
+ALWAYS_SINGLE = 2.0
+"""A margin of the best single model that no predicted quality makes up for: nothing is proven but the means."""
 """Of USD; beyond, an exponential is no number of 32 bits any more. No request costs as much, but a file may say so."""
 
 _AT_ONCE = 4096
@@ -248,7 +250,9 @@ class Policy:
         for name in models:
             at = self._places[name]
             correction = 0.0 if corrected is None else corrected[at]
-            score = quality[at] + correction + (margin if name == single else 0.0)
+            # Where nothing is proven but the models' means, these are all that corrections and delays are weighed with.
+            score = self._means[at] if margin >= ALWAYS_SINGLE else quality[at] + (margin if name == single else 0.0)
+            score += correction
             if self.knows_costs:
                 score -= weight * cost[at]
             if penalties:
@@ -311,6 +315,11 @@ class Policy:
     def best_single(self, models: Sequence[str]) -> str:
         """The one of these that is best on average."""
         return max(models, key=lambda name: self.means[self._places[name]])
+
+    @cached_property
+    def _means(self) -> list[float]:
+        found: list[float] = self.means.tolist()
+        return found
 
     @cached_property
     def _places(self) -> dict[str, int]:

@@ -206,7 +206,7 @@ class Router:
             drawn = self._draw(learned, "split", facts, signals, live)
             if drawn is None:
                 return None
-        arm = share(use.split, f"{rule.name}\0{facts.conversation}")
+        arm = share(use.split, f"{rule.name}\0{facts.caller_conversation}")
         if learned is not None and drawn is not None and arm == LEARNED_ARM:
             decision = self._drawn(rule, learned, drawn, facts)
         else:
@@ -218,8 +218,9 @@ class Router:
             for model, chance in within.items():
                 able = self._able(model, rule.fallbacks, facts)
                 if able is not None:
-                    chances[able] = chances.get(able, 0.0) + weight * chance / total
-        return replace(decision, arm=arm, chances=chances)
+                    chances[able] = chances.get(able, 0.0) + weight * chance
+        # Divided last, so that what is certain is 1, and not next to it.
+        return replace(decision, arm=arm, chances={name: chance / total for name, chance in chances.items()})
 
     def _draw(self, use: Learned, reason: Reason, facts: Facts, signals: Signals, live: Live) -> Drawn | None:
         able = [name for name in use.learned if self._why_excluded(name, facts) is None]
@@ -331,6 +332,10 @@ class Router:
 
     def _reasons_of_policy(self, otherwise: tuple[Reason, ...]) -> tuple[Reason, ...]:
         return otherwise if self._policy is None else ("learned", "overload")
+
+    def arms_of(self, route: str) -> tuple[str, ...]:
+        """Of a route that splits its requests; none of another."""
+        return self._arms.get(route, ())
 
     @property
     def arms(self) -> list[tuple[str, str]]:

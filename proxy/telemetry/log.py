@@ -102,3 +102,6 @@ def configure_logging(form: LogFormat = "auto", *, level: str = "info", stream: 
     # Each request has a line of its own, with more in it; the server's start and stop are told by the command.
     logging.getLogger("uvicorn.access").disabled = True
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+    # At debug they tell every statement with its values: texts, comments, and the salt that keeps hashes of keys apart.
+    for driver in ("aiosqlite", "asyncpg", "sqlalchemy"):
+        logging.getLogger(driver).setLevel(logging.WARNING)

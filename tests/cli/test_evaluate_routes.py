@@ -108,6 +108,10 @@ def test_a_whole_file_is_measured_on_what_another_decided(tmp_path: Path) -> Non
     assert found["over_logged"]["low"] > 0
     assert found["cost"] < found["logged"]["cost"]
     assert {(each["route"], *each["models"]) for each in found["routes"]} == {("zero", "small"), ("one", "coder")}
+    assert found["explores"] is False
+    curious = BY_WORD + "  - {name: rest, use: {learned: [small, large], explore: 0.1}}\n"
+    told = run("evaluate", routes(tmp_path, curious), "--store", url)
+    assert "what it would explore is left out" in told.stdout
 
 
 def test_what_is_not_stored_is_not_guessed(tmp_path: Path) -> None:

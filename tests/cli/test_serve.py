@@ -17,6 +17,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from proxy.learning.tables import VERSION
 from proxy.shipped import shipped
 
 pytestmark = pytest.mark.slow
@@ -172,7 +173,7 @@ def test_a_store_of_a_newer_program_is_told_in_words_at_a_start_and_at_a_reload(
         connection.execute("INSERT INTO pointsman_meta VALUES ('version', '99')")
     starter = shipped("routes.yaml").read_text()
     path.write_text(starter.replace("pointsman.db", "newer.db"))
-    said = "its tables are of version 99, and this program knows those up to 1; run the newer program"
+    said = f"its tables are of version 99, and this program knows those up to {VERSION}; run the newer program"
     command = [sys.executable, "-m", "proxy", "serve", "--demo", "--port", "0", "--log", "json"]
     ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=50)
     assert ended.returncode != 0

@@ -324,6 +324,24 @@ def test_costs_of_some_models_alone_are_said_not_to_count(tmp_path: Path) -> Non
     assert "never" not in told.stdout, "of what is not known nothing is said"
 
 
+def test_without_any_cost_it_is_said_that_prefer_means_nothing(tmp_path: Path) -> None:
+    data = write(tmp_path / "r.jsonl", [row | {"costs": {}} for row in lines(60)])
+    told = run("train", data, "--out", tmp_path / "p.npz", "--folds", 2, "--force")
+    assert "no costs are known, so `prefer` chooses by quality alone" in told.stderr
+
+
+def test_on_what_the_incumbent_was_compared_is_told(tmp_path: Path) -> None:
+    first, out = write(tmp_path / "first.jsonl", lines(200, seed=4)), tmp_path / "p.npz"
+    told = run("train", first, "--out", out, "--folds", 2, "--json")
+    assert (told.exit_code, json.loads(told.stdout)["incumbent"]) == (0, None)
+    gain = 100 * json.loads(told.stdout)["gain"]
+    again = run("train", first, "--out", out, "--folds", 2, "--seed", 1)
+    assert "Incumbent: the incumbent has seen all but 0 of these requests" in again.stdout
+    assert f"held out, when it was trained: {gain:+.2f} points" in again.stdout
+    other = write(tmp_path / "other.jsonl", lines(200, seed=5))
+    assert "Incumbent: compared with the incumbent on the 200 of these" in run("train", other, "--out", out).stdout
+
+
 def test_a_damaged_policy_is_replaced(tmp_path: Path) -> None:
     out = tmp_path / "p.npz"
     out.write_bytes(b"PK, and no more")

@@ -236,3 +236,22 @@ def test_a_policy_of_another_embedder_is_refused_by_both_names(
     assert told.exit_code == 2
     for name in (minilm_name(64), minilm_name(Text().max_tokens)):
         assert repr(name) in told.stderr
+
+
+def test_where_one_model_is_rated_more_often_that_is_told(tmp_path: Path) -> None:
+    decisions = log(900, seed=20)
+    even = [(one, rating if at % 3 else None) for at, (one, rating) in enumerate(decisions)]
+    loud = [(one, rating if at % 3 or one.model == "small" else None) for at, (one, rating) in enumerate(decisions)]
+    reports = []
+    for name, kept in (("even", even), ("loud", loud)):
+        url, out = write(tmp_path / f"{name}.db", kept), tmp_path / f"{name}.npz"
+        told = run("train", "--store", url, "--out", out, "--folds", 2, "--force")
+        again = run("train", "--store", url, "--out", out, "--folds", 2, "--force", "--json")
+        reports.append((json.loads(again.stdout), "rated are not as many of each model's decisions" in told.stdout))
+    (found, is_told), (uneven, is_told_of_loud) = reports
+    assert (found["uneven"], is_told, uneven["uneven"], is_told_of_loud) == (False, False, True, True)
+    shares = {each["model"]: each for each in uneven["shares"]}
+    assert shares["small"]["rated"] == shares["small"]["drawn"] == sum(one.model == "small" for one, _ in decisions)
+    assert shares["large"]["rated"] < 0.8 * shares["large"]["drawn"]
+    assert found["incumbent"] is not None, "the one that was written just before"
+    assert "has seen all but 0 of these requests" in found["incumbent"]

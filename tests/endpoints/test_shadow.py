@@ -88,6 +88,17 @@ def test_it_goes_on_with_conversations_as_it_would_have_begun_them(policies: Dec
     assert policies.row(first)["shadow_model"] == "coder"
 
 
+def test_one_that_explores_alike_would_choose_as_likely(tmp_path: Path) -> None:
+    """By the same lot it draws the same, which says nothing of what it is worth: its chance of that does."""
+    explores = FILE.replace("prefer: quality}}\n", "prefer: quality, explore: 0.5}}\n")
+    with deciding(tmp_path, explores + "shadow: {policy: live.npz}\n") as running:
+        rows = [running.row(running.ask(f"good morning {number}")) for number in range(30)]
+    assert {row["model"] for row in rows} == {row["shadow_model"] for row in rows} == {"small", "large", "coder"}
+    for row in rows:
+        assert row["shadow_chance"] == row["propensity"]
+        assert row["shadow_model"] == row["model"]
+
+
 def test_it_goes_on_from_a_response_as_well(policies: Deciding) -> None:
     def respond(**fields: str) -> tuple[str, str]:
         answer = policies.http.post("/v1/responses", json={"model": "auto", **fields})

@@ -49,6 +49,7 @@ PLAIN = DecisionRow(
     predicted=None,
     shadow_route=None,
     shadow_model=None,
+    shadow_chance=None,
     key_hash=None,
     conversation_hash=b"c" * 16,
     vector=None,

@@ -59,7 +59,7 @@ def test_a_gain_is_found_where_there_is_one() -> None:
         chosen = random.random(500) < 0.3  # the better one, worth 0.8 against 0.5, is drawn by a chance of 0.3
         earned = (random.random(500) < np.where(chosen, 0.8, 0.5)).astype(float)
         gains.append(
-            Moments.of(earned, np.where(chosen, 1 / 0.3, 0.0), np.where(chosen, 0.3, 0.7), np.arange(500)).gain
+            Moments.of(earned, chosen / 0.3, np.ones(500), np.where(chosen, 0.3, 0.7), groups=np.arange(500)).gain
         )
     truth = 0.8 - (0.3 * 0.8 + 0.7 * 0.5)
     held = sum(gain.low is not None and gain.high is not None and gain.low <= truth <= gain.high for gain in gains)
@@ -70,8 +70,8 @@ def test_a_gain_is_found_where_there_is_one() -> None:
 
 def test_a_gain_that_nothing_tells_of() -> None:
     half = np.full(2, 0.5)
-    gain = Moments.of(np.array([1.0, 0.0]), np.zeros(2), half, np.arange(2)).gain
+    gain = Moments.of(np.array([1.0, 0.0]), np.zeros(2), np.ones(2), half, groups=np.arange(2)).gain
     assert (gain.value, gain.is_enough, gain.rows) == (None, False, 2)
-    gain = Moments.of(np.ones(1), np.ones(1), half[:1], np.arange(1)).gain
+    gain = Moments.of(np.ones(1), np.ones(1), np.ones(1), half[:1], groups=np.arange(1)).gain
     assert (gain.value, gain.low, gain.is_enough) == (0.0, None, False)
-    assert Moments.of(np.empty(0), np.empty(0), np.empty(0), np.arange(0)).gain.rows == 0
+    assert Moments.of(*4 * (np.empty(0),), groups=np.arange(0)).gain.rows == 0

@@ -20,7 +20,7 @@ MODELS = ("small", "large")
 
 def rating(number: int = 0, **fields: Any) -> LiveRating:
     """A bad one, of a user that nobody else is."""
-    plain = LiveRating(1, "large", 0.75, 0.25, NOW, "user", number.to_bytes(4, "big"))
+    plain = LiveRating(1, "large", 0.75, 0.25, NOW, "user", number.to_bytes(4, "big"), f"ptm-{number}")
     return msgspec.structs.replace(plain, **fields)
 
 
@@ -69,7 +69,11 @@ def test_a_rating_counts_half_after_a_half_life() -> None:
 @pytest.mark.parametrize(
     "flood",
     [
-        pytest.param([rating(0) for _ in range(10_000)], id="one conversation"),
+        pytest.param([rating(0, decision=f"ptm-{n}") for n in range(10_000)], id="one conversation"),
+        pytest.param(
+            [rating(0, decision=f"ptm-{n}", source=f"name-{n}") for n in range(10_000)],
+            id="one conversation, many names",
+        ),
         pytest.param([rating(n, source="judge") for n in range(10_000)], id="one source, every conversation"),
     ],
 )
@@ -82,6 +86,13 @@ def test_a_flood_by_one_source_moves_its_share_and_no_more(flood: list[LiveRatin
     assert both.added[1, 1] == pytest.approx(-0.5 * SHARE + (1 - SHARE) * 0.25 * 30 / (30 + PRIOR))
     assert both.added[1, 1] > 0, "thirty users outvote it"
     assert both.ratings[1, 1] == 10_030
+
+
+def test_a_decision_counts_once_under_however_many_names() -> None:
+    names = [rating(0, source=f"judge-{n}", conversation=b"%d" % n) for n in range(20)]
+    assert cell(names) == pytest.approx(cell([rating(0)]))
+    mixed = [rating(0, source="user", rating=1.0), rating(0, source="judge", rating=0.0)]
+    assert cell(mixed) == pytest.approx((0.5 - 0.75) / (1 + PRIOR)), "at their mean"
 
 
 def test_what_the_policy_does_not_know_is_left_out() -> None:

@@ -82,7 +82,16 @@ def course(*, applied: bool, seed: int) -> Course:
         (predicted,) = (one.quality for one in decision.candidates if one.model == decision.model)
         rated = float(random.random() < chances[model])
         ratings.append(
-            LiveRating(decision.region, decision.model, predicted, rated, now, "user", number.to_bytes(4, "big"))
+            LiveRating(
+                decision.region,
+                decision.model,
+                predicted,
+                rated,
+                now,
+                "user",
+                number.to_bytes(4, "big"),
+                f"ptm-{number}",
+            )
         )
         kinds.append(kind)
         models.append(model)

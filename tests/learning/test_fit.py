@@ -11,10 +11,9 @@ from proxy.learning.fit import fit_policy
 from proxy.learning.held_out import HeldOut, cross_fit, decide_all
 from proxy.learning.incumbent import why_keep
 from proxy.learning.measures import calibration_error, figures, outcomes
-from proxy.learning.prefer import ALWAYS_SINGLE
-from proxy.learning.rated import Rows, folds_of
+from proxy.learning.rated import Rows, blocks_of, folds_of
 from proxy.learning.report import report, why_not_better
-from proxy.routing.policy import INPUTS, inputs_of
+from proxy.routing.policy import ALWAYS_SINGLE, INPUTS, inputs_of
 from proxy.routing.shape import SIZE, UNKNOWN, shape_of
 from tests.learning.made import MODELS, made
 
@@ -166,3 +165,46 @@ def test_a_neighbourhood_of_all_texts_is_not_believed(count: int) -> None:
     assert policy.blends.max(initial=0.0) < 10
     own = figures(outcomes(decide_all(policy, made(400, seed=9))))
     assert own.quality[-1] > own.single
+
+
+def test_a_model_that_was_not_rated_is_not_paid_what_was_hoped_of_it() -> None:
+    """Of three models that are alike one was rated on each row; who chooses the highest prediction earns nothing."""
+    gains, hoped = [], []
+    for seed in range(40):
+        random = np.random.default_rng(seed)
+        scores = (random.random((400, 3)) < 0.5).astype(np.float64)
+        quality = np.clip(0.5 + random.normal(0, 0.1, scores.shape), 0, 1)
+        scores[np.arange(3) != random.integers(0, 3, 400)[:, np.newaxis]] = np.nan
+        weights = np.isfinite(scores).astype(np.float64) * (3.0 if seed % 2 else 1.0)  # with propensities, or without
+        costs = np.full_like(scores, np.nan)
+        rows = Rows(("a", "b", "c"), np.zeros((400, INPUTS), np.float32), scores, costs, weights, np.arange(400))
+        picks = np.tile(quality.argmax(axis=1), (101, 1))
+        found = outcomes(HeldOut(rows, quality, costs, picks, np.zeros(400, dtype=np.int64)))
+        gains.append(float((found.scores[-1] - found.single_scores).mean()))
+        hoped.append(float((quality.max(axis=1) - quality[:, 0]).mean()))
+    assert np.mean(hoped) > 0.07
+    assert abs(np.mean(gains)) < 3 * np.std(gains) / np.sqrt(40) < 0.05
+
+
+def test_a_text_that_is_said_in_several_conversations_is_held_out_as_one() -> None:
+    random = np.random.default_rng(0)
+    conversations, texts = random.permutation(600) // 2, np.arange(600) // 3
+    blocks = blocks_of(conversations, texts)
+    for names in (conversations, texts):
+        assert all(len(set(blocks[names == name])) == 1 for name in names) or len(set(blocks)) > 1
+    assert all(len(set(blocks[conversations == one])) == 1 for one in conversations)
+    alone = blocks_of(np.arange(600), texts)
+    assert all(len(set(alone[texts == text])) == 1 for text in texts)
+    assert len(set(alone)) == 200
+
+
+def test_what_everybody_says_makes_no_single_block_of_all() -> None:
+    random = np.random.default_rng(1)
+    conversations = np.repeat(np.arange(300), 2)
+    texts = np.where(np.arange(600) % 2 == 0, 0, 1 + np.arange(600) // 4)  # "hi", then one that two conversations share
+    blocks = blocks_of(conversations, texts)
+    assert np.bincount(np.unique(blocks, return_inverse=True)[1]).max() == 4
+    assert all(len(set(blocks[texts == text])) == 1 for text in set(texts.tolist()) - {0})
+    folds = folds_of(blocks, 5, int(random.integers(9)))
+    assert all(100 < count < 140 for count in np.bincount(folds))
+    assert blocks_of(np.arange(0), np.arange(0)).tolist() == []

@@ -78,3 +78,14 @@ def test_they_are_found_by_an_index(tmp_path: Path) -> None:
     base.run(Store.open)
     plan = base.ask("EXPLAIN QUERY PLAN SELECT * FROM feedback WHERE time > 5 ORDER BY time DESC LIMIT 9")
     assert "feedback_by_time" in str(plan)
+
+
+def test_ratings_of_other_decisions_do_not_crowd_them_out(base: Base) -> None:
+    async def keep(store: Store) -> int:
+        await store.write([row(1, **LIVE), *(row(number) for number in range(2, 7))])
+        for number in range(1, 7):
+            base.now += 1
+            await store.rate(Rating(f"ptm-{number}", 0.25, "user"), None)
+        return len(await store.live_ratings("p1", since=0.0, most=2))
+
+    assert base.run(keep) == 1

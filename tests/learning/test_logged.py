@@ -12,7 +12,7 @@ import pytest
 from proxy.learning import judging
 from proxy.learning.archive import Archive
 from proxy.learning.fit import fit_policy
-from proxy.learning.logged import DAMAGED, Logged, read_logged
+from proxy.learning.logged import DAMAGED, UNDRAWN, Logged, read_logged
 from proxy.learning.stored_facts import kept
 from proxy.routing.asks import Asks
 from proxy.routing.policy import Policy
@@ -139,3 +139,33 @@ def test_the_better_of_two_policies_is_kept(tmp_path: Path, policy: Policy) -> N
     assert "the incumbent would have earned" in str(judging.why_keep(turned, bad, embedder="test"))
     assert judging.why_keep(always_wrong, good, embedder="test") is None
     assert judging.why_keep(turned, bad, embedder="another") is None
+
+
+def test_a_model_that_is_rarely_drawn_is_known_by_all_texts_and_not_by_those_it_gets(tmp_path: Path) -> None:
+    """Easy texts go to `small` and hard ones to `large`; explored is in two of a hundred. On all, `large` is better."""
+    draw, decisions = np.random.default_rng(1), []
+    for at, (one, _) in enumerate(log(15_000)):
+        is_hard = bool(draw.random() < 0.5)
+        usual, other = ("large", "small") if is_hard else ("small", "large")
+        explored = bool(draw.random() < 0.01)
+        model = other if explored else usual
+        truth = {("small", False): 0.95, ("small", True): 0.2, ("large", False): 0.7, ("large", True): 0.6}
+        fields = {"model": model, "answered": model, "propensity": 0.01 if explored else 0.99, "id": f"ptm-{at}"}
+        decisions.append((changed([(one, 0.0)], **fields)[0][0], float(draw.random() < truth[model, is_hard])))
+    rows = read(tmp_path, decisions, models=("small", "large")).rows
+    assert rows.means == pytest.approx([0.575, 0.65], abs=0.07)
+    assert rows.models[rows.single] == "large"
+    assert rows.bounded_weights.max() == 50
+
+
+def test_what_is_next_to_certain_was_not_drawn(tmp_path: Path) -> None:
+    odd = changed(log(5, seed=3), propensity=1.0 - 2**-53)
+    found = read(tmp_path, [*log(60), *odd], models=MODELS)
+    assert (len(found), found.left_out) == (60, {UNDRAWN: 5})
+
+
+def test_no_text_is_known_before_it_is_held_out(tmp_path: Path) -> None:
+    said = [(changed([each], vector=log(1, seed=at // 4)[0][0].vector))[0] for at, each in enumerate(log(120))]
+    rows = read(tmp_path, said, models=MODELS).rows
+    assert len(set(rows.groups.tolist())) == 120
+    assert len(set(rows.texts.tolist())) == len(set(rows.held_together.tolist())) == 30

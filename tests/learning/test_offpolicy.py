@@ -55,7 +55,8 @@ class Log:
         self.target = (chosen == other).astype(float)
         guessed = chances * right + 0.3 * (1 - right)
         self.predicted, self.predicted_of_target = guessed[rows, chosen], guessed[rows, other]
-        self.truth = _truth(other_from)
+        self.truth, self.usual = _truth(other_from), _truth(1.0)
+        self.chosen = chosen
         self.own = float((chances[:, 0] * (1 - share) + chances.mean(axis=1) * share).mean())
 
     @property
@@ -64,7 +65,8 @@ class Log:
 
     @property
     def gain(self) -> Gain:
-        return Moments.of(self.ratings, self.target / self.propensities, self.propensities, self.groups).gain
+        weights = self.target / self.propensities
+        return Moments.of(self.ratings, weights, np.ones(ROWS), self.propensities, groups=self.groups).gain
 
     def doubly_robust(self) -> Estimate:
         return doubly_robust(
@@ -132,6 +134,30 @@ def test_where_it_was_drawn_often_enough_the_difference_is_told() -> None:
     assert min(log.known_by for log in logs) > FEWEST
 
 
+def test_against_another_way_that_is_sure_the_difference_is_told_as_well() -> None:
+    """Both were tried by chance alone: the difference of the two, and nothing of what exploring cost."""
+    held, told = 0, []
+    for seed in range(200):
+        log = Log(seed, share=0.3)
+        usual = (log.chosen == 0) / log.propensities
+        weights = log.target / log.propensities
+        gain = Moments.of(log.ratings, weights, usual, log.propensities, groups=log.groups).gain
+        same = Moments.of(log.ratings, usual, usual, log.propensities, groups=log.groups).gain
+        assert (same.value, same.low, same.high, same.effective) == pytest.approx((0.0, 0.0, 0.0, 0.0))
+        assert gain.is_enough
+        held += _holds(gain, log.truth - log.usual)
+        told.append(gain.value)
+    assert held >= 180
+    assert np.mean(np.array(told, dtype=float)) == pytest.approx(log.truth - log.usual, abs=0.005)
+
+
+def test_a_way_that_explores_as_the_one_in_use_does_is_worth_the_same() -> None:
+    log = Log(0, share=0.3)
+    gain = Moments.of(log.ratings, np.ones(ROWS), np.ones(ROWS), log.propensities, groups=log.groups).gain
+    assert (gain.value, gain.low, gain.high) == pytest.approx((0.0, 0.0, 0.0))
+    assert not gain.is_enough
+
+
 def test_right_predictions_bring_it_nearer_to_the_truth() -> None:
     logs = [Log(seed, right=1.0) for seed in range(200)]
     misses = [
@@ -176,5 +202,5 @@ def test_one_conversation_tells_nothing_of_others(rows: int) -> None:
         assert (estimate.value, estimate.effective, estimate.is_enough) == (1.0, 1.0, False)
         assert math.isnan(estimate.low)
         assert math.isnan(estimate.high)
-    gain = Moments.of(ones, 2 * ones, 0.5 * ones, alone).gain
+    gain = Moments.of(ones, 2 * ones, ones, 0.5 * ones, groups=alone).gain
     assert (gain.value, gain.low, gain.high, gain.is_enough) == (0.0, None, None, False)

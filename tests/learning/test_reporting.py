@@ -74,7 +74,8 @@ def test_a_report_and_a_replay(url: str, tmp_path: Path) -> None:
     rows += [decision(10, route="hard", answered="large", time=20_001 * DAY_S, seconds=7.0, prompt_tokens=None)]
     rows += [
         decision(number, route="trial", reason="split", arm=arm, model=arm, answered=arm, propensity=0.5, cost_usd=cost,
-                 shadow_route="new", shadow_model="large", conversation_hash=b"%016d" % (number // 4))
+                 shadow_route="new", shadow_model="large", shadow_chance=float(arm == "large"),
+                 conversation_hash=b"%016d" % (number // 4))
         for number in range(100, 260) for arm, cost in [("large", 2.0) if number // 4 % 2 else ("small", 0.5)]
     ]  # fmt: skip
     ratings = [(0, "user", 1.0), (0, "judge", 0.5), (1, "user", 0.25)]
@@ -133,29 +134,34 @@ def test_what_the_shadow_would_gain_is_summed_up_by_conversation(url: str) -> No
     count = 600
     groups, liked = draw.integers(0, 90, count), draw.random(count).round(3)
     propensities, agrees = draw.choice([0.2, 0.5, 0.8], count), draw.random(count) < 0.5
+    chances = np.where(draw.random(count) < 0.3, 0.4, agrees)  # some explore
     fill(
         url,
         [
             decision(n, propensity=float(propensities[n]), shadow_route="new", conversation_hash=b"%016d" % groups[n],
-                     shadow_model="small" if agrees[n] else "large")
+                     shadow_model="small" if agrees[n] else "large", shadow_chance=float(chances[n]))
             for n in range(count)
         ],
         [(n, "user", float(liked[n])) for n in range(count)],
     )  # fmt: skip
     found = told("report", "--store", url)["shadow"]["rating"]
-    gain = Moments.of(liked, agrees / propensities, propensities, groups).gain
+    weights, ones = chances / propensities, np.ones(count)
+    gain = Moments.of(liked, weights, ones, propensities, groups=groups).gain
     assert (found["value"], found["low"], found["high"], found["effective"]) == pytest.approx(
         (gain.value, gain.low, gain.high, gain.effective)
     )
-    alone = Moments.of(liked, agrees / propensities, propensities, np.arange(count)).gain
+    alone = Moments.of(liked, weights, ones, propensities, groups=np.arange(count)).gain
     assert alone.effective > gain.effective > 30
 
 
 def test_of_the_shadow_only_what_chance_tried_and_itself_answered_is_known(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/store.db"
     beside = {"shadow_route": "new", "propensity": 0.99}
-    rows = [decision(n, shadow_model="large" if n < 20 else "small", **beside) for n in range(200)]
-    rows += [decision(n, shadow_model="large", answered="large", **beside) for n in range(200, 240)]
+    rows = [
+        decision(n, shadow_model="large" if n < 20 else "small", shadow_chance=float(n >= 20), **beside)
+        for n in range(200)
+    ]
+    rows += [decision(n, shadow_model="large", shadow_chance=0.0, answered="large", **beside) for n in range(200, 240)]
     fill(url, rows, [(n, "user", float(n % 3 > 0)) for n in range(240)])
     shadow = told("report", "--store", url)["shadow"]
     for measure in ("rating", "cost_usd"):

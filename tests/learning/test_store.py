@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import io
+import logging
 import sqlite3
 from collections.abc import Awaitable, Callable
 from contextlib import closing
@@ -14,9 +16,11 @@ import pytest
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import OperationalError
 
-from proxy.learning.rows import Rated, Rating, hash_of_key, vector_of
+from proxy.learning.rows import MOST_SOURCES, Rated, Rating, hash_of_key, vector_of
 from proxy.learning.store import PATIENCE_S, RowsRefused, Store, StoreRefused, StoreUnavailable
 from proxy.learning.tables import VERSION, StoreTooNew, migrate
+from proxy.learning.trouble import TooManySources
+from proxy.telemetry.log import configure_logging
 from tests.learning.postgres import Cluster
 from tests.learning.rows import VECTOR, row, settings
 
@@ -297,3 +301,93 @@ def test_a_row_that_no_database_takes_is_not_tried_for_ever(base: Base) -> None:
 
     base.run(refuse)
     assert numbers(base) == 0
+
+
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_a_copy_that_is_brought_back_is_not_destroyed_by_the_log_of_what_was_there(
+    tmp_path: Path, replicas: int
+) -> None:
+    base, copy = sqlite_base(tmp_path / "store.db"), tmp_path / "copy.db"
+
+    async def replace() -> None:
+        stores = [base.store() for _ in range(replicas)]
+
+        async def put(first: int) -> None:
+            for start in range(first, first + 1000, 100):
+                await stores[start // 100 % replicas].write([row(n, vector=VECTOR) for n in range(start, start + 100)])
+
+        await put(0)
+        with closing(sqlite3.connect(tmp_path / "store.db")) as old, closing(sqlite3.connect(copy)) as new:
+            old.backup(new)
+            new.execute("PRAGMA journal_mode = DELETE")
+        await put(1000)
+        copy.replace(tmp_path / "store.db")
+        await put(2000)
+        for store in stores:
+            await store.close()
+
+    asyncio.run(replace())
+    assert base.ask("PRAGMA integrity_check") == [("ok",)]
+    assert numbers(base) == 2000
+    assert base.ask("SELECT count(*) FROM decisions WHERE time >= 1001000 AND time < 1002000") == [(0,)]
+
+
+def test_a_clock_that_was_ahead_does_not_keep_what_is_old(base: Base) -> None:
+    async def fill(store: Store) -> None:
+        await store.write([row(number) for number in range(30)])
+
+    base.run(fill)
+    right, base.now = base.now + 100.0, base.now + 365 * 86_400.0
+    assert base.run(Store.trim, rows=30, keep=1e9) == 0
+    base.now = right
+    assert base.run(Store.trim, rows=10) == 20
+
+
+def test_a_decision_has_so_many_sources_and_no_more(base: Base) -> None:
+    async def rate(store: Store) -> None:
+        await store.write([row(1), row(2)])
+        for number in range(MOST_SOURCES):
+            await store.rate(Rating("ptm-1", 1.0, f"judge-{number}"), None)
+        with pytest.raises(TooManySources):
+            await store.rate(Rating("ptm-1", 0.0, "one more"), None)
+        again = await store.rate(Rating("ptm-1", 0.5, "judge-0"), None)
+        assert again is not None
+        assert again.before == 1.0
+        assert await store.rate(Rating("ptm-2", 1.0, "one more"), None) is not None
+
+    base.run(rate)
+    assert numbers(base, "feedback") == MOST_SOURCES + 1
+
+
+def test_nothing_of_what_is_kept_is_logged_at_any_level(base: Base) -> None:
+    async def keep(store: Store) -> None:
+        await store.write([row(1, text="SECRET prompt", facts="SECRET facts", key_hash=ALICE)])
+        await store.rate(Rating("ptm-1", 1.0, "user", "SECRET comment"), ALICE)
+        await store.live_ratings("p1", since=0.0)
+
+    stream, root = io.StringIO(), logging.getLogger()
+    before = root.handlers[:], root.level
+    try:
+        configure_logging("json", level="debug", stream=stream)
+        logging.getLogger("proxy.any").debug("this is shown")
+        base.run(keep)
+    finally:
+        root.handlers[:] = before[0]
+        root.setLevel(before[1])
+    ((salt,),) = base.ask("SELECT value FROM pointsman_meta WHERE name = 'salt'")
+    assert "this is shown" in stream.getvalue()
+    assert "SECRET" not in stream.getvalue()
+    assert salt not in stream.getvalue()
+
+
+def test_a_store_of_before_takes_rows_again(base: Base) -> None:
+    base.run(Store.open)
+    base.ask("ALTER TABLE decisions DROP COLUMN shadow_chance")
+    base.ask("UPDATE pointsman_meta SET value = '1' WHERE name = 'version'")
+
+    async def write(store: Store) -> None:
+        await store.write([row(1, shadow_model="small", shadow_chance=0.25)])
+
+    base.run(write)
+    assert [float(chance) for (chance,) in base.ask("SELECT shadow_chance FROM decisions")] == [0.25]
+    assert base.ask("SELECT value FROM pointsman_meta WHERE name = 'version'") == [(str(VERSION),)]

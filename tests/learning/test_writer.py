@@ -18,7 +18,7 @@ from prometheus_client import CollectorRegistry
 
 from proxy.learning.rows import Rating
 from proxy.learning.store import Store, StoreRefused, StoreUnavailable
-from proxy.learning.writer import BATCH, Writer, Writers
+from proxy.learning.writer import BATCH, MOST_RATING, Writer, Writers
 from proxy.telemetry.store_metrics import StoreMetrics
 from tests.learning.rows import row, settings
 from tests.relay.wire import dead_port
@@ -239,3 +239,38 @@ def test_what_is_too_much_is_dropped_while_it_runs(tmp_path: Path) -> None:
         await writer.close()
 
     asyncio.run(write())
+
+
+def test_however_many_rate_decisions_are_written_meanwhile(tmp_path: Path) -> None:
+    async def flood() -> tuple[float, float, int]:
+        async with keeping(f"sqlite:///{tmp_path}/store.db", patience_s=0.2) as kept:
+            kept.writer.put(row(0))
+            await kept.until("writes_total", 1, result="ok")
+            ratings = [
+                asyncio.create_task(kept.writer.rate(Rating("ptm-0", 1.0, f"judge-{number % 10}"), None))
+                for number in range(MOST_RATING + 50)
+            ]
+            for number in range(1, 400):
+                kept.writer.put(row(number))
+                await asyncio.sleep(0.002)
+            told = await asyncio.gather(*ratings, return_exceptions=True)
+            failed, refused = kept.counted("writes_total", result="failed"), [each for each in told if each is None]
+            assert not refused
+            late = [each for each in told if isinstance(each, StoreUnavailable)]
+            assert {str(each) for each in late} == {"too many ratings at a time"}
+            return failed, kept.counted("dropped_total", cause="full"), len(late)
+
+    assert asyncio.run(flood()) == (0, 0, 50)
+    assert len(ids(tmp_path / "store.db")) == 400
+
+
+def test_what_is_lost_at_the_end_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    async def lose(port: int) -> None:
+        async with keeping(f"postgresql+asyncpg://me:hunter2@127.0.0.1:{port}/pointsman") as kept:
+            for number in range(3):
+                kept.writer.put(row(number))
+
+    with dead_port() as port:
+        asyncio.run(lose(port))
+    (lost,) = [record for record in caplog.records if record.message == "decisions lost at shutdown"]
+    assert lost.__dict__["rows"] == 3

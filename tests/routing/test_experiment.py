@@ -125,3 +125,25 @@ def test_shares_of_one_policy_are_of_one_request() -> None:
     models = [decide(trial, learned, signals(0), draw).model for draw in DRAWS]
     assert models.count("large") / len(models) == pytest.approx(0.05, abs=0.01)
     assert sum(one != other for one, other in pairwise(models)) <= 2
+
+
+def test_two_who_say_the_same_are_two_conversations() -> None:
+    split, arms = Router(config("routes: [{name: trial, use: {split: {small: 50, large: 50}}}]\n")), Counter[str]()
+    for number in range(400):
+        asked = facts(user("good morning"), headers={"authorization": f"Bearer sk-{number}"})
+        decision = split.decide(asked, Signals())
+        assert decision is not None
+        arms[str(decision.arm)] += 1
+        again = split.decide(facts(user("good morning"), headers={"authorization": f"Bearer sk-{number}"}), Signals())
+        assert again == decision
+    assert (len(arms), min(arms.values()) > 150) == (2, True)
+
+
+def test_what_is_certain_is_one_and_not_next_to_it() -> None:
+    text = "routes: [{name: trial, use: {split: {small: 1, large: 4, gpt-own: 1}}, fallbacks: [large]}]\n"
+    wide = config(text)
+    none = {name: replace(wide.models[name], supports=()) for name in ("small", "gpt-own")}
+    over = Router(replace(wide, models=wide.models | none))
+    decision = over.decide(facts(user("hi"), tools=[{"type": "function"}]), Signals())
+    assert decision is not None
+    assert (decision.model, decision.propensity) == ("large", 1.0)

@@ -16,7 +16,7 @@ import pytest
 from proxy.errors import BadRequest
 from proxy.learning.fit import fit_policy
 from proxy.routing.live import Live
-from proxy.routing.policy import Policy, inputs_of
+from proxy.routing.policy import ALWAYS_SINGLE, STEPS, Policy, inputs_of
 from proxy.routing.policy_file import PolicyUnusable, check_fits, pack, unpack
 from proxy.routing.router import Router
 from proxy.routing.shape import SIZE, UNKNOWN
@@ -342,3 +342,17 @@ def test_whatever_a_file_says_of_costs_there_is_a_choice() -> None:
     chosen = absurd.choose(absurd.models, 0.5, np.ones(768, dtype=np.float32), 100)
     assert {each.model for each in chosen.candidates} == set(absurd.models)
     assert np.isfinite([each.score for each in chosen.candidates]).all()
+
+
+def test_where_only_means_are_proven_feedback_and_delays_are_weighed_with_them() -> None:
+    proven = policy()
+    careful = replace(proven, prefer=np.tile(np.array([0.0, ALWAYS_SINGLE], dtype=np.float32), (STEPS, 1)))
+    names, asked = careful.models, (1.0, vector(1), 50)
+    single = careful.best_single(names)
+    assert careful.choose(names, *asked).candidates[0].model == single
+    region = careful.choose(names, *asked).region
+    assert region is not None
+    worse = np.zeros(careful.regions.quality.shape, dtype=np.float32)
+    worse[region, names.index(single)] = -0.9
+    assert careful.choose(names, *asked, None, worse).candidates[0].model != single
+    assert careful.choose(names, *asked, {single: 0.9}).candidates[0].model != single
