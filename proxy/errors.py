@@ -4,6 +4,7 @@ What we may tell a client, in OpenAI's error envelope.
 ProxyError
 ├── BadRequest            400  change the request
 ├── NobodyCanServe        400  ask for less, or for what some model can do
+├── RatedTooOften         400  rate under a name that has rated it before
 ├── Blocked               403  nothing: an operator's rule refuses it, with this status or another
 ├── UnknownModel          404  name a model from /v1/models
 ├── UnknownDecision       404  give the id of a decision of its own

@@ -57,6 +57,8 @@ class Store:
         self.settings = settings
         self.shown = settings.url.shown
         self._file = settings.url.file
+        self.is_file = self._file is not None
+        """Rather than a server."""
         self._clock = clock
         self._patience_s = patience_s
         self._engine: AsyncEngine | None = None

@@ -56,8 +56,9 @@ class Writer:
         self._some = asyncio.Event()
         self._batch = asyncio.Event()
         self._flushing = asyncio.Lock()
-        # One connection less than the store has: however many rate, decisions are written meanwhile.
-        self._free_for_ratings = asyncio.Semaphore(CONNECTIONS - 1)
+        # However many rate, decisions are written meanwhile: there is a connection left for that, and in a file, which
+        # one at a time can write into, a turn now and then.
+        self._free_for_ratings = asyncio.Semaphore(1 if store.is_file else CONNECTIONS - 1)
         self._rating = 0
         self._is_broken = False
         self._is_closing = False

@@ -243,7 +243,7 @@ def test_what_is_too_much_is_dropped_while_it_runs(tmp_path: Path) -> None:
 
 def test_however_many_rate_decisions_are_written_meanwhile(tmp_path: Path) -> None:
     async def flood() -> tuple[float, float, int]:
-        async with keeping(f"sqlite:///{tmp_path}/store.db", patience_s=0.2) as kept:
+        async with keeping(f"sqlite:///{tmp_path}/store.db", patience_s=1.0) as kept:
             kept.writer.put(row(0))
             await kept.until("writes_total", 1, result="ok")
             ratings = [
