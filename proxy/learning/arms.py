@@ -64,6 +64,7 @@ def arms(archive: Archive, order: Mapping[str, Sequence[str]], span: Span) -> di
     ratings = _ratings(archive, span) if rows else {}  # to look for those of no arm takes as long as for all
     for row in rows:
         means = {measure: Sums.of(row, measure).mean for measure in MEASURES[1:]}
+        means["error"] = Sums.of(row, "error").share
         means["rating"] = ratings.get((row.route, row.arm), NOTHING)
         arm = Arm(row.arm, means["seconds"].rows, means["seconds"].clusters, means)
         found.setdefault(row.route, []).append(arm)
@@ -91,4 +92,4 @@ def _ratings(archive: Archive, span: Span) -> dict[tuple[str, str], Mean]:
     )
     names = [inner.c.route, inner.c.arm]
     found = archive.ask(select(*names, *sums_of(inner, "rating")).group_by(*names))
-    return {(row.route, row.arm): Sums.of(row, "rating").mean for row in found}
+    return {(row.route, row.arm): Sums.of(row, "rating").share for row in found}

@@ -56,6 +56,20 @@ class Sums(NamedTuple):
         variance = max(left, 0.0) / self.size**2 * self.clusters / (self.clusters - 1)
         return Mean(value, math.sqrt(variance), self.clusters, int(self.size))
 
+    @property
+    def share(self) -> Mean:
+        """
+        The same of what is 0 to 1 on each row, where all alike is no certainty: none in forty may be one in fifty.
+
+        Then the error is that of a share with two more of either kind (Agresti and Coull, The American Statistician 52,
+        1998).
+        """
+        mean = self.mean
+        if mean.error > 0.0 or mean.value is None:
+            return mean
+        around = (mean.value * mean.clusters + 2.0) / (mean.clusters + 4.0)
+        return mean._replace(error=math.sqrt(around * (1.0 - around) / (mean.clusters + 4.0)))
+
 
 def sums_of(inner: Subquery, name: str) -> list[Label[Any]]:
     """

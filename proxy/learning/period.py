@@ -93,9 +93,9 @@ def figures(
     # A conversation that is in two groups counts as two for the total: to gather it again takes as long as all else.
     rated_by = ratings()
     for key in found.keys() & rated_by.keys():
-        found[key].rating = rated_by[key].mean
+        found[key].rating = rated_by[key].share
     if rated_by:
-        total.rating = Sums(*map(sum, zip(*rated_by.values(), strict=True))).mean
+        total.rating = Sums(*map(sum, zip(*rated_by.values(), strict=True))).share
     if by == "day":
         return total, dict(sorted(found.items()))
     return total, dict(sorted(found.items(), key=lambda item: (-item[1].counts["decisions"], item[0])))

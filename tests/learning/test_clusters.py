@@ -38,6 +38,21 @@ def test_intervals_hold_what_they_promise() -> None:
     assert 0.9 * 300 <= held <= 300 * 0.99
 
 
+@pytest.mark.parametrize(("truth", "count"), [(0.01, 60), (0.99, 60), (0.004, 391)])
+def test_all_alike_is_no_certainty(truth: float, count: int) -> None:
+    random, held, alike = np.random.default_rng(4), 0, 0
+    for _ in range(400):
+        share = sums([[float(random.random() < truth)] for _ in range(count)]).share
+        assert share.interval is not None
+        if share.value in (0.0, 1.0):
+            alike += 1
+            held += share.interval[0] <= truth <= share.interval[1]
+    assert held == alike
+    assert sums([[0.0]] * 391).share.interval == pytest.approx((-0.007, 0.007), abs=1e-3)
+    some = sums([[0.0], [1.0], [0.0]])
+    assert some.share == some.mean
+
+
 def test_too_little_has_no_interval() -> None:
     assert NOTHING.interval is None
     one = sums([[1.0, 0.0]]).mean
