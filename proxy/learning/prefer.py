@@ -50,7 +50,7 @@ def fit_prefer(outlook: Outlook, rows: Rows, margin: float) -> Floats:
 
     For each step it is the weight with which held-out quality reaches at the least cost what the step stands for.
     Where none does, the best single model takes all: that is what a policy may never fall below. It also takes all at
-    1, unless held-out rows show that the policy is better than it by more than chance.
+    1, and everywhere without costs, unless held-out rows show that the policy is better than it by more than chance.
 
     Args:
         outlook: predictions for rows that were held out.
@@ -60,10 +60,11 @@ def fit_prefer(outlook: Outlook, rows: Rows, margin: float) -> Floats:
     Returns:
         (101, 2).
     """
+    if not rows.has_costs:
+        gain, error = _gain(outlook, rows, (0.0, margin))
+        return np.tile([0.0, margin if gain > PROOF * error else ALWAYS_SINGLE], (STEPS, 1))
     quality, cost = _frontier(outlook, rows, margin)
     single, _, floor = _alone(outlook, rows)
-    if not rows.has_costs:
-        return np.tile([0.0, margin if quality[0] >= single else ALWAYS_SINGLE], (STEPS, 1))
     weights = weights_of(outlook)
     pairs = [(weight, margin) for weight in weights.tolist()]
     # The cheapest that seems to reach it is so in part by luck, so a little more is asked for.

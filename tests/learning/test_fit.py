@@ -93,6 +93,8 @@ def test_what_chance_decided_is_rarely_promoted_and_what_is_better_always() -> N
 def test_at_the_top_of_the_scale_the_best_single_model_stands_until_another_choice_is_proven() -> None:
     top = fit_policy(made(learnable=False), embedder="e").prefer[-1]
     assert top.tolist() == [0.0, ALWAYS_SINGLE]
+    left = [fit_policy(made(seed=n, learnable=False, costs=False), embedder="e").prefer[0, 1] for n in range(10)]
+    assert sum(margin < ALWAYS_SINGLE for margin in left) <= 3
     proven = made(600)
     proven.scores[:, 1] = np.random.default_rng(3).random(600) < 0.7
     assert fit_policy(proven, embedder="e").prefer[-1, 1] < ALWAYS_SINGLE
