@@ -202,7 +202,7 @@ def _incumbent(named: Path | None, out: Path) -> Policy | None:
         click.echo(f"warning: {error}; it is replaced", err=True)
         return None
     if found is None and named is not None:
-        raise click.ClickException(f"{named}: no such file, so nothing to beat.")
+        exit_with(unusable(named, "no such file, so nothing to beat"))
     return found
 
 

@@ -379,3 +379,10 @@ def test_a_broken_incumbent(tmp_path: Path) -> None:
     broken.write_bytes(b"PK")
     told = run("train", write(tmp_path / "r.jsonl", lines(60)), "--incumbent", broken, "--out", tmp_path / "p")
     assert (told.exit_code, "damaged, or no policy" in told.stderr) == (2, True)
+
+
+def test_a_missing_incumbent_is_a_mistake_and_no_verdict(tmp_path: Path) -> None:
+    data = write(tmp_path / "r.jsonl", lines(60))
+    told = run("train", data, "--out", tmp_path / "p.npz", "--incumbent", tmp_path / "none.npz")
+    assert (told.exit_code, told.stdout) == (2, "")
+    assert "none.npz: no such file, so nothing to beat" in told.stderr
