@@ -103,9 +103,9 @@ class Running:
             decision, kept = self._decide(facts, signals, live)
             assert decision is not None, "final signals always lead to a decision"
         if kept is not None:
-            decision = self._in_conversation(kept, decision, signals)
+            decision = self._in_conversation(facts, kept, decision, signals)
         if remember and not decision.is_firm:
-            held = Held(decision.route, decision.model, decision.target, decision.arm)
+            held = Held(decision.route, decision.model, decision.target, decision.arm, decision.chances or None)
             self.conversations.keep(facts, held, most=self.config.conversation.cache)
         record.stages_s["decide"] = perf_counter() - began - record.stages_s.get("embed", 0.0)
         record.route, record.reason, record.arm = decision.route, decision.reason, decision.arm
@@ -164,12 +164,12 @@ class Running:
         held = self.conversations.find(facts, self.config.conversation.keep)
         return None if held is None else self.router.resume(held, facts)
 
-    def _in_conversation(self, kept: Decision, decision: Decision, signals: Signals) -> Decision:
+    def _in_conversation(self, facts: Facts, kept: Decision, decision: Decision, signals: Signals) -> Decision:
         """The one of the two that stands, and how likely its model was once the conversation has had its say."""
         stands = kept if self._goes_on(kept.model, decision.model, signals) else decision
-        return replace(stands, chances=self._chances(kept, decision, signals)) if decision.chances else stands
+        return replace(stands, chances=self._chances(facts, kept, decision, signals)) if decision.chances else stands
 
-    def _chances(self, kept: Decision, decision: Decision, signals: Signals) -> Mapping[str, float]:
+    def _chances(self, facts: Facts, kept: Decision, decision: Decision, signals: Signals) -> Mapping[str, float]:
         """
         What was drawn for this turn, gone through what the conversation makes of it; empty where nothing is left of it.
 
@@ -179,7 +179,10 @@ class Running:
         """
         drawn, is_same = decision.chances, decision.arm is not None and kept.route == decision.route
         if is_same and LEARNED_ARM not in self.router.arms_of(decision.route):
-            return drawn  # by the same draw the conversation is where it is
+            # By the same draw the conversation is where it is, unless its model could not serve an earlier turn.
+            held = self.conversations.find(facts, self.config.conversation.keep)
+            before = None if held is None else held.chances
+            return before if before is not None and len(before) > 1 and kept.model in before else {}
         if is_same and self.config.conversation.switch == "upgrade":
             return {}  # where the other arms would have led it by now nobody knows
         found: dict[str, float] = {}

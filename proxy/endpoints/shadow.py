@@ -55,8 +55,11 @@ class Would(NamedTuple):
     route: str
     model: str
     vector: Vector | None
-    chance: float
-    """Of the model that was decided on: the shadow draws by the same lot, so what it drew is no sign of its own."""
+    chance: float | None
+    """
+    Of the model that was decided on: the shadow draws by the same lot, so what it drew is no sign of its own. None in
+    a split where other arms would have led the conversation elsewhere by now.
+    """
 
 
 _REFUSED = Would(UNROUTED, NO_MODEL, None, 0.0)
@@ -145,7 +148,9 @@ class Shadow:
             return None
         if facts.is_kept and decided.answer_id is not None:
             running.keep_answer(facts, own, decided.answer_id)
-        return Would(decision.route, decision.model, signals.vector, decision.chance_of(decided.decision.model))
+        is_known = decision.arm is None or decision.chances
+        chance = decision.chance_of(decided.decision.model) if is_known else None
+        return Would(decision.route, decision.model, signals.vector, chance)
 
     def _over(self, decided: Decided, then: Callable[[Would | None], None], task: asyncio.Task[Would | None]) -> None:
         self._tasks.discard(task)

@@ -40,9 +40,9 @@ def outcomes(held: HeldOut) -> Outcomes:
     alone, choices by the highest prediction would be paid what they hope for.
     """
     rows = held.rows
-    beyond = np.nan_to_num(rows.scores - held.quality)
-    # As it was predicted and back again is not the same to the last bit.
-    scores = np.where(rows.is_complete[:, np.newaxis], rows.scores, held.quality + rows.inverse_chances * beyond)
+    chances, beyond = rows.inverse_chances, np.nan_to_num(rows.scores - held.quality)
+    # To what was predicted and back again is not the same to the last bit.
+    scores = np.where(chances == 1.0, rows.scores, held.quality + chances * beyond)
     costs = np.where(np.isfinite(rows.costs), rows.costs, held.cost)
     at = np.arange(len(rows))
     return Outcomes(

@@ -231,6 +231,7 @@ class Store:
         async with self._opening:
             if self._engine is not None and self._is_another_file():
                 await self.close()  # what is open is the old file, which nobody else finds any more
+            if self._engine is None and self._beside and self._is_another_file():
                 self._forget_beside()
             if self._engine is None:
                 if self._file is not None:
@@ -260,7 +261,8 @@ class Store:
         return None if self._file is None else _identity(self._file)
 
     def _files_beside(self) -> list[Path]:
-        return [] if self._file is None else [Path(f"{self._file}{end}") for end in ("-wal", "-shm")]
+        # Beside the file itself, and not beside a link to it.
+        return [] if self._file is None else [Path(f"{self._file.resolve()}{end}") for end in ("-wal", "-shm")]
 
     def _forget_beside(self) -> None:
         """

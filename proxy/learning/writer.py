@@ -114,8 +114,15 @@ class Writer:
             self._rating -= 1
 
     async def _rate(self, rating: Rating, caller: bytes | None) -> Rated | None:
-        async with self._free_for_ratings:
+        try:
+            async with asyncio.timeout(_PATIENCE_S):
+                await self._free_for_ratings.acquire()
+        except TimeoutError:
+            raise StoreUnavailable("too many ratings at a time") from None
+        try:
             return await self._store.rate(rating, caller)
+        finally:
+            self._free_for_ratings.release()
 
     async def start(self) -> None:
         """

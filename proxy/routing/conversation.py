@@ -9,6 +9,7 @@ the caller, a header, or what the request brings.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from proxy.config import Config, When
@@ -23,6 +24,8 @@ class Held(NamedTuple):
     """By its label: the one that keeps what came before, where that is kept upstream; any of the model's when None."""
     arm: str | None = None
     """Of the route's experiment, if it is one."""
+    chances: Mapping[str, float] | None = None
+    """Of the draw that put it there, by model; None where nothing was drawn."""
 
 
 def is_firm(when: When) -> bool:

@@ -39,9 +39,9 @@ _HALF = math.sqrt(0.5)
 _OF_LENGTH = 0.3
 
 _MOST_LOG_COST = 80.0
+"""Of USD; beyond, an exponential is no number of 32 bits any more. No request costs as much, but a file may say so."""
 ALWAYS_SINGLE = 2.0
 """A margin of the best single model that no predicted quality makes up for: nothing is proven but the means."""
-"""Of USD; beyond, an exponential is no number of 32 bits any more. No request costs as much, but a file may say so."""
 
 _AT_ONCE = 4096
 """Texts whose closeness to every centre is in memory."""

@@ -26,8 +26,8 @@ CONFIG = """\
 version: 1
 upstreams: {{one: {{base_url: "http://127.0.0.1:9/v1"}}}}
 models:
-  small: {{target: {{upstream: one, name: s}}, price: {{input: 1, output: 1}}}}
-  middle: {{target: {{upstream: one, name: m}}, price: {{input: 3, output: 3}}}}
+  small: {{target: {{upstream: one, name: s}}, price: {{input: 1, output: 1}}, {small}}}
+  middle: {{target: {{upstream: one, name: m}}, price: {{input: 3, output: 3}}, {middle}}}
   large: {{target: {{upstream: one, name: l}}, price: {{input: 5, output: 5}}}}
 default: small
 conversation: {{switch: {switch}}}
@@ -63,8 +63,10 @@ class _Running(Running):
 class World:
     """One routes.yaml, and conversations in it."""
 
-    def __init__(self, use: str, *, switch: str = "upgrade") -> None:
-        config = parse_config(CONFIG.format(use=use, switch=switch), source="x", environ={})
+    def __init__(
+        self, use: str, *, switch: str = "upgrade", small: str = "context: 100000", middle: str = "context: 100000"
+    ) -> None:
+        config = parse_config(CONFIG.format(use=use, switch=switch, small=small, middle=middle), source="x", environ={})
         nothing = cast(Any, None)
         self._running = _Running(
             config, Router(config, _ByHardness()), nothing, None, nothing, nothing, nothing, nothing, Conversations(),
@@ -72,13 +74,20 @@ class World:
         )  # fmt: skip
         self._draw = np.random.default_rng(0)
 
-    def talk(self, number: int, turns: int = 1, *, on: str | None = None) -> list[tuple[int, Decision]]:
-        """One conversation, which may be on a model before; how hard each turn is, and what was decided."""
+    def talk(
+        self, number: int, turns: int = 1, *, on: str | None = None, first: str = ""
+    ) -> list[tuple[int, Decision]]:
+        """
+        One conversation, which may be on a model before; how hard each turn is, and what was decided.
+
+        With `first` its client sends that before the first turn's words, and later turns without what went before.
+        """
         messages: list[dict[str, str]] = []
         found: list[tuple[int, Decision]] = []
         for _ in range(turns):
             hardness = int(self._draw.integers(3))
-            messages.append({"role": "user", "content": f"conversation {number} {hardness}"})
+            said = [{"role": "user", "content": f"{first * (not found)}conversation {number} {hardness}"}]
+            messages = said if first else [*messages, *said]
             body = json.dumps({"model": "auto", "messages": messages}).encode()
             facts = read_chat(body, {"x-pointsman-conversation": f"{number}"})
             if on is not None and not found:
@@ -141,3 +150,13 @@ def test_where_other_arms_would_have_led_a_conversation_nobody_knows() -> None:
         first.add(one.propensity)
         assert (two.propensity, two.arm) == (1.0, one.arm)
     assert max(first) < 1.0
+
+
+@pytest.mark.parametrize("use", ["{split: {small: 1, middle: 1}}", "{split: {small: 1, large: 1}}"])
+def test_where_a_split_began_with_a_model_that_stood_in_nothing_was_drawn(use: str) -> None:
+    """The first turn is too long for the arms' models, and `large` answers in either arm; so it does the second."""
+    world = World(f"{use}, fallbacks: [large]", small="context: 2000", middle="context: 2000")
+    for number in range(100):
+        (_, one), (_, two) = world.talk(number, 2, first="word " * 6000)
+        assert (one.model, one.propensity) == (two.model, two.propensity) == ("large", 1.0)
+        assert not two.chances

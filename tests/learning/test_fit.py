@@ -171,21 +171,27 @@ def test_a_neighbourhood_of_all_texts_is_not_believed(count: int) -> None:
 
 def test_a_model_that_was_not_rated_is_not_paid_what_was_hoped_of_it() -> None:
     """Of three models that are alike one was rated on each row; who chooses the highest prediction earns nothing."""
-    gains, hoped = [], []
-    for seed in range(40):
+    gains, hoped, mixed = [], [], list[float]()
+    for seed in range(80):
         random = np.random.default_rng(seed)
         scores = (random.random((400, 3)) < 0.5).astype(np.float64)
         quality = np.clip(0.5 + random.normal(0, 0.1, scores.shape), 0, 1)
-        scores[np.arange(3) != random.integers(0, 3, 400)[:, np.newaxis]] = np.nan
+        is_left_out = np.arange(3) != random.integers(0, 3, 400)[:, np.newaxis]
+        if seed % 4 == 2:
+            is_left_out[::2] = False  # every second row is complete
+            quality += 0.2  # and all are thought too much of
+        scores[is_left_out] = np.nan
         weights = np.isfinite(scores).astype(np.float64) * (3.0 if seed % 2 else 1.0)  # with propensities, or without
         costs = np.full_like(scores, np.nan)
         rows = Rows(("a", "b", "c"), np.zeros((400, INPUTS), np.float32), scores, costs, weights, np.arange(400))
         picks = np.tile(quality.argmax(axis=1), (101, 1))
         found = outcomes(HeldOut(rows, quality, costs, picks, np.zeros(400, dtype=np.int64)))
         gains.append(float((found.scores[-1] - found.single_scores).mean()))
+        mixed += [float(found.scores[-1].mean())] * (seed % 4 == 2)
         hoped.append(float((quality.max(axis=1) - quality[:, 0]).mean()))
     assert np.mean(hoped) > 0.07
-    assert abs(np.mean(gains)) < 3 * np.std(gains) / np.sqrt(40) < 0.05
+    assert abs(np.mean(gains)) < 3 * np.std(gains) / np.sqrt(80) < 0.05
+    assert np.mean(mixed) == pytest.approx(0.5, abs=0.025)
 
 
 def test_a_text_that_is_said_in_several_conversations_is_held_out_as_one() -> None:

@@ -303,11 +303,12 @@ def test_a_row_that_no_database_takes_is_not_tried_for_ever(base: Base) -> None:
     assert numbers(base) == 0
 
 
-@pytest.mark.parametrize("replicas", [1, 2])
+@pytest.mark.parametrize(("replicas", "name"), [(1, "store.db"), (2, "store.db"), (1, "link.db")])
 def test_a_copy_that_is_brought_back_is_not_destroyed_by_the_log_of_what_was_there(
-    tmp_path: Path, replicas: int
+    tmp_path: Path, replicas: int, name: str
 ) -> None:
-    base, copy = sqlite_base(tmp_path / "store.db"), tmp_path / "copy.db"
+    (tmp_path / "link.db").symlink_to(tmp_path / "store.db")
+    base, copy = sqlite_base(tmp_path / name), tmp_path / "copy.db"
 
     async def replace() -> None:
         stores = [base.store() for _ in range(replicas)]

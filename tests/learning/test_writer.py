@@ -264,6 +264,22 @@ def test_however_many_rate_decisions_are_written_meanwhile(tmp_path: Path) -> No
     assert len(ids(tmp_path / "store.db")) == 400
 
 
+def test_ratings_do_not_queue_behind_a_store_that_is_locked(tmp_path: Path) -> None:
+    async def rate() -> float:
+        async with keeping(f"sqlite:///{tmp_path}/store.db", patience_s=1.0) as kept:
+            kept.writer.put(row(0))
+            await kept.until("writes_total", 1, result="ok")
+            with closing(sqlite3.connect(tmp_path / "store.db")) as other:
+                other.execute("BEGIN IMMEDIATE")
+                began = perf_counter()
+                ratings = [kept.writer.rate(Rating("ptm-0", 1.0, f"judge-{n}"), None) for n in range(20)]
+                told = await asyncio.gather(*ratings, return_exceptions=True)
+                assert all(isinstance(each, StoreUnavailable) for each in told)
+                return perf_counter() - began
+
+    assert asyncio.run(rate()) < 10
+
+
 def test_what_is_lost_at_the_end_is_told(caplog: pytest.LogCaptureFixture) -> None:
     async def lose(port: int) -> None:
         async with keeping(f"postgresql+asyncpg://me:hunter2@127.0.0.1:{port}/pointsman") as kept:
