@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 import click
-import numpy as np
 from rich.console import Console
 
 from proxy.cli.deciding import Deciding
@@ -143,7 +142,7 @@ def _policy(path: Path, embedder: str) -> Policy:
 
 
 def _policy_on_rated(policy: Policy, path: Path, data: Labelled, labelled: Path, seed: int) -> _Told:
-    unseen = np.flatnonzero(~np.isin(data.rows.texts, policy.seen))
+    unseen = data.rows.unseen(policy.seen)
     if not len(unseen):
         _refuse(f"{labelled}: {path} was trained on each of these requests; bring others")
     rows = data.rows.take(unseen)
@@ -159,7 +158,7 @@ def _policy_on_rated(policy: Policy, path: Path, data: Labelled, labelled: Path,
 
 def _policy_on_stored(policy: Policy, path: Path, logged: Logged, shown: str) -> _Told:
     refuse_too_little(shown, logged, 1)
-    unseen = np.flatnonzero(~np.isin(logged.rows.texts, policy.seen))
+    unseen = logged.rows.unseen(policy.seen)
     if not len(unseen):
         _refuse(f"{shown}: {path} was trained on each of these decisions; --since looks at later ones only")
     found, seen = judging.report(judging.judge(policy, logged.take(unseen))), len(logged) - len(unseen)

@@ -62,13 +62,11 @@ class Labelled:
         prices = {} if config is None else {n: m.price for n, m in config.models.items() if m.price is not None}
         self.rows: Rows = rows_of(self.read.rows, self.read.models, self.embed, prices, output_tokens)
         is_known = np.asarray(np.isfinite(self.rows.costs).any(axis=0))
-        if is_known.any() and not is_known.all():
+        if not is_known.all():
             unknown = [quote(name) for name, known in zip(self.rows.models, is_known, strict=True) if not known]
             told = f"no cost is known of {choices(unknown, last='or')}, so those of the others do not count"
-            click.echo(f'warning: {path}: {told}; add "costs" to the lines, or prices with -c', err=True)
-
-        if not is_known.any():
-            told = "no costs are known, so `prefer` chooses by quality alone, whatever its number"
+            if not is_known.any():
+                told = "no costs are known, so `prefer` chooses by quality alone, whatever its number"
             click.echo(f'warning: {path}: {told}; add "costs" to the lines, or prices with -c', err=True)
 
     def embed(self, texts: Sequence[str]) -> Mapping[str, Vector]:

@@ -169,7 +169,7 @@ def _of_labelled(data: Labelled, old: Policy | None, seed: int, folds: int) -> _
     if texts:
         found["flips"] = flip_rates(policy, list(texts), list(texts.values()), data.embed)
     reason = why_not_better(found)
-    found["incumbent"] = None if old is None else how_compared(old, data.rows.texts, "gain")
+    found["incumbent"] = None if old is None else how_compared(old, data.rows, "gain")
     if reason is None and old is not None:
         reason = why_keep(old, held, embedder=data.embedder)
     kept = ("rows", "single", "single_quality", "single_cost", "settings", "saved", "gain", "calibration_error")
@@ -182,7 +182,7 @@ def _of_store(logged: Logged, old: Policy | None, embedder: str, seed: int, fold
         found = judging.report(judged)
         policy = fit_policy(logged.rows, embedder=embedder, seed=seed)
     reason = judging.why_not_better(found)
-    found["incumbent"] = None if old is None else how_compared(old, logged.rows.texts, "over_logged")
+    found["incumbent"] = None if old is None else how_compared(old, logged.rows, "over_logged")
     if reason is None and old is not None:
         reason = judging.why_keep(old, judged, embedder=embedder)
     about = {name: found[name] for name in ("rows", "logged", "settings", "at_logged_cost")}

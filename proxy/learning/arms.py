@@ -63,8 +63,8 @@ def arms(archive: Archive, order: Mapping[str, Sequence[str]], span: Span) -> di
     rows = archive.ask(select(*names, *sums).group_by(*names))
     ratings = _ratings(archive, span) if rows else {}  # to look for those of no arm takes as long as for all
     for row in rows:
-        means = {measure: Sums.of(row, measure).mean for measure in MEASURES[1:]}
-        means["error"] = Sums.of(row, "error").share
+        sums_by = {measure: Sums.of(row, measure) for measure in MEASURES[1:]}
+        means = {measure: own.share if measure == "error" else own.mean for measure, own in sums_by.items()}
         means["rating"] = ratings.get((row.route, row.arm), NOTHING)
         arm = Arm(row.arm, means["seconds"].rows, means["seconds"].clusters, means)
         found.setdefault(row.route, []).append(arm)

@@ -13,9 +13,8 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Label, Subquery, func
 
-from proxy.learning.offpolicy import FEWEST
+from proxy.learning.offpolicy import FEWEST, Z95
 
-_Z95 = 1.959964
 _Z80 = 0.841621
 """With the other: a difference of `LEAST` is found with 95% confidence in 80 of 100 experiments."""
 LEAST = 0.05
@@ -112,7 +111,7 @@ class Mean(NamedTuple):
         """Of 95%; None where there is none."""
         if self.value is None or not math.isfinite(self.error):
             return None
-        return self.value - _Z95 * self.error, self.value + _Z95 * self.error
+        return self.value - Z95 * self.error, self.value + Z95 * self.error
 
     def less(self, other: Mean) -> Mean:
         """The difference to a mean over other clusters."""
@@ -125,7 +124,7 @@ class Mean(NamedTuple):
     def more_needed(self, other: Mean) -> int:
         """Roughly how many rated rows more it takes here until a difference of `LEAST` to the other can be told."""
         variances = (each.error**2 * each.rows if each.is_enough else _UNKNOWN_VARIANCE for each in (self, other))
-        needed = (_Z95 + _Z80) ** 2 * sum(variances) / LEAST**2
+        needed = (Z95 + _Z80) ** 2 * sum(variances) / LEAST**2
         return max(0, math.ceil(needed) - self.rows)
 
 

@@ -41,7 +41,7 @@ def condense(rows: Rows, seed: int) -> Neighbours:
     centres, nearest = _k_means(places, count, seed)
     sums = np.zeros((len(centres), len(rows.models)))
     counts = np.zeros_like(sums)
-    above = np.where(rows.bounded_weights > 0, np.nan_to_num(rows.scores) - rows.means, 0.0)
+    above = np.where(rows.weights > 0, np.nan_to_num(rows.scores) - rows.means, 0.0)
     np.add.at(sums, nearest, above * rows.bounded_weights)
     np.add.at(counts, nearest, rows.bounded_weights)
     return Neighbours(axes, centre, centres, sums.astype(np.float32), counts.astype(np.float32), SHARPNESS, PRIOR)
@@ -61,7 +61,7 @@ def regions_of(rows: Rows, near: Neighbours, seed: int) -> Regions:
     centres, nearest = _k_means(places, count, seed)
     sums = np.zeros((len(centres), len(rows.models)))
     counts, weights = np.zeros_like(sums), np.zeros_like(sums)
-    known = rows.bounded_weights > 0
+    known = rows.weights > 0
     np.add.at(sums, nearest, np.where(known, np.nan_to_num(rows.scores) - rows.means, 0.0) * rows.bounded_weights)
     np.add.at(weights, nearest, rows.bounded_weights)
     np.add.at(counts, nearest, known)

@@ -27,6 +27,7 @@ PRIOR = 10.0
 SHARE = 0.2
 """Of a cell's whole weight, the prior included, the most that one source can have."""
 _ROUNDS = 4
+"""Of the two bounds in turn; measured on made-up floods, no share is a hundred thousandth too large then."""
 HALF_LIVES = 6
 """A rating that is older than so many says a sixty-fourth of what it said, and is left out."""
 

@@ -43,7 +43,7 @@ def by_domain(rows: Rows, domains: Sequence[str], *, seed: int = 0, folds: int =
 
 def _tables(rows: Rows, domain_of: Ints, count: int) -> tuple[Floats, Floats]:
     """(domains, models) each: quality, and cost in USD."""
-    above = np.where(rows.bounded_weights > 0, np.nan_to_num(rows.scores) - rows.means, 0.0) * rows.bounded_weights
+    above = np.where(rows.weights > 0, np.nan_to_num(rows.scores) - rows.means, 0.0) * rows.bounded_weights
     is_known = np.isfinite(rows.costs)
     dearer = np.where(is_known, rows.costs - rows.mean_costs, 0.0)
     sums = [np.zeros((count, len(rows.models))) for _ in range(4)]

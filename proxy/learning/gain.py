@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from sqlalchemy import ColumnElement, Subquery, case, func, literal
 
-from proxy.learning.offpolicy import FEWEST, Floats, Ints, effective_rows
+from proxy.learning.offpolicy import FEWEST, Z95, effective_rows
+from proxy.learning.rated import Floats, Ints
 
-_Z95 = 1.959964
 _PARTS = ("w", "wx", "v", "vx")
 _PAIRS = tuple(combinations_with_replacement(range(len(_PARTS)), 2))
 
@@ -107,7 +107,7 @@ class Moments(NamedTuple):
         # By how much a conversation moves it: what it adds to either mean.
         moves = np.array([-other / w, 1.0 / w, usual / v, -1.0 / v])
         squares = float(moves @ self.products @ moves) * self.conversations / (self.conversations - 1)
-        spread = _Z95 * math.sqrt(max(squares, 0.0))
+        spread = Z95 * math.sqrt(max(squares, 0.0))
         return Gain(other - usual, other - usual - spread, other - usual + spread, int(self.rows), effective)
 
 

@@ -6,22 +6,22 @@ import numpy as np
 
 from proxy.learning.held_out import HeldOut, decide_all
 from proxy.learning.measures import figures, outcomes
-from proxy.learning.rated import Ints
+from proxy.learning.rated import Rows
 from proxy.routing.policy import Policy
 
 LEAST_UNSEEN = 100
 
 
-def how_compared(old: Policy, texts: Ints, told: str) -> str:
+def how_compared(old: Policy, rows: Rows, told: str) -> str:
     """
     In words: on what the incumbent is compared with a new policy.
 
     Args:
         old: in use, for the same models and vectors.
-        texts: of the rows that the new one was trained on.
+        rows: that the new one was trained on.
         told: what of `about` stands for the incumbent where it has seen nearly all of them.
     """
-    unseen = int((~np.isin(texts, old.seen)).sum())
+    unseen = len(rows.unseen(old.seen))
     if unseen >= LEAST_UNSEEN:
         return f"compared with the incumbent on the {unseen:,} of these requests that it has not seen"
     seen = f"the incumbent has seen all but {unseen} of these requests"
@@ -51,7 +51,7 @@ def why_keep(old: Policy, new: HeldOut, *, embedder: str) -> str | None:
     """
     if old.embedder != embedder or set(old.models) != set(new.rows.models):
         return None  # it could not be used here
-    unseen = np.flatnonzero(~np.isin(new.rows.texts, old.seen))
+    unseen = new.rows.unseen(old.seen)
     if len(unseen) < LEAST_UNSEEN:
         told = old.about.get("gain")
         own = float(figures(outcomes(new)).gain)

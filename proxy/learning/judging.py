@@ -228,7 +228,7 @@ def why_keep(old: Policy, new: Judged, *, embedder: str) -> str | None:
     models = new.logged.rows.models
     if old.embedder != embedder or set(old.models) != set(models):
         return None
-    unseen: Ints = np.flatnonzero(~np.isin(new.logged.rows.texts, old.seen))
+    unseen = new.logged.rows.unseen(old.seen)
     if len(unseen) < LEAST_UNSEEN:
         told = old.about.get("over_logged")
         own = new.over_logged(new.picks[new.step_at(new.logged_cost)]).value

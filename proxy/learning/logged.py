@@ -26,7 +26,7 @@ from sqlalchemy import func, select
 from proxy.embedding import DIMENSIONS, Vector
 from proxy.learning.archive import Archive, Row
 from proxy.learning.asking import FAILURES, Span, one_if
-from proxy.learning.rated import LEAST_CHANCE, Bools, Floats, Ints, Rows, blocks_of
+from proxy.learning.rated import LEAST_CHANCE, Bools, Floats, Ints, Rows
 from proxy.learning.reading import LEAST_COST
 from proxy.learning.rows import CERTAIN, is_number, is_propensity, vector_of
 from proxy.learning.stored_facts import asked_of
@@ -324,5 +324,4 @@ def _rows(models: tuple[str, ...], used: Sequence[_One], vectors: Any, chosen: I
     places: dict[bytes, int] = {}
     conversations = np.array([places.setdefault(one.conversation, len(places)) for one in used], dtype=np.int64)
     shapes = np.array([one.shape for one in used], dtype=np.float32).reshape(-1, SIZE)
-    blocks = blocks_of(conversations, texts)
-    return Rows(models, inputs_of(vectors, tokens, shapes), scores, costs, weights, texts, conversations, blocks)
+    return Rows(models, inputs_of(vectors, tokens, shapes), scores, costs, weights, texts, conversations)

@@ -15,13 +15,11 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+from proxy.learning.rated import Floats, Ints
 
-# Of a normal distribution; there are many requests, or there is nothing to say.
-_Z95 = 1.959964
+Z95 = 1.959964
+"""Of a normal distribution; there are many requests, or there is nothing to say."""
 FEWEST = 30
 """Rows on which both agree, below which an interval would only pretend."""
 
@@ -156,7 +154,7 @@ def _estimate(value: float, parts: Floats, weights: Floats, groups: Ints) -> Est
     of_groups = _sums(parts, groups)
     count = len(of_groups)
     # Of one there is no telling how others differ.
-    spread = _Z95 * math.sqrt(float(np.square(of_groups).sum()) * count / (count - 1)) if count > 1 else math.nan
+    spread = Z95 * math.sqrt(float(np.square(of_groups).sum()) * count / (count - 1)) if count > 1 else math.nan
     squares = float(np.square(_sums(weights, groups)).sum())
     effective = float(weights.sum()) ** 2 / squares if squares else 0.0
     return Estimate(value, value - spread, value + spread, len(weights), effective)

@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, Select, case, func, select
 from proxy.learning.archive import Archive, Row
 from proxy.learning.asking import Span, is_failure, one_if, rated
 from proxy.learning.clusters import NOTHING, Mean, Sums, sums_of
-from proxy.learning.offpolicy import Floats
+from proxy.learning.rated import Floats
 from proxy.learning.tables import decisions
 
 By = Literal["route and model", "route", "model", "day"]

@@ -40,8 +40,6 @@ class Rows:
     """(rows,): a hash of the text, by which a policy knows which it has seen."""
     conversations: Ints | None = None
     """(rows,): the same for those of one conversation; None where there are none."""
-    blocks: Ints | None = None
-    """(rows,): see `blocks_of`; None where there are no conversations."""
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -56,7 +54,6 @@ class Rows:
             weights=self.weights[which],
             texts=self.texts[which],
             conversations=None if self.conversations is None else self.conversations[which],
-            blocks=None if self.blocks is None else self.blocks[which],
         )
 
     @property
@@ -68,10 +65,14 @@ class Rows:
         """
         return self.texts if self.conversations is None else self.conversations
 
-    @property
+    @cached_property
     def held_together(self) -> Ints:
         """(rows,): the same for rows that never stand on both sides of a hold-out."""
-        return self.texts if self.blocks is None else self.blocks
+        return self.texts if self.conversations is None else blocks_of(self.conversations, self.texts)
+
+    def unseen(self, seen: Ints) -> Ints:
+        """The places of those whose text is none of these hashes."""
+        return np.flatnonzero(~np.isin(self.texts, seen))
 
     @cached_property
     def means(self) -> Floats:
@@ -80,7 +81,7 @@ class Rows:
         result: Floats = (np.nan_to_num(self.scores) * self.weights).sum(axis=0) / np.maximum(total, 1e-9)
         return result
 
-    @property
+    @cached_property
     def bounded_weights(self) -> Floats:
         """
         (rows, models): the same for what is fitted, where few rows of a great weight would be all that is heard.
@@ -88,7 +89,8 @@ class Rows:
         Means are not fitted, and take the weights as they are: a model that was drawn for one text in a hundred would
         else look as good as it is on those texts that it got without a draw.
         """
-        return np.minimum(self.weights, MOST_WEIGHT)
+        result: Floats = np.minimum(self.weights, MOST_WEIGHT)
+        return result
 
     @property
     def inverse_chances(self) -> Floats:

@@ -20,11 +20,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from proxy.config import Store as Settings
 from proxy.learning.rows import MOST_SOURCES, DecisionRow, LiveRating, Rated, Rating, salted
 from proxy.learning.tables import StoreUnknown, decisions, feedback, meta, migrate, stamp
-from proxy.learning.trouble import CONNECTIONS, RowsRefused, StoreRefused, StoreUnavailable, TooManySources
+from proxy.learning.trouble import RowsRefused, StoreRefused, StoreUnavailable, TooManySources
 
 __all__ = ["RowsRefused", "Store", "StoreRefused", "StoreUnavailable", "in_words"]
 
 PATIENCE_S = 3.0
+CONNECTIONS = 3
 _CHUNK = 100
 _NAMESAKES = 100
 _TRIMMED_AT_ONCE = 1_000
@@ -57,8 +58,8 @@ class Store:
         self.settings = settings
         self.shown = settings.url.shown
         self._file = settings.url.file
-        self.is_file = self._file is not None
-        """Rather than a server."""
+        self.ratings_at_once = CONNECTIONS - 1 if self._file is None else 1
+        """More would leave decisions no connection, or in a file, which one at a time can write into, no turn."""
         self._clock = clock
         self._patience_s = patience_s
         self._engine: AsyncEngine | None = None
@@ -229,9 +230,8 @@ class Store:
 
     async def _opened(self) -> AsyncEngine:
         async with self._opening:
-            if self._engine is not None and self._is_another_file():
+            if self._is_another_file():
                 await self.close()  # what is open is the old file, which nobody else finds any more
-            if self._engine is None and self._beside and self._is_another_file():
                 self._forget_beside()
             if self._engine is None:
                 if self._file is not None:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-CONNECTIONS = 3
-"""That a store may have open at a time."""
-
 
 class StoreRefused(Exception):
     """The store cannot be used by this program, however often it tries; the message says why."""

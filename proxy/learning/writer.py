@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from proxy.config import Store as Settings
 from proxy.learning.retries import Retries
 from proxy.learning.rows import DecisionRow, Rated, Rating
-from proxy.learning.trouble import CONNECTIONS, RowsRefused, StoreRefused, StoreUnavailable
+from proxy.learning.trouble import RowsRefused, StoreRefused, StoreUnavailable
 from proxy.telemetry.store_metrics import StoreMetrics
 
 if TYPE_CHECKING:
@@ -56,9 +56,8 @@ class Writer:
         self._some = asyncio.Event()
         self._batch = asyncio.Event()
         self._flushing = asyncio.Lock()
-        # However many rate, decisions are written meanwhile: there is a connection left for that, and in a file, which
-        # one at a time can write into, a turn now and then.
-        self._free_for_ratings = asyncio.Semaphore(1 if store.is_file else CONNECTIONS - 1)
+        # However many rate, decisions are written meanwhile.
+        self._free_for_ratings = asyncio.Semaphore(store.ratings_at_once)
         self._rating = 0
         self._is_broken = False
         self._is_closing = False

@@ -107,11 +107,11 @@ def test_a_model_comes_as_often_as_is_said(begun: str, switch: str) -> None:
     """One over the propensity, summed up over the turns that a model got, is the number of all turns like them."""
     world = World(LEARNED, switch=switch)
     counts: Counter[int] = Counter()
-    weights: defaultdict[int, Counter[str]] = defaultdict(Counter)
+    weights: defaultdict[int, defaultdict[str, float]] = defaultdict(lambda: defaultdict(float))
     for number in range(2500):
         hardness, decision = world.talk(number, on=begun)[0]
         counts[hardness] += 1
-        weights[hardness][decision.model] += 1 / decision.propensity  # type: ignore[assignment] # a weight, no count
+        weights[hardness][decision.model] += 1 / decision.propensity
     left = {"small": 3, "middle": 2, "large": 1}[begun] if switch == "upgrade" else 3
     for hardness, count in counts.items():
         assert len(weights[hardness]) == left

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from proxy.learning.gain import Gain, Moments
-from proxy.learning.offpolicy import FEWEST, Estimate, Floats, doubly_robust, inverse_propensity, known_by
+from proxy.learning.offpolicy import FEWEST, Estimate, doubly_robust, inverse_propensity, known_by
+from proxy.learning.rated import Floats
 
 ROWS, MODELS, SHARE = 2000, 3, 0.1
 
