@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.mmap_dict import MmapedDict, mmap_key
 from prometheus_client.parser import text_string_to_metric_families
 
 from proxy.telemetry.metrics import (
@@ -231,3 +232,14 @@ def test_workers_are_summed_and_a_dead_ones_gauges_forgotten(tmp_path: Path) -> 
     assert found['requests_total{model="m",route="r",status="200"}'] == 5
     assert found["in_flight"] == 1
     assert found['policy_correction{model="m",region="0"}'] == 0.1, "each worker says the same; the latest is right"
+
+
+def test_a_file_that_a_worker_makes_at_this_moment_fails_no_scrape(tmp_path: Path) -> None:
+    """The library's own trips over one that is empty, as each is between being made and getting its size."""
+    begun = MmapedDict(str(tmp_path / f"counter_{os.getpid()}.db"))  # type: ignore[no-untyped-call]
+    begun.write_value(mmap_key("pointsman_cost_usd", "pointsman_cost_usd_total", ["model"], ["a"], "x"), 2.5, 0.0)  # type: ignore[no-untyped-call]
+    begun.close()  # type: ignore[no-untyped-call]
+    for name in ("counter_1.db", f"gauge_livesum_{os.getpid()}.db"):
+        (tmp_path / name).touch()
+    found = series(exposition(CollectorRegistry(), {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}).decode())
+    assert found == {'cost_usd_total{model="a"}': 2.5}
