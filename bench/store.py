@@ -50,7 +50,7 @@ from proxy.learning.rows import DecisionRow, Rating
 from proxy.learning.store import Store
 
 CONNECTIONS = 32
-PACED_SECONDS = 3.0
+PACED_SECONDS = 1.0
 PACE_S = 0.005
 _DROPPED = re.compile(r'pointsman_store_dropped_total\{cause="\w+"\} (\d+)')
 
@@ -189,6 +189,7 @@ async def dropped(port: int) -> int:
 def serve_both(rounds: int, seconds: float, model: str) -> dict[str, object]:
     """Figures by server; and the ratio of the two, round by round."""
     cores, wrk = Cores.choose(), install.debian("wrk", "wrk", may_install=True)
+    os.sched_setaffinity(0, {cores.load})  # on the server's core the paced client would wait for its turn
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-store-")))
         port = free_port()
@@ -219,8 +220,8 @@ def serve_both(rounds: int, seconds: float, model: str) -> dict[str, object]:
 @click.command()
 @click.option("--rows", default=1_000_000, show_default=True, help="Decisions in the store; 0 leaves that part out.")
 @click.option("--ratings", default=500, show_default=True, help="Of each kind.")
-@click.option("--rounds", default=6, show_default=True, help="Of load; 0 leaves that part out.")
-@click.option("--seconds", default=5.0, show_default=True, help="Of load with 32 connections, each time.")
+@click.option("--rounds", default=24, show_default=True, help="Of load; 0 leaves that part out.")
+@click.option("--seconds", default=1.0, show_default=True, help="Of load with 32 connections, each time.")
 @click.option("--model", default="fast", show_default=True, help="fast: decided by a rule. auto: by its text.")
 @click.option("--json", "as_json", is_flag=True, help="For a script.")
 def main(rows: int, ratings: int, rounds: int, seconds: float, model: str, as_json: bool) -> None:

@@ -100,14 +100,16 @@ class DecisionRow(msgspec.Struct, gc=False):
         """
         The columns' values, in the order of the fields.
 
+        Bytes as bytearrays, which sqlite3 binds in a quarter of the time: bytes it first asks for an adapter.
+
         Args:
             salt: of the store.
         """
         return (
             *msgspec.structs.astuple(self)[:-3],
             None if self.key_hash is None else _salted_key(self.key_hash, salt),
-            salted(self.conversation_hash, salt),
-            None if self.vector is None else self.vector.astype(np.float16).tobytes(),
+            bytearray(salted(self.conversation_hash, salt)),
+            None if self.vector is None else bytearray(self.vector.astype(np.float16)),
         )
 
 
@@ -152,7 +154,9 @@ def salted(digest: bytes, salt: bytes) -> bytes:
     return blake2b(digest, digest_size=16, key=salt).digest()
 
 
-_salted_key = lru_cache(maxsize=1024)(salted)  # of few callers come many requests
+@lru_cache(maxsize=1024)  # of few callers come many requests
+def _salted_key(digest: bytes, salt: bytes) -> bytearray:
+    return bytearray(salted(digest, salt))
 
 
 @dataclass(frozen=True, slots=True)

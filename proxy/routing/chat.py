@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 
 import msgspec
 
 from proxy.config import AUTO, Feature
 from proxy.routing.facts import Facts, Message, is_filled_list, leniently
+from proxy.routing.lazy import lazy
 from proxy.routing.reading import UNSET, Head, read_head, read_model, require, value_of
 
 
@@ -32,7 +32,7 @@ class ChatFacts(Facts):
         super().__init__(head, model=model, headers=headers)
         self._head = head
 
-    @cached_property
+    @lazy
     def _messages(self) -> Sequence[Message]:
         try:
             return _decode_messages(self._head.messages)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 
 import msgspec
 
 from proxy.routing.facts import Facts, Message
+from proxy.routing.lazy import lazy
 from proxy.routing.reading import UNSET, Head, read_head, read_model, require, value_of
 
 
@@ -26,16 +26,16 @@ class CompletionFacts(Facts):
         super().__init__(head, model=model, headers=headers)
         self._head = head
 
-    @cached_property
+    @lazy
     def _prompts(self) -> list[object]:
         prompt = value_of(self._head.prompt)
         return prompt if isinstance(prompt, list) else [prompt]
 
-    @cached_property
+    @lazy
     def _messages(self) -> Sequence[Message]:
         return [Message("user", "\n".join(prompt for prompt in self._prompts if isinstance(prompt, str)))]
 
-    @cached_property
+    @lazy
     def tokens(self) -> int:
         """As of any request, and tokens that were sent as such."""
         of_text = super().tokens

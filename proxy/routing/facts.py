@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from typing import Any, ClassVar
 
 import msgspec
 
 from proxy.config import Feature, Text, WireProtocol
+from proxy.routing.lazy import lazy
 from proxy.routing.reading import Head, value_of
 from proxy.routing.shape import Shape, shape_of
 
@@ -84,7 +84,7 @@ class Facts(ABC):
         self._folded: tuple[str, str] | None = None
         self._shape: tuple[str, Shape] | None = None
 
-    @cached_property
+    @lazy
     @abstractmethod
     def _messages(self) -> Sequence[Message]:
         """The conversation so far, oldest first."""
@@ -93,7 +93,7 @@ class Facts(ABC):
     def _most_answered(self) -> tuple[msgspec.Raw, ...]:
         """The JSON of the members that say how many tokens the answer may have; the first that says it counts."""
 
-    @cached_property
+    @lazy
     def tokens(self) -> int:
         """An estimate of the prompt's tokens: messages, images and tools."""
         size = len(memoryview(self._common.tools))
@@ -107,13 +107,15 @@ class Facts(ABC):
                     images += _FEATURES_OF_PARTS.get(part.type) == "images"
         return size // _BYTES_PER_TOKEN + images * _TOKENS_PER_IMAGE + len(self._messages) * _TOKENS_PER_MESSAGE
 
-    @cached_property
+    @lazy
     def tokens_needed(self) -> int:
         """The prompt's tokens and those that the client allows for the answer."""
-        limits = map(value_of, self._most_answered())
-        return self.tokens + next((limit for limit in limits if isinstance(limit, int) and limit > 0), 0)
+        for raw in self._most_answered():
+            if isinstance(limit := value_of(raw), int) and limit > 0:
+                return self.tokens + limit
+        return self.tokens
 
-    @cached_property
+    @lazy
     def features(self) -> frozenset[Feature]:
         """What the request brings or asks for besides text."""
         found = self._features_asked()
@@ -128,19 +130,19 @@ class Facts(ABC):
         """What the request asks for beside its messages."""
         return {"tools"} if is_filled_list(self._common.tools) else set()
 
-    @cached_property
+    @lazy
     def turns(self) -> int:
         """How many messages are the user's."""
         return sum(message.role == "user" for message in self._messages)
 
-    @cached_property
+    @lazy
     def metadata(self) -> Mapping[str, str]:
         """The body's `metadata`, as far as its values are texts."""
         value = value_of(self._common.metadata)
         items = value.items() if isinstance(value, dict) else ()
         return {key: text for key, text in items if isinstance(text, str)}
 
-    @cached_property
+    @lazy
     def user(self) -> str | None:
         """The body's `user`."""
         value = value_of(self._common.user)
@@ -159,7 +161,7 @@ class Facts(ABC):
             return False
         return not any(message.role == "assistant" or message.role in TOOL_ROLES for message in self._messages)
 
-    @cached_property
+    @lazy
     def conversation(self) -> str:
         """
         What all requests of one conversation share, and no other's do.
@@ -178,7 +180,7 @@ class Facts(ABC):
                 break
         return "opening:" + "\0".join(opening)
 
-    @cached_property
+    @lazy
     def caller_conversation(self) -> str:
         """
         The same of one caller: another one who names a conversation alike, or says "hi" first, has one of their own.

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from functools import cached_property
 from typing import ClassVar
 
 import msgspec
 
 from proxy.config import WireProtocol
 from proxy.routing.facts import Facts, Message, Part, leniently
+from proxy.routing.lazy import lazy
 from proxy.routing.reading import UNSET, Head, read_head, read_model, require, value_of
 
 
@@ -47,7 +47,7 @@ class MessageFacts(Facts):
         super().__init__(head, model=model, headers=headers)
         self._head = head
 
-    @cached_property
+    @lazy
     def _messages(self) -> Sequence[Message]:
         found: list[Message] = []
         if len(memoryview(self._head.system)):
@@ -62,7 +62,7 @@ class MessageFacts(Facts):
     def _most_answered(self) -> tuple[msgspec.Raw, ...]:
         return (self._head.max_tokens,)
 
-    @cached_property
+    @lazy
     def user(self) -> str | None:
         """The body's `metadata.user_id`."""
         value = value_of(self._head.metadata)

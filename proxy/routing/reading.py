@@ -107,6 +107,8 @@ def require(raw: msgspec.Raw, name: str, kinds: bytes, expected: str) -> None:
 
 def value_of(raw: msgspec.Raw) -> Any:
     """A member's value; None when it is absent or cannot be read, for then the upstream judges."""
+    if raw is UNSET:  # as most members are: looking into it takes five times as long
+        return None
     try:
         return _decode_any(raw) if len(memoryview(raw)) else None
     except (msgspec.DecodeError, RecursionError):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from typing import Any, ClassVar
 
 import msgspec
 
 from proxy.config import Feature
 from proxy.routing.facts import CONVERSATION_HEADER, Facts, Message, Part
+from proxy.routing.lazy import lazy
 from proxy.routing.reading import UNSET, Head, read_head, read_model, value_of
 
 
@@ -44,7 +44,7 @@ class ResponseFacts(Facts):
         super().__init__(head, model=model, headers=headers)
         self._head = head
 
-    @cached_property
+    @lazy
     def _messages(self) -> Sequence[Message]:
         found: list[Message] = []
         if isinstance(instructions := value_of(self._head.instructions), str):
@@ -70,7 +70,7 @@ class ResponseFacts(Facts):
             found.add("json_schema")
         return found
 
-    @cached_property
+    @lazy
     def _goes_on_from(self) -> str:
         """The response or conversation that an upstream keeps, and that this one goes on from; empty for none."""
         if isinstance(previous := value_of(self._head.previous_response_id), str) and previous:
@@ -89,7 +89,7 @@ class ResponseFacts(Facts):
         """As of any request; never of one that goes on from what an upstream keeps."""
         return not self._goes_on_from and super().starts_conversation
 
-    @cached_property
+    @lazy
     def conversation(self) -> str:
         """What it goes on from, else as of any request."""
         if self._goes_on_from and not self.headers.get(CONVERSATION_HEADER):
