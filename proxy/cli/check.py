@@ -9,18 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from proxy.cli import topic_advice
 from proxy.cli.advice import advice
 from proxy.cli.options import cache_dir_option, config_option, load_or_exit
 from proxy.cli.prompt import PromptRouter
+from proxy.cli.showing import console, table
 from proxy.config import Config
 
 
-@click.command()
+@click.command(short_help="Validate routes.yaml, run its tests, and give advice.")
 @config_option
 @cache_dir_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON object, for scripts.")
@@ -65,14 +64,11 @@ def _show_confusion(results: list[dict[str, Any]]) -> None:
     expected = list(dict.fromkeys(result["expected"] for result in results))
     taken = list(dict.fromkeys([*expected, *(result["route"] for result in results)]))
     counts = Counter((result["expected"], result["route"]) for result in results)
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    table.add_column("expected, got:")
-    for route in taken:
-        table.add_column(route, justify="right")
+    shown = table("expected, got:", *taken)
     for row in expected:
         cells = [Text(str(counts[row, route] or "·"), "green" if row == route else "red") for route in taken]
-        table.add_row(row, *cells)
-    Console().print(table)
+        shown.add_row(row, *cells)
+    console().print(shown)
 
 
 def _run_tests(config: Config, router: PromptRouter) -> list[dict[str, Any]]:

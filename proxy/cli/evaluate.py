@@ -46,7 +46,7 @@ class _Told(NamedTuple):
     """Requests that are left out, since the policy was trained on them."""
 
 
-@click.command()
+@click.command(short_help="Measure a policy or a routes.yaml on rated requests.")
 @click.argument("what", metavar="POLICY|ROUTES.YAML", type=click.Path(path_type=Path))
 @click.argument("labelled", type=click.Path(path_type=Path), required=False)
 @store_option

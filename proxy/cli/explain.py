@@ -20,7 +20,7 @@ from proxy.routing.router import AUTO
 _BAR = 24
 
 
-@click.command()
+@click.command(short_help="Show which route PROMPT takes and why.")
 @click.argument("prompt")
 @config_option
 @cache_dir_option

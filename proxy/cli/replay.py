@@ -14,7 +14,7 @@ import msgspec
 
 from proxy.app import embedder_name, load_minilm
 from proxy.cli.options import cache_dir_option, exit_with, load_or_exit
-from proxy.cli.progress import loading_bar, working_bar
+from proxy.cli.progress import loading_bar, reading_count
 from proxy.cli.replay_tables import as_json, show
 from proxy.cli.showing import Unreadable, console
 from proxy.cli.store_options import since_option, store_of
@@ -31,7 +31,7 @@ from proxy.routing.policy import Policy
 EXIT_CHANGES = 1
 
 
-@click.command("replay")
+@click.command("replay", short_help="Show which stored decisions new rules would change.")
 @click.option("--routes", "routes_path", type=click.Path(path_type=Path), help="The new routing file.")
 @click.option("--policy", "policy_path", type=click.Path(path_type=Path), help="A new policy, of `train`.")
 @click.option("--config", "-c", "config_path", type=click.Path(path_type=Path), envvar="POINTSMAN_CONFIG",
@@ -73,14 +73,14 @@ def replay_command(
     configs = [new] if old is None else [new, old]
     both = _rules(configs, cache_dir, policy_path)
     try:
-        with Archive(settings) as archive, working_bar("deciding again") as step:
+        with Archive(settings) as archive, reading_count("deciding again") as count:
             found = replay(
                 archive,
                 both[0],
                 both[1] if old is not None else None,
                 since=None if since is None else time.time() - since,
                 newest=limit,
-                step=lambda done: step(done, limit),
+                step=count,
             )
     except StoreUnreadable as error:
         raise Unreadable(str(error)) from None

@@ -80,7 +80,7 @@ def show(console: Console, found: Replay) -> None:
         console.print(ways)
     console.print()
     console.print(_money(found))
-    console.print(_rating(found.rating, found), highlight=False)
+    console.print(_rating(found.rating, found))
     _show_examples(console, found)
 
 

@@ -20,7 +20,7 @@ from proxy.learning.asking import Span
 from proxy.learning.period import By
 
 
-@click.command("report")
+@click.command("report", short_help="Report on stored decisions: cost, ratings, latency.")
 @config_option
 @click.option("--store", metavar="URL", help="The store, if not that of the routing file.")
 @since_option

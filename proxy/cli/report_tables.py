@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.console import Console
 
-from proxy.cli.showing import between, count, day, named, seconds, share, short, table, usd
+from proxy.cli.showing import Sheet, between, count, day, named, seconds, share, short, table, usd
 from proxy.learning.offpolicy import FEWEST
 
 _MEASURES = {
@@ -26,8 +26,6 @@ def show(console: Console, found: dict[str, Any]) -> None:
         return
     console.print(f"{count(total['decisions'])} decisions, {day(found['first'])} to {day(found['last'])} (UTC)\n")
     _show_groups(console, found)
-    console.print()
-    _show_answers(console, found)
     for route, arms in found["experiments"].items():
         console.print()
         _show_arms(console, route, arms)
@@ -44,33 +42,29 @@ def _named(found: dict[str, Any]) -> list[tuple[list[str], dict[str, Any]]]:
 
 
 def _show_groups(console: Console, found: dict[str, Any]) -> None:
-    heads = found["by"]
-    shown = table(*heads, "decisions", "errors", "prompt", "cached", "answer", "USD", "saved USD", left=len(heads))
+    shown = Sheet(
+        found["by"],
+        [
+            ("decisions", "errors", "USD", "saved USD"),
+            ("rated", "rating", "asked again"),
+            ("prompt", "cached", "answer", "cut", "bad calls"),
+            ("p50", "p95", "first p50", "first p95"),
+        ],
+    )
     for names, group in _named(found):
-        tokens = group["tokens"]
+        tokens, rating, decisions = group["tokens"], group["rating"], group["decisions"]
         shown.add_row(
             *names,
-            count(group["decisions"]),
-            share(group["errors"], group["decisions"]),
-            *(short(tokens[kind]) for kind in ("prompt", "cached", "completion")),
+            count(decisions),
+            share(group["errors"], decisions),
             usd(group["cost_usd"] if group["priced"] else None),
             usd(group["saved_usd"], sign=True),
-        )
-    console.print(shown)
-
-
-def _show_answers(console: Console, found: dict[str, Any]) -> None:
-    heads = found["by"]
-    columns = ("p50", "p95", "first p50", "first p95", "rated", "rating", "cut", "bad calls", "asked again")
-    shown = table(*heads, *columns, left=len(heads))
-    for names, group in _named(found):
-        rating = group["rating"]
-        shown.add_row(
-            *names,
-            *(seconds(group[name]) for name in ("p50_s", "p95_s", "first_token_p50_s", "first_token_p95_s")),
             count(rating["rated"]),
             _mean(rating, ".2f"),
-            *(share(group[name], group["decisions"]) for name in ("cut", "bad_tool_calls", "retried")),
+            share(group["retried"], decisions),
+            *(short(tokens[kind]) for kind in ("prompt", "cached", "completion")),
+            *(share(group[name], decisions) for name in ("cut", "bad_tool_calls")),
+            *(seconds(group[name]) for name in ("p50_s", "p95_s", "first_token_p50_s", "first_token_p95_s")),
         )
     console.print(shown)
 
@@ -88,7 +82,7 @@ def _show_arms(console: Console, route: str, arms: list[dict[str, Any]]) -> None
         shown.add_row(f"{named(arm['arm'])} less {first}", "", "", *cells)
     console.print(shown)
     for arm in arms[1:]:
-        console.print(f"{named(arm['arm'])} against {first}: {arm['verdict']}", highlight=False)
+        console.print(f"{named(arm['arm'])} against {first}: {arm['verdict']}")
 
 
 def _mean(mean: dict[str, Any], form: str) -> str:
@@ -118,4 +112,4 @@ def _show_shadow(console: Console, shadow: dict[str, Any]) -> None:
                 f"not enough to say: of {count(gain['decisions'])} decisions drawn by chance (split, explore) with a "
                 f"known {what}, {gain['effective']:.0f} tell of the shadow's choices; it takes 30."
             )
-        console.print(f"  {what} that it would change: {told}", highlight=False)
+        console.print(f"  {what} that it would change: {told}")

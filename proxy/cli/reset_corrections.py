@@ -15,7 +15,7 @@ from proxy.config import Store as Settings
 from proxy.learning.store import RowsRefused, Store, StoreRefused, StoreUnavailable
 
 
-@click.command("reset-corrections")
+@click.command("reset-corrections", short_help="Begin the corrections of learned routes anew.")
 @config_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON object, for scripts.")
 def reset_corrections(config_path: Path, as_json: bool) -> None:

@@ -1,19 +1,25 @@
-"""How commands on the store write numbers and tables."""
+"""How commands write numbers and tables."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from itertools import chain, islice
 
 import click
-from rich.console import Console
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
+from rich.text import Text
 
 from proxy.cli.options import EXIT_BAD_CONFIG
 
 _WIDTH = 160
 """Of what goes to a file: nobody folds that to a terminal's width."""
+_GAP = 2
+_PROSE = 24
+"""A column of numbers that is wider than that holds words as well, and may be folded."""
 
 
 class Unreadable(click.ClickException):
@@ -23,22 +29,89 @@ class Unreadable(click.ClickException):
 
 
 def console() -> Console:
-    """Where tables go; names in them are no markup."""
-    return Console(width=None if sys.stdout.isatty() else _WIDTH, markup=False, emoji=False)
+    """Where tables go; names in them are no markup, and numbers in sentences no colours."""
+    width = None if sys.stdout.isatty() else _WIDTH
+    return Console(width=width, markup=False, emoji=False, highlight=False)
 
 
-def table(*columns: str, left: int = 1) -> Table:
+class Sheet:
+    """A table without lines; on a terminal too narrow for it several, each with the columns that hold words."""
+
+    def __init__(self, words: Sequence[str], numbers: Sequence[Sequence[str]], *, has_heads: bool = True) -> None:
+        """
+        Args:
+            words: the heads of the columns that hold words.
+            numbers: those of the others, which stand to the right; one group of them is not parted without need.
+            has_heads: whether the heads are shown.
+        """
+        self._heads = [*words, *chain.from_iterable(numbers)]
+        self._left = len(words)
+        self._groups = [len(group) for group in numbers]
+        self._has_heads = has_heads
+        self._rows: list[Sequence[str | Text]] = []
+
+    def add_row(self, *cells: str | Text) -> None:
+        """One for each column."""
+        self._rows.append(cells)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """As rich asks for it."""
+        for number, places in enumerate(self._parts(options.max_width)):
+            if number:
+                yield ""
+            yield self._part([*range(self._left), *places])
+
+    def _parts(self, width: int) -> list[list[int]]:
+        """The places of the number columns that go side by side."""
+        widths = [self._width(place) for place in range(len(self._heads))]
+        words = sum(widths[: self._left]) + _GAP * self._left
+        room = width - min(words, width // 2)
+        parts: list[list[int]] = [[]]
+        left = room
+        places = iter(range(self._left, len(self._heads)))
+        for size in self._groups:
+            group = list(islice(places, size))
+            needed = [min(widths[place], _PROSE) + _GAP for place in group]
+            if left < sum(needed) <= room:
+                parts.append([])
+                left = room
+            for place, its in zip(group, needed, strict=True):
+                if left < its and parts[-1]:
+                    parts.append([])
+                    left = room
+                parts[-1].append(place)
+                left -= its
+        return parts
+
+    def _width(self, place: int) -> int:
+        cells = (self._heads[place], *(row[place] for row in self._rows))
+        return max(cell.cell_len if isinstance(cell, Text) else cell_len(cell) for cell in cells)
+
+    def _part(self, places: Sequence[int]) -> Table:
+        made = Table(box=None, padding=(0, _GAP, 0, 0), header_style="dim", show_header=self._has_heads)
+        for place in places:
+            is_number = place >= self._left
+            made.add_column(
+                self._heads[place],
+                justify="right" if is_number else "left",
+                overflow="fold",
+                no_wrap=is_number and self._width(place) <= _PROSE,
+            )
+        for row in self._rows:
+            made.add_row(*(row[place] for place in places))
+        return made
+
+
+def table(*columns: str, left: int = 1, has_heads: bool = True) -> Sheet:
     """
     A table without lines.
 
     Args:
         columns: their heads.
         left: so many of them, from the left, hold words; the others numbers.
+        has_heads: whether the heads are shown.
     """
-    made = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for place, column in enumerate(columns):
-        made.add_column(column, justify="left" if place < left else "right", overflow="fold")
-    return made
+    return Sheet(columns[:left], [[head] for head in columns[left:]], has_heads=has_heads)
 
 
 def named(name: str) -> str:

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from proxy.cli.options import load_or_exit
 from proxy.cli.progress import working_bar
+from proxy.cli.showing import console, table
 from proxy.cli.writing import write_whole
 from proxy.shipped import shipped
 from proxy.simulator.offline import rate_offline
@@ -19,7 +20,7 @@ from proxy.simulator.tally import tally
 from proxy.simulator.traffic import CannotRun, Plan, send_traffic
 
 
-@click.command()
+@click.command(short_help="Send simulated users' prompts to a running demo.")
 @click.option("--url", default="http://127.0.0.1:8080", show_default=True, help="A running `pointsman serve --demo`.")
 @click.option("--requests", type=click.IntRange(1, 1_000_000), default=600, show_default=True)
 @click.option("--model", default="auto", show_default=True, help="The model name that the users ask for.")
@@ -66,7 +67,7 @@ def traffic(
     if as_json:
         click.echo(json.dumps(found, ensure_ascii=False))
     else:
-        _show(Console(), found)
+        _show(console(), found)
 
 
 def _rate(path: Path, config_path: Path | None, requests: int, seed: int, *, as_json: bool) -> None:
@@ -84,7 +85,7 @@ def _rate(path: Path, config_path: Path | None, requests: int, seed: int, *, as_
         click.echo(f"Wrote {path}: {requests:,} prompts, each rated for {', '.join(config.models)}")
 
 
-def _show(console: Console, found: dict[str, Any]) -> None:
+def _show(terminal: Console, found: dict[str, Any]) -> None:
     told = Table.grid(padding=(0, 2))
     errors = ", ".join(f"{count:,} {cause}" for cause, count in found["errors"].items())
     told.add_row("requests", f"{found['requests']:,}" + (f", without an answer: {errors}" if errors else ""))
@@ -96,23 +97,16 @@ def _show(console: Console, found: dict[str, Any]) -> None:
     if found["cost_usd"] is not None:
         told.add_row("cost", f"{found['cost_usd']:.4g} USD, as the server counted it meanwhile")
     told.add_row("ratings", f"{found['ratings']['accepted']:,} accepted, {found['ratings']['refused']:,} refused")
-    console.print(told)
-    console.print()
-    models = _table("model", "share", "quality")
+    terminal.print(told)
+    terminal.print()
+    models = table("model", "share", "quality")
     for each in found["models"]:
         quality = "-" if each["quality"] is None else f"{each['quality']:.4f}"
         models.add_row(each["model"], f"{each['share']:.1%}", quality)
-    console.print(models)
-    console.print()
-    topics = _table("topic", "requests", "quality", "oracle", "best model")
+    terminal.print(models)
+    terminal.print()
+    topics = table("topic", "requests", "quality", "oracle", "best model")
     for each in found["topics"]:
         numbers = (f"{each['requests']:,}", f"{each['quality']:.4f}", f"{each['oracle']:.4f}")
         topics.add_row(each["topic"], *numbers, each["best"])
-    console.print(topics)
-
-
-def _table(*columns: str) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for place, column in enumerate(columns):
-        table.add_column(column, justify="right" if place else "left")
-    return table
+    terminal.print(topics)

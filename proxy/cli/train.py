@@ -39,7 +39,7 @@ LEAST_ROWS = 50
 EXIT_NOT_BETTER = 1
 
 
-@click.command()
+@click.command(short_help="Learn from rated requests which model to choose.")
 @click.argument("labelled", type=click.Path(path_type=Path), required=False)
 @store_option
 @since_option

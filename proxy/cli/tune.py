@@ -14,11 +14,11 @@ from typing import Any
 
 import click
 from rich.console import Console
-from rich.table import Table
 
 from proxy.cli.labelled import read_labelled, same
 from proxy.cli.options import cache_dir_option, config_option, exit_with, load_or_exit
 from proxy.cli.prompt import PromptRouter
+from proxy.cli.showing import console, table
 from proxy.config import CannotEdit, Config, ConfigError, edit_thresholds, parse_config, with_thresholds
 from proxy.reload.prepare import Prepared, prepare
 from proxy.routing.chat import prompt_body, read_chat
@@ -41,7 +41,7 @@ class _Outcome:
     """Labelled texts that are examples of the file."""
 
 
-@click.command("tune")
+@click.command("tune", short_help="Propose thresholds for topics from labelled texts.")
 @click.argument("labelled", type=click.Path(path_type=Path))
 @config_option
 @cache_dir_option
@@ -160,32 +160,26 @@ def _tell(outcome: _Outcome, labelled: Path, config_path: Path) -> None:
         click.echo(f"{left_out} more left out, which are examples of {config_path}: their scores say nothing of others")
     if not counts.foreign:
         click.echo("None is of no topic (null), so nothing holds thresholds up; add what should fall through")
-    _show(Console(), outcome.tuning, outcome.present)
+    _show(console(), outcome.tuning, outcome.present)
     _recommend(outcome)
 
 
-def _show(console: Console, tuning: Tuning, present: Mapping[str, float]) -> None:
+def _show(terminal: Console, tuning: Tuning, present: Mapping[str, float]) -> None:
     before, after = tuning.overall.before, tuning.overall.after
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    table.add_column("held out")
-    for head in ("now", "tuned"):
-        table.add_column(head, justify="right")
+    shares = table("held out", "now", "tuned")
     for what, one, other in zip(_ROWS, _shares(before).values(), _shares(after).values(), strict=True):
-        table.add_row(what, _percent(one), _percent(other))
-    console.print()
-    console.print(table)
+        shares.add_row(what, _percent(one), _percent(other))
+    terminal.print()
+    terminal.print(shares)
     changed = [name for name, value in tuning.thresholds.items() if value != present[name]]
     if changed:
-        table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-        table.add_column("topic")
-        for head in ("texts", "right now", "tuned", "threshold now", "tuned"):
-            table.add_column(head, justify="right")
+        topics = table("topic", "texts", "right now", "tuned", "threshold now", "tuned")
         for name in changed:
             its = tuning.by_topic[name]
             counts = (its.before.texts, its.before.right, its.after.right)
-            table.add_row(name, *map(str, counts), f"{present[name]:g}", f"{tuning.thresholds[name]:g}")
-        console.print()
-        console.print(table)
+            topics.add_row(name, *map(str, counts), f"{present[name]:g}", f"{tuning.thresholds[name]:g}")
+        terminal.print()
+        terminal.print(topics)
     if kept := len(present) - len(changed):
         click.echo(f"\n{kept} {'topic keeps its' if kept == 1 else 'topics keep their'} threshold")
 

@@ -250,6 +250,7 @@ def test_explain_refuses_what_is_no_header(starter: Path, header: str) -> None:
 
 def test_each_command_says_what_it_does() -> None:
     overview = pointsman("--help").stdout
+    assert "..." not in overview.partition("Commands:")[2], "on 80 columns, and to its end"
     for command in ("init", "check", "explain", "tune", "serve"):
         assert command in overview
         assert pointsman(command, "--help").exit_code == 0
