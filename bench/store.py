@@ -220,8 +220,8 @@ def serve_both(rounds: int, seconds: float, model: str) -> dict[str, object]:
 @click.command()
 @click.option("--rows", default=1_000_000, show_default=True, help="Decisions in the store; 0 leaves that part out.")
 @click.option("--ratings", default=500, show_default=True, help="Of each kind.")
-@click.option("--rounds", default=24, show_default=True, help="Of load; 0 leaves that part out.")
-@click.option("--seconds", default=1.0, show_default=True, help="Of load with 32 connections, each time.")
+@click.option("--rounds", default=12, show_default=True, help="Of load; 0 leaves that part out.")
+@click.option("--seconds", default=5.0, show_default=True, help="Of load with 32 connections, each time.")
 @click.option("--model", default="fast", show_default=True, help="fast: decided by a rule. auto: by its text.")
 @click.option("--json", "as_json", is_flag=True, help="For a script.")
 def main(rows: int, ratings: int, rounds: int, seconds: float, model: str, as_json: bool) -> None:
