@@ -56,15 +56,15 @@ _DROPPED = re.compile(r'pointsman_store_dropped_total\{cause="\w+"\} (\d+)')
 
 
 def row(number: int, vector: np.ndarray[tuple[int], np.dtype[np.float32]]) -> DecisionRow:
-    """One like a server's, its ids as hard to guess."""
-    digits = random.Random(number).randbytes(12).hex()
+    """One like a server's; its ids as random as if a thousand were made a second."""
+    digits = random.Random(number).randbytes(8).hex()
     conversation = number // 3
     route, model = f"route-{conversation % 5}", ("small", "large", "coder")[conversation % 7 % 3]
     is_split, seconds = route == "route-0", 0.2 + number * 7919 % 10_007 / 1_000
     return DecisionRow(
-        id=f"ptm-{digits}", time=1.7e9 + number, route=route, model=model, answered=model, target="openai/gpt-4o",
-        reason="split" if is_split else "topic", prompt_tokens=48 + number % 1_000, cached_tokens=0,
-        completion_tokens=120, reasoning_tokens=0, cost_usd=0.0013 * (1 + number % 11),
+        id=f"ptm-{number // 1000:08x}{digits}", time=1.7e9 + number, route=route, model=model, answered=model,
+        target="openai/gpt-4o", reason="split" if is_split else "topic", prompt_tokens=48 + number % 1_000,
+        cached_tokens=0, completion_tokens=120, reasoning_tokens=0, cost_usd=0.0013 * (1 + number % 11),
         baseline_cost_usd=0.0143, seconds=seconds, first_token_s=seconds / 4, status=200, outcome="ok", error="",
         completion_id=f"chatcmpl-{digits}", finish_reason="stop", is_cut=False, bad_tool_calls=0, retry_of=None,
         is_stream=False, path="/v1/chat/completions", config_sha256="0" * 64, text=None, facts=None,

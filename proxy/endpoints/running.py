@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from time import perf_counter
+from time import perf_counter, time
 from typing import Protocol, cast
 
 from starlette.types import Scope
@@ -224,18 +224,24 @@ def running(scope: Scope) -> Running:
     return cast("Running", scope["state"]["running"])
 
 
-_ids: list[str] = []
+_random: list[str] = []
 
 
 def new_id() -> str:
-    """The id of a decision: short enough for a header, too long to guess."""
+    """
+    The id of a decision: short enough for a header, too long to guess.
+
+    The second it is made in, and 64 random bits. Ids of one time so stand side by side in a store's index: at random
+    places each new row would have a page of its own written, half of all that is (measured with 200,000 rows).
+    """
     try:
-        return _ids.pop()
+        digits = _random.pop()
     except IndexError:
         # The system's randomness by the hundred: asking for each id takes longer than most decisions.
-        digits = os.urandom(12 * 128).hex()
-        _ids.extend(f"ptm-{digits[start : start + 24]}" for start in range(0, len(digits), 24))
-        return _ids.pop()
+        many = os.urandom(8 * 128).hex()
+        _random.extend(many[start : start + 16] for start in range(0, len(many), 16))
+        digits = _random.pop()
+    return f"ptm-{int(time()) & 0xFFFFFFFF:08x}{digits}"
 
 
 def draw_of(decision_id: str) -> float:

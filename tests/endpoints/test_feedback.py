@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -61,6 +62,14 @@ def test_a_decision_is_rated_by_its_id_and_its_row_is_there(stored: House, file:
     assert row["completion_id"] == answered.json()["id"]
     (rating,) = rows(file, "feedback", f"decision_id = '{decision}'")
     assert (rating["source"], rating["rating"], rating["comment"]) == ("user", 0.75, "nice")
+
+
+def test_ids_begin_with_their_second_and_go_on_at_random(stored: House) -> None:
+    before = int(time.time())
+    ids = [stored.chat().headers["x-pointsman-id"] for _ in range(20)]
+    assert all(re.fullmatch("ptm-[0-9a-f]{24}", each) for each in ids)
+    assert all(before <= int(each[4:12], 16) <= time.time() for each in ids), "side by side in the store's index"
+    assert len({each[12:20] for each in ids} | {each[20:] for each in ids}) == 40
 
 
 STREAMED = b"".join(
