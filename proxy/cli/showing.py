@@ -67,20 +67,20 @@ class Sheet:
         words = sum(widths[: self._left]) + _GAP * self._left
         room = width - min(words, width // 2)
         parts: list[list[int]] = [[]]
-        left = room
+        free = room
         places = iter(range(self._left, len(self._heads)))
         for size in self._groups:
             group = list(islice(places, size))
             needed = [min(widths[place], _PROSE) + _GAP for place in group]
-            if left < sum(needed) <= room:
+            if free < sum(needed) <= room:
                 parts.append([])
-                left = room
+                free = room
             for place, its in zip(group, needed, strict=True):
-                if left < its and parts[-1]:
+                if free < its and parts[-1]:
                     parts.append([])
-                    left = room
+                    free = room
                 parts[-1].append(place)
-                left -= its
+                free -= its
         return parts
 
     def _width(self, place: int) -> int:
