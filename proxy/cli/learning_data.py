@@ -92,7 +92,7 @@ def show(console: Console, report: dict[str, Any]) -> None:
     has_costs = report["single_cost"] is not None
     console.print(f"\n{report['rows']:,} requests, {report['texts']:,} of them different; all figures are held out\n")
     warn_of_few(console, report["texts"])
-    models = table("model", "quality", "USD per 1,000", "taken: quality", "balanced", "cheap")
+    models = table("model", "quality", "USD per 1,000", "taken: quality", "taken: balanced", "taken: cheap")
     for each in report["models"]:
         marks = " (best single)" * (each["model"] == report["single"])
         marks += " (cheapest)" * (has_costs and each["model"] == report["cheapest"])

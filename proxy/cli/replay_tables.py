@@ -59,7 +59,7 @@ def show(console: Console, found: Replay) -> None:
         console.print("No decisions are stored of this time.")
         return
     console.print(f"{count(found.looked_at)} decisions, {day(found.first)} to {day(found.last)} (UTC)\n")
-    summary = table("", "decisions", "")
+    summary = table("", "decisions", "share")
     summary.add_row("stay", count(found.stay), share(found.stay, found.looked_at))
     summary.add_row("change", count(len(found.changes)), share(len(found.changes), found.looked_at))
     moved = found.to_another_model
@@ -115,10 +115,11 @@ def _show_examples(console: Console, found: Replay) -> None:
     strongest = found.strongest(EXAMPLES)
     if not strongest:
         return
-    examples = table("id", "from", "to", "USD", "text" if any(each.text for each in strongest) else "", left=3)
+    texts = ["text"] if any(each.text for each in strongest) else []
+    examples = table("id", "from", "to", "USD", *texts, left=3)
     for each in strongest:
-        text = Text(named(" ".join((each.text or "").split())[:_LONGEST]))
-        examples.add_row(named(each.id), _way(each.old), _way(each.new), usd(each.more_usd, sign=True), text)
+        said = [Text(named(" ".join((each.text or "").split())[:_LONGEST])) for _ in texts]
+        examples.add_row(named(each.id), _way(each.old), _way(each.new), usd(each.more_usd, sign=True), *said)
     console.print()
     console.print(examples)
 

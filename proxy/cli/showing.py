@@ -18,8 +18,10 @@ from proxy.cli.options import EXIT_BAD_CONFIG
 _WIDTH = 160
 """Of what goes to a file: nobody folds that to a terminal's width."""
 _GAP = 2
+_LEAST = 1
+"""What is left of a column of words."""
 _PROSE = 24
-"""A column of numbers that is wider than that holds words as well, and may be folded."""
+"""A column of numbers that is wider than that has words in it, or for its head, and may be folded at their blanks."""
 
 
 class Unreadable(click.ClickException):
@@ -52,6 +54,7 @@ class Sheet:
 
     def add_row(self, *cells: str | Text) -> None:
         """One for each column."""
+        assert len(cells) == len(self._heads), "each column has its cell"
         self._rows.append(cells)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
@@ -59,7 +62,7 @@ class Sheet:
         for number, places in enumerate(self._parts(options.max_width)):
             if number:
                 yield ""
-            yield self._part([*range(self._left), *places])
+            yield self._part([*range(self._left), *places], options.max_width)
 
     def _parts(self, width: int) -> list[list[int]]:
         """The places of the number columns that go side by side."""
@@ -87,7 +90,8 @@ class Sheet:
         cells = (self._heads[place], *(row[place] for row in self._rows))
         return max(cell.cell_len if isinstance(cell, Text) else cell_len(cell) for cell in cells)
 
-    def _part(self, places: Sequence[int]) -> Table:
+    def _part(self, places: Sequence[int], width: int) -> Table:
+        whole = min(_PROSE, width - (_LEAST + _GAP) * self._left - _GAP)  # what is not to be folded, rich would cut
         made = Table(box=None, padding=(0, _GAP, 0, 0), header_style="dim", show_header=self._has_heads)
         for place in places:
             is_number = place >= self._left
@@ -95,7 +99,7 @@ class Sheet:
                 self._heads[place],
                 justify="right" if is_number else "left",
                 overflow="fold",
-                no_wrap=is_number and self._width(place) <= _PROSE,
+                no_wrap=is_number and self._width(place) <= whole,
             )
         for row in self._rows:
             made.add_row(*(row[place] for place in places))

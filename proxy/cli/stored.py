@@ -146,7 +146,9 @@ def show(console: Console, report: dict[str, Any]) -> None:
     console.print(
         f"\nwhat was decided: {value(report['logged']['quality'])}, USD {dollars(report['logged']['cost'])} per 1,000\n"
     )
-    models = table("model", "rated", "mean", "always it", "USD per 1,000", "taken: quality", "balanced", "cheap")
+    models = table(
+        "model", "rated", "mean", "always it", "USD per 1,000", "taken: quality", "taken: balanced", "taken: cheap"
+    )
     for each in report["models"]:
         taken = [f"{each['taken'][name]:.1%}" for name in ("quality", "balanced", "cheap")]
         alone = value(each["alone"]) if each["enough"] else "(few)"
@@ -159,7 +161,7 @@ def show(console: Console, report: dict[str, Any]) -> None:
         settings.add_row(f"{name} ({each['prefer']:g})", *setting_cells(each))
     console.print()
     console.print(settings)
-    routes = table("route", "decisions", "decided", "doubly robust", "over that", "USD per 1,000", "known by")
+    routes = table("route", "decisions", "decided", "doubly robust", "over decided", "USD per 1,000", "known by")
     for each in report["routes"][:_MOST_SHOWN]:
         quality, _, over, cost, enough = setting_cells(each)
         decided = value(each["logged"]["quality"])

@@ -173,7 +173,7 @@ def _show(terminal: Console, tuning: Tuning, present: Mapping[str, float]) -> No
     terminal.print(shares)
     changed = [name for name, value in tuning.thresholds.items() if value != present[name]]
     if changed:
-        topics = table("topic", "texts", "right now", "tuned", "threshold now", "tuned")
+        topics = table("topic", "texts", "right now", "right tuned", "threshold now", "threshold tuned")
         for name in changed:
             its = tuning.by_topic[name]
             counts = (its.before.texts, its.before.right, its.after.right)

@@ -245,5 +245,5 @@ def new_id() -> str:
 
 
 def draw_of(decision_id: str) -> float:
-    """From 0 up to 1, evenly: of an id that `new_id` gave, of which one cannot be told from the other."""
+    """From 0 up to 1, evenly: of the random digits of an id that `new_id` gave."""
     return int(decision_id[-13:], 16) / 16**13
