@@ -85,15 +85,21 @@ def rate_many(file: Path, rows: int) -> None:
         connection.executemany("INSERT OR IGNORE INTO feedback VALUES (?, ?, ?, ?, ?)", ratings)
 
 
+def written() -> int:
+    """The bytes that this process has written; a database writes most of its own twice, and a page as a whole."""
+    (line,) = (line for line in Path("/proc/self/io").read_text().splitlines() if line.startswith("wchar:"))
+    return int(line.split()[1])
+
+
 async def rate_among(rows: int, ratings: int, folder: Path) -> dict[str, object]:
     """Fill a store, then time ratings in it; seconds."""
     store = Store(Settings(StoreUrl(f"sqlite:///{folder}/million.db"), keep=Settings.keep, rows=10 * rows))
     await store.open()
     vectors = np.random.default_rng(0).normal(size=(997, DIMENSIONS)).astype(np.float32)
-    began, process = time.perf_counter(), time.process_time()
+    began, process, before = time.perf_counter(), time.process_time(), written()
     for start in track(range(0, rows, 500), f"{rows:,} decisions"):
         await store.write([row(number, vectors[number % 997]) for number in range(start, min(rows, start + 500))])
-    filled_s, used_s = time.perf_counter() - began, time.process_time() - process
+    filled_s, used_s, filled = time.perf_counter() - began, time.process_time() - process, written() - before
     picked = random.Random(1)
     taken: dict[str, list[float]] = {}
     for kind in ("id", "completion_id", "unknown"):
@@ -117,6 +123,7 @@ async def rate_among(rows: int, ratings: int, folder: Path) -> dict[str, object]
     return {
         "rows": rows,
         "bytes_a_row": size / rows,
+        "written_bytes_a_row": filled / rows,
         "write_s_a_row": filled_s / rows,
         "write_cpu_s_a_row": used_s / rows,
         "report_s": reports,

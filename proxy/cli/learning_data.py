@@ -118,7 +118,7 @@ def show(console: Console, report: dict[str, Any]) -> None:
         singles = " or ".join(report["singles"])
         console.print(f"\nbest single: {singles}, as it is chosen without the requests that it is measured on")
     console.print()
-    told = table("", "", left=2, has_heads=False)
+    told = table("", "", left=2)
     for each in report["saved"] if has_costs else ():
         told.add_row(f"saved at {each['share']:.0%} of best single", _saved_at(each["saved"], *each["interval"]))
     if (knowing := report["true_domain"]) is not None:

@@ -39,17 +39,15 @@ def console() -> Console:
 class Sheet:
     """A table without lines; on a terminal too narrow for it several, each with the columns that hold words."""
 
-    def __init__(self, words: Sequence[str], numbers: Sequence[Sequence[str]], *, has_heads: bool = True) -> None:
+    def __init__(self, words: Sequence[str], numbers: Sequence[Sequence[str]]) -> None:
         """
         Args:
             words: the heads of the columns that hold words.
             numbers: those of the others, which stand to the right; one group of them is not parted without need.
-            has_heads: whether the heads are shown.
         """
         self._heads = [*words, *chain.from_iterable(numbers)]
         self._left = len(words)
         self._groups = [len(group) for group in numbers]
-        self._has_heads = has_heads
         self._rows: list[Sequence[str | Text]] = []
 
     def add_row(self, *cells: str | Text) -> None:
@@ -92,7 +90,7 @@ class Sheet:
 
     def _part(self, places: Sequence[int], width: int) -> Table:
         whole = min(_PROSE, width - (_LEAST + _GAP) * self._left - _GAP)  # what is not to be folded, rich would cut
-        made = Table(box=None, padding=(0, _GAP, 0, 0), header_style="dim", show_header=self._has_heads)
+        made = Table(box=None, padding=(0, _GAP, 0, 0), header_style="dim", show_header=any(self._heads))
         for place in places:
             is_number = place >= self._left
             made.add_column(
@@ -106,16 +104,15 @@ class Sheet:
         return made
 
 
-def table(*columns: str, left: int = 1, has_heads: bool = True) -> Sheet:
+def table(*columns: str, left: int = 1) -> Sheet:
     """
     A table without lines.
 
     Args:
-        columns: their heads.
+        columns: their heads; no line of heads where all are empty.
         left: so many of them, from the left, hold words; the others numbers.
-        has_heads: whether the heads are shown.
     """
-    return Sheet(columns[:left], [[head] for head in columns[left:]], has_heads=has_heads)
+    return Sheet(columns[:left], [[head] for head in columns[left:]])
 
 
 def named(name: str) -> str:

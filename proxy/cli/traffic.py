@@ -8,7 +8,6 @@ from typing import Any
 
 import click
 from rich.console import Console
-from rich.table import Table
 
 from proxy.cli.options import load_or_exit
 from proxy.cli.progress import working_bar
@@ -86,7 +85,7 @@ def _rate(path: Path, config_path: Path | None, requests: int, seed: int, *, as_
 
 
 def _show(terminal: Console, found: dict[str, Any]) -> None:
-    told = Table.grid(padding=(0, 2))
+    told = table("", "", left=2)
     errors = ", ".join(f"{count:,} {cause}" for cause, count in found["errors"].items())
     told.add_row("requests", f"{found['requests']:,}" + (f", without an answer: {errors}" if errors else ""))
     single = found["best_single"]

@@ -14,5 +14,7 @@ def test_ratings_among_few_decisions(tmp_path: Path) -> None:
     assert found["rows"] == 600
     assert isinstance(found["bytes_a_row"], float)
     assert found["bytes_a_row"] > 2 * DIMENSIONS, "the vectors are there"
+    assert isinstance(found["written_bytes_a_row"], float)
+    assert found["written_bytes_a_row"] > 2 * DIMENSIONS
     for kind in ("id", "completion_id", "unknown"):
         assert f"rate_by_{kind}_s" in found
