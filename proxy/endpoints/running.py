@@ -232,7 +232,7 @@ def new_id() -> str:
     The id of a decision: short enough for a header, too long to guess.
 
     The second it is made in, and 64 random bits. Ids of one time so stand side by side in a store's index: at random
-    places nearly each new row would have a page of its own written, which is as much as all the rest.
+    places nearly each new row would have a page of its own written.
     """
     try:
         digits = _random.pop()
