@@ -169,11 +169,13 @@ class _Reader:
 
     def _read_line(self, number: int, line: bytes) -> dict[str, Any] | None:
         try:
-            value: Any = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
+            value: Any = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"), object_pairs_hook=_object)
         except UnicodeDecodeError:
             self._say(number, "not UTF-8")
         except json.JSONDecodeError as error:
             self._say(number, f"not JSON: {error.msg}; each line is {FORM}")
+        except _Twice as error:
+            self._say(number, f"{quote(str(error))} stands twice in one object; which of the two is meant?")
         except (ValueError, RecursionError):  # a number of thousands of digits, or brackets nested as deep
             self._say(number, f"not JSON that can be read; each line is {FORM}")
         else:
@@ -270,6 +272,18 @@ class _Reader:
             self._say(number, "'propensity' is not a number above 0 and up to 1")
             return 1.0
         return 1.0 / max(propensity, LEAST_CHANCE)
+
+
+class _Twice(ValueError):
+    """The name that an object of JSON has two values for."""
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise _Twice(next(name for place, name in enumerate(names) if name in names[:place]))
+    return found
 
 
 def _is_name(name: str) -> bool:

@@ -193,6 +193,7 @@ def test_every_bad_line_is_told(tmp_path: Path) -> None:
         {"prompt": "x", "scores": {"\ud800": "?"}},
         {"prompt": "x", "scores": {"a": 1}, "costs": {"\x1b[31m": 1}},
         '{"prompt": "' + "x" * MOST_LINE + '"}',
+        '{"prompt": "x", "scores": {"a": 1, "b": 0, "a": 0}}',
         {"prompt": "x", "scores": {"a": 7}},
     ]
     told = run("train", write(tmp_path / "r.jsonl", bad), "--out", tmp_path / "p.npz")
@@ -203,7 +204,7 @@ def test_every_bad_line_is_told(tmp_path: Path) -> None:
             "NaN is not a number", '"good" is not a number', "-1 is below 0", "'propensity' is not", "list of 768 numbers",
             "nothing is looked at", "no scores", "list of 768 numbers", "list of 768 numbers", "list of 768 numbers",
             "an escape in 'prompt' means half", "'[/b]' is not a name", r"'\ud800' is not a name", r"'\x1b[31m' is not",
-            "longer than 16,777,216 bytes", "7 is outside 0 to 1",
+            "longer than 16,777,216 bytes", "'a' stands twice in one object", "7 is outside 0 to 1",
         ),
         start=1,
     ):  # fmt: skip
