@@ -17,7 +17,7 @@ from tests.serving import serving
 ROUTES = """
 version: 1
 upstreams:
-  sim: {{base_url: "{url}/sim/v1", timeouts: {{first_token: 500ms, idle: 500ms}}}}
+  sim: {{base_url: "{url}/sim/v1", timeouts: {{first_token: 500ms, whole_answer: 500ms, idle: 500ms}}}}
 models:
   small: {{target: {{upstream: sim, name: gpt-4o-mini}}, price: {{input: 1, output: 2}}}}
   large: {{target: {{upstream: sim, name: gpt-4o}}}}
@@ -110,8 +110,8 @@ def test_a_stream_that_is_cut_ends_with_one_error_event(client: httpx.Client) ->
 
 def test_silence_is_a_504_that_says_which_deadline(client: httpx.Client) -> None:
     answer = ask(client, headers={"x-simulate-stall-headers": "1"})
-    assert (answer.status_code, answer.json()["error"]["code"]) == (504, "first_token_timeout")
-    assert metric(client, 'pointsman_attempts_total{outcome="first_token",target="sim/gpt-4o-mini"}') >= 1
+    assert (answer.status_code, answer.json()["error"]["code"]) == (504, "whole_answer_timeout")
+    assert metric(client, 'pointsman_attempts_total{outcome="whole_answer",target="sim/gpt-4o-mini"}') >= 1
 
 
 def test_a_client_that_leaves_before_the_headers_frees_the_upstream(client: httpx.Client, simulator: Simulator) -> None:

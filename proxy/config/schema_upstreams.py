@@ -63,11 +63,13 @@ class Timeouts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     connect: Duration = Duration(3.0)
     """To open a connection, TLS included."""
     first_token: Duration = Duration(60.0)
-    """From sending the request to the first content of the answer."""
+    """From sending a request for a stream to the first content of the answer."""
+    whole_answer: Duration = Duration(300.0)
+    """From sending any other request to the whole of its answer, of which most upstreams send nothing before."""
     idle: Duration = Duration(60.0)
     """Between two pieces of an answer that has begun."""
     total: Duration = Duration(600.0)
-    """The whole answer."""
+    """All of a request, with every attempt at it."""
 
 
 class ModelTimeouts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -76,11 +78,13 @@ class ModelTimeouts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     connect: Duration | None = None
     """To open a connection; as the upstream says when absent, and so are all of these."""
     first_token: Duration | None = None
-    """From sending the request to the first content of the answer."""
+    """From sending a request for a stream to the first content of the answer."""
+    whole_answer: Duration | None = None
+    """From sending any other request to the whole of its answer."""
     idle: Duration | None = None
     """Between two pieces of an answer that has begun."""
     total: Duration | None = None
-    """The whole answer."""
+    """All of a request, with every attempt at it."""
 
     def over(self, upstream: Timeouts) -> Timeouts:
         """These, and the upstream's where there is none."""

@@ -11,7 +11,7 @@ from starlette.types import Receive
 
 from proxy.relay.body import why_ended
 
-Deadline = Literal["connect", "first_token", "idle", "total"]
+Deadline = Literal["connect", "first_token", "whole_answer", "idle", "total"]
 DEADLINES: tuple[Deadline, ...] = get_args(Deadline)
 
 

@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 Outcome = Literal[
     "ok", "rejected", "rate_limited", "unauthorized", "failed", "garbled", "unreachable", "cut",
-    "connect", "first_token", "idle", "total", "client_left",
+    "connect", "first_token", "whole_answer", "idle", "total", "client_left",
 ]  # fmt: skip
 """
 How an attempt ended: with an answer (`ok` below 400, `rejected` below 500), with one that another target may better
@@ -53,6 +53,8 @@ class Call(NamedTuple):
     """Below `base_url`, percent-encoded as it came."""
     query: bytes
     headers: Headers
+    is_stream: bool = False
+    """Whether it asks for a stream of events: another answer may be no byte before it is complete."""
     is_routed: bool = True
     """Whether a model must answer it, so that a reply with a good status can be told from an answer."""
 
@@ -196,7 +198,10 @@ async def open_reply(target: Target, call: Call, own: OwnHeaders, body: Body, gu
         Failed: there was none.
     """
     timeouts = target.timeouts
-    guard.expire_in(timeouts.first_token, "first_token")
+    if call.is_stream:
+        guard.expire_in(timeouts.first_token, "first_token")
+    else:
+        guard.expire_in(timeouts.whole_answer, "whole_answer")
     headers = request_headers(call.headers, own)
     if isinstance(body, Upload) and body.length is not None:
         headers.append((b"content-length", b"%d" % body.length))
@@ -248,6 +253,7 @@ def deadline_error(target: Target, passed: DeadlinePassed) -> UpstreamTimeout:
     what = {
         "connect": "could not be connected to",
         "first_token": "began no answer",
+        "whole_answer": "gave no whole answer",
         "idle": "fell silent",
         "total": "did not finish its answer",
     }[passed.deadline]

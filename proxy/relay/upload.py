@@ -95,7 +95,7 @@ class Upload(httpx.AsyncByteStream):
             guard.expire_in(timeouts.idle, "idle")
             if piece:
                 yield piece
-        guard.expire_in(timeouts.first_token, "first_token")
+        guard.expire_in(timeouts.whole_answer, "whole_answer")
         self._sent.set()
 
     async def receive(self) -> Message:

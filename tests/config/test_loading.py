@@ -73,7 +73,7 @@ models:
     context: 128000
     supports: [tools, vision, json_schema]
     fallbacks: [large, coder]
-    timeouts: {connect: 1s, first_token: 5s, idle: 2s, total: 1m}
+    timeouts: {connect: 1s, first_token: 5s, whole_answer: 20s, idle: 2s, total: 1m}
   large:
     <<: *small
     target: {upstream: openai, name: "${LARGE}"}
@@ -125,7 +125,7 @@ tests:
 upstreams:
   gpu-a:
     base_url: "http://vllm-a:8000/v1/"
-    timeouts: {connect: 2s, first_token: 30s, idle: 1.5s, total: 9m}
+    timeouts: {connect: 2s, first_token: 30s, whole_answer: 4m, idle: 1.5s, total: 9m}
     max_in_flight: 64
     usage: inject
     protocol: openai

@@ -15,7 +15,7 @@ version: 1
 upstreams:
   raw: {base_url: "${RAW}/v1"}
   keyed: {base_url: "${RAW}/v1", api_key: "${KEY}"}
-  hasty: {base_url: "${RAW}/v1", timeouts: {first_token: 300ms, idle: 1s}}
+  hasty: {base_url: "${RAW}/v1", timeouts: {whole_answer: 300ms, idle: 1s}}
   claude: {base_url: "${RAW}/claude/v1", protocol: anthropic, api_key: "${KEY}"}
   sim: {base_url: "${SIM}/east/v1"}
 models:

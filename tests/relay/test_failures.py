@@ -1,11 +1,13 @@
 """What a client is told when an upstream fails."""
 
 import json
+import time
 
 import pytest
 
 from tests.relay.wire import Exchange, House
 
+ANSWER = b'{"choices": [{"message": {"role": "assistant", "content": "hi"}}]}'
 EVENT = b'data: {"n":1}\n\n'
 
 
@@ -17,7 +19,7 @@ EVENT = b'data: {"n":1}\n\n'
         pytest.param("raw", b"", 502, "upstream_unavailable", id="cut-before-the-headers"),
         pytest.param("raw", b"hello\r\n\r\n", 502, "upstream_unavailable", id="not-http"),
         pytest.param("raw", b"HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\n{", 502, "upstream_unavailable", id="half"),
-        pytest.param("hasty", None, 504, "first_token_timeout", id="silent"),
+        pytest.param("hasty", None, 504, "whole_answer_timeout", id="silent"),
         pytest.param("hurried", None, 504, "total_timeout", id="total"),
     ],
 )
@@ -61,6 +63,20 @@ def test_in_a_stream(model: str, sent: bytes, code: str, house: House) -> None:
     first, error, end = answer.content.split(b"\n\n")
     assert (first + b"\n\n", end) == (EVENT, b"")
     assert json.loads(error.removeprefix(b"data: "))["error"]["code"] == code
+
+
+def test_the_first_token_of_a_whole_answer_is_not_waited_for(house: House) -> None:
+    """Most upstreams send nothing of one before it is complete."""
+
+    def script(exchange: Exchange) -> None:
+        exchange.send(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n")
+        time.sleep(0.3)  # twice what may pass before a first token
+        exchange.send(b"%x\r\n%s\r\n0\r\n\r\n" % (len(ANSWER), ANSWER))
+
+    house.raw.script = script
+    answer = house.chat("patient")
+    assert (answer.status_code, answer.content) == (200, ANSWER)
+    assert house.chat("patient", stream=True).json()["error"]["code"] == "first_token_timeout"
 
 
 @pytest.mark.parametrize("status", [400, 401, 404, 422, 429, 500, 503])

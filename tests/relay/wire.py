@@ -233,7 +233,8 @@ upstreams:
   open: {base_url: "${SIM}/west/v1"}
   raw: {base_url: "${RAW}/v1"}
   rawkeyed: {base_url: "${RAW}/v1", api_key: "${KEY}"}
-  hasty: {base_url: "${RAW}/v1", timeouts: {first_token: 150ms}}
+  hasty: {base_url: "${RAW}/v1", timeouts: {first_token: 150ms, whole_answer: 250ms}}
+  patient: {base_url: "${RAW}/v1", timeouts: {first_token: 150ms}}
   restless: {base_url: "${RAW}/v1", timeouts: {idle: 150ms}}
   hurried: {base_url: "${RAW}/v1", timeouts: {total: 150ms}}
   dead: {base_url: "${DEAD}/v1"}
@@ -244,6 +245,7 @@ models:
   raw: {target: {upstream: raw, name: raw-model}}
   rawkeyed: {target: {upstream: rawkeyed, name: raw-model}}
   hasty: {target: {upstream: hasty, name: raw-model}}
+  patient: {target: {upstream: patient, name: raw-model}}
   restless: {target: {upstream: restless, name: raw-model}}
   hurried: {target: {upstream: hurried, name: raw-model}}
   dead: {target: {upstream: dead, name: nobody}}

@@ -159,7 +159,8 @@ def silence(exchange: Exchange) -> None:
     ("model", "script", "fields", "status", "error"),
     [
         pytest.param("dead", silence, {}, 502, "unreachable", id="refused"),
-        pytest.param("hasty", silence, {}, 504, "first_token", id="no-first-token"),
+        pytest.param("hasty", silence, {"stream": True}, 504, "first_token", id="no-first-token"),
+        pytest.param("hasty", silence, {}, 504, "whole_answer", id="no-answer"),
         pytest.param("raw", a_stream_that_is_cut, {"stream": True}, 200, "cut", id="cut-in-the-middle"),
     ],
 )

@@ -156,7 +156,6 @@ class Fault:
 
 UNAVAILABLE = (502, "upstream_unavailable")
 GARBLED = (502, "upstream_garbled")
-LATE = (504, "first_token_timeout")
 
 
 def _lost(name: str, play: Play, outcome: str = "unreachable", only: str = "") -> Fault:
@@ -171,8 +170,9 @@ def _garbled(name: str, play: Play, only: str = "") -> Fault:
     return Fault(name, play, "garbled", GARBLED, repeats=True, only=only)
 
 
-def _late(name: str, play: Play, only: str = "") -> Fault:
-    return Fault(name, play, "first_token", LATE, is_hasty=True, only=only)
+def _late(name: str, play: Play, only: str) -> Fault:
+    awaited = "first_token" if only == "stream" else "whole_answer"
+    return Fault(name, play, awaited, (504, f"{awaited}_timeout"), is_hasty=True, only=only)
 
 
 def _passes(name: str, code: int, *, at: str = "bad") -> Fault:
@@ -214,7 +214,8 @@ FAULTS = (
     _garbled("begins with a named error event", cut_after(head(SSE, CHUNKED) + chunk(b'event: error\ndata: {"message":"no"}\n\n')), "stream"),
     _garbled("tells an error after the role", cut_after(head(SSE, CHUNKED) + chunk(ROLE) + chunk(b'data: {"error":{"message":"no"}}\n\n')), "stream"),
     _garbled("streams another thing than JSON", cut_after(head(SSE, CHUNKED) + chunk(b"data: <html>\n\n")), "stream"),
-    _late("says nothing", stall_after(b"")),
+    _late("says nothing", stall_after(b""), "stream"),
+    _late("says nothing", stall_after(b""), "whole"),
     _late("stalls after the head", stall_after(head(SSE, CHUNKED)), "stream"),
     _late("stalls after comments", stall_after(head(SSE, CHUNKED) + chunk(b": wait\n\n: wait\n\n")), "stream"),
     _late("stalls after the role", stall_after(head(SSE, CHUNKED) + chunk(ROLE)), "stream"),

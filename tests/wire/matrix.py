@@ -62,7 +62,7 @@ def _config() -> str:
     def model(name: str, first: str, *others: str, hasty: bool = False, fallback: str = "") -> None:
         targets = [f"{{upstream: {first}, name: {name}, weight: 1000000}}"]
         targets += [f"{{upstream: {other}, name: {name}-second, weight: 0.000001}}" for other in others]
-        timeouts = ", timeouts: {first_token: 700ms, idle: 700ms}" if hasty else ""
+        timeouts = ", timeouts: {first_token: 700ms, whole_answer: 700ms, idle: 700ms}" if hasty else ""
         fallbacks = f", fallbacks: [{fallback}]" if fallback else ""
         models.append(f"  {name}: {{targets: [{', '.join(targets)}]{timeouts}{fallbacks}}}")
 
