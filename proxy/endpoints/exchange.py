@@ -42,9 +42,12 @@ class Admission:
         most = held.config.server.max_in_flight
         if self._in_flight >= most:
             held.recorder.overload()
-            await exchange.turn_away(
-                Overloaded(f"This server answers {most:,} requests at a time, and has as many. Try again soon.")
-            )
+            try:
+                await exchange.turn_away(
+                    Overloaded(f"This server answers {most:,} requests at a time, and has as many. Try again soon.")
+                )
+            finally:
+                exchange.finish()
             return
         in_flight = held.recorder.metrics.in_flight
         in_flight.inc()
@@ -99,10 +102,8 @@ class Exchange(ABC):
     async def turn_away(self, error: ProxyError) -> None:
         """Answer at once, before the body is read: a queue would only make everybody late."""
         # The body is left unread, so the connection cannot be used again.
-        headers = [(b"x-pointsman-id", self._record.id.encode("ascii")), (b"connection", b"close")]
         self._record.status, self._record.error = error.status, error.code or error.type
-        self._trace.end(self._record, Said())
-        await send_error(self._send, error, headers, self.protocol)
+        await send_error(self._send, error, [*self._own_headers(()), (b"connection", b"close")], self.protocol)
 
     async def run(self) -> None:
         """Answer it, be it with an error."""
@@ -217,7 +218,9 @@ class Exchange(ABC):
             record.outcome = self._trail.outcome or ""
             record.attempts_before = self._trail.ended
             record.fallbacks = self._trail.fallbacks
-        if record.model != UNROUTED and self._answer is not None and (usage := self._answer.usage()) is not None:
+        # Whoever reads a stored answer again is shown the tokens that it took to make.
+        is_work = record.model != UNROUTED and self._scope["method"] == "POST"
+        if is_work and self._answer is not None and (usage := self._answer.usage()) is not None:
             record.tokens = {
                 "prompt": usage.prompt,
                 "cached": usage.cached,

@@ -55,7 +55,7 @@ class OneCall:
         if not status:
             return  # the client left, and nobody was answered
         others = [(name, value) for name, value in headers if name not in _OF_THE_BODY]
-        if status != 200:
+        if not 200 <= status < 300:
             await send_body(send, answer, status=status, headers=others)
             return
         response = _content(answer)

@@ -23,7 +23,9 @@ from proxy.telemetry.tracing import UNTRACED, Trace
 # Full jitter (Brooker, Exponential backoff and jitter, AWS 2015), for the same target again only.
 _FIRST_BACKOFF_S = 0.1
 _LONGEST_BACKOFF_S = 2.0
-_TOO_LONG = re.compile(r"maximum context length|context window|prompt is too long", re.IGNORECASE)
+_TOO_LONG = re.compile(
+    r"context (?:length|size|window)|(?:prompt|input) is too long|maximum number of tokens", re.IGNORECASE
+)
 
 Cause = Literal[Outcome, "context", "resting", "full"]
 """
@@ -290,14 +292,15 @@ def _is_larger(offer: Offer, than: Offer) -> bool:
 
 
 def _is_too_long(reply: Reply) -> bool:
-    """Whether the upstream says that the prompt does not fit, by OpenAI's code or in vLLM's or Anthropic's words."""
+    """Whether the upstream says that the prompt does not fit: by OpenAI's code or in common words."""
     if reply.status != 400 or (body := reply.whole) is None:
         return False
     try:
-        error = _decode(body).error
+        told = _decode(body)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         return False
-    return error is not None and (error.code == "context_length_exceeded" or bool(_TOO_LONG.search(error.message)))
+    error = told.error or _Error(told.message)
+    return error.code == "context_length_exceeded" or _TOO_LONG.search(error.message) is not None
 
 
 class _Error(msgspec.Struct):
@@ -307,6 +310,8 @@ class _Error(msgspec.Struct):
 
 class _Envelope(msgspec.Struct):
     error: _Error | None = None
+    message: str = ""
+    """In vLLM's and SGLang's, which have no envelope."""
 
 
 _decode = msgspec.json.Decoder(_Envelope).decode

@@ -81,7 +81,7 @@ class Metrics:
             "first_token_seconds", "From the request to an upstream to its first content.", _REQUEST_BUCKETS, "model"
         )
         self.in_flight = gauge("in_flight", "Requests being answered now.", "livesum")
-        self.tokens = counter("tokens", "Tokens as upstreams counted them.", "model", "kind")
+        self.tokens = counter("tokens", "Tokens of what was asked by POST, as upstreams counted them.", "model", "kind")
         self.cost = counter("cost_usd", "What the tokens cost at the prices in routes.yaml, in USD.", "model")
         self.baseline_cost = counter(
             "baseline_cost_usd",

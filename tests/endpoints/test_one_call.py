@@ -88,6 +88,13 @@ def test_what_the_model_may_answer(house: House, body: bytes, status: int, respo
     assert answer.json().get("response") == response
 
 
+def test_any_good_status_is_an_answer(house: House) -> None:
+    body = b'{"choices": [{"message": {"content": "yes"}}]}'
+    kind = b"content-type: application/json"
+    answer = pinned(house, lambda exchange: exchange.answer(body, kind, status=b"201 Created"))
+    assert (answer.status_code, answer.json()["response"]) == (200, "yes")
+
+
 def test_a_client_that_leaves_stops_the_upstream(house: House) -> None:
     asked, left = threading.Event(), threading.Event()
 

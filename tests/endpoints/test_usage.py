@@ -115,3 +115,15 @@ def test_what_has_no_price_is_held_against_nothing(house: House) -> None:
     stream(house, "unpriced")
     assert tokens(house, "unpriced")["prompt"] == 100
     assert house.metric(BASELINE) == before
+
+
+def test_reading_a_stored_answer_again_costs_nothing(house: House) -> None:
+    house.raw.script = lambda exchange: exchange.answer(
+        b'{"id":"resp_1","usage":{"input_tokens":100,"output_tokens":10}}', b"content-type: application/json"
+    )
+    before = tokens(house, "plain")
+    for method, path in (("GET", "/v1/responses/resp_1"), ("POST", "/v1/embeddings")):
+        got = house.http.request(method, path, json={}, headers={"x-pointsman-model": "plain"})
+        assert got.status_code == 200
+    house.wait_for_metric("pointsman_in_flight", 0)
+    assert tokens(house, "plain")["prompt"] - before["prompt"] == 100

@@ -2,6 +2,7 @@
 
 import json
 import time
+from typing import Any
 
 import pytest
 
@@ -77,6 +78,41 @@ def test_the_first_token_of_a_whole_answer_is_not_waited_for(house: House) -> No
     answer = house.chat("patient")
     assert (answer.status_code, answer.content) == (200, ANSWER)
     assert house.chat("patient", stream=True).json()["error"]["code"] == "first_token_timeout"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        pytest.param({"error": {"message": "no", "code": "context_length_exceeded"}}, id="openai"),
+        pytest.param({"error": {"message": "prompt is too long: 9 tokens > 8 maximum"}}, id="anthropic"),
+        pytest.param({"object": "error", "message": "This model's maximum context length is 8 tokens."}, id="vllm"),
+        pytest.param(
+            {
+                "object": "error",
+                "message": "The input (9 tokens) is longer than the model's context length (8 tokens).",
+            },
+            id="sglang",
+        ),
+        pytest.param(
+            {"error": {"code": 400, "message": "the request exceeds the available context size", "type": "x"}},
+            id="llama.cpp",
+        ),
+        pytest.param(
+            {
+                "error": {
+                    "code": 400,
+                    "message": "The input token count (9) exceeds the maximum number of tokens allowed.",
+                }
+            },
+            id="gemini",
+        ),
+    ],
+)
+def test_a_prompt_that_is_too_long_goes_on_to_a_model_that_takes_more(error: dict[str, Any], house: House) -> None:
+    body = json.dumps(error).encode()
+    house.raw.script = lambda exchange: exchange.answer(body, b"content-type: application/json", status=b"400 No")
+    answer = house.chat("narrow")
+    assert (answer.status_code, answer.headers["x-pointsman-model"]) == (200, "roomy")
 
 
 @pytest.mark.parametrize("status", [400, 401, 404, 422, 429, 500, 503])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -236,6 +238,32 @@ def test_a_client_that_never_reads_is_let_go_of(kind: str) -> None:
             house.wait_for_metric("pointsman_in_flight", 0)
             assert house.raw.last.is_over
         assert house.metric('pointsman_attempts_total{outcome="client_left",target="raw/raw-model"}') == 1
+
+
+def test_one_request_too_many_is_counted_and_logged_like_any_other(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "pointsman.request")
+    asked, go_on = threading.Event(), threading.Event()
+
+    def hold(exchange: Exchange) -> None:
+        asked.set()
+        assert go_on.wait(5)
+        exchange.answer()
+
+    with house_with("{max_in_flight: 1}") as house:
+        house.raw.script = hold
+        first = threading.Thread(target=house.chat, args=("raw",))
+        first.start()
+        assert asked.wait(5)
+        refused = house.chat("raw", headers={"x-request-id": "mine"})
+        go_on.set()
+        first.join()
+        assert (refused.status_code, refused.json()["error"]["code"]) == (503, "overloaded")
+        assert (refused.headers["connection"], refused.headers["x-request-id"]) == ("close", "mine")
+        house.wait_for_metric('pointsman_requests_total{model="-",route="-",status="503"}', 1)
+        assert house.metric("pointsman_overloads_total") == 1
+    lines = [vars(record)["fields"] for record in caplog.records if record.name == "pointsman.request"]
+    told = [(line["request_id"], line["status"], line["error"]) for line in lines if line["status"] == 503]
+    assert told == [("mine", 503, "overloaded")]
 
 
 @pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="only Linux tells its connections")
