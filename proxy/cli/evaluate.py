@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 import click
+import numpy as np
 from rich.console import Console
 
 from proxy.cli.deciding import Deciding
@@ -99,8 +100,9 @@ def evaluate(
     if store is None:
         assert labelled is not None
         data = Labelled(
-            labelled, config, models=models, limit=limit, seed=seed, cache_dir=cache_dir, output_tokens=output_tokens
-        )
+            labelled, config, models=models, limit=limit, seed=seed, cache_dir=cache_dir, output_tokens=output_tokens,
+            expects_costs=policy is not None and bool(np.isfinite(policy.mean_costs).all()),
+        )  # fmt: skip
         if policy is not None:
             told = _policy_on_rated(policy, what, data, labelled, seed)
         else:

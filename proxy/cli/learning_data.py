@@ -38,6 +38,7 @@ class Labelled:
         seed: int,
         cache_dir: Path | None,
         output_tokens: int,
+        expects_costs: bool = False,
     ) -> None:
         """
         Args:
@@ -48,6 +49,7 @@ class Labelled:
             seed: of what is kept.
             cache_dir: a folder that keeps vectors.
             output_tokens: expected of an answer, where its cost is made of prices.
+            expects_costs: whether the policy that they are for knows what models cost.
         """
         which = config.text if config is not None else Text()
         try:
@@ -65,7 +67,9 @@ class Labelled:
         if not is_known.all():
             unknown = [quote(name) for name, known in zip(self.rows.models, is_known, strict=True) if not known]
             told = f"no cost is known of {choices(unknown, last='or')}, so those of the others do not count"
-            if not is_known.any():
+            if expects_costs:
+                told = f"no cost is known of {choices(unknown, last='or')}; what the policy expects stands for it"
+            elif not is_known.any():
                 told = "no costs are known, so `prefer` chooses by quality alone, whatever its number"
             click.echo(f'warning: {path}: {told}; add "costs" to the lines, or prices with -c', err=True)
 

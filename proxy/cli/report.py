@@ -30,8 +30,10 @@ def report_command(config_path: Path, store: str | None, since: Duration | None,
     """
     Report on stored decisions: errors, tokens, cost, what was saved, ratings, latency, experiments and the shadow.
 
-    What is saved is what `baseline` would have cost more; of a question that was asked again, once. The routing file is
-    read for its store and for the order of an experiment's arms. Exit code 2: it or the store has errors.
+    What is saved is what `baseline` would have cost more for the same tokens; of a question that was answered and asked
+    again, once. The routing file is read for its store and for the order of an experiment's arms.
+
+    Exit code 2: it or the store has errors.
     """
     config = load_or_exit(config_path) if store is None or config_path.exists() else None
     settings = store_of(store, config, config_path)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 import numpy as np
-from sqlalchemy import ColumnElement, Select, case, func, select
+from sqlalchemy import ColumnElement, FromClause, Select, case, func, select
 
-from proxy.learning.archive import Archive, Row
+from proxy.learning.archive import Archive
 from proxy.learning.asking import Span, is_failure, one_if, rated
 from proxy.learning.clusters import NOTHING, Mean, Sums, sums_of
 from proxy.learning.rated import Floats
@@ -30,7 +30,7 @@ class Figures:
     """Of one group of decisions."""
 
     counts: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
-    """By the names in `_sums`, and `retried`."""
+    """By the names in `_sums`; `retried` after an answer, and `again_usd`, what the baseline of retries would cost."""
     seconds: Floats = field(default_factory=lambda: _NONE)
     """(decisions,)."""
     first_token_s: Floats = field(default_factory=lambda: _NONE)
@@ -45,12 +45,12 @@ class Figures:
         """
         What the baseline would have cost more; None where it is not known.
 
-        A question that was asked again is not counted for the baseline, which would have been asked once. So what
-        asking again costs is taken off.
+        Of a question that was answered and asked again the baseline's cost counts once: it would have been asked once.
+        So what asking again costs is taken off.
         """
         if not self.counts["compared"]:
             return None
-        return self.counts["net_baseline_usd"] - self.counts["compared_cost_usd"]
+        return self.counts["baseline_cost_usd"] - self.counts["again_usd"] - self.counts["compared_cost_usd"]
 
 
 def merged(several: list[Figures]) -> Figures:
@@ -86,9 +86,11 @@ def figures(
         if (one := _figures_of(archive, piece, route, answered)).counts["decisions"]:
             parts[_key(by, route, answered, day)].append(one)
     found = {key: merged(several) for key, several in parts.items()}
-    for key, times in _retried(archive, by, span):
-        if key in found:
-            found[key].counts["retried"] += times
+    for before, after, times, usd in _retried(archive, by, span):
+        if before in found:
+            found[before].counts["retried"] += times
+        if after in found:
+            found[after].counts["again_usd"] += usd
     total = merged(list(found.values()))
     # A conversation that is in two groups counts as two for the total: to gather it again takes as long as all else.
     rated_by = ratings()
@@ -161,8 +163,7 @@ def _figures_of(archive: Archive, span: Span, route: str, answered: str) -> Figu
 
 def _sums() -> list[ColumnElement[Any]]:
     columns = decisions.c
-    is_compared = columns.baseline_cost_usd.is_not(None) & columns.cost_usd.is_not(None)
-    is_first = is_compared & columns.retry_of.is_(None)
+    is_compared = _is_compared()
     made = {
         "decisions": func.count(),
         "errors": func.sum(one_if(is_failure())),
@@ -172,7 +173,6 @@ def _sums() -> list[ColumnElement[Any]]:
         "compared": func.sum(one_if(is_compared)),
         "compared_cost_usd": func.sum(case((is_compared, columns.cost_usd))),
         "baseline_cost_usd": func.sum(case((is_compared, columns.baseline_cost_usd))),
-        "net_baseline_usd": func.sum(case((is_first, columns.baseline_cost_usd))),
         "cut": func.sum(one_if(columns.is_cut)),
         "bad_tool_calls": func.sum(one_if(columns.bad_tool_calls > 0)),
     }
@@ -181,8 +181,13 @@ def _sums() -> list[ColumnElement[Any]]:
     return [expression.label(name) for name, expression in made.items()]
 
 
-def _columns(by: By) -> list[ColumnElement[Any]]:
-    columns = decisions.c
+def _is_compared(rows: FromClause = decisions) -> ColumnElement[bool]:
+    """Whether of decisions both costs are known, their own and the baseline's."""
+    return rows.c.baseline_cost_usd.is_not(None) & rows.c.cost_usd.is_not(None)
+
+
+def _columns(by: By, rows: FromClause = decisions) -> list[ColumnElement[Any]]:
+    columns = rows.c
     if by == "day":
         # Not a cast: one database rounds there and the other cuts off. And a half is rounded in two ways.
         return [func.round(columns.time / DAY_S - (0.5 - 1e-9)).label("day")]
@@ -194,18 +199,29 @@ def _columns(by: By) -> list[ColumnElement[Any]]:
     return chosen[by]
 
 
-def _row_key(by: By, row: Row[Any]) -> Key:
+def _row_key(by: By, row: Sequence[Any]) -> Key:
     return _key(by, "", "", float(row[0])) if by == "day" else tuple(row[: len(_columns(by))])
 
 
-def _retried(archive: Archive, by: By, span: Span) -> list[tuple[Key, int]]:
-    """How often the same was asked again after an answer of each group."""
-    again, columns = decisions.alias("again"), _columns(by)
-    query: Select[Any] = select(*columns, func.count().label("times")).join_from(
+def _retried(archive: Archive, by: By, span: Span) -> list[tuple[Key, Key, int, float]]:
+    """
+    How often the same was asked again, by the groups of the answer before and of the one after; and what the baseline
+    would have cost for those after, where it is counted before as well. Where that had no cost, it failed, and the
+    baseline is owed for the one that answered.
+    """
+    again = decisions.alias("again")
+    columns = [*_columns(by), *(one.label(f"again_{one.name}") for one in _columns(by, again))]
+    is_twice = _is_compared() & _is_compared(again)
+    if span.until is not None:
+        is_twice &= again.c.time < span.until
+    usd = func.sum(case((is_twice, again.c.baseline_cost_usd), else_=0.0))
+    query: Select[Any] = select(*columns, func.count().label("times"), usd.label("usd")).join_from(
         again, decisions, decisions.c.id == again.c.retry_of
     )
     query = span.of(query.where(again.c.retry_of.is_not(None))).group_by(*columns)
-    return [(_row_key(by, row), row.times) for row in archive.ask(query)]
+    half = len(columns) // 2
+    rows = [tuple(row) for row in archive.ask(query)]
+    return [(_row_key(by, row), _row_key(by, row[half:]), row[-2], row[-1]) for row in rows]
 
 
 def ratings_by(archive: Archive, by: By, span: Span) -> dict[Key, Sums]:

@@ -26,7 +26,8 @@ from proxy.routing.facts import Facts
 FORM = '{"prompt": "...", "scores": {"MODEL": 0 to 1}, "costs": {"MODEL": USD}}, costs optional'
 MOST_PROBLEMS = 50
 MOST_LINE = 16 * 1024 * 1024
-LEAST_COST = 1e-9
+LEAST_COST, MOST_COST = 1e-9, 1e6
+"""USD a request; what is beyond is a mistake, and would break every sum."""
 _TELL_EVERY = 1_000
 _SHORTEST, _LONGEST = 1e-6, 1e6
 """Lengths of a vector; the embedding model's are near 1, and beyond these a float32 of its square is none."""
@@ -189,7 +190,7 @@ class _Reader:
             return None
         before = len(self.problems)
         scores = self._numbers(number, value, "scores", 1.0)
-        costs = self._numbers(number, value, "costs", math.inf) if value.get("costs") is not None else {}
+        costs = self._numbers(number, value, "costs", MOST_COST) if value.get("costs") is not None else {}
         text, tokens, vector = self._text(number, value)
         weight = self._weight(number, value)
         if before != len(self.problems):
@@ -226,8 +227,7 @@ class _Reader:
             if not isinstance(each, (int, float)) or not math.isfinite(_float(each)):
                 self._say(number, f"{key}.{name}: {json.dumps(each)[:40]} is not a number")
             elif not 0 <= each <= most:
-                said = f"{each:g} is outside 0 to 1" if most == 1.0 else f"{each:g} is below 0"
-                self._say(number, f"{key}.{name}: {said}")
+                self._say(number, f"{key}.{name}: {_float(each):g} is outside 0 to {most:,.0f}")
             else:
                 found[name] = max(float(each), LEAST_COST) if key == "costs" else float(each)
         return found

@@ -249,13 +249,15 @@ def _look(found: Replay, row: Row[Any], new: Rules, old: Rules | None) -> None:
             found.left_out["explored"] += 1
             return
         way = _as_drawn(decision, way, row)
-    old_usd = row.cost_usd if old is None or before.model == row.answered else old.cost_usd(before.model, row)
+    # How much another model writes, a policy knows better than what the one wrote that answered: on either side.
+    is_answered = old is None or before.model == row.answered
+    old_usd = row.cost_usd if old is None or is_answered else _expected_usd(old, before, of_old, row)
     if before.model == NO_MODEL or before.route == REFUSED:
         old_usd = 0.0
     if way.model != before.model:
         new_usd = _expected_usd(new, way, decision, row)
     elif old is not None and new.price(way.model) != old.price(way.model):
-        new_usd = new.cost_usd(way.model, row)
+        new_usd = new.cost_usd(way.model, row) if is_answered else _expected_usd(new, way, decision, row)
     else:
         new_usd = old_usd
     if old_usd is not None and new_usd is not None:

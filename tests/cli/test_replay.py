@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
 from proxy.app import minilm
 from proxy.cli import main
 from proxy.config import Text
+from proxy.learning.fit import fit_policy
 from proxy.learning.rows import DecisionRow, Rating
 from proxy.learning.store import Store
 from proxy.learning.stored_facts import kept
 from proxy.routing.asks import Asks
+from proxy.routing.policy_file import pack
+from tests.learning.made import MODELS, made
 from tests.learning.rows import row, settings
 from tests.routing.requests import facts, user
 
@@ -217,6 +222,29 @@ def test_a_new_price_is_a_new_cost(tmp_path: Path, write: Any) -> None:
     found = told("--routes", new, "-c", old)
     assert (found["stay"], found["change"]) == (3, 0)
     assert found["cost"]["difference_usd"] == pytest.approx(3 * 0.0012)
+
+
+def test_both_ways_cost_what_the_policy_expects_where_another_model_answered(tmp_path: Path, write: Any) -> None:
+    """A price of the tokens that `large` took says little of what `coder` would have taken."""
+    learned = fit_policy(made(120), embedder=minilm(128).name())
+    means = np.array([2.0 if name == "coder" else -2.0 for name in MODELS], dtype=np.float32)
+    (tmp_path / "p.npz").write_bytes(pack(replace(learned, means=means)))
+    explored = decided(
+        0, route="smart", model="large", reason="learned", propensity=0.1, vector=made(1).inputs[0, :768]
+    )
+    url = fill(f"sqlite:///{tmp_path}/s.db", [explored])
+    text = BASE.replace(
+        "other: {target: {upstream: sim, name: o}",
+        "coder: {target: {upstream: sim, name: o}, price: {input: 900, output: 900}",
+    )
+    text += "policy: p.npz\nroutes: [{name: smart, use: {learned: [small, large, coder], prefer: quality}}]\n"
+    old = write("old.yaml", f"{text}store: '{url}'\n")
+    dearer = write("dearer.yaml", text.replace("input: 900", "input: 901"))
+    for new in (dearer, write("new.yaml", text.replace("large, coder]", "large]"))):
+        found = told("--routes", new, "-c", old)
+        assert found["looked_at"] == 1
+        assert found["cost"]["old_usd"] == pytest.approx(0.001, rel=0.5)
+        assert found["cost"]["new_usd"] == pytest.approx(0.001, rel=0.5)
 
 
 def test_exploring_is_no_change(tmp_path: Path, write: Any) -> None:

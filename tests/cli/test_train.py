@@ -194,6 +194,7 @@ def test_every_bad_line_is_told(tmp_path: Path) -> None:
         {"prompt": "x", "scores": {"a": 1}, "costs": {"\x1b[31m": 1}},
         '{"prompt": "' + "x" * MOST_LINE + '"}',
         '{"prompt": "x", "scores": {"a": 1, "b": 0, "a": 0}}',
+        {"prompt": "x", "scores": {"a": 1}, "costs": {"a": 1e300}},
         {"prompt": "x", "scores": {"a": 7}},
     ]
     told = run("train", write(tmp_path / "r.jsonl", bad), "--out", tmp_path / "p.npz")
@@ -201,10 +202,10 @@ def test_every_bad_line_is_told(tmp_path: Path) -> None:
     for number, what in enumerate(
         (
             "not JSON", "not an object", "'scores' is missing", "'prompt' is missing", "1.5 is outside 0 to 1",
-            "NaN is not a number", '"good" is not a number', "-1 is below 0", "'propensity' is not", "list of 768 numbers",
+            "NaN is not a number", '"good" is not a number', "-1 is outside 0 to 1,000,000", "'propensity' is not", "list of 768 numbers",
             "nothing is looked at", "no scores", "list of 768 numbers", "list of 768 numbers", "list of 768 numbers",
             "an escape in 'prompt' means half", "'[/b]' is not a name", r"'\ud800' is not a name", r"'\x1b[31m' is not",
-            "longer than 16,777,216 bytes", "'a' stands twice in one object", "7 is outside 0 to 1",
+            "longer than 16,777,216 bytes", "'a' stands twice in one object", "1e+300 is outside", "7 is outside 0 to 1",
         ),
         start=1,
     ):  # fmt: skip
@@ -329,6 +330,15 @@ def test_without_any_cost_it_is_said_that_prefer_means_nothing(tmp_path: Path) -
     data = write(tmp_path / "r.jsonl", [row | {"costs": {}} for row in lines(60)])
     told = run("train", data, "--out", tmp_path / "p.npz", "--folds", 2, "--force")
     assert "no costs are known, so `prefer` chooses by quality alone" in told.stderr
+
+
+def test_where_costs_are_missing_a_policy_that_knows_them_is_measured_by_what_it_expects(
+    trained: Path, tmp_path: Path
+) -> None:
+    data = write(tmp_path / "others.jsonl", [row | {"costs": {}} for row in lines(80, seed=9)])
+    told = run("evaluate", trained, data, "--json")
+    assert "no cost is known of 'small', 'large' or 'coder'; what the policy expects stands for it" in told.stderr
+    assert json.loads(told.stdout)["settings"]["quality"]["cost"] > 0
 
 
 def test_on_what_the_incumbent_was_compared_is_told(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from proxy.cli import main
+from proxy.cli.report_figures import report_of
 from proxy.config import Text
+from proxy.learning.asking import Span
 from proxy.learning.gain import Moments
 from proxy.learning.rows import DecisionRow, Rating
 from proxy.learning.store import Store
@@ -126,6 +129,31 @@ def test_a_report_and_a_replay(url: str, tmp_path: Path) -> None:
     new.write_text(BASE + "routes: [{name: code, when: {tokens: {max: 9}}, use: large}]\n")
     again = told("replay", "--routes", new, "--store", url, "--limit", 165)
     assert (again["looked_at"], again["change"], again["to_another_model"]) == (165, 165, 85)
+
+
+def test_what_asking_again_saves_is_counted_once(url: str) -> None:
+    """A failure has no cost, so the baseline's is that of the answer after it; and of what was asked before `since`."""
+    failed: dict[str, Any] = {"status": 503, "outcome": "failed", "cost_usd": None, "baseline_cost_usd": None}
+    now = time.time()
+    rows = [
+        decision(0, time=now - 9000, **failed),
+        decision(1, time=now - 8999, retry_of="ptm-0", model="large", answered="large"),
+        decision(2, time=now - 7000),
+        decision(3, time=now - 6999, retry_of="ptm-2"),
+        decision(4, time=now - 3700),
+        decision(5, time=now - 3500, retry_of="ptm-4"),
+    ]
+    fill(url, rows, [])
+
+    def saved(*options: str) -> dict[str, float]:
+        found = told("report", "--store", url, "--by", "model", *options)
+        return {group["model"]: group["saved_usd"] for group in found["groups"]}
+
+    once, twice = 2.0 - 0.5, 2.0 - 2 * 0.5
+    assert saved() == {"large": once, "small": 2 * twice}
+    assert saved("--since", "1h") == {"small": once}
+    until = report_of(settings(url), "model", Span(until=now - 3600), {})
+    assert [group["saved_usd"] for group in until["groups"]] == [twice + once, once]
 
 
 def test_what_the_shadow_would_gain_is_summed_up_by_conversation(url: str) -> None:
