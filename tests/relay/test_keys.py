@@ -12,13 +12,14 @@ from typing import Any
 
 import httpx
 import pytest
+from openai import OpenAI
 
 from proxy.config import Config
 from proxy.relay.headers import OwnHeaders
 from proxy.relay.keys import Key, Keys, Rest
 from proxy.relay.upstreams import Fleet, Target, open_upstreams
 from tests.relay.test_health import Clock
-from tests.relay.wire import Exchange, House, config_of
+from tests.relay.wire import MESSAGES, Exchange, House, config_of
 from tests.relay.wire import house as open_house
 
 ANSWER = b'{"choices": []}'
@@ -150,6 +151,23 @@ def test_one_that_is_forbidden_something_rests_there(upstream: Keyed) -> None:
     (resting,) = upstream.target("many/small")["keys_resting"]
     assert (resting["key"], resting["reason"], resting["rest_s"] <= 30) == (1, "forbidden", True)
     assert upstream.target("many/large")["keys_resting"] == []
+
+
+def test_the_account_of_a_client_takes_no_key_away(upstream: Keyed) -> None:
+    """As OpenAI does, the upstream refuses a key that is sent with an organization it is not of."""
+
+    def script(exchange: Exchange) -> None:
+        is_theirs = exchange.values(b"openai-organization") + exchange.values(b"openai-project")
+        exchange.answer(ANSWER, status=b"401 Mismatched" if is_theirs else b"200 OK")
+
+    upstream.house.raw.script = script
+    with OpenAI(
+        base_url=f"{upstream.house.url}/v1", api_key="mine", organization="org-1", project="proj-1", max_retries=0
+    ) as client:
+        assert client.chat.completions.create(model="small", messages=MESSAGES).choices == []  # type: ignore[arg-type]
+    assert upstream.asked() == ["sk-1"]
+    told = upstream.target("many/small")
+    assert (told["state"], told["keys_resting"]) == ("closed", [])
 
 
 def test_when_all_rest_the_target_does_until_the_first_is_back(upstream: Keyed) -> None:
