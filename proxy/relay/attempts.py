@@ -244,7 +244,9 @@ class Attempts:
             if outcome == "ok" or not _is_too_long(reply):
                 return reply
         error = None
-        if outcome == "unauthorized":
+        if (
+            outcome == "unauthorized" and reply.status == 401
+        ):  # a 403 may be about the request: its reason is the client's
             told = f"The upstream {target.upstream!r} refuses the key that it is given here. An operator must look."
             error = UpstreamUnavailable(told, code="upstream_unauthorized")
         return _Trouble(outcome, "context" if outcome == "rejected" else outcome, reply, error)

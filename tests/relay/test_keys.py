@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 import pytest
-from openai import OpenAI
+from openai import OpenAI, PermissionDeniedError
 
 from proxy.config import Config
 from proxy.relay.headers import OwnHeaders
@@ -145,8 +145,12 @@ def test_one_that_is_unknown_rests_long_everywhere_and_loudly(
     assert "sk-" not in "".join(str(record.__dict__) for record in caplog.records)
 
 
-def test_one_that_is_forbidden_something_rests_there(upstream: Keyed) -> None:
+def test_one_that_is_forbidden_something_again_and_again_rests_there(upstream: Keyed) -> None:
     upstream.says["sk-1"] = (b"403 Not this model",)
+    for _ in range(4):
+        for _ in range(2):  # by turns with sk-1 first, and with sk-3
+            assert upstream.house.chat("small").content == ANSWER
+        assert upstream.target("many/small")["keys_resting"] == []
     assert upstream.house.chat("small").content == ANSWER
     (resting,) = upstream.target("many/small")["keys_resting"]
     assert (resting["key"], resting["reason"], resting["rest_s"] <= 30) == (1, "forbidden", True)
@@ -204,6 +208,26 @@ def test_all_unknown_is_the_operator_s_trouble(upstream: Keyed) -> None:
     assert "sk-" not in answer.text
     assert upstream.asked() == ["sk-1", "sk-2", "sk-3"]
     assert upstream.target("many/small")["state"] == "open"
+
+
+def test_a_request_that_is_not_liked_takes_nothing_from_the_others(upstream: Keyed) -> None:
+    """As where a prompt was flagged: every key is tried, and the client is told why."""
+    upstream.says = dict.fromkeys(("sk-1", "sk-2", "sk-3"), (b"403 Flagged",))
+    for _ in range(4):
+        with (
+            OpenAI(base_url=f"{upstream.house.url}/v1", api_key="mine", max_retries=0) as client,
+            pytest.raises(PermissionDeniedError, match="theirs"),
+        ):
+            client.chat.completions.create(model="small", messages=MESSAGES)  # type: ignore[arg-type]
+        assert sorted(upstream.asked()) == ["sk-1", "sk-2", "sk-3"]
+        told = upstream.target("many/small")
+        assert (told["state"], told["keys_resting"]) == ("closed", [])
+        upstream.says.clear()
+        for _ in range(3):
+            assert upstream.house.chat("small").content == ANSWER
+        assert upstream.asked() == ["sk-1", "sk-2", "sk-3"]
+        upstream.says = dict.fromkeys(("sk-1", "sk-2", "sk-3"), (b"403 Flagged",))
+    assert upstream.house.metric('pointsman_attempts_total{outcome="unauthorized",target="many/small"}') == 12
 
 
 @pytest.mark.parametrize(
