@@ -162,9 +162,8 @@ class Exchange(ABC):
         await self._fail(deadline_error(self._trail.target, passed))
 
     def _broken(self, outcome: Outcome) -> None:
-        assert self._trail.target is not None
         self._trail.outcome = outcome
-        self._trail.target.health.failed(outcome)
+        self._trail.failed(outcome)
 
     async def _fail(self, error: ProxyError) -> None:
         """Tell the client, in the way that is still open."""

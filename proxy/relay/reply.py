@@ -55,6 +55,8 @@ class Call(NamedTuple):
     headers: Headers
     is_routed: bool = True
     """Whether a model must answer it, so that a reply with a good status can be told from an answer."""
+    is_of_a_model: bool = True
+    """Whether it asks for a model of routes.yaml, so that how it ends says something of that model's target."""
 
 
 class Reply:
