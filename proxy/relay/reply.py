@@ -33,6 +33,7 @@ OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 
 # Passing troubles of a server, by RFC 9110 and, from 520 on, as Cloudflare and Anthropic (529) use them.
 _STATUSES_OF_TROUBLE = frozenset((408, 500, 502, 503, 504, *range(520, 531)))
+_REDIRECTS = frozenset((301, 302, 303, 307, 308))
 
 
 Body = bytes | Upload
@@ -65,7 +66,7 @@ class Reply:
 
     Attributes:
         status: as the upstream sent it.
-        headers: the upstream's, hop-by-hop ones left out.
+        headers: the upstream's, hop-by-hop ones and the operator's query left out.
         target: who sent it.
         is_stream: whether it is a stream of events.
     """
@@ -73,7 +74,9 @@ class Reply:
     def __init__(self, response: httpx.Response, target: Target, guard: Guard) -> None:
         assert isinstance(response.stream, httpx.AsyncByteStream)
         self.status = response.status_code
-        self.headers = response_headers(response.headers.raw)
+        theirs = response_headers(response.headers.raw)
+        self.headers = target.query.taken_out(theirs)
+        self._shows_query = self.headers != theirs
         self.target = target
         self.is_stream = self._is_json = False
         self._is_plain = True
@@ -112,10 +115,17 @@ class Reply:
                 if size > MOST_HELD or (may_begin and (opening is None or opening.feed(chunk))):
                     return
         self._is_complete = True
+        if self._shows_query and self.status in _REDIRECTS:  # so does the page that comes with one
+            self._leave_body_out()
         if opening is not None:
             opening.end()
         elif checked and self._is_plain and not self.is_stream and self.status < 300:
             check_whole(b"".join(self._held))
+
+    def _leave_body_out(self) -> None:
+        self._held.clear()
+        self.headers = [header for header in self.headers if header[0] not in (b"content-length", b"content-encoding")]
+        self.headers.append((b"content-length", b"0"))
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """What is held, then the rest as it arrives."""

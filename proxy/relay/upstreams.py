@@ -10,7 +10,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Literal
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 import httpx
 
@@ -21,12 +21,11 @@ from proxy.relay.connecting import TransportFactory, aiohttp_transports
 from proxy.relay.headers import OwnHeaders
 from proxy.relay.health import Health, RetryBudget, State
 from proxy.relay.keys import Key, Keys, Rest
+from proxy.relay.query import OwnQuery, carries_key
 from proxy.telemetry.attributes import of_target
 
 _URLS_KEPT = 16
 _PORTS = {"http": 80, "https": 443}
-# In a query these carry a key, as they do at Google, Azure and others.
-_KEYS_IN_QUERY = frozenset(("key", "api_key", "api-key", "apikey", "access_token", "subscription-key"))
 # Less to do by less than this is chance; then the weights alone decide.
 _CLEARLY_LESS = 1.25
 
@@ -35,7 +34,7 @@ class Target:
     """One upstream and the name that it knows the model by, with all that a request to it needs."""
 
     def __init__(
-        self, *, upstream: str, name: str, weight: float, url: str, query: str = "", keys: Keys,
+        self, *, upstream: str, name: str, weight: float, url: str, query: Mapping[str, str] | None = None, keys: Keys,
         is_asked_for_usage: bool = False, timeouts: Timeouts, transport: httpx.AsyncBaseTransport, health: Health,
         load: Load, protocol: WireProtocol = "openai",
     ) -> None:  # fmt: skip
@@ -45,7 +44,7 @@ class Target:
             name: of the model there.
             weight: its share, against the other targets' of the model.
             url: where its paths begin, without a slash at the end.
-            query: of every URL, percent-encoded.
+            query: of every URL, besides what the client's request has.
             keys: what it gets in place of the client's headers, with one of its keys.
             is_asked_for_usage: whether streams are asked for their usage where the client did not.
             timeouts: how long it may take.
@@ -69,7 +68,7 @@ class Target:
         self.has_own_key = keys.has_credentials
         self.is_asked_for_usage = is_asked_for_usage
         self._url = url
-        self._query = query
+        self.query = OwnQuery(query or {}, has_credentials=self.has_own_key)
         self._urls: dict[str, httpx.URL] = {}
         base = httpx.URL(url)
         self.attributes = of_target(
@@ -92,14 +91,14 @@ class Target:
 
         Args:
             path: below the base URL, percent-encoded.
-            query: as the client sent it; what the upstream wants besides is added.
+            query: as the client sent it; the operator's is added, and goes before it.
 
         Raises:
             UnknownPath: the two make no URL.
         """
         found = None if query else self._urls.get(path)
         if found is None:
-            told = "&".join(part for part in (query.decode("latin-1"), self._query) if part)
+            told = self.query.beside(query.decode("latin-1"))
             try:
                 found = httpx.URL(f"{self._url}{path}?{told}" if told else f"{self._url}{path}")
             except httpx.InvalidURL as error:
@@ -313,13 +312,12 @@ def _target(
         for position, key in used
     ]
     fleet.keys_are(label, [*(key for _, key in used), *(value.reveal() for value in upstream.headers.values())])
-    query = {name: text for name, value in upstream.query.items() if (text := value.reveal())}
     return Target(
         upstream=target.upstream,
         name=target.name,
         weight=target.weight,
         url=upstream.base_url,
-        query=urlencode(query, quote_via=quote, safe=""),
+        query={name: text for name, value in upstream.query.items() if (text := value.reveal())},
         keys=Keys(keys, written=len(written), label=label, clock=fleet.clock),
         is_asked_for_usage=upstream.usage == "inject",
         timeouts=config.models[model].timeouts.over(upstream.timeouts),
@@ -336,5 +334,5 @@ def _own_headers(upstream: Upstream, key: str) -> OwnHeaders:
     if key:
         secret = key.encode("utf-8")
         given |= {b"x-api-key": secret} if upstream.protocol == "anthropic" else {b"authorization": b"Bearer " + secret}
-    has_key = any(name.lower() in _KEYS_IN_QUERY and value for name, value in upstream.query.items())
-    return OwnHeaders(given.items(), has_key_elsewhere=has_key)
+    in_query = carries_key(name for name, value in upstream.query.items() if value)
+    return OwnHeaders(given.items(), has_key_elsewhere=in_query)
