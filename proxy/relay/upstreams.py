@@ -17,7 +17,7 @@ import httpx
 from proxy.config import Config, Timeouts, Upstream, WireProtocol
 from proxy.config import Target as TargetConfig
 from proxy.errors import UnknownPath
-from proxy.relay.connecting import TransportFactory, aiohttp_transports
+from proxy.relay.connecting import TransportFactory
 from proxy.relay.headers import OwnHeaders
 from proxy.relay.health import Health, RetryBudget, State
 from proxy.relay.keys import Key, Keys, Rest
@@ -181,7 +181,18 @@ class Fleet:
         """How long a key is left alone, at an upstream or at one target."""
         return self._rests.setdefault((where, self._hash(key)), Rest())
 
-    def keys_are(self, label: str, keys: Sequence[str]) -> None:
+    def adopt(self, config: Config) -> None:
+        """This configuration is in use from now on: its limits hold, and rests of keys that are gone are over."""
+        self.budget.share, self.budget.free = config.retry.share, config.retry.free
+        for name, upstream in config.upstreams.items():
+            self.load(name).most = upstream.max_in_flight
+        for model in config.models.values():
+            for target in model.all_targets:
+                upstream = config.upstreams[target.upstream]
+                secrets = (*upstream.all_keys, *upstream.headers.values())
+                self._keys_are(_label(target), [text for secret in secrets if (text := secret.reveal())])
+
+    def _keys_are(self, label: str, keys: Sequence[str]) -> None:
         """A target is asked with these keys from now on; if it had others, a rest that was due to those is over."""
         hashes = tuple(map(self._hash, keys))
         if self._keys.setdefault(label, hashes) != hashes:
@@ -271,24 +282,19 @@ def _load(target: Target, beside: Target) -> float:
 
 
 @asynccontextmanager
-async def open_upstreams(
-    config: Config, transport: TransportFactory | None = None, fleet: Fleet | None = None
-) -> AsyncIterator[Upstreams]:
+async def open_upstreams(config: Config, transport: TransportFactory, fleet: Fleet) -> AsyncIterator[Upstreams]:
     """
     Targets with transports that are closed on the way out.
 
     Args:
         config: what routes.yaml says.
-        transport: makes each upstream's transport; connections over aiohttp when None.
-        fleet: what is known of targets; a new one when None.
+        transport: makes each upstream's transport.
+        fleet: what is known of targets. It goes on as it was until it adopts the config, which may yet be refused.
     """
-    fleet = fleet or Fleet()
     async with contextlib.AsyncExitStack() as stack:
-        make = transport or aiohttp_transports()
         transports: dict[str, httpx.AsyncBaseTransport] = {}
         for name, upstream in config.upstreams.items():
-            fleet.load(name).most = upstream.max_in_flight
-            transports[name] = make(upstream)
+            transports[name] = transport(upstream)
             stack.push_async_callback(transports[name].aclose)
         targets = {
             model: [
@@ -296,7 +302,6 @@ async def open_upstreams(
             ]
             for model, of_model in config.models.items()
         }
-        fleet.budget.share, fleet.budget.free = config.retry.share, config.retry.free
         yield Upstreams(targets, fleet, attempts=config.retry.attempts)
 
 
@@ -304,14 +309,13 @@ def _target(
     config: Config, model: str, target: TargetConfig, transport: httpx.AsyncBaseTransport, fleet: Fleet
 ) -> Target:
     upstream = config.upstreams[target.upstream]
-    label = f"{target.upstream}/{target.name}"
+    label = _label(target)
     written = [key.reveal() for key in upstream.all_keys]
     used = [(position, key) for position, key in enumerate(written, 1) if key] or [(1, "")]
     keys = [
         Key(position, _own_headers(upstream, key), fleet.rest(target.upstream, key), fleet.rest(label, key))
         for position, key in used
     ]
-    fleet.keys_are(label, [*(key for _, key in used), *(value.reveal() for value in upstream.headers.values())])
     return Target(
         upstream=target.upstream,
         name=target.name,
@@ -326,6 +330,10 @@ def _target(
         load=fleet.load(target.upstream),
         protocol=upstream.protocol,
     )
+
+
+def _label(target: TargetConfig) -> str:
+    return f"{target.upstream}/{target.name}"
 
 
 def _own_headers(upstream: Upstream, key: str) -> OwnHeaders:

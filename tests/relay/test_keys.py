@@ -321,6 +321,7 @@ def test_a_later_and_shorter_rest_does_not_shorten_an_earlier() -> None:
 
 async def _targets(config: Config, fleet: Fleet) -> Target:
     """The one target of the config, as a reload makes it."""
+    fleet.adopt(config)
     async with open_upstreams(
         config, lambda upstream: httpx.MockTransport(lambda request: httpx.Response(200)), fleet
     ) as found:
