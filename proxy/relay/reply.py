@@ -257,6 +257,8 @@ def _too_late(target: Target, passed: DeadlinePassed) -> Failed:
 
 def deadline_error(target: Target, passed: DeadlinePassed) -> UpstreamTimeout:
     """What a client is told about a deadline that passed."""
+    if passed.in_pause:
+        return UpstreamTimeout(f"The request was not over within {passed.seconds:g} s.", code="total_timeout")
     what = {
         "connect": "could not be connected to",
         "first_token": "began no answer",
