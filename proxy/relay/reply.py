@@ -69,6 +69,7 @@ class Reply:
         headers: the upstream's, hop-by-hop ones and the operator's query left out.
         target: who sent it.
         is_stream: whether it is a stream of events.
+        is_plain: whether its bytes can be looked at; not where it is compressed.
     """
 
     def __init__(self, response: httpx.Response, target: Target, guard: Guard) -> None:
@@ -79,14 +80,14 @@ class Reply:
         self._shows_query = self.headers != theirs
         self.target = target
         self.is_stream = self._is_json = False
-        self._is_plain = True
+        self.is_plain = True
         for name, value in self.headers:
             if name == b"content-type":
                 self.is_stream = self.is_stream or value.startswith(b"text/event-stream")
                 self._is_json = self._is_json or value.startswith(b"application/json")
             elif name == b"content-encoding" and value.lower() != b"identity":
                 # We ask for none; what is compressed all the same can be passed on, and not be looked at.
-                self._is_plain = False
+                self.is_plain = False
         self._stream = response.stream
         self._chunks = aiter(response.stream)
         self._held: list[bytes] = []
@@ -105,7 +106,7 @@ class Reply:
         Raises:
             NotAnAnswer: it is none.
         """
-        opening = StreamOpening() if checked and self._is_plain and self.is_stream and self.status < 300 else None
+        opening = StreamOpening() if checked and self.is_plain and self.is_stream and self.status < 300 else None
         may_begin = self.status < 300 and (self.is_stream or not (checked or self._is_json))
         size = 0
         async for chunk in self._chunks:
@@ -119,7 +120,7 @@ class Reply:
             self._leave_body_out()
         if opening is not None:
             opening.end()
-        elif checked and self._is_plain and not self.is_stream and self.status < 300:
+        elif checked and self.is_plain and not self.is_stream and self.status < 300:
             check_whole(b"".join(self._held))
 
     def _leave_body_out(self) -> None:
