@@ -26,8 +26,8 @@ Outcome = Literal[
 """
 How an attempt ended: with an answer (`ok` below 400, `rejected` below 500), with one that another target may better
 (`rate_limited` is 429, `unauthorized` is our key refused, `failed` is a server's trouble, `garbled` is a good status
-without an answer), without one (`unreachable`), in the middle of one (`cut`), at a deadline (by its name), or because
-the client left.
+without an answer, or none of HTTP's), without one (`unreachable`), in the middle of one (`cut`), at a deadline (by its
+name), or because the client left.
 """
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 
@@ -227,6 +227,8 @@ async def open_reply(target: Target, call: Call, own: OwnHeaders, body: Body, gu
         try:
             response = await target.transport.handle_async_request(request)
             reply = Reply(response, target, guard)
+            if not 200 <= reply.status < 600:  # RFC 9110, section 15: as if it were a 5xx
+                raise NotAnAnswer(f"answered with the status {reply.status}")
             await reply.hold(checked=call.is_routed)
         except asyncio.CancelledError:
             guard.end_attempt()

@@ -205,6 +205,8 @@ FAULTS = (
     _lost("says a length that is too long", cut_after(head(b"content-length: 999") + JSON_ANSWER), "cut", "whole"),
     _lost("says a length that is too short", cut_after(head(b"content-length: 20") + JSON_ANSWER), only="whole"),
     _garbled("answers nothing", whole(b"")),
+    _garbled("answers the status 600", whole(JSON_ANSWER, b"content-type: application/json", status=b"600 Odd")),
+    _garbled("switches protocols", send(head(b"connection: upgrade", b"upgrade: x", status=b"101 Switching Protocols"))),
     _garbled("answers HTML", whole(b"<html>maintenance</html>", b"content-type: text/html")),
     _garbled("answers a list", whole(b"[]", b"content-type: application/json"), "whole"),
     _garbled("answers an error under 200", whole(b'{"error":{"message":"no"}}', b"content-type: application/json")),
