@@ -151,7 +151,6 @@ def build_app(
         async def activate(ready: Prepared) -> Active:
             async with AsyncExitStack() as stack:
                 upstreams = await stack.enter_async_context(open_upstreams(ready.config, make_transport, fleet))
-                await stack.enter_async_context(checking(ready.config, upstreams))
                 try:
                     writer = await stack.enter_async_context(writers.of(ready.config.storing))
                 except StoreRefused as error:  # which an operator can mend, like any mistake of the file
@@ -194,6 +193,9 @@ def build_app(
                         corrector=None,  # feedback on the live policy's decisions corrects no other one
                     )
                 shadow = await stack.enter_async_context(shadows.of(own, ready.config, policies))
+                # What is shared with the configuration in use comes last, when nothing can refuse this one any more.
+                await stack.enter_async_context(checking(ready.config, upstreams))
+                fleet.adopt(ready.config)
                 return Active(replace(running, shadow=shadow), stack.pop_all().aclose)
 
         async def swap(ready: Prepared) -> None:

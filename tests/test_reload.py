@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import logging
 import os
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -256,6 +258,45 @@ def test_what_is_no_file_in_its_place(house: House, make: Callable[[Path], None]
     house.path.rmdir() if house.path.is_dir() else house.path.unlink(missing_ok=True)
     house.reload(SECOND)
     assert house.runs_on(SECOND)
+
+
+def test_a_store_that_cannot_be_used_changes_nothing(house: House, tmp_path: Path) -> None:
+    """Not the limits either, nor the rests of keys, and nobody is asked how it is."""
+    with closing(sqlite3.connect(tmp_path / "newer.db")) as store, store:
+        store.execute("CREATE TABLE pointsman_meta (name TEXT PRIMARY KEY, value TEXT)")
+        store.execute("INSERT INTO pointsman_meta VALUES ('version', '99'), ('salt', '00')")
+    refused = FIRST.replace(
+        "api_key: sk-one}", "api_key: sk-new, max_in_flight: 1, health_check: {path: /health, every: 20ms}}"
+    )
+    refused += f"retry: {{share: 0, free: 0}}\nstore: {{url: 'sqlite:///{tmp_path}/newer.db'}}\n"
+    house.raw.script = lambda exchange: exchange.answer(b"{}", b"retry-after: 60", status=b"429 Busy")
+    assert house.post(CODE).status_code == 429
+
+    house.reload(refused, "invalid")
+    states = {
+        target["target"]: target["state"]
+        for model in house.http.get("/v1/targets").json()["models"]
+        for target in model["targets"]
+    }
+    assert states == {"one/dear-1": "open", "one/cheap-1": "closed"}
+
+    arrived, gate = threading.Event(), threading.Event()
+
+    def script(exchange: Exchange) -> None:
+        arrived.set()
+        assert gate.wait(10)
+        exchange.answer(b"{}")
+
+    house.raw.script = script
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(house.post, OTHER)
+        assert arrived.wait(10)
+        house.raw.script = Exchange.cut
+        second = house.post(OTHER)
+        gate.set()
+        assert first.result().status_code == 200
+    assert (second.status_code, second.headers["x-pointsman-attempts"]) == (502, "3")
+    assert {exchange.line for exchange in house.raw.exchanges} == {b"POST /one/v1/chat/completions HTTP/1.1"}
 
 
 def test_a_touched_file_is_no_new_config(house: House) -> None:

@@ -146,7 +146,7 @@ class Upstream(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `api-key`, no key of the client's is passed on. `host` names a virtual host; TLS asks for the host in `base_url`.
     """
     query: dict[Annotated[str, msgspec.Meta(min_length=1)], Secret] = {}
-    """Added to the URL of each request, percent-encoded; an empty one is not."""
+    """Added to each URL in place of the client's parameters of these names, percent-encoded; an empty one is not."""
     tls: Tls | None = None
     proxy: ProxyUrl = ProxyUrl("")
     """The http proxy on the way: `http://name:password@host:port`. It forwards http, and tunnels https (CONNECT)."""

@@ -158,14 +158,13 @@ class Exchange(ABC):
     async def _late(self, passed: DeadlinePassed) -> None:
         """A deadline ended all: that of an answer that has begun, or the one for all attempts."""
         assert self._trail.target is not None, "deadlines are set once there is a target"
-        if not self._trail.is_between:
+        if not passed.in_pause:  # in which its client takes its time, or the next attempt is about to be made
             self._broken(passed.deadline)
         await self._fail(deadline_error(self._trail.target, passed))
 
     def _broken(self, outcome: Outcome) -> None:
-        assert self._trail.target is not None
         self._trail.outcome = outcome
-        self._trail.target.health.failed(outcome)
+        self._trail.failed(outcome)
 
     async def _fail(self, error: ProxyError) -> None:
         """Tell the client, in the way that is still open."""

@@ -102,7 +102,14 @@ class _PassedExchange(Exchange):
         """
         held, scope = self.running, self._scope
         only = held.upstreams.targets(held.passthrough.default(self.protocol))[0] if model is None else None
-        call = Call(scope["method"], f"/{self._path}", scope["query_string"], scope["headers"], is_routed=False)
+        call = Call(
+            scope["method"],
+            f"/{self._path}",
+            scope["query_string"],
+            scope["headers"],
+            is_routed=False,
+            is_of_a_model=model is not None,
+        )
         async with Guard(receive) as guard:
             offer = Offer(model or UNROUTED, None, lambda target: body_for(target, guard), only)
             sent = perf_counter()

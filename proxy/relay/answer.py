@@ -39,12 +39,14 @@ class Answer:
             hides_usage: whether a stream's usage chunk is kept from the client, who did not ask for it.
             reads_finish_of: the API whose answer it is, to be asked for its `finish` afterwards.
         """
-        self._hides_usage = hides_usage and reply.is_stream
+        # Of compressed ones neither ends can be seen, nor another be added.
+        self._has_events = reply.is_stream and reply.is_plain
+        self._hides_usage = hides_usage and self._has_events
         self._protocol = protocol
         self._reply = reply
         self._send = send
         self._usage = StreamUsage()
-        self._finish = StreamFinish(reads_finish_of) if reads_finish_of is not None and reply.is_stream else None
+        self._finish = StreamFinish(reads_finish_of) if reads_finish_of is not None and self._has_events else None
         self._ended = b""
         self.is_begun = False
         """Whether the status is out: from then on the truth can only be told in-band."""
@@ -59,14 +61,14 @@ class Answer:
         reply = self._reply
         self.is_begun = True
         headers = [*reply.headers, *extra_headers]
-        if reply.is_stream:  # what hides usage makes it shorter, and what tells of a break longer
+        if self._has_events:  # what hides usage makes it shorter, and what tells of a break longer
             headers = [(name, value) for name, value in headers if name != b"content-length"]
         await self._send({"type": "http.response.start", "status": reply.status, "headers": headers})
         if (whole := reply.whole) is not None and not reply.is_stream:
             reply.release()
             await self._send({"type": "http.response.body", "body": whole})
             return
-        events = WholeEvents() if reply.is_stream else None
+        events = WholeEvents() if self._has_events else None
         async for chunk in reply.chunks():
             self._usage.feed(chunk)
             ready = events.feed(chunk) if events is not None else chunk
@@ -84,10 +86,13 @@ class Answer:
         await self._send({"type": "http.response.body", "body": rest})
 
     async def end_with(self, error: ProxyError) -> None:
-        """Tell the client in-band that the rest is missing: one error event, and then the stream is closed."""
-        if self._reply.is_stream:
+        """
+        Tell the client in-band that the rest is missing: one error event, and then the stream is closed.
+
+        What has no such events is left without its end, which every client takes for the failure that it is.
+        """
+        if self._has_events:
             await self._send({"type": "http.response.body", "body": error_event(error, self._protocol)})
-        # A body of another kind is left without its end, which every client takes for the failure that it is.
 
     @property
     def is_done(self) -> bool:

@@ -36,8 +36,12 @@ CAUSES: tuple[Cause, ...] = get_args(Cause)
 
 # After these the same target may well answer a moment later; after a deadline it would only take as long again.
 _REPEATABLE: frozenset[Outcome] = frozenset(("unreachable", "failed", "cut", "garbled"))
+# These are answers, be it to a mistake of the client's.
+_ANSWERED: frozenset[Outcome] = frozenset(("ok", "rejected"))
 # After these the upstream has no more to do with the request.
 _LOST: frozenset[Outcome] = frozenset(("unreachable", "cut"))
+# These say that a target cannot be reached, and so that no model of it can; all others are about what was asked.
+_OF_THE_WAY: frozenset[Outcome] = frozenset(("unreachable", "connect", "cut"))
 # After these another key of the same target may be welcome at once.
 _OF_THE_KEY: frozenset[Outcome] = frozenset(("rate_limited", "unauthorized"))
 
@@ -73,6 +77,8 @@ class Trail:
 
     is_between: bool = False
     """Whether all attempts have ended and the next has not begun."""
+    is_of_a_model: bool = True
+    """Whether a model is asked; if not, only whether they can be reached is seen of targets."""
 
     @property
     def count(self) -> int:
@@ -83,6 +89,12 @@ class Trail:
         """An attempt begins."""
         self.model, self.target, self.is_between = model, target, False
         self.trace.attempt(target.attributes, len(self.ended))
+
+    def failed(self, outcome: Outcome) -> None:
+        """The last attempt ended so, without an answer or in the middle of one: what its target is held to."""
+        assert self.target is not None
+        if self.is_of_a_model or outcome in _OF_THE_WAY:
+            self.target.health.failed(outcome)
 
     def leave(self, outcome: Outcome) -> None:
         """The last attempt ended so, and another follows."""
@@ -110,6 +122,7 @@ class Attempts:
         self._guard = guard
         self._call = call
         self._trail = trail
+        trail.is_of_a_model = call.is_of_a_model
         self._most = upstreams.attempts if most is None else most
         self._tried: set[str] = set()
         self._tried_keys: set[Key] = set()
@@ -211,7 +224,7 @@ class Attempts:
         return (offer, target) if trouble.cause in _REPEATABLE else None
 
     async def _try(self, target: Target, body: Body) -> Reply | _Trouble:
-        health, clock, trace = target.health, asyncio.get_running_loop().time, self._trail.trace
+        clock, trace = asyncio.get_running_loop().time, self._trail.trace
         call = self._call
         if context := trace.context():
             call = call._replace(headers=with_context(call.headers, context))
@@ -222,7 +235,7 @@ class Attempts:
         try:
             reply = await open_reply(target, call, key.own, body, self._guard)
         except Failed as failed:
-            health.failed(failed.outcome)
+            self._trail.failed(failed.outcome)
             return _Trouble(failed.outcome, failed.outcome, None, failed.error)
         finally:
             if reply is None:
@@ -232,24 +245,31 @@ class Attempts:
         outcome = reply.outcome
         if outcome in _OF_THE_KEY:
             self._tried_keys.add(key)
-        if outcome in _OF_THE_KEY and target.keys.are_several:
-            target.keys.refused(key, reply.status, retry_after_s(reply.headers))
-            health.rests(target.keys.rest_s, outcome)  # 0 as long as one does not rest
-        elif outcome == "rate_limited":
-            health.refuses(retry_after_s(reply.headers))
-        elif outcome in ("failed", "unauthorized"):
-            health.failed(outcome)
-        else:
-            health.succeeded(clock() - sent if outcome == "ok" else None)
-            if target.keys.are_several:
-                target.keys.accepted(key, despite_rest=key_rested)
-            if outcome == "ok" or not _is_too_long(reply):
-                return reply
+        if outcome in _ANSWERED:
+            target.health.succeeded(clock() - sent if outcome == "ok" and call.is_routed else None)
+        if call.is_of_a_model:  # an upstream may refuse a key files or images, and welcome it at its models
+            _judge(reply, key, key_rested=key_rested)
+        if outcome == "ok" or (outcome == "rejected" and not _is_too_long(reply)):
+            return reply
         error = None
-        if outcome == "unauthorized":
+        if outcome == "unauthorized" and reply.status == 401:  # a 403 may be about the request, so its client sees it
             told = f"The upstream {target.upstream!r} refuses the key that it is given here. An operator must look."
             error = UpstreamUnavailable(told, code="upstream_unauthorized")
         return _Trouble(outcome, "context" if outcome == "rejected" else outcome, reply, error)
+
+
+def _judge(reply: Reply, key: Key, *, key_rested: bool) -> None:
+    """Hold what a model's upstream replied to its target, or to the key where that is one of several."""
+    health, keys, outcome = reply.target.health, reply.target.keys, reply.outcome
+    if outcome in _ANSWERED:
+        keys.accepted(key, despite_rest=key_rested)
+    elif outcome in _OF_THE_KEY and keys.are_several:
+        keys.refused(key, reply.status, retry_after_s(reply.headers))
+        health.rests(keys.rest_s, outcome)  # 0 as long as one does not rest
+    elif outcome == "rate_limited":
+        health.refuses(retry_after_s(reply.headers))
+    else:
+        health.failed(outcome)
 
 
 @dataclass(frozen=True, slots=True)

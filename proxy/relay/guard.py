@@ -16,12 +16,19 @@ DEADLINES: tuple[Deadline, ...] = get_args(Deadline)
 
 
 class DeadlinePassed(Exception):
-    """An upstream was too slow; `deadline` says in what."""
+    """Something took too long; `deadline` says what."""
 
-    def __init__(self, deadline: Deadline, seconds: float) -> None:
+    def __init__(self, deadline: Deadline, seconds: float, *, in_pause: bool = False) -> None:
+        """
+        Args:
+            deadline: which.
+            seconds: that it gave.
+            in_pause: whether it passed while nothing was awaited of an upstream.
+        """
         super().__init__(deadline)
         self.deadline = deadline
         self.seconds = seconds
+        self.in_pause = in_pause
 
 
 class Guard:
@@ -45,6 +52,7 @@ class Guard:
         self._until = 0.0
         self._total_s = self._total_at = math.inf
         self._deadline: tuple[Deadline, float] = ("total", 0.0)
+        self._is_paused = False
         self._cause: Exception | None = None
 
     def begin(self, total_s: float) -> None:
@@ -54,6 +62,7 @@ class Guard:
 
     def expire_in(self, seconds: float, deadline: Deadline) -> None:
         """End the block so many seconds from now, instead of at the deadline that was set before."""
+        self._is_paused = False
         self._until = self._loop.time() + seconds
         self._deadline = (deadline, seconds)
         if self._total_at < self._until:
@@ -81,6 +90,7 @@ class Guard:
 
     def pause(self) -> None:
         """Nothing is awaited of an upstream: only the total deadline stands."""
+        self._is_paused = True
         self._until = self._total_at  # not sooner than before, so the timer need not be set anew
         self._deadline = ("total", self._total_s)
         if self._timer is None:
@@ -139,7 +149,7 @@ class Guard:
         if self._loop.time() < self._until:
             self._arm()
         else:
-            self.end(DeadlinePassed(*self._deadline))
+            self.end(DeadlinePassed(*self._deadline, in_pause=self._is_paused))
 
     def end(self, cause: Exception) -> None:
         """End the block, and raise this where it was cut short."""

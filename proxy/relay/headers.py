@@ -29,6 +29,8 @@ _NOT_SENT = _HOP_BY_HOP | _SAID_ANEW
 _CREDENTIALS = frozenset(
     (b"authorization", b"api-key", b"x-api-key", b"x-goog-api-key", b"ocp-apim-subscription-key", b"cookie")
 )
+# On whose account a key is used. An upstream refuses a key of the operator's that is sent with the client's account.
+_ACCOUNT = frozenset((b"openai-organization", b"openai-project", b"x-goog-user-project"))
 _OURS = b"x-pointsman-"
 # A caller's tracestate speaks of its own traceparent, so the two are replaced together.
 _TRACE_CONTEXT = frozenset((b"traceparent", b"tracestate"))
@@ -48,7 +50,7 @@ class OwnHeaders:
         self.sent: Headers = list(own.items())
         self.has_credentials = has_key_elsewhere or not _CREDENTIALS.isdisjoint(own)
         """Whether a key of the operator's is among them: then none of the client's is sent along."""
-        self.replaced = _NOT_SENT | own.keys() | (_CREDENTIALS if self.has_credentials else frozenset())
+        self.replaced = _NOT_SENT | own.keys() | (_CREDENTIALS | _ACCOUNT if self.has_credentials else frozenset())
         """The client's headers that are not sent."""
 
 
@@ -59,7 +61,7 @@ def request_headers(headers: Iterable[tuple[bytes, bytes]], own: OwnHeaders) -> 
     Args:
         headers: as the client sent them, names in lower case.
         own: the upstream's own, first; where they carry credentials the client's are left out, since a key that
-            was meant for this proxy must not reach a third party.
+            was meant for this proxy must not reach a third party, and with them the account that they are used on.
     """
     dropped = own.replaced
     for name, value in headers:

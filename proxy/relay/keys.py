@@ -14,19 +14,22 @@ logger = logging.getLogger(__name__)
 _UNKNOWN_REST_S = 300.0
 """After a 401: the upstream does not know the key, and only an operator can change that."""
 _FORBIDDEN_REST_S = 30.0
-"""After a 403: the key may not do this, or this request was not liked."""
+_FORBIDDEN_IN_A_ROW = 5
+"""So many 403 say that the key may not do this; one may say that this request was not liked."""
 
 
 class Rest:
     """Until when a key is left alone, and why. Lives across reloads."""
 
-    __slots__ = ("reason", "times", "until")
+    __slots__ = ("forbidden", "reason", "times", "until")
 
     def __init__(self) -> None:
         self.until = 0.0
         self.reason = ""
         self.times = 0
         """Rests in a row for which the upstream gave no time."""
+        self.forbidden = 0
+        """403 in a row."""
 
 
 class Key:
@@ -130,7 +133,9 @@ class Keys:
         if status == 401:
             self._rest(key, key.everywhere, _UNKNOWN_REST_S, "unauthorized")
         elif status == 403:
-            self._rest(key, key.here, _FORBIDDEN_REST_S, "forbidden")
+            key.here.forbidden += 1
+            if key.here.forbidden >= _FORBIDDEN_IN_A_ROW:
+                self._rest(key, key.here, _FORBIDDEN_REST_S, "forbidden")
         elif retry_after_s is not None:
             self._rest(key, key.here, retry_after_s, "rate_limited")
         else:
@@ -145,7 +150,7 @@ class Keys:
             key: which.
             despite_rest: whether it rested already when the request was sent: then it is well again.
         """
-        key.here.times = 0
+        key.here.times = key.here.forbidden = 0
         if despite_rest:
             key.here.until = key.everywhere.until = 0.0
 

@@ -26,13 +26,14 @@ Outcome = Literal[
 """
 How an attempt ended: with an answer (`ok` below 400, `rejected` below 500), with one that another target may better
 (`rate_limited` is 429, `unauthorized` is our key refused, `failed` is a server's trouble, `garbled` is a good status
-without an answer), without one (`unreachable`), in the middle of one (`cut`), at a deadline (by its name), or because
-the client left.
+without an answer, or none of HTTP's), without one (`unreachable`), in the middle of one (`cut`), at a deadline (by its
+name), or because the client left.
 """
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 
 # Passing troubles of a server, by RFC 9110 and, from 520 on, as Cloudflare and Anthropic (529) use them.
 _STATUSES_OF_TROUBLE = frozenset((408, 500, 502, 503, 504, *range(520, 531)))
+_REDIRECTS = frozenset((301, 302, 303, 307, 308))
 
 
 Body = bytes | Upload
@@ -57,6 +58,8 @@ class Call(NamedTuple):
     """Whether it asks for a stream of events: another answer may be no byte before it is complete."""
     is_routed: bool = True
     """Whether a model must answer it, so that a reply with a good status can be told from an answer."""
+    is_of_a_model: bool = True
+    """Whether it asks for a model of routes.yaml, so that how it ends says something of that model's target."""
 
 
 class Reply:
@@ -65,25 +68,28 @@ class Reply:
 
     Attributes:
         status: as the upstream sent it.
-        headers: the upstream's, hop-by-hop ones left out.
+        headers: the upstream's, hop-by-hop ones and the operator's query left out.
         target: who sent it.
         is_stream: whether it is a stream of events.
+        is_plain: whether its bytes can be looked at; not where it is compressed.
     """
 
     def __init__(self, response: httpx.Response, target: Target, guard: Guard) -> None:
         assert isinstance(response.stream, httpx.AsyncByteStream)
         self.status = response.status_code
-        self.headers = response_headers(response.headers.raw)
+        theirs = response_headers(response.headers.raw)
+        self.headers = target.query.taken_out(theirs)
+        self._shows_query = self.headers != theirs
         self.target = target
         self.is_stream = self._is_json = False
-        self._is_plain = True
+        self.is_plain = True
         for name, value in self.headers:
             if name == b"content-type":
                 self.is_stream = self.is_stream or value.startswith(b"text/event-stream")
                 self._is_json = self._is_json or value.startswith(b"application/json")
             elif name == b"content-encoding" and value.lower() != b"identity":
                 # We ask for none; what is compressed all the same can be passed on, and not be looked at.
-                self._is_plain = False
+                self.is_plain = False
         self._stream = response.stream
         self._chunks = aiter(response.stream)
         self._held: list[bytes] = []
@@ -102,7 +108,7 @@ class Reply:
         Raises:
             NotAnAnswer: it is none.
         """
-        opening = StreamOpening() if checked and self._is_plain and self.is_stream and self.status < 300 else None
+        opening = StreamOpening() if checked and self.is_plain and self.is_stream and self.status < 300 else None
         may_begin = self.status < 300 and (self.is_stream or not (checked or self._is_json))
         size = 0
         async for chunk in self._chunks:
@@ -112,10 +118,17 @@ class Reply:
                 if size > MOST_HELD or (may_begin and (opening is None or opening.feed(chunk))):
                     return
         self._is_complete = True
+        if self._shows_query and self.status in _REDIRECTS:  # so does the page that comes with one
+            self._leave_body_out()
         if opening is not None:
             opening.end()
-        elif checked and self._is_plain and not self.is_stream and self.status < 300:
+        elif checked and self.is_plain and not self.is_stream and self.status < 300:
             check_whole(b"".join(self._held))
+
+    def _leave_body_out(self) -> None:
+        self._held.clear()
+        self.headers = [header for header in self.headers if header[0] not in (b"content-length", b"content-encoding")]
+        self.headers.append((b"content-length", b"0"))
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """What is held, then the rest as it arrives."""
@@ -219,6 +232,8 @@ async def open_reply(target: Target, call: Call, own: OwnHeaders, body: Body, gu
         try:
             response = await target.transport.handle_async_request(request)
             reply = Reply(response, target, guard)
+            if not 200 <= reply.status < 600:  # RFC 9110, section 15: as if it were a 5xx
+                raise NotAnAnswer(f"answered with the status {reply.status}")
             await reply.hold(checked=call.is_routed)
         except asyncio.CancelledError:
             guard.end_attempt()
@@ -250,6 +265,8 @@ def _too_late(target: Target, passed: DeadlinePassed) -> Failed:
 
 def deadline_error(target: Target, passed: DeadlinePassed) -> UpstreamTimeout:
     """What a client is told about a deadline that passed."""
+    if passed.in_pause:
+        return UpstreamTimeout(f"The request was not over within {passed.seconds:g} s.", code="total_timeout")
     what = {
         "connect": "could not be connected to",
         "first_token": "began no answer",

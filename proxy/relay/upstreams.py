@@ -10,23 +10,22 @@ import time
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Literal
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 import httpx
 
 from proxy.config import Config, Timeouts, Upstream, WireProtocol
 from proxy.config import Target as TargetConfig
 from proxy.errors import UnknownPath
-from proxy.relay.connecting import TransportFactory, aiohttp_transports
+from proxy.relay.connecting import TransportFactory
 from proxy.relay.headers import OwnHeaders
 from proxy.relay.health import Health, RetryBudget, State
 from proxy.relay.keys import Key, Keys, Rest
+from proxy.relay.query import OwnQuery, carries_key
 from proxy.telemetry.attributes import of_target
 
 _URLS_KEPT = 16
 _PORTS = {"http": 80, "https": 443}
-# In a query these carry a key, as they do at Google, Azure and others.
-_KEYS_IN_QUERY = frozenset(("key", "api_key", "api-key", "apikey", "access_token", "subscription-key"))
 # Less to do by less than this is chance; then the weights alone decide.
 _CLEARLY_LESS = 1.25
 
@@ -35,7 +34,7 @@ class Target:
     """One upstream and the name that it knows the model by, with all that a request to it needs."""
 
     def __init__(
-        self, *, upstream: str, name: str, weight: float, url: str, query: str = "", keys: Keys,
+        self, *, upstream: str, name: str, weight: float, url: str, query: Mapping[str, str] | None = None, keys: Keys,
         is_asked_for_usage: bool = False, timeouts: Timeouts, transport: httpx.AsyncBaseTransport, health: Health,
         load: Load, protocol: WireProtocol = "openai",
     ) -> None:  # fmt: skip
@@ -45,7 +44,7 @@ class Target:
             name: of the model there.
             weight: its share, against the other targets' of the model.
             url: where its paths begin, without a slash at the end.
-            query: of every URL, percent-encoded.
+            query: of every URL, besides what the client's request has.
             keys: what it gets in place of the client's headers, with one of its keys.
             is_asked_for_usage: whether streams are asked for their usage where the client did not.
             timeouts: how long it may take.
@@ -69,7 +68,7 @@ class Target:
         self.has_own_key = keys.has_credentials
         self.is_asked_for_usage = is_asked_for_usage
         self._url = url
-        self._query = query
+        self.query = OwnQuery(query or {}, has_credentials=self.has_own_key)
         self._urls: dict[str, httpx.URL] = {}
         base = httpx.URL(url)
         self.attributes = of_target(
@@ -92,14 +91,14 @@ class Target:
 
         Args:
             path: below the base URL, percent-encoded.
-            query: as the client sent it; what the upstream wants besides is added.
+            query: as the client sent it; the operator's is added, and goes before it.
 
         Raises:
             UnknownPath: the two make no URL.
         """
         found = None if query else self._urls.get(path)
         if found is None:
-            told = "&".join(part for part in (query.decode("latin-1"), self._query) if part)
+            told = self.query.beside(query.decode("latin-1"))
             try:
                 found = httpx.URL(f"{self._url}{path}?{told}" if told else f"{self._url}{path}")
             except httpx.InvalidURL as error:
@@ -182,7 +181,18 @@ class Fleet:
         """How long a key is left alone, at an upstream or at one target."""
         return self._rests.setdefault((where, self._hash(key)), Rest())
 
-    def keys_are(self, label: str, keys: Sequence[str]) -> None:
+    def adopt(self, config: Config) -> None:
+        """This configuration is in use from now on: its limits hold, and rests of keys that are gone are over."""
+        self.budget.share, self.budget.free = config.retry.share, config.retry.free
+        for name, upstream in config.upstreams.items():
+            self.load(name).most = upstream.max_in_flight
+        for model in config.models.values():
+            for target in model.all_targets:
+                upstream = config.upstreams[target.upstream]
+                secrets = (*upstream.all_keys, *upstream.headers.values())
+                self._keys_are(_label(target), [text for secret in secrets if (text := secret.reveal())])
+
+    def _keys_are(self, label: str, keys: Sequence[str]) -> None:
         """A target is asked with these keys from now on; if it had others, a rest that was due to those is over."""
         hashes = tuple(map(self._hash, keys))
         if self._keys.setdefault(label, hashes) != hashes:
@@ -272,24 +282,19 @@ def _load(target: Target, beside: Target) -> float:
 
 
 @asynccontextmanager
-async def open_upstreams(
-    config: Config, transport: TransportFactory | None = None, fleet: Fleet | None = None
-) -> AsyncIterator[Upstreams]:
+async def open_upstreams(config: Config, transport: TransportFactory, fleet: Fleet) -> AsyncIterator[Upstreams]:
     """
     Targets with transports that are closed on the way out.
 
     Args:
         config: what routes.yaml says.
-        transport: makes each upstream's transport; connections over aiohttp when None.
-        fleet: what is known of targets; a new one when None.
+        transport: makes each upstream's transport.
+        fleet: what is known of targets. It goes on as it was until it adopts the config, which may yet be refused.
     """
-    fleet = fleet or Fleet()
     async with contextlib.AsyncExitStack() as stack:
-        make = transport or aiohttp_transports()
         transports: dict[str, httpx.AsyncBaseTransport] = {}
         for name, upstream in config.upstreams.items():
-            fleet.load(name).most = upstream.max_in_flight
-            transports[name] = make(upstream)
+            transports[name] = transport(upstream)
             stack.push_async_callback(transports[name].aclose)
         targets = {
             model: [
@@ -297,7 +302,6 @@ async def open_upstreams(
             ]
             for model, of_model in config.models.items()
         }
-        fleet.budget.share, fleet.budget.free = config.retry.share, config.retry.free
         yield Upstreams(targets, fleet, attempts=config.retry.attempts)
 
 
@@ -305,21 +309,19 @@ def _target(
     config: Config, model: str, target: TargetConfig, transport: httpx.AsyncBaseTransport, fleet: Fleet
 ) -> Target:
     upstream = config.upstreams[target.upstream]
-    label = f"{target.upstream}/{target.name}"
+    label = _label(target)
     written = [key.reveal() for key in upstream.all_keys]
     used = [(position, key) for position, key in enumerate(written, 1) if key] or [(1, "")]
     keys = [
         Key(position, _own_headers(upstream, key), fleet.rest(target.upstream, key), fleet.rest(label, key))
         for position, key in used
     ]
-    fleet.keys_are(label, [*(key for _, key in used), *(value.reveal() for value in upstream.headers.values())])
-    query = {name: text for name, value in upstream.query.items() if (text := value.reveal())}
     return Target(
         upstream=target.upstream,
         name=target.name,
         weight=target.weight,
         url=upstream.base_url,
-        query=urlencode(query, quote_via=quote, safe=""),
+        query={name: text for name, value in upstream.query.items() if (text := value.reveal())},
         keys=Keys(keys, written=len(written), label=label, clock=fleet.clock),
         is_asked_for_usage=upstream.usage == "inject",
         timeouts=config.models[model].timeouts.over(upstream.timeouts),
@@ -330,11 +332,15 @@ def _target(
     )
 
 
+def _label(target: TargetConfig) -> str:
+    return f"{target.upstream}/{target.name}"
+
+
 def _own_headers(upstream: Upstream, key: str) -> OwnHeaders:
     """What an upstream gets in place of the client's headers, with this key; an empty one is none."""
     given = {name.encode("ascii"): value.reveal().encode("utf-8") for name, value in upstream.headers.items() if value}
     if key:
         secret = key.encode("utf-8")
         given |= {b"x-api-key": secret} if upstream.protocol == "anthropic" else {b"authorization": b"Bearer " + secret}
-    has_key = any(name.lower() in _KEYS_IN_QUERY and value for name, value in upstream.query.items())
-    return OwnHeaders(given.items(), has_key_elsewhere=has_key)
+    in_query = carries_key(name for name, value in upstream.query.items() if value)
+    return OwnHeaders(given.items(), has_key_elsewhere=in_query)

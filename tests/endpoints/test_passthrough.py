@@ -186,6 +186,15 @@ def test_the_answer_is_the_upstreams(house: House, status: int) -> None:
     assert (answer.headers["x-theirs"], answer.headers["location"]) == ("a", "/elsewhere")
 
 
+@pytest.mark.parametrize("status", [101, 600, 999])
+def test_a_status_that_ends_no_request_is_no_answer(house: House, status: int) -> None:
+    house.raw.script = lambda exchange: exchange.answer(b"{}", JSON, status=b"%d Odd" % status)
+    answer = house.http.get("/v1/files/file-1")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (502, "upstream_garbled")
+    assert answer.headers["x-pointsman-attempts"] == "3"
+    assert f'status="{status}"' not in house.http.get("/metrics").text
+
+
 def test_an_upstreams_key_takes_the_place_of_the_clients(house: House) -> None:
     sent = {"authorization": "Bearer sk-client", "x-api-key": "sk-client", "api-key": "sk-client"}
 

@@ -107,7 +107,7 @@ def test_in_a_pause_the_total_deadline_alone_stands() -> None:
                 guard.expire_in(0.01, "idle")
                 guard.pause()
                 await asyncio.Event().wait()
-        assert caught.value.deadline == "total"
+        assert (caught.value.deadline, caught.value.in_pause) == ("total", True)
 
     run(case)
 
@@ -124,7 +124,7 @@ def test_a_deadline_ends_the_block(total_s: float, expected: Deadline) -> None:
                     guard.begin(total_s)
                     guard.expire_in(0.01, "first_token")
                     await asyncio.Event().wait()
-        assert caught.value.deadline == expected
+        assert (caught.value.deadline, caught.value.in_pause) == (expected, False)
         assert caught.value.seconds == (0.01 if expected == "first_token" else total_s)
 
     run(case)

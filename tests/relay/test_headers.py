@@ -8,6 +8,7 @@ KEY: Headers = [(b"authorization", b"Bearer sk-operator")]
 CLIENT_KEYS: Headers = [
     (b"authorization", b"Bearer mine"), (b"x-api-key", b"mine"), (b"api-key", b"mine"), (b"cookie", b"session=mine"),
 ]  # fmt: skip
+ACCOUNT: Headers = [(b"openai-organization", b"org-1"), (b"openai-project", b"proj-1"), (b"x-goog-user-project", b"p")]
 
 
 @pytest.mark.parametrize(
@@ -20,7 +21,10 @@ CLIENT_KEYS: Headers = [
         pytest.param([(b"x-secret", b"1"), (b"connection", b"x-secret")], [], [], id="named-afterwards"),
         pytest.param([(b"x-pointsman-model", b"m"), (b"x-pointsman-any", b"m")], [], [], id="ours"),
         pytest.param([(b"accept-encoding", b"gzip"), (b"host", b"a"), (b"expect", b"100-continue")], [], [], id="anew"),
-        pytest.param([(b"openai-organization", b"o")], KEY, [*KEY, (b"openai-organization", b"o")], id="others"),
+        pytest.param([(b"openai-beta", b"o")], KEY, [*KEY, (b"openai-beta", b"o")], id="others"),
+        pytest.param(ACCOUNT, KEY, KEY, id="not-their-account-beside-our-key"),
+        pytest.param(ACCOUNT, [*KEY, *ACCOUNT[:1]], [*KEY, *ACCOUNT[:1]], id="but-our-account"),
+        pytest.param(ACCOUNT, ACCOUNT[:1], ACCOUNT, id="an-account-is-no-key"),
     ],
 )
 def test_request_headers(sent: Headers, own: Headers, arrives: Headers) -> None:

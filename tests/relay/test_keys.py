@@ -12,13 +12,14 @@ from typing import Any
 
 import httpx
 import pytest
+from openai import OpenAI, PermissionDeniedError
 
 from proxy.config import Config
 from proxy.relay.headers import OwnHeaders
 from proxy.relay.keys import Key, Keys, Rest
 from proxy.relay.upstreams import Fleet, Target, open_upstreams
 from tests.relay.test_health import Clock
-from tests.relay.wire import Exchange, House, config_of
+from tests.relay.wire import MESSAGES, Exchange, House, config_of
 from tests.relay.wire import house as open_house
 
 ANSWER = b'{"choices": []}'
@@ -144,12 +145,33 @@ def test_one_that_is_unknown_rests_long_everywhere_and_loudly(
     assert "sk-" not in "".join(str(record.__dict__) for record in caplog.records)
 
 
-def test_one_that_is_forbidden_something_rests_there(upstream: Keyed) -> None:
+def test_one_that_is_forbidden_something_again_and_again_rests_there(upstream: Keyed) -> None:
     upstream.says["sk-1"] = (b"403 Not this model",)
+    for _ in range(4):
+        for _ in range(2):  # by turns with sk-1 first, and with sk-3
+            assert upstream.house.chat("small").content == ANSWER
+        assert upstream.target("many/small")["keys_resting"] == []
     assert upstream.house.chat("small").content == ANSWER
     (resting,) = upstream.target("many/small")["keys_resting"]
     assert (resting["key"], resting["reason"], resting["rest_s"] <= 30) == (1, "forbidden", True)
     assert upstream.target("many/large")["keys_resting"] == []
+
+
+def test_the_account_of_a_client_takes_no_key_away(upstream: Keyed) -> None:
+    """As OpenAI does, the upstream refuses a key that is sent with an organization it is not of."""
+
+    def script(exchange: Exchange) -> None:
+        is_theirs = exchange.values(b"openai-organization") + exchange.values(b"openai-project")
+        exchange.answer(ANSWER, status=b"401 Mismatched" if is_theirs else b"200 OK")
+
+    upstream.house.raw.script = script
+    with OpenAI(
+        base_url=f"{upstream.house.url}/v1", api_key="mine", organization="org-1", project="proj-1", max_retries=0
+    ) as client:
+        assert client.chat.completions.create(model="small", messages=MESSAGES).choices == []  # type: ignore[arg-type]
+    assert upstream.asked() == ["sk-1"]
+    told = upstream.target("many/small")
+    assert (told["state"], told["keys_resting"]) == ("closed", [])
 
 
 def test_when_all_rest_the_target_does_until_the_first_is_back(upstream: Keyed) -> None:
@@ -186,6 +208,26 @@ def test_all_unknown_is_the_operator_s_trouble(upstream: Keyed) -> None:
     assert "sk-" not in answer.text
     assert upstream.asked() == ["sk-1", "sk-2", "sk-3"]
     assert upstream.target("many/small")["state"] == "open"
+
+
+def test_a_request_that_is_not_liked_takes_nothing_from_the_others(upstream: Keyed) -> None:
+    """As where a prompt was flagged: every key is tried, and the client is told why."""
+    upstream.says = dict.fromkeys(("sk-1", "sk-2", "sk-3"), (b"403 Flagged",))
+    for _ in range(4):
+        with (
+            OpenAI(base_url=f"{upstream.house.url}/v1", api_key="mine", max_retries=0) as client,
+            pytest.raises(PermissionDeniedError, match="theirs"),
+        ):
+            client.chat.completions.create(model="small", messages=MESSAGES)  # type: ignore[arg-type]
+        assert sorted(upstream.asked()) == ["sk-1", "sk-2", "sk-3"]
+        told = upstream.target("many/small")
+        assert (told["state"], told["keys_resting"]) == ("closed", [])
+        upstream.says.clear()
+        for _ in range(3):
+            assert upstream.house.chat("small").content == ANSWER
+        assert upstream.asked() == ["sk-1", "sk-2", "sk-3"]
+        upstream.says = dict.fromkeys(("sk-1", "sk-2", "sk-3"), (b"403 Flagged",))
+    assert upstream.house.metric('pointsman_attempts_total{outcome="unauthorized",target="many/small"}') == 12
 
 
 @pytest.mark.parametrize(
@@ -279,6 +321,7 @@ def test_a_later_and_shorter_rest_does_not_shorten_an_earlier() -> None:
 
 async def _targets(config: Config, fleet: Fleet) -> Target:
     """The one target of the config, as a reload makes it."""
+    fleet.adopt(config)
     async with open_upstreams(
         config, lambda upstream: httpx.MockTransport(lambda request: httpx.Response(200)), fleet
     ) as found:

@@ -85,6 +85,53 @@ def test_the_query_is_encoded_once() -> None:
     )
 
 
+CLIENT_QUERY = "key=mine&limit=2&API-Key=mine&access%5Ftoken=mine&after=a%20b&&api_key=mine&x=1=2&ver=theirs"
+
+
+@pytest.mark.parametrize(
+    ("own", "arrives"),
+    [
+        pytest.param('query: {ver: "1"}', "key=mine&limit=2&API-Key=mine&access%5Ftoken=mine&after=a%20b&&api_key=mine&x=1=2&ver=1", id="no-key"),
+        pytest.param('query: {key: "${AZURE}"}', "limit=2&after=a%20b&&x=1=2&ver=theirs&key=az-operator", id="in-the-query"),
+        pytest.param('api_key: "${AZURE}"', "limit=2&after=a%20b&&x=1=2&ver=theirs", id="in-a-header"),
+        pytest.param('query: {none: "${EMPTY}"}', CLIENT_QUERY, id="nothing"),
+    ],
+)  # fmt: skip
+def test_of_the_client_s_query_no_key_is_sent_beside_ours(own: str, arrives: str) -> None:
+    with to_raw(own) as house:
+        assert house.http.get(f"{house.url}/v1/files?{CLIENT_QUERY}").status_code == 200
+        assert house.raw.last.line == f"GET /v1/files?{arrives} HTTP/1.1".encode()
+
+
+@pytest.mark.parametrize(
+    ("name", "sent", "arrives"),
+    [
+        pytest.param("location", "/v1/files/?key=az-operator", "/v1/files/", id="alone"),
+        pytest.param("location", "https://a/v1/files?limit=2&key=az-operator#f", "https://a/v1/files?limit=2#f", id="last"),
+        pytest.param("content-location", "/f?KEY=1&key=az%2Doperator&limit=2", "/f?KEY=1&limit=2", id="spelt-otherwise"),
+        pytest.param("link", "</f?key=az-operator&p=2>; rel=next, </f?key=az-operator>; rel=first", "</f?p=2>; rel=next, </f>; rel=first", id="links"),
+        pytest.param("location", "https://elsewhere/?key=theirs&sig=%2B", "https://elsewhere/?key=theirs&sig=%2B", id="another"),
+        pytest.param("location", "/f?x=b+c%2Fd%2Be&y", "/f?y", id="plus-and-slash"),
+    ],
+)  # fmt: skip
+def test_our_query_does_not_come_back(name: str, sent: str, arrives: str) -> None:
+    """Where an upstream sends its client elsewhere it often repeats the URL, in a page too."""
+    with to_raw('query: {key: "${AZURE}", x: b c/d+e}') as house:
+        page = f'<a href="{sent}">moved</a>'.encode()
+        house.raw.script = lambda exchange: exchange.answer(page, f"{name}: {sent}".encode(), status=b"307 Moved")
+        answer = house.http.get("/v1/files")
+    assert (answer.status_code, answer.headers[name]) == (307, arrives)
+    assert answer.content == (page if sent == arrives else b"")
+
+
+@pytest.mark.parametrize("status", [b"201 Created", b"404 Not Found"])
+def test_what_is_no_redirect_keeps_its_body(status: bytes) -> None:
+    with to_raw('query: {key: "${AZURE}"}') as house:
+        house.raw.script = lambda exchange: exchange.answer(b"{}", b"location: /f?key=az-operator", status=status)
+        answer = house.http.get("/v1/files")
+    assert (answer.content, answer.headers["location"]) == (b"{}", "/f")
+
+
 @pytest.mark.parametrize("status", [b"301 Moved", b"302 Found", b"307 Temporary", b"308 Permanent"])
 def test_a_redirect_is_not_followed(status: bytes) -> None:
     """It passes as it came; the other host gets no request, and so no key."""

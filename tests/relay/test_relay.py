@@ -1,11 +1,12 @@
 """An answer on its way: its bytes, its pace, and clients that leave."""
 
+import gzip
 import json
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import httpx
 import pytest
@@ -148,6 +149,37 @@ def test_a_client_that_leaves_between_events(house: House, record_property: Call
     record_property("freed_s", times[0] - began)
     assert times[0] - began < BOUND_S
     house.wait_for_metric(_left("answer"), before + 1)
+
+
+@pytest.mark.parametrize("is_cut", [False, True], ids=["whole", "cut"])
+def test_a_compressed_stream_passes_as_it_comes(house: House, is_cut: bool) -> None:
+    """Nothing of it is held back, nor anything added to it: where it breaks off, so does the client's."""
+    arrived = threading.Event()
+    packed = gzip.compress(STREAM)
+
+    def script(exchange: Exchange) -> None:
+        exchange.send(SSE.replace(b"connection: close", b"content-encoding: gzip\r\n" + CHUNKED.strip()))
+        for piece in (packed[:20], packed[20:30]):
+            exchange.send(b"%x\r\n%s\r\n" % (len(piece), piece))
+            assert arrived.wait(3)
+        if is_cut:
+            exchange.cut()
+        else:
+            exchange.send(_chunked([packed[30:]]))
+
+    house.raw.script = script
+    counted = f'pointsman_attempts_total{{outcome="{"cut" if is_cut else "ok"}",target="raw/raw-model"}}'
+    before = house.metric(counted)
+    body = {"model": "raw", "messages": MESSAGES, "stream": True}
+    got = b""
+    with house.http.stream("POST", "/v1/chat/completions", json=body) as answer:
+        assert answer.headers["content-encoding"] == "gzip"
+        with pytest.raises(httpx.RemoteProtocolError) if is_cut else nullcontext():
+            for piece in answer.iter_raw():
+                got += piece
+                arrived.set()
+    assert got == (packed[:30] if is_cut else packed)
+    house.wait_for_metric(counted, before + 1)
 
 
 def test_a_client_that_leaves_with_its_body_half_sent(house: House) -> None:

@@ -1,0 +1,81 @@
+"""What is passed on for no model of routes.yaml says nothing of the target that it goes to, nor of its keys."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.endpoints.passing import JSON
+from tests.relay.wire import Exchange, House
+from tests.relay.wire import house as open_house
+
+ROUTES = """
+version: 1
+upstreams: {{u: {{base_url: "${{RAW}}/v1", {keys}, timeouts: {{whole_answer: 150ms}}}}}}
+models: {{m: {{target: {{upstream: u, name: m}}}}}}
+rewrite: []
+default: m
+retry: {{free: 1000}}
+"""
+ONE, TWO = "api_key: sk-1", "api_keys: [sk-1, sk-2]"
+PASSED: Any = [("GET", "/v1/organization/projects", None), ("POST", "/v1/images/generations", {"model": "dall-e-3"})]
+
+
+@pytest.fixture(params=[ONE, TWO], ids=["one-key", "two-keys"])
+def house(request: pytest.FixtureRequest) -> Iterator[House]:
+    with open_house(ROUTES.format(keys=request.param)) as house:
+        yield house
+
+
+def told(house: House) -> dict[str, Any]:
+    """The one target, as `/v1/targets` shows it."""
+    found: dict[str, Any] = house.http.get("/v1/targets").json()["models"][0]["targets"][0]
+    return found
+
+
+def never_answers(exchange: Exchange) -> None:
+    exchange.wait_until_left()
+
+
+@pytest.mark.parametrize(
+    ("status", "headers"),
+    [
+        pytest.param(b"401 No", [], id="401"),
+        pytest.param(b"403 No", [], id="403"),
+        pytest.param(b"429 Busy", [b"retry-after: 120"], id="429"),
+        pytest.param(b"500 Oh", [], id="500"),
+    ],
+)
+def test_a_refusal_is_about_what_was_asked(house: House, status: bytes, headers: list[bytes]) -> None:
+    house.raw.script = lambda exchange: exchange.answer(b'{"error": {}}', JSON, *headers, status=status)
+    for _ in range(3):
+        for method, path, body in PASSED:
+            assert house.http.request(method, path, json=body).status_code >= 400
+    seen = told(house)
+    assert (seen["state"], seen["keys_resting"], seen["error_rate"]) == ("closed", [], 0)
+    assert house.http.post("/v1/embeddings", json={"model": "m"}).status_code >= 400
+    if status.startswith((b"401", b"429")) and seen["keys"] == 2:
+        assert told(house)["keys_resting"], "this is of a model, though it is not routed"
+
+
+def test_an_answer_that_takes_its_time_is_not_the_model_s(house: House) -> None:
+    house.raw.script = lambda exchange: exchange.answer(b'{"choices": []}', JSON)
+    assert house.chat("m").status_code == 200
+    before = told(house)["latency_ms"]
+    for method, path, body in [*PASSED, ("POST", "/v1/embeddings", {"model": "m"})]:
+        assert house.http.request(method, path, json=body).status_code == 200
+    assert told(house)["latency_ms"] == before
+    house.raw.script = never_answers
+    for _ in range(5):
+        assert house.http.get("/v1/files").status_code == 504
+    assert told(house)["state"] == "closed"
+
+
+def test_a_target_that_cannot_be_reached_rests(house: House) -> None:
+    house.raw.script = Exchange.cut
+    for _ in range(2):
+        assert house.http.get("/v1/files").status_code == 502
+    seen = told(house)
+    assert (seen["state"], seen["reason"]) == ("open", "unreachable")
