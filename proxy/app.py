@@ -21,6 +21,7 @@ from proxy import __version__
 from proxy.config import Config, ConfigError, Problem, load_shadow
 from proxy.embedding import Embedder, MiniLM, name_of
 from proxy.embedding.pool import FAIL_OPEN_CAUSES
+from proxy.endpoints.afterwards import doing_afterwards
 from proxy.endpoints.conversations import Conversations
 from proxy.endpoints.current import Active, Current
 from proxy.endpoints.exchange import Admission
@@ -164,6 +165,8 @@ def build_app(
                 corrector = await stack.enter_async_context(
                     correcting(ready.config.corrections, ready.policy, store, partial(show_corrections, ready.config))
                 )
+                # The last to be opened and so the first to be closed: what it does needs all the others.
+                afterwards = await stack.enter_async_context(doing_afterwards())
                 running = Running(
                     config=ready.config,
                     router=ready.router,
@@ -176,6 +179,7 @@ def build_app(
                     conversations=conversations,
                     writer=writer,
                     sha256=ready.sha256,
+                    afterwards=afterwards,
                     policy=ready.policy,
                     corrector=corrector,
                     tracer=tracer,
@@ -193,8 +197,8 @@ def build_app(
                         policy=beside.policy,
                         corrector=None,  # feedback on the live policy's decisions corrects no other one
                     )
-                shadow = await stack.enter_async_context(shadows.of(own, ready.config, policies))
-                return Active(replace(running, shadow=shadow), stack.pop_all().aclose)
+                running = replace(running, shadow=shadows.of(own, ready.config, policies))
+                return Active(running, stack.pop_all().aclose)
 
         async def swap(ready: Prepared) -> None:
             active, old = await activate(ready), current.active.running

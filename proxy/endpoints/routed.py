@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Iterator
-from functools import partial
 from time import perf_counter
 
 from starlette.types import Receive, Scope, Send
@@ -13,7 +12,7 @@ from proxy.embedding import Vector
 from proxy.endpoints.exchange import Admission, Exchange
 from proxy.endpoints.keeping import keep
 from proxy.endpoints.running import Running, running
-from proxy.endpoints.shadow import Decided, Would
+from proxy.endpoints.shadow import Decided, Shadow, Would
 from proxy.errors import Blocked
 from proxy.relay.answer import Answer
 from proxy.relay.attempts import Attempts, Offer
@@ -127,14 +126,19 @@ class _RoutedExchange(Exchange):
 
     def _after(self, facts: Facts, decision: Decision) -> None:
         """With the answer out: ask the shadow, if there is one, and keep the decision."""
-        shadow = self.running.shadow
         answer = self._answer if self._record.outcome == "ok" else None
-        if shadow is None:
+        if self.running.shadow is None:
             self._keep(facts, decision, answer, None)
-            return
-        answer_id = answer.id() if facts.is_kept and answer is not None else None
-        decided = Decided(facts, self._record, decision, self._vector, answer_id)
-        shadow.look(decided, partial(self._keep, facts, decision, answer))
+        else:
+            self.running.afterwards.start(self._look_and_keep(self.running.shadow, facts, decision, answer))
+
+    async def _look_and_keep(self, shadow: Shadow, facts: Facts, decision: Decision, answer: Answer | None) -> None:
+        would: Would | None = None
+        try:
+            answer_id = answer.id() if facts.is_kept and answer is not None else None
+            would = await shadow.look(Decided(facts, self._record, decision, self._vector, answer_id))
+        finally:  # also where the end does not wait for it
+            self._keep(facts, decision, answer, would)
 
     def _keep(self, facts: Facts, decision: Decision, answer: Answer | None, would: Would | None) -> None:
         if self.running.writer is None:

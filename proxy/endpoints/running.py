@@ -13,6 +13,7 @@ from starlette.types import Scope
 from proxy.config import LEARNED_ARM, Config
 from proxy.embedding import EmbeddingFailed, Vector
 from proxy.embedding.minilm import head_and_tail
+from proxy.endpoints.afterwards import Afterwards
 from proxy.endpoints.conversations import Conversations
 from proxy.endpoints.shadow import Shadow
 from proxy.errors import NobodyCanServe
@@ -66,6 +67,7 @@ class Running:
     """Keeps decisions; None when routes.yaml has no store."""
     sha256: str
     """Of the file's meaning; see `fingerprint`."""
+    afterwards: Afterwards
     policy: Policy | None = None
     """None where there is none yet, or routes.yaml names none."""
     corrector: Corrector | None = None
