@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 
 from proxy.embedding import Vector
@@ -33,6 +32,7 @@ def keep(
     decision: Decision,
     vector: Vector | None,
     *,
+    ended: float,
     answer_id: str | None,
     finish: Finish,
     would: Would | None,
@@ -46,6 +46,7 @@ def keep(
         record: of the request, complete.
         decision: that was made for it.
         vector: of its text, if that was looked at.
+        ended: when it was over, in seconds since 1970.
         answer_id: as the upstream named its answer.
         finish: how the answer ended, as far as it says.
         would: what the shadow would have done; None where there is none, or it could not tell.
@@ -60,7 +61,7 @@ def keep(
     writer.put(
         DecisionRow(
             id=record.id,
-            time=time.time() - record.seconds,
+            time=ended - record.seconds,
             route=record.route,
             model=record.decided,
             answered=record.model,

@@ -81,10 +81,10 @@ class _Known:
             raise _CannotTell  # it would have been as late, or as full
         return await self.spare(text)
 
-    async def spare(self, text: str) -> Vector:
+    async def spare(self, text: str, patience_s: float = 0.0) -> Vector:
         """The vector of a text that no request waits for."""
         try:
-            return await self._embedder.spare(text)
+            return await self._embedder.spare(text, patience_s)
         except EmbeddingFailed:
             raise _CannotTell from None
 
