@@ -149,7 +149,7 @@ def build_app(
             added = corrector.corrections.added[:, places].tolist()
             recorder.metrics.show_corrections([known[place] for place in places], added)
 
-        async def activate(ready: Prepared) -> Active:
+        async def activate(ready: Prepared, before: Corrector | None = None) -> Active:
             async with AsyncExitStack() as stack:
                 upstreams = await stack.enter_async_context(open_upstreams(ready.config, make_transport, fleet))
                 await stack.enter_async_context(checking(ready.config, upstreams))
@@ -162,8 +162,9 @@ def build_app(
                 if writer is not None:
                     writer.metrics.seed(ready.router.ways)
                 store = None if writer is None else writer.store
+                tell = partial(show_corrections, ready.config)
                 corrector = await stack.enter_async_context(
-                    correcting(ready.config.corrections, ready.policy, store, partial(show_corrections, ready.config))
+                    correcting(ready.config.corrections, ready.policy, store, tell, before)
                 )
                 # The last to be opened and so the first to be closed: what it does needs all the others.
                 afterwards = await stack.enter_async_context(doing_afterwards())
@@ -201,7 +202,8 @@ def build_app(
                 return Active(running, stack.pop_all().aclose)
 
         async def swap(ready: Prepared) -> None:
-            active, old = await activate(ready), current.active.running
+            old = current.active.running
+            active = await activate(ready, old.corrector)
             current.replace(active)
             if old.corrector is not None:
                 await old.corrector.stop()  # its last requests may take long, and two would show different things
