@@ -227,7 +227,7 @@ def build_app(
                         reloads = ReloadMetrics(recorder.metrics.registry)
                         reloader = Reloader(
                             source, prepared, embed=model.embed, bulk=bulk, fitter=fitter,
-                            policy_of=lambda written: policy_of(written, model.name),
+                            policy_of=lambda written, used: policy_of(written, model.name, used),
                             shadow_of=lambda written: shadowing_of(written, source.shadow, model.name),
                             swap=swap, metrics=reloads, poll_s=poll_s,
                         )  # fmt: skip
