@@ -82,7 +82,9 @@ def keep(
             finish_reason=word(finish.reason),
             is_cut=finish.is_cut,
             bad_tool_calls=finish.bad_tool_calls,
-            retry_of=writer.retries.asked(record.id, conversation, text, facts.turns) if may_be_retry else None,
+            retry_of=writer.retries.asked(record.id, conversation, text, facts.turns, facts.media)
+            if may_be_retry
+            else None,
             is_stream=record.is_stream,
             path=record.path,
             config_sha256=held.sha256,

@@ -54,6 +54,25 @@ def test_the_text_of_what_was_drawn_is_kept_as_a_vector_and_a_policy_is_trained_
     assert (found["rows"], found["left_out"]) == (80, {})
 
 
+def test_each_picture_is_a_question_of_its_own(split: Deciding) -> None:
+    def ask(picture: int, *later: dict[str, Any]) -> dict[str, Any]:
+        shown = {"type": "image_url", "image_url": {"url": f"https://pictures.example/{picture}.png"}}
+        said = [{"type": "text", "text": "Describe what can be seen in this picture"}, shown]
+        body = {"model": "auto", "messages": [{"role": "user", "content": said}, *later]}
+        headers = {"x-even": "1", "authorization": "Bearer sk-one"}
+        answer = split.http.post("/v1/chat/completions", json=body, headers=headers)
+        return split.row(answer, headers)
+
+    rows = [ask(picture) for picture in range(12)]
+    assert {row["retry_of"] for row in rows} == {None}
+    assert len({row["conversation_hash"] for row in rows}) == 12
+    assert {row["model"] for row in rows} == {"small", "large"}, "each is drawn for"
+    later = [{"role": "assistant", "content": "a cat"}, {"role": "user", "content": "and its colour?"}]
+    for picture, row in enumerate(rows):
+        assert ask(picture, *later)["conversation_hash"] == row["conversation_hash"]
+    assert ask(11)["retry_of"] == rows[11]["id"]
+
+
 def test_what_nothing_can_be_learned_from_is_not_looked_at(split: Deciding) -> None:
     assert split.row(split.ask("hello", x_fixed="1"))["vector"] is None
 
