@@ -21,6 +21,7 @@ from proxy import __version__
 from proxy.config import Config, ConfigError, Problem, load_shadow
 from proxy.embedding import Embedder, MiniLM, name_of
 from proxy.embedding.pool import FAIL_OPEN_CAUSES
+from proxy.endpoints.afterwards import doing_afterwards
 from proxy.endpoints.conversations import Conversations
 from proxy.endpoints.current import Active, Current
 from proxy.endpoints.exchange import Admission
@@ -148,7 +149,7 @@ def build_app(
             added = corrector.corrections.added[:, places].tolist()
             recorder.metrics.show_corrections([known[place] for place in places], added)
 
-        async def activate(ready: Prepared) -> Active:
+        async def activate(ready: Prepared, before: Corrector | None = None) -> Active:
             async with AsyncExitStack() as stack:
                 upstreams = await stack.enter_async_context(open_upstreams(ready.config, make_transport, fleet))
                 try:
@@ -160,9 +161,12 @@ def build_app(
                 if writer is not None:
                     writer.metrics.seed(ready.router.ways)
                 store = None if writer is None else writer.store
+                tell = partial(show_corrections, ready.config)
                 corrector = await stack.enter_async_context(
-                    correcting(ready.config.corrections, ready.policy, store, partial(show_corrections, ready.config))
+                    correcting(ready.config.corrections, ready.policy, store, tell, before)
                 )
+                # Opened after all that it needs, and so closed before them.
+                afterwards = await stack.enter_async_context(doing_afterwards())
                 running = Running(
                     config=ready.config,
                     router=ready.router,
@@ -175,6 +179,7 @@ def build_app(
                     conversations=conversations,
                     writer=writer,
                     sha256=ready.sha256,
+                    afterwards=afterwards,
                     policy=ready.policy,
                     corrector=corrector,
                     tracer=tracer,
@@ -192,14 +197,15 @@ def build_app(
                         policy=beside.policy,
                         corrector=None,  # feedback on the live policy's decisions corrects no other one
                     )
-                shadow = await stack.enter_async_context(shadows.of(own, ready.config, policies))
+                running = replace(running, shadow=shadows.of(own, ready.config, policies))
                 # What is shared with the configuration in use comes last, when nothing can refuse this one any more.
                 await stack.enter_async_context(checking(ready.config, upstreams))
                 fleet.adopt(ready.config)
-                return Active(replace(running, shadow=shadow), stack.pop_all().aclose)
+                return Active(running, stack.pop_all().aclose)
 
         async def swap(ready: Prepared) -> None:
-            active, old = await activate(ready), current.active.running
+            old = current.active.running
+            active = await activate(ready, old.corrector)
             current.replace(active)
             if old.corrector is not None:
                 await old.corrector.stop()  # its last requests may take long, and two would show different things
@@ -223,7 +229,7 @@ def build_app(
                         reloads = ReloadMetrics(recorder.metrics.registry)
                         reloader = Reloader(
                             source, prepared, embed=model.embed, bulk=bulk, fitter=fitter,
-                            policy_of=lambda written: policy_of(written, model.name),
+                            policy_of=lambda written, used: policy_of(written, model.name, used),
                             shadow_of=lambda written: shadowing_of(written, source.shadow, model.name),
                             swap=swap, metrics=reloads, poll_s=poll_s,
                         )  # fmt: skip

@@ -57,9 +57,14 @@ class Served:
 
     def put(self, content: bytes) -> None:
         """As `train` does: a new file in place of the old one."""
-        fresh = self.policy.with_suffix(".new")
-        fresh.write_bytes(content)
-        fresh.replace(self.policy)
+        put(self.policy, content)
+
+    def write(self, text: str) -> None:
+        """Another routes.yaml."""
+        put(self.policy.parents[1] / "routes.yaml", text.encode())
+
+
+BLOCKED = FILE.replace("routes: [", "routes: [{name: urgent, when: {text: {contains: secret}}, block: {}}, ")
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +83,12 @@ def served(tmp_path: Path) -> Iterator[Served]:
         httpx.Client(base_url=server.url, timeout=10) as http,
     ):
         yield Served(tmp_path / "learned" / "policy.npz", http)
+
+
+def put(path: Path, content: bytes) -> None:
+    fresh = path.with_suffix(".new")
+    fresh.write_bytes(content)
+    fresh.replace(path)
 
 
 def until(holds: Callable[[], bool]) -> None:
@@ -123,3 +134,32 @@ def test_a_file_that_cannot_be_used_leaves_the_policy_as_it_is(served: Served, l
     served.policy.unlink()
     until(lambda: served.reloads("invalid") == "3.0")
     assert served.versions() == in_use, "that it is gone is an accident: routes.yaml still names it"
+
+
+def test_while_its_file_is_gone_the_policy_serves_on_and_other_changes_are_taken_up(
+    served: Served, learned: Policy, caplog: pytest.LogCaptureFixture
+) -> None:
+    served.put(pack(learned))
+    until(lambda: served.versions() != ["none"])
+    in_use = served.versions()
+    served.policy.unlink()
+    until(lambda: served.reloads("invalid") == "1.0")
+
+    served.write(BLOCKED)
+    until(lambda: served.route("a secret").json()["route"] == "urgent")
+    assert (served.versions(), served.route().json()["reason"]) == (in_use, "learned")
+    (said,) = [record for record in caplog.records if record.getMessage().startswith("policy file is gone")]
+    assert (said.__dict__["path"], said.__dict__["version"]) == (str(served.policy), in_use[0])
+
+    served.write(FILE.replace("large, coder]", "large, other]").replace("  coder:", "  other:"))
+    until(lambda: served.reloads("invalid") == "2.0")
+    served.write(FILE.replace("policy.npz", "next.npz"))
+    until(lambda: served.reloads("invalid") == "3.0")
+    failed = [record.__dict__["problems"] for record in caplog.records if "reload failed" in record.getMessage()]
+    assert "'other'" in failed[1][0], "it does not know that model"
+    assert "next.npz: is gone" in failed[2][0], "it is of another file"
+    assert served.versions() == in_use
+
+    served.put(pack(learned))
+    served.write(BLOCKED)
+    until(lambda: served.reloads("unchanged") == "1.0")

@@ -15,6 +15,9 @@ from proxy.embedding.minilm import Vector
 
 logger = logging.getLogger(__name__)
 
+MOST_PATIENT = 100
+"""Texts that no request waits for and that wait for a moment to be embedded in."""
+
 _Job = tuple[asyncio.AbstractEventLoop, str]
 
 FailOpenCause = Literal["late", "full", "broken"]
@@ -73,6 +76,8 @@ class Embedder:
         self._cache: OrderedDict[str, Vector] = OrderedDict()
         self._waiting: dict[str, list[asyncio.Future[Vector]]] = {}
         self._is_sparing = False
+        self._patient = 0
+        self._quiet = asyncio.Event()
         self._observer = observer
         # Threads and a queue of our own rather than an executor: its futures, and asyncio's around them, take longer
         # to hand one text over and back than all the rest of a decision.
@@ -100,6 +105,7 @@ class Embedder:
             if len(self._waiting) >= self._room:
                 raise EmbeddingFailed("full")
             waiting = self._waiting[text] = []
+            self._quiet.clear()
             self._observer.embed_queue(len(self._waiting))
             self._jobs.put((loop, text))
         mine: asyncio.Future[Vector] = loop.create_future()
@@ -110,26 +116,53 @@ class Embedder:
         finally:
             timer.cancel()
 
-    async def spare(self, text: str) -> Vector:
+    async def spare(self, text: str, patience_s: float = 0.0) -> Vector:
         """
         The vector of a text that no request waits for: one at a time, and only where no request's text is under way.
 
         It has a thread of its own, so that a request that comes meanwhile finds all of its threads free.
+
+        Args:
+            text: to embed.
+            patience_s: seconds to wait for such a moment; nothing is waited for where many do already.
 
         Raises:
             EmbeddingFailed: `full` when there is something else to embed, `broken` when the model failed on this text.
         """
         if (cached := self._cache.get(text)) is not None:
             return cached
-        if self._waiting or self._is_sparing:
+        if self._is_busy and self._patient < MOST_PATIENT:
+            await self._until_quiet(patience_s)
+        if self._is_busy:
             raise EmbeddingFailed("full")
         self._is_sparing = True
+        self._quiet.clear()
         try:
             return await asyncio.to_thread(self._embed, text)
         except Exception as error:
             raise EmbeddingFailed("broken") from error
         finally:
             self._is_sparing = False
+            self._tell_quiet()
+
+    @property
+    def _is_busy(self) -> bool:
+        return bool(self._waiting) or self._is_sparing
+
+    async def _until_quiet(self, seconds: float) -> None:
+        """Wait until nothing is under way, so long at most."""
+        self._patient += 1
+        try:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    while self._is_busy:  # as it is again once the first of those who wait has gone on
+                        await self._quiet.wait()
+        finally:
+            self._patient -= 1
+
+    def _tell_quiet(self) -> None:
+        if not self._is_busy:
+            self._quiet.set()
 
     def close(self) -> None:
         """Let the threads go; texts that still wait are dropped."""
@@ -161,6 +194,7 @@ class Embedder:
             self._cache[text] = found
             if len(self._cache) > self._size:
                 self._cache.popitem(last=False)
+        self._tell_quiet()
         for mine in waiting:
             _settle(mine, EmbeddingFailed("broken") if isinstance(found, Exception) else found)
 

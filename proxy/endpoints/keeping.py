@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 
 from proxy.embedding import Vector
@@ -33,6 +32,7 @@ def keep(
     decision: Decision,
     vector: Vector | None,
     *,
+    ended: float,
     answer_id: str | None,
     finish: Finish,
     would: Would | None,
@@ -46,6 +46,7 @@ def keep(
         record: of the request, complete.
         decision: that was made for it.
         vector: of its text, if that was looked at.
+        ended: when it was over, in seconds since 1970.
         answer_id: as the upstream named its answer.
         finish: how the answer ended, as far as it says.
         would: what the shadow would have done; None where there is none, or it could not tell.
@@ -60,7 +61,7 @@ def keep(
     writer.put(
         DecisionRow(
             id=record.id,
-            time=time.time() - record.seconds,
+            time=ended - record.seconds,
             route=record.route,
             model=record.decided,
             answered=record.model,
@@ -81,7 +82,9 @@ def keep(
             finish_reason=word(finish.reason),
             is_cut=finish.is_cut,
             bad_tool_calls=finish.bad_tool_calls,
-            retry_of=writer.retries.asked(record.id, conversation, text, facts.turns) if may_be_retry else None,
+            retry_of=writer.retries.asked(record.id, conversation, text, facts.turns, facts.media)
+            if may_be_retry
+            else None,
             is_stream=record.is_stream,
             path=record.path,
             config_sha256=held.sha256,

@@ -66,7 +66,10 @@ class ShowPolicy:
 def _note(held: Running) -> str | None:
     """Why there are no corrections, where one would look for them."""
     if held.corrector is not None:
-        return "the store does not answer; these are the last that it told" if held.corrector.is_broken else None
+        if not held.corrector.is_broken:
+            return None
+        told = "it has told nothing yet" if held.corrector.seen is None else "these are the last that it told"
+        return f"the store does not answer; {told}"
     if held.writer is None:
         return "nothing is kept here, so no feedback corrects the policy; 'store' in routes.yaml turns that on"
     return "corrections are off"

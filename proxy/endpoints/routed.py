@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Iterator
-from functools import partial
-from time import perf_counter
+from time import perf_counter, time
 
 from starlette.types import Receive, Scope, Send
 
@@ -15,6 +14,7 @@ from proxy.endpoints.keeping import keep
 from proxy.endpoints.running import Running, running
 from proxy.endpoints.shadow import Decided, Would
 from proxy.errors import Blocked
+from proxy.learning.rows import CERTAIN
 from proxy.relay.answer import Answer
 from proxy.relay.attempts import Attempts, Offer
 from proxy.relay.body import read_body, replace_model
@@ -59,6 +59,7 @@ class _RoutedExchange(Exchange):
         self._facts: Facts | None = None
         self._decision: Decision | None = None
         self._vector: Vector | None = None
+        self._ended = 0.0
         self._hides_usage_of: set[Target] = set()
         if api is MESSAGES:
             self.protocol = "anthropic"
@@ -126,15 +127,30 @@ class _RoutedExchange(Exchange):
             asyncio.get_running_loop().call_soon(self._after, facts, decision)
 
     def _after(self, facts: Facts, decision: Decision) -> None:
-        """With the answer out: ask the shadow, if there is one, and keep the decision."""
-        shadow = self.running.shadow
-        answer = self._answer if self._record.outcome == "ok" else None
-        if shadow is None:
+        """With the answer out: look at the text where that is wanted, ask the shadow, and keep the decision."""
+        held, record = self.running, self._record
+        self._ended = time()
+        answer = self._answer if record.outcome == "ok" else None
+        # Drawn, it tells of the other models too, to those who know what it was asked. What was late is not begun anew.
+        is_drawn = decision.propensity < CERTAIN and held.writer is not None
+        lacks_vector = is_drawn and self._vector is None and not record.fail_open
+        if lacks_vector or held.shadow is not None:
+            held.afterwards.start(self._look_and_keep(facts, decision, answer, lacks_vector=lacks_vector))
+        else:
             self._keep(facts, decision, answer, None)
-            return
-        answer_id = answer.id() if facts.is_kept and answer is not None else None
-        decided = Decided(facts, self._record, decision, self._vector, answer_id)
-        shadow.look(decided, partial(self._keep, facts, decision, answer))
+
+    async def _look_and_keep(
+        self, facts: Facts, decision: Decision, answer: Answer | None, *, lacks_vector: bool
+    ) -> None:
+        would: Would | None = None
+        try:
+            if lacks_vector:
+                self._vector = await self.running.vector_afterwards(facts)
+            if (shadow := self.running.shadow) is not None:
+                answer_id = answer.id() if facts.is_kept and answer is not None else None
+                would = await shadow.look(Decided(facts, self._record, decision, self._vector, answer_id))
+        finally:  # also where the end does not wait for it
+            self._keep(facts, decision, answer, would)
 
     def _keep(self, facts: Facts, decision: Decision, answer: Answer | None, would: Would | None) -> None:
         if self.running.writer is None:
@@ -145,6 +161,7 @@ class _RoutedExchange(Exchange):
             self._record,
             decision,
             self._vector,
+            ended=self._ended,
             answer_id=None if answer is None else answer.id(),
             finish=Finish() if answer is None else answer.finish(),
             would=would,

@@ -13,6 +13,7 @@ from starlette.types import Scope
 from proxy.config import LEARNED_ARM, Config
 from proxy.embedding import EmbeddingFailed, Vector
 from proxy.embedding.minilm import head_and_tail
+from proxy.endpoints.afterwards import Afterwards
 from proxy.endpoints.conversations import Conversations
 from proxy.endpoints.shadow import Shadow
 from proxy.errors import NobodyCanServe
@@ -33,6 +34,9 @@ from proxy.routing.topics import Topics
 from proxy.telemetry.record import Record, Recorder
 from proxy.telemetry.tracing import NO_TRACER, Tracer
 
+_PATIENCE_S = 0.5
+"""A decision is kept later by so much; whoever rates it at once is heard for a second."""
+
 
 class Embeds(Protocol):
     """Who has the vectors of texts."""
@@ -40,7 +44,7 @@ class Embeds(Protocol):
     async def vector(self, text: str) -> Vector:
         """As `Embedder.vector`."""
 
-    async def spare(self, text: str) -> Vector:
+    async def spare(self, text: str, patience_s: float = 0.0) -> Vector:
         """As `Embedder.spare`."""
 
 
@@ -66,6 +70,7 @@ class Running:
     """Keeps decisions; None when routes.yaml has no store."""
     sha256: str
     """Of the file's meaning; see `fingerprint`."""
+    afterwards: Afterwards
     policy: Policy | None = None
     """None where there is none yet, or routes.yaml names none."""
     corrector: Corrector | None = None
@@ -217,6 +222,16 @@ class Running:
             record.topic, record.score = signals.topics.best, signals.topics.score
         record.complexity = signals.complexity
         return signals
+
+    async def vector_afterwards(self, facts: Facts) -> Vector | None:
+        """That of the text of a request whose decision did not look at it; None where it cannot be had now."""
+        text = facts.text(self.config.text)
+        if not text:
+            return None
+        try:
+            return await self.embedder.spare(head_and_tail(text, self.config.text.max_tokens), _PATIENCE_S)
+        except EmbeddingFailed:
+            return None
 
 
 def running(scope: Scope) -> Running:

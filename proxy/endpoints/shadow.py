@@ -10,10 +10,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import traceback
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from proxy.config import Config
@@ -33,8 +31,6 @@ if TYPE_CHECKING:
     from proxy.endpoints.running import Embeds, Running
 
 logger = logging.getLogger(__name__)
-
-_PATIENCE_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +81,10 @@ class _Known:
             raise _CannotTell  # it would have been as late, or as full
         return await self.spare(text)
 
-    async def spare(self, text: str) -> Vector:
+    async def spare(self, text: str, patience_s: float = 0.0) -> Vector:
         """The vector of a text that no request waits for."""
         try:
-            return await self._embedder.spare(text)
+            return await self._embedder.spare(text, patience_s)
         except EmbeddingFailed:
             raise _CannotTell from None
 
@@ -113,28 +109,25 @@ class Shadow:
         self._live = live
         self._policies = policies
         self._metrics = metrics
-        self._tasks: set[asyncio.Task[Would | None]] = set()
         self._has_failed = False
 
-    def look(self, decided: Decided, then: Callable[[Would | None], None]) -> None:
+    async def look(self, decided: Decided) -> Would | None:
         """
-        Decide a request once more, soon.
+        Decide a request once more: what would have been; None where that cannot be told.
 
         Args:
             decided: what was decided for it.
-            then: is told what would have been, once, whatever happens; None where that cannot be told.
         """
-        task = asyncio.create_task(self._decide(decided), name="shadow")
-        self._tasks.add(task)
-        task.add_done_callback(partial(self._over, decided, then))
-
-    async def close(self) -> None:
-        """Let what is under way end, within a second."""
-        if self._tasks:
-            _, late = await asyncio.wait(self._tasks, timeout=_PATIENCE_S)
-            for task in late:
-                task.cancel()
-            await asyncio.gather(*late, return_exceptions=True)
+        would: Would | None = None
+        try:
+            would = await self._decide(decided)
+            self._count(decided, would)
+        except asyncio.CancelledError:
+            self._count(decided, None)
+            raise
+        except Exception as error:
+            self._failed(error)
+        return would
 
     async def _decide(self, decided: Decided) -> Would | None:
         facts, record = decided.facts, decided.record
@@ -151,16 +144,6 @@ class Shadow:
         is_known = decision.arm is None or decision.chances
         chance = decision.chance_of(decided.decision.model) if is_known else None
         return Would(decision.route, decision.model, signals.vector, chance)
-
-    def _over(self, decided: Decided, then: Callable[[Would | None], None], task: asyncio.Task[Would | None]) -> None:
-        self._tasks.discard(task)
-        would: Would | None = None
-        try:
-            would = None if task.cancelled() else task.result()
-            self._count(decided, would)
-        except Exception as error:
-            self._failed(error)
-        then(would)
 
     def _count(self, decided: Decided, would: Would | None) -> None:
         facts, record, metrics = decided.facts, decided.record, self._metrics
@@ -207,12 +190,9 @@ class Shadows:
         self._metrics: ShadowMetrics | None = None
         self._conversations = Conversations()
 
-    @asynccontextmanager
-    async def of(
-        self, own: Running | None, live: Config, policies: Mapping[Chooser, Policy | None]
-    ) -> AsyncIterator[Shadow | None]:
+    def of(self, own: Running | None, live: Config, policies: Mapping[Chooser, Policy | None]) -> Shadow | None:
         """
-        The shadow of a configuration, until the block ends; None where it has none.
+        The shadow of a configuration; None where it has none.
 
         Args:
             own: what the shadow decides by.
@@ -220,16 +200,11 @@ class Shadows:
             policies: the live one and the shadow's own.
         """
         if own is None:
-            yield None
-            return
+            return None
         self._metrics = self._metrics or ShadowMetrics(self._registry)
         own = replace(own, conversations=self._conversations, writer=None, shadow=None)
         known = {name: policy for name, policy in policies.items() if policy is not None}
-        shadow = Shadow(own, live, known, self._metrics)
-        try:
-            yield shadow
-        finally:
-            await shadow.close()
+        return Shadow(own, live, known, self._metrics)
 
 
 __all__ = ["Decided", "Shadow", "Shadows", "Would"]

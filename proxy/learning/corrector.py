@@ -7,7 +7,10 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from proxy.config import Corrections as Settings
 from proxy.learning.corrections import HALF_LIVES, Corrections, corrections_of, no_corrections
@@ -60,6 +63,19 @@ class Corrector:
     def applied(self) -> Floats32 | None:
         """(regions, models): what decisions add to predictions; None where they only observe."""
         return self.corrections.added if self.settings.mode == "apply" else None
+
+    def take_over(self, before: Corrector) -> None:
+        """
+        Begin with what another one was last told: nothing, if that was of another policy or by another store.
+
+        Without it, a reload while the store is in trouble would take the corrections away.
+        """
+        is_same_store = before._store.settings.url == self._store.settings.url
+        if not is_same_store or before.policy.version != self.policy.version:
+            return
+        most = self.settings.most  # which may be less than it was
+        self.corrections = replace(before.corrections, added=np.clip(before.corrections.added, -most, most))
+        self.seen, self.is_broken = before.seen, before.is_broken
 
     async def start(self) -> None:
         """Look once, so that the first request is decided as any later one, and go on in a task."""
@@ -116,7 +132,11 @@ class Corrector:
 
 @asynccontextmanager
 async def correcting(
-    settings: Settings, policy: Policy | None, store: Store | None, tell: Callable[[Corrector], None]
+    settings: Settings,
+    policy: Policy | None,
+    store: Store | None,
+    tell: Callable[[Corrector], None],
+    before: Corrector | None,
 ) -> AsyncIterator[Corrector | None]:
     """
     What corrects a policy, until the block ends; None where there is none, nothing is kept, or routes.yaml says off.
@@ -126,11 +146,14 @@ async def correcting(
         policy: in use.
         store: where feedback is kept.
         tell: see `Corrector`.
+        before: the one in use until now, if there is one.
     """
     if policy is None or store is None or settings.mode == "off":
         yield None
         return
     corrector = Corrector(store, policy, settings, tell)
+    if before is not None:
+        corrector.take_over(before)
     await corrector.start()
     try:
         yield corrector

@@ -28,7 +28,9 @@ class Retries:
         self._most = most
         self._asked: OrderedDict[tuple[bytes, int], tuple[str, int, float]] = OrderedDict()
 
-    def asked(self, decision: str, conversation: bytes, text: str, turns: int) -> str | None:
+    def asked(
+        self, decision: str, conversation: bytes, text: str, turns: int, media: tuple[str, ...] = ()
+    ) -> str | None:
         """
         Remember a question; the decision for the same one before, if it was a moment ago.
 
@@ -39,8 +41,9 @@ class Retries:
             conversation: a hash that names the caller and the conversation.
             text: that was decided on.
             turns: the user's messages so far.
+            media: what came with the text, hashed: of another picture the same words ask something else.
         """
-        key = conversation, hash(text)
+        key = conversation, hash((text, media))
         before, now = self._asked.get(key), self._clock()
         self._asked[key] = (decision, turns, now)
         self._asked.move_to_end(key)

@@ -30,7 +30,7 @@ def read_policy(path: Path) -> Policy | None:
         raise unusable(path, str(error)) from error
 
 
-def policy_of(config: Config, embedder: Callable[[], str]) -> Policy | None:
+def policy_of(config: Config, embedder: Callable[[], str], used: Policy | None = None) -> Policy | None:
     """
     The policy that a config is to decide by.
 
@@ -40,11 +40,17 @@ def policy_of(config: Config, embedder: Callable[[], str]) -> Policy | None:
     Args:
         config: what routes.yaml says.
         embedder: the name of the embedding model that runs here; only asked for if there is a policy.
+        used: what the file held before; it stands in where that is gone.
 
     Raises:
         ConfigError: the file cannot be used, or not with this config.
     """
-    if config.policy is None or (policy := read_policy(config.policy.path)) is None:
+    if config.policy is None:
+        return None
+    policy = read_policy(config.policy.path)
+    if policy is None:
+        policy = used
+    if policy is None:
         return None
     models = {name for route in config.routes if (use := learned_of(route.use)) is not None for name in use.learned}
     try:

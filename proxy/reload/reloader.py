@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from proxy.config import Config, ConfigError
+from proxy.config import Config, ConfigError, File
 from proxy.embedding import Bulk, BulkEmbedder, Vector
 from proxy.reload.fitting import TopicFitter
 from proxy.reload.policies import unusable
@@ -60,7 +60,7 @@ class Reloader:
         embed: Callable[[str], Vector],
         bulk: BulkEmbedder,
         fitter: TopicFitter,
-        policy_of: Callable[[Config], Policy | None],
+        policy_of: Callable[[Config, Policy | None], Policy | None],
         shadow_of: Callable[[Config], Shadowing | None],
         swap: Callable[[Prepared], Awaitable[None]],
         metrics: ReloadMetrics,
@@ -73,7 +73,7 @@ class Reloader:
             embed: the vector of one text.
             bulk: the vectors of many.
             fitter: fits the topics.
-            policy_of: reads the policy that a config names.
+            policy_of: reads the policy that a config names; another may stand in where the file is gone.
             shadow_of: reads what decides in the shadow of a config; called after `policy_of`.
             swap: puts a config into use, or raises and leaves the old one; called only with one that may be used.
             metrics: counts what happens.
@@ -118,6 +118,7 @@ class Reloader:
             found = await asyncio.get_running_loop().run_in_executor(thread, self._read)
             if found is not None:
                 written, prepared, bulk = found
+                stands_in = self._stands_in(prepared.policy)
                 await self._swap(prepared)
                 warnings = _waiting_for_a_restart(self._prepared.config, written)
                 self._written, self._prepared = written, prepared
@@ -138,6 +139,9 @@ class Reloader:
             self._ended("ok")
             came = {"from_cache": bulk.from_cache, "embedded": bulk.embedded, "fit_from": prepared.fit_from}
             logger.info("config reloaded", extra=self._names(seconds) | _counts(self._written) | came)
+            if stands_in:
+                told = {"path": str(self._written.policy), "version": policy_version(prepared.policy)}
+                logger.warning("policy file is gone; its policy stays in use", extra=told)
             for key in warnings:
                 logger.warning("takes effect only after a restart", extra={"key": key})
 
@@ -150,14 +154,18 @@ class Reloader:
             TestsFailed: it does not pass its own tests.
         """
         written = self._source.load()
-        policy, used = self._policy_of(written), self._prepared.policy
-        if policy is None and written.policy is not None and used is not None:
+        named, used = written.policy, self._prepared.policy
+        # The policy in use stands in for its own file: no other change has to wait until that is back.
+        policy = self._policy_of(written, used if named == self._written.policy else None)
+        if policy is None and named is not None and used is not None:
             # At a start there may be none yet. Here there was one, and to do without is a decision, not an accident.
-            raise unusable(written.policy.path, "is gone; remove 'policy' from routes.yaml to do without")
+            raise _gone(named)
         usable = _usable_now(written, self._prepared.config)
         shadow = self._shadow_of(usable)
         policies = policy_version(policy), None if shadow is None else policy_version(shadow.policy)
         if policies == self._policies() and _is_same(written, self._written):
+            if named is not None and self._stands_in(policy):
+                raise _gone(named)  # which is all the news there is
             return None
         # One thread, where a start takes all that it may have: requests need the others.
         bulk = self._bulk.vectors(
@@ -167,6 +175,10 @@ class Reloader:
         if wrong := prepared.wrong_tests():
             raise TestsFailed(wrong)
         return written, prepared, bulk
+
+    def _stands_in(self, policy: Policy | None) -> bool:
+        """Whether this is the one in use, and not what its file was found to hold."""
+        return policy is not None and policy is self._prepared.policy
 
     def _policies(self) -> tuple[str, str | None]:
         """The versions of those in use: the live one's, and the shadow's if there is one."""
@@ -185,6 +197,10 @@ class Reloader:
 
     def _names(self, seconds: float) -> dict[str, Any]:
         return {"path": str(self._source.path), "sha256": self._prepared.sha256, "seconds": seconds}
+
+
+def _gone(policy: File) -> ConfigError:
+    return unusable(policy.path, "is gone; remove 'policy' from routes.yaml to do without")
 
 
 def _is_same(one: Config, other: Config) -> bool:

@@ -10,13 +10,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from hashlib import blake2b
+from itertools import takewhile
 from typing import Any, ClassVar
 
 import msgspec
 
 from proxy.config import Feature, Text, WireProtocol
 from proxy.routing.lazy import lazy
-from proxy.routing.reading import Head, value_of
+from proxy.routing.reading import UNSET, Head, value_of
 from proxy.routing.shape import Shape, shape_of
 
 CONVERSATION_HEADER = "x-pointsman-conversation"
@@ -41,10 +43,25 @@ _BYTES_PER_TOKEN = 4
 
 
 class Part(msgspec.Struct):
-    """A part of a message."""
+    """A part of a message; besides the text the JSON of what each kind of part may hold."""
 
     type: str = ""
     text: str | None = None
+    image_url: msgspec.Raw = UNSET
+    video_url: msgspec.Raw = UNSET
+    input_audio: msgspec.Raw = UNSET
+    file: msgspec.Raw = UNSET
+    file_id: msgspec.Raw = UNSET
+    file_data: msgspec.Raw = UNSET
+    file_url: msgspec.Raw = UNSET
+    source: msgspec.Raw = UNSET
+
+    def media(self) -> list[msgspec.Raw]:
+        """What it holds besides text: of images, files and audio the data, or where they are."""
+        return [raw for name in _MEDIA if (raw := getattr(self, name)) is not UNSET]
+
+
+_MEDIA = tuple(name for name in Part.__struct_fields__ if name not in ("type", "text"))
 
 
 class Message(msgspec.Struct):
@@ -83,6 +100,7 @@ class Facts(ABC):
         self._text: tuple[Text, str] | None = None
         self._folded: tuple[str, str] | None = None
         self._shape: tuple[str, Shape] | None = None
+        self._hashed: dict[int, list[str]] = {}
 
     @lazy
     @abstractmethod
@@ -166,8 +184,8 @@ class Facts(ABC):
         """
         What all requests of one conversation share, and no other's do.
 
-        The header `x-pointsman-conversation`, else the body's `prompt_cache_key`, else all up to the first words
-        of the user, which every later turn sends again.
+        The header `x-pointsman-conversation`, else the body's `prompt_cache_key`, else all up to the user's first
+        message, with its images and files, which every later turn sends again.
         """
         if named := self.headers.get(CONVERSATION_HEADER):
             return f"header:{named}"
@@ -177,8 +195,25 @@ class Facts(ABC):
         for message in self._messages:
             opening += (message.role, _text_of(message))
             if message.role == "user":
+                opening += self._media_of(message)
                 break
         return "opening:" + "\0".join(opening)
+
+    @lazy
+    def media(self) -> tuple[str, ...]:
+        """What came with the user's last words: of each image, file and audio a hash."""
+        last = takewhile(lambda message: message.role == "user", reversed(self._messages))
+        return tuple(found for message in last for found in self._media_of(message))
+
+    def _media_of(self, message: Message) -> list[str]:
+        """Worked out once: of twenty megabytes a hash takes as long as many decisions."""
+        if not isinstance(message.content, list):
+            return []
+        found = self._hashed.get(id(message))
+        if found is None:
+            held = [raw for part in message.content for raw in part.media()]
+            found = self._hashed[id(message)] = [blake2b(raw, digest_size=16).hexdigest() for raw in held]
+        return found
 
     @lazy
     def caller_conversation(self) -> str:

@@ -20,9 +20,7 @@ class _Head(Head):
     max_tokens: msgspec.Raw = UNSET
 
 
-class _Block(msgspec.Struct):
-    type: str = ""
-    text: str | None = None
+class _Block(Part):
     content: msgspec.Raw = UNSET
 
 
@@ -89,7 +87,7 @@ def _message_of(message: _Message) -> Message:
         return Message(message.role, message.content)
     parts = [
         # A result counts by its size, and is no text of the user's.
-        Part(block.type, str(bytes(block.content), "utf-8") if block.type == _TOOL_RESULT else block.text)
+        Part(block.type, str(bytes(block.content), "utf-8")) if block.type == _TOOL_RESULT else block
         for block in message.content
     ]
     is_result = bool(parts) and parts[-1].type == _TOOL_RESULT

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from proxy.embedding import Embedder, EmbeddingFailed, Vector
+from proxy.embedding.pool import MOST_PATIENT
 
 
 class Model:
@@ -168,5 +169,25 @@ def test_what_nobody_waits_for_is_embedded_only_when_nothing_else_is() -> None:
         assert await cause_of(embedder.spare("more")) == "full"
         model.gate.set()
         await asked
+
+    run(case)
+
+
+def test_what_nobody_waits_for_may_wait_for_its_moment_itself() -> None:
+    async def case(embedder: Embedder, model: Model, seen: Seen) -> None:
+        model.gate.clear()
+        asked = asyncio.create_task(embedder.vector("asked"))
+        await asyncio.sleep(0)
+        assert await cause_of(embedder.spare("late", patience_s=0.01)) == "full"
+        patient = [asyncio.create_task(embedder.spare(f"no. {n}", patience_s=5)) for n in range(MOST_PATIENT)]
+        await asyncio.sleep(0)
+        assert await cause_of(embedder.spare("one too many", patience_s=5)) == "full"
+        for each in patient[2:]:
+            each.cancel()
+        assert model.runs == ["asked"]
+        model.gate.set()
+        await asked
+        assert [(await each)[0] for each in patient[:2]] == [5, 5]
+        assert len(model.runs) == 3
 
     run(case)

@@ -85,10 +85,11 @@ class Deciding:
         assert answer.status_code == 200, answer.text
         return answer
 
-    def row(self, answer: httpx.Response) -> dict[str, Any]:
-        """What was kept of a decision, which is there once it can be rated."""
+    def row(self, answer: httpx.Response, headers: dict[str, str] | None = None) -> dict[str, Any]:
+        """What was kept of a decision, which is there once it can be rated, with the key that it was made with."""
         decision = answer.headers["x-pointsman-id"]
-        assert self.http.post("/v1/feedback", json={"id": decision, "rating": "up"}).status_code == 200
+        told = self.http.post("/v1/feedback", json={"id": decision, "rating": "up"}, headers=headers)
+        assert told.status_code == 200
         with closing(sqlite3.connect(self.folder / "store.db")) as connection:
             connection.row_factory = sqlite3.Row
             return dict(connection.execute("SELECT * FROM decisions WHERE id = ?", (decision,)).fetchone())

@@ -242,6 +242,44 @@ def test_a_store_in_trouble_keeps_the_last_corrections_and_fails_no_request(
     assert said == {"corrections not up to date": 1, "corrections up to date again": 1}
 
 
+def test_a_reload_while_the_store_is_in_trouble_keeps_them_within_the_new_bounds(
+    tmp_path: Path, policy_file: Path, upstream: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with watched(tmp_path, policy_file, upstream) as (one, put, text):
+        ratings = 0
+        while (answered := one.chat()).headers["x-pointsman-model"] == "coder":
+            one.rate(answered, 0.0)
+            ratings += 1
+        until(lambda: live_ratings(one.policy()) == ratings)
+        before = one.corrections()
+        assert -0.2 <= min(before.values()) < -0.05
+        with broken(tmp_path / "store.db"):
+            until(lambda: one.policy()["note"] is not None)
+            seen = one.policy()["corrections"]["seen"]
+            put(one.routes, text.replace("every: 20ms", "every: 30ms").encode())
+            until(lambda: one.policy()["corrections"]["every_s"] == 0.03)
+            told = one.policy()
+            assert told["note"] == "the store does not answer; these are the last that it told"
+            assert (live_ratings(told), told["corrections"]["seen"]) == (ratings, seen)
+            assert one.corrections() == one.shown() == before
+            assert one.model() == "large"
+            put(one.routes, text.replace("every: 20ms", "every: 30ms, most: 0.05").encode())
+            until(lambda: one.policy()["corrections"]["most"] == 0.05)
+            assert list(one.corrections().values()) == [-0.05]
+        until(lambda: one.policy()["note"] is None)
+    said = [record.message for record in caplog.records if record.name == "proxy.learning.corrector"]
+    assert said == ["corrections not up to date"], "one trouble, whatever is reloaded meanwhile"
+
+
+def test_a_start_while_the_store_is_in_trouble_says_that_nothing_was_told(
+    replica: Callable[..., Replica], tmp_path: Path
+) -> None:
+    (tmp_path / "store.db").mkdir()
+    told = replica("apply").policy()
+    assert told["note"] == "the store does not answer; it has told nothing yet"
+    assert told["corrections"]["seen"] is None
+
+
 @contextmanager
 def broken(file: Path) -> Iterator[None]:
     """A folder stands where the file was."""
@@ -277,7 +315,12 @@ def test_without_a_policy_there_is_none_to_show(house: House) -> None:
     assert "names none" in told.json()["error"]["message"]
 
 
-def test_another_policy_begins_without_corrections(tmp_path: Path, policy_file: Path, upstream: str) -> None:
+Put = Callable[[Path, bytes], None]
+
+
+@contextmanager
+def watched(tmp_path: Path, policy_file: Path, upstream: str) -> Iterator[tuple[Replica, Put, str]]:
+    """A server that applies, on files that it watches; what puts new ones there; and its routes.yaml."""
     policy, routes = tmp_path / "policy.npz", tmp_path / "routes.yaml"
     shutil.copy(policy_file, policy)
     text = FILE.format(policy=policy, store=tmp_path / "store.db", mode="apply", upstream=upstream)
@@ -293,7 +336,12 @@ def test_another_policy_begins_without_corrections(tmp_path: Path, policy_file: 
         serving(build_app(source.load(), load_model=words, source=source, poll_s=0.01)) as served,
         httpx.Client(base_url=served.url, timeout=20) as http,
     ):
-        one = Replica(http, routes)
+        yield Replica(http, routes), put, text
+
+
+def test_another_policy_begins_without_corrections(tmp_path: Path, policy_file: Path, upstream: str) -> None:
+    policy, routes = tmp_path / "policy.npz", tmp_path / "routes.yaml"
+    with watched(tmp_path, policy_file, upstream) as (one, put, text):
         first = one.policy()["version"]
         one.rate(one.chat(), 0.0)
         until(lambda: bool(one.corrections() and one.shown()))

@@ -70,7 +70,7 @@ class World:
         nothing = cast(Any, None)
         self._running = _Running(
             config, Router(config, _ByHardness()), nothing, None, nothing, nothing, nothing, nothing, Conversations(),
-            None, "", policy=_ByHardness(),
+            None, "", nothing, policy=_ByHardness(),
         )  # fmt: skip
         self._draw = np.random.default_rng(0)
 
