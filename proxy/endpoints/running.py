@@ -156,7 +156,9 @@ class Running:
                 decision = replace(decision, target=kept.target, fallbacks=())
             return decision, None
         if kept is not None and (self.config.conversation.switch == "never" or facts.is_bound):
-            return kept, None
+            # Only what is firm counts, so the text is looked at only where that may depend on it.
+            is_open = decision is None and self.router.may_be_firm(facts)
+            return (None if is_open else kept), None
         return decision, kept
 
     def _kept(self, facts: Facts) -> Decision | None:

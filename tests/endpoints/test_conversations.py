@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import httpx
 import msgspec
 import pytest
 
@@ -38,6 +39,16 @@ routes:
 CODE, RAIN, LONG = "fix the bug in my code", "will rain come today", "will rain come today " * 60
 CALL = {"role": "assistant", "content": None, "tool_calls": [{"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}]}  # fmt: skip
 RESULT = {"role": "tool", "tool_call_id": "1", "content": CODE}
+# The same with a route before all others that needs the text, as those behind it do not.
+GUARDED = ROUTES.replace(
+    "\nroutes:\n", "\nroutes:\n  - {name: no-weather, when: {topic: weather}, block: {status: 451}}\n"
+)
+
+
+@pytest.fixture(scope="module", params=["never", "upgrade", "always"])
+def guarded(request: pytest.FixtureRequest) -> Iterator[House]:
+    with open_house(GUARDED.replace("SWITCH", request.param)) as house:
+        yield house
 
 
 @pytest.fixture(scope="module", params=["never", "upgrade", "always"])
@@ -113,6 +124,54 @@ def test_what_the_operator_or_the_client_insists_on_wins(kept: tuple[str, House]
     assert refused.status_code == 403
     # None of these moved the conversation.
     assert turn(house, opening, CALL, RESULT) == "dear conversation"
+
+
+def outcome(answer: httpx.Response) -> str:
+    """The status, the model and the reason."""
+    headers = answer.headers
+    return f"{answer.status_code} {headers.get('x-pointsman-model', '-')} {headers['x-pointsman-reason']}"
+
+
+INSISTS = [
+    pytest.param(RAIN, {}, "451 - topic", id="a-topic-that-is-blocked"),
+    pytest.param("my password", {}, "403 - rule", id="words-that-are-blocked"),
+    pytest.param("and now?", {"x-class": "secret"}, "200 middle rule", id="a-header"),
+]
+
+
+@pytest.mark.parametrize(("said", "headers", "expected"), INSISTS)
+@pytest.mark.parametrize("amid_tool_calls", [False, True], ids=["", "amid-tool-calls"])
+def test_it_wins_where_a_route_before_it_needs_the_text(
+    guarded: House, said: str, headers: dict[str, str], expected: str, amid_tool_calls: bool
+) -> None:
+    opening = f"{CODE} guarded"
+    assert turn(guarded, opening) == "dear topic"
+    messages = dialogue(opening, said, *((CALL, RESULT) if amid_tool_calls else ()))
+    body = {"model": "auto", "messages": messages}
+    assert outcome(guarded.http.post("/v1/chat/completions", json=body, headers=headers)) == expected
+    assert turn(guarded, opening, CALL, RESULT) == "dear conversation"
+
+
+@pytest.mark.parametrize(("said", "headers", "expected"), INSISTS)
+def test_it_wins_in_what_goes_on_from_a_response(
+    guarded: House, said: str, headers: dict[str, str], expected: str
+) -> None:
+    first = guarded.http.post("/v1/responses", json={"model": "auto", "input": CODE})
+    assert outcome(first) == "200 dear topic"
+    body = {"model": "auto", "input": said, "previous_response_id": first.json()["id"]}
+    assert outcome(guarded.http.post("/v1/responses", json=body, headers=headers)) == expected
+    assert outcome(guarded.http.post("/v1/responses", json={**body, "input": "well"})) == "200 dear conversation"
+
+
+def test_amid_tool_calls_a_text_is_looked_at_only_where_that_may_change_something(upgrade: House) -> None:
+    """Each turn of a tool loop would cost an embedding, for a route that cannot win anyway."""
+    opening = f"{CODE} looked at"
+    body = {"model": "auto", "messages": dialogue(opening)}
+    assert "x-pointsman-score" in upgrade.http.post("/v1/chat/completions", json=body).headers
+    body = {"model": "auto", "messages": dialogue(opening, CALL, RESULT)}
+    answer = upgrade.http.post("/v1/chat/completions", json=body)
+    assert outcome(answer) == "200 dear conversation"
+    assert "x-pointsman-score" not in answer.headers
 
 
 def test_a_model_that_cannot_serve_the_turn_is_left(kept: tuple[str, House]) -> None:
