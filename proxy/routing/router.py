@@ -131,9 +131,9 @@ class Router:
             return Decision(PINNED_ROUTE, pinned, "pinned", edits=edits, fallbacks=fallbacks, is_firm=True)
         for rule in self._rules:
             held = rule.when.holds(facts, signals)
-            if held is None:
+            if held is None and not signals.is_final:
                 return None
-            if held:
+            if held:  # what will never be known opens no route, nor does its opposite
                 return self._apply(rule, facts, signals, live)
         reason: Reason = "overload" if signals.is_overload else "default"
         return self._first_able(DEFAULT_ROUTE, default, None, reason, (), facts)
