@@ -155,7 +155,7 @@ class Running:
             if kept is not None and kept.model == decision.model and kept.target is not None:
                 decision = replace(decision, target=kept.target, fallbacks=())
             return decision, None
-        if kept is not None and (self.config.conversation.switch == "never" or facts.is_bound):
+        if kept is not None and (self.config.conversation.switch == "never" or facts.is_bound(self.config.text)):
             # Only what is firm counts, so the text is looked at only where that may depend on it.
             is_open = decision is None and self.router.may_be_firm(facts)
             return (None if is_open else kept), None

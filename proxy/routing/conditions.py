@@ -308,7 +308,7 @@ def compile_when(when: When, which: Text) -> Condition:
     if when.tokens is not None:
         parts.append(NumberBetween(when.tokens, "about {} tokens", lambda facts: facts.tokens))
     if when.turns is not None:
-        parts.append(NumberBetween(when.turns, "{} turns", lambda facts: facts.turns))
+        parts.append(NumberBetween(when.turns, "{} turns", lambda facts: facts.turns(which)))
     if when.topic is not None:
         parts.append(TopicIs(when.topic))
     if when.complexity is not None:

@@ -80,6 +80,7 @@ class Facts(ABC):
         self.headers = headers
         self.is_stream = bytes(head.stream) == b"true"
         self._common = head
+        self._turns: tuple[Text, int] | None = None
         self._text: tuple[Text, str] | None = None
         self._folded: tuple[str, str] | None = None
         self._shape: tuple[str, Shape] | None = None
@@ -130,10 +131,12 @@ class Facts(ABC):
         """What the request asks for beside its messages."""
         return {"tools"} if is_filled_list(self._common.tools) else set()
 
-    @lazy
-    def turns(self) -> int:
-        """How many messages are the user's."""
-        return sum(message.role == "user" for message in self._messages)
+    def turns(self, which: Text) -> int:
+        """How many messages are the user's, without those that have nothing but what `which` ignores."""
+        if self._turns is None or self._turns[0] is not which:
+            count = sum(message.role == "user" and not _is_aside(message, which) for message in self._messages)
+            self._turns = (which, count)
+        return self._turns[1]
 
     @lazy
     def metadata(self) -> Mapping[str, str]:
@@ -148,11 +151,14 @@ class Facts(ABC):
         value = value_of(self._common.user)
         return value if isinstance(value, str) else None
 
-    @property
-    def is_bound(self) -> bool:
-        """Whether only the model it is on can go on with the conversation: it asked for a tool that now answers."""
-        messages = self._messages
-        return bool(messages) and messages[-1].role in TOOL_ROLES
+    def is_bound(self, which: Text) -> bool:
+        """
+        Whether only the model it is on can go on with the conversation: it asked for a tool that now answers.
+
+        What a coding tool reminds the model of behind that, between tags that `which` ignores, is no word of the user.
+        """
+        last = next((message for message in reversed(self._messages) if not _is_aside(message, which)), None)
+        return last is not None and last.role in TOOL_ROLES
 
     @property
     def starts_conversation(self) -> bool:
@@ -253,6 +259,13 @@ def _text_of(message: Message) -> str:
     if isinstance(message.content, str):
         return message.content.strip()
     return "\n".join(part.text for part in message.content or () if part.type in _TEXTS and part.text).strip()
+
+
+def _is_aside(message: Message, which: Text) -> bool:
+    """Whether a user's message has nothing in it but what stands between tags that `which` ignores."""
+    if message.role != "user" or not (text := _text_of(message)) or _without(which.ignore, text):
+        return False
+    return isinstance(message.content, str) or all(part.type in _TEXTS for part in message.content or ())
 
 
 def _without(tags: tuple[str, ...], text: str) -> str:

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from proxy.config import Feature
+from proxy.config import Feature, Text
 from proxy.routing.facts import CONVERSATION_HEADER, Facts, Message, Part
 from proxy.routing.lazy import lazy
 from proxy.routing.reading import UNSET, Head, read_head, read_model, value_of
@@ -79,10 +79,9 @@ class ResponseFacts(Facts):
         kept = kept.get("id") if isinstance(kept, dict) else kept
         return kept if isinstance(kept, str) else ""
 
-    @property
-    def is_bound(self) -> bool:
+    def is_bound(self, which: Text) -> bool:
         """As of any request, or what came before is kept by an upstream, and no other knows of it."""
-        return bool(self._goes_on_from) or super().is_bound
+        return bool(self._goes_on_from) or super().is_bound(which)
 
     @property
     def starts_conversation(self) -> bool:

@@ -39,6 +39,7 @@ routes:
 CODE, RAIN, LONG = "fix the bug in my code", "will rain come today", "will rain come today " * 60
 CALL = {"role": "assistant", "content": None, "tool_calls": [{"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}]}  # fmt: skip
 RESULT = {"role": "tool", "tool_call_id": "1", "content": CODE}
+REMINDER = "<system-reminder>The todo list is empty.</system-reminder>"
 # The same with a route before all others that needs the text, as those behind it do not.
 GUARDED = ROUTES.replace(
     "\nroutes:\n", "\nroutes:\n  - {name: no-weather, when: {topic: weather}, block: {status: 451}}\n"
@@ -61,6 +62,10 @@ def kept(request: pytest.FixtureRequest) -> Iterator[tuple[str, House]]:
 def upgrade() -> Iterator[House]:
     with open_house(ROUTES.replace("SWITCH", "upgrade")) as house:
         yield house
+
+
+def text(said: str) -> dict[str, str]:
+    return {"type": "text", "text": said}
 
 
 def dialogue(*said: str | dict[str, Any]) -> list[dict[str, Any]]:
@@ -109,6 +114,35 @@ def test_a_tool_loop_never_switches(kept: tuple[str, House]) -> None:
     assert turn(house, opening, CALL, RESULT) == "cheap conversation"
     assert turn(house, opening, CALL, RESULT, CALL, {**RESULT, "content": LONG}) == "cheap conversation"
     assert turn(house, opening, CALL, RESULT, CODE) == {"never": "cheap conversation"}.get(switch, "dear topic")
+
+
+def test_a_reminder_behind_a_tools_answer_is_no_word_of_the_user(kept: tuple[str, House]) -> None:
+    """Coding tools put one there at every turn; with a word of the user beside it, it is the user who goes on."""
+    switch, house = kept
+    opening = f"{RAIN} reminded {switch}"
+    assert turn(house, opening) == "cheap default"
+    long = {**RESULT, "content": LONG}
+    assert turn(house, opening, CALL, long, {"role": "user", "content": REMINDER}) == "cheap conversation"
+    expected = {"never": "cheap conversation"}.get(switch, "dear topic")
+    assert turn(house, opening, CALL, RESULT, {"role": "user", "content": f"{REMINDER} {CODE}"}) == expected
+
+
+def test_nor_is_it_in_a_message_of_anthropics() -> None:
+    upstream = '{base_url: "${SIM}/one/v1"'
+    routes = ROUTES.replace(upstream, f"{upstream}, protocol: anthropic").replace("SWITCH", "always")
+    use = {"role": "assistant", "content": [{"type": "tool_use", "id": "1", "name": "f", "input": {}}]}
+    result = {"type": "tool_result", "tool_use_id": "1", "content": LONG}
+    with open_house(routes) as house:
+
+        def model_of(*messages: dict[str, Any]) -> str:
+            body = {"model": "auto", "max_tokens": 9, "messages": messages}
+            answer = house.http.post("/v1/messages", json=body, headers={"anthropic-version": "2023-06-01"})
+            assert answer.status_code == 200, answer.text
+            return f"{answer.headers['x-pointsman-model']} {answer.headers['x-pointsman-reason']}"
+
+        assert model_of(user(RAIN)) == "cheap default"
+        assert model_of(user(RAIN), use, user([result, text(REMINDER)])) == "cheap conversation"
+        assert model_of(user(RAIN), use, user([result, text(REMINDER), text(CODE)])) == "dear rule"
 
 
 def test_what_the_operator_or_the_client_insists_on_wins(kept: tuple[str, House]) -> None:
