@@ -111,7 +111,7 @@ class _PassedExchange(Exchange):
 
     def _model(self, asked: str | None) -> str | None:
         self._record.requested = asked or ""
-        model = self.running.passthrough.model(asked, self._headers)
+        model = self.running.passthrough.model(asked, self._headers, self.protocol)
         self._record.model = self._record.decided = model or UNROUTED
         return model
 
