@@ -6,17 +6,13 @@ from starlette.types import Send
 
 from proxy.config import WireProtocol
 from proxy.errors import ProxyError
-from proxy.relay.events import WholeEvents, error_event
+from proxy.relay.events import WholeEvents, are_last, error_event
 from proxy.relay.finish import Finish, StreamFinish, finish_of_json
 from proxy.relay.headers import Headers
 from proxy.relay.reply import Reply
 from proxy.relay.usage import StreamUsage, Usage, id_of_json, model_of_json, usage_of_json
 from proxy.relay.usage_chunk import without_usage_chunk
 from proxy.routing.apis import Api
-
-# Of OpenAI's streams, and of Anthropic's.
-_LAST_WORDS = (b"data: [DONE]", b'"message_stop"')
-_LOOKED_AT = 32
 
 
 class Answer:
@@ -45,7 +41,7 @@ class Answer:
         self._send = send
         self._usage = StreamUsage()
         self._finish = StreamFinish(reads_finish_of) if reads_finish_of is not None and reply.is_stream else None
-        self._ended = b""
+        self._last = b""
         self.is_begun = False
         """Whether the status is out: from then on the truth can only be told in-band."""
 
@@ -75,7 +71,7 @@ class Answer:
             if self._hides_usage:
                 ready = without_usage_chunk(ready)
             if ready:
-                self._ended = ready[-_LOOKED_AT:]
+                self._last = ready
                 await self._send({"type": "http.response.body", "body": ready, "more_body": True})
         rest = events.rest() if events is not None else b""
         if self._hides_usage:
@@ -92,7 +88,7 @@ class Answer:
     @property
     def is_done(self) -> bool:
         """Whether a client has all it needs of a stream: many hang up on reading its last event, before its end."""
-        return any(words in self._ended for words in _LAST_WORDS)
+        return are_last(self._last)
 
     def usage(self) -> Usage | None:
         """The tokens, once the answer is over; None when the upstream did not say."""
