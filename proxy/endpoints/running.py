@@ -118,7 +118,7 @@ class Running:
 
         Args:
             facts: of the request.
-            record: of the request, which was answered.
+            record: of the request, which is being answered.
             answer_id: as the upstream named its answer.
         """
         held, most = Held(record.route, record.model, record.target, record.arm), self.config.conversation.cache

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from starlette.types import Send
 
 from proxy.config import WireProtocol
@@ -26,6 +28,7 @@ class Answer:
         *,
         hides_usage: bool = False,
         reads_finish_of: Api | None = None,
+        tell_id: Callable[[str], None] | None = None,
     ) -> None:
         """
         Args:
@@ -34,6 +37,7 @@ class Answer:
             protocol: how the client expects errors.
             hides_usage: whether a stream's usage chunk is kept from the client, who did not ask for it.
             reads_finish_of: the API whose answer it is, to be asked for its `finish` afterwards.
+            tell_id: is told the answer's id, if it has one, before the client can know it.
         """
         self._hides_usage = hides_usage and reply.is_stream
         self._protocol = protocol
@@ -41,6 +45,7 @@ class Answer:
         self._send = send
         self._usage = StreamUsage()
         self._finish = StreamFinish(reads_finish_of) if reads_finish_of is not None and reply.is_stream else None
+        self._tell_id = tell_id
         self._last = b""
         self.is_begun = False
         """Whether the status is out: from then on the truth can only be told in-band."""
@@ -59,12 +64,14 @@ class Answer:
             headers = [(name, value) for name, value in headers if name != b"content-length"]
         await self._send({"type": "http.response.start", "status": reply.status, "headers": headers})
         if (whole := reply.whole) is not None and not reply.is_stream:
+            self._look_for_id()
             reply.release()
             await self._send({"type": "http.response.body", "body": whole})
             return
         events = WholeEvents() if reply.is_stream else None
         async for chunk in reply.chunks():
             self._usage.feed(chunk)
+            self._look_for_id()
             ready = events.feed(chunk) if events is not None else chunk
             if self._finish is not None and ready:
                 self._finish.feed(ready)
@@ -78,6 +85,11 @@ class Answer:
             rest = without_usage_chunk(rest)
         reply.release()
         await self._send({"type": "http.response.body", "body": rest})
+
+    def _look_for_id(self) -> None:
+        if self._tell_id is not None and (found := self.id()) is not None:
+            self._tell_id(found)
+            self._tell_id = None
 
     async def end_with(self, error: ProxyError) -> None:
         """Tell the client in-band that the rest is missing: one error event, and then the stream is closed."""

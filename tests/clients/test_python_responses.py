@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
+from collections.abc import Iterator
 from typing import Any
 
 import openai
@@ -15,6 +17,8 @@ from proxy.app import build_app
 from proxy.config import parse_config
 from proxy.simulator import Log, Simulator
 from tests.clients.calls import CODE, PIXEL, SCHEMA, simulate
+from tests.relay.wire import SSE, Exchange, House
+from tests.relay.wire import house as open_house
 from tests.serving import serving
 
 THANKS = "thanks a lot"
@@ -158,6 +162,52 @@ rewrite: []
                     assert then.headers["x-pointsman-target"] == first.headers["x-pointsman-target"]
                 targets.add(first.headers["x-pointsman-target"])
     assert targets == {"a/gpt-4o", "b/gpt-4o"}
+
+
+KEEPERS = """
+version: 1
+upstreams: {a: {base_url: "${SIM}/a/v1"}, b: {base_url: "${RAW}/v1"}}
+models: {small: {target: {upstream: a, name: gpt-4o}}, large: {target: {upstream: b, name: o3}}}
+default: small
+routes: [{name: long, when: {text: {contains: essay}}, use: large}]
+"""
+
+
+@pytest.fixture
+def keepers() -> Iterator[tuple[House, OpenAI]]:
+    """What is asked for an essay goes to `large`, whose upstream is raw, all else to `small`."""
+    with (
+        open_house(KEEPERS) as house,
+        OpenAI(base_url=house.url + "/v1", api_key="sk-test", max_retries=0, timeout=10) as client,
+    ):
+        yield house, client
+
+
+def target(raw: Any) -> str:
+    return str(raw.headers["x-pointsman-target"])
+
+
+def test_the_next_turn_may_come_before_the_stream_of_the_last_has_ended(keepers: tuple[House, OpenAI]) -> None:
+    """The SDK has a whole response with its last event, and reads no further."""
+    house, client = keepers
+    asked_again = threading.Event()
+
+    def script(exchange: Exchange) -> None:
+        made = {"id": "resp_1", "object": "response", "output": []}
+        for kind in ("response.created", "response.completed"):
+            event = json.dumps({"type": kind, "response": made}).encode()
+            exchange.send((SSE if kind == "response.created" else b"") + b"data: " + event + b"\n\n")
+        assert asked_again.wait(10)
+        exchange.cut()
+
+    house.raw.script = script
+    first = client.responses.with_raw_response.create(model="auto", input="an essay", stream=True)
+    events: Any = iter(first.parse())
+    assert [next(events).type, next(events).type] == ["response.created", "response.completed"]
+    house.raw.script = lambda exchange: exchange.answer(b"{}", b"content-type: application/json")
+    then = client.responses.with_raw_response.create(model="auto", input=THANKS, previous_response_id="resp_1")
+    asked_again.set()
+    assert target(first) == target(then) == "b/o3"
 
 
 def test_a_previous_response_that_nobody_knows_is_the_upstreams_to_refuse(client: OpenAI) -> None:
