@@ -26,7 +26,6 @@ from proxy.routing.facts import Facts
 from proxy.routing.live import NOTHING_LIVE, Live
 from proxy.routing.passthrough import Passthrough
 from proxy.routing.policy import Policy, policy_version
-from proxy.routing.responses import conversation_after
 from proxy.routing.router import Router
 from proxy.routing.signals import Signals
 from proxy.routing.topics import Topics
@@ -105,7 +104,7 @@ class Running:
         if kept is not None:
             decision = self._in_conversation(facts, kept, decision, signals)
         if remember and not decision.is_firm:
-            held = Held(decision.route, decision.model, decision.target, decision.arm, decision.chances or None)
+            held = Held(decision.route, decision.model, arm=decision.arm, chances=decision.chances or None)
             self.conversations.keep(facts, held, most=self.config.conversation.cache)
         record.stages_s["decide"] = perf_counter() - began - record.stages_s.get("embed", 0.0)
         record.route, record.reason, record.arm = decision.route, decision.reason, decision.arm
@@ -122,7 +121,7 @@ class Running:
             answer_id: as the upstream named its answer.
         """
         held, most = Held(record.route, record.model, record.target, record.arm), self.config.conversation.cache
-        self.conversations.keep(facts, held, most=most, named=conversation_after(answer_id))
+        self.conversations.keep_answer(facts, held, answer_id, most=most)
 
     def _live(self, drawn_by: str | None) -> Live:
         """What learned routes weigh at this moment, as far as any does."""

@@ -160,6 +160,11 @@ class Facts(ABC):
         last = next((message for message in reversed(self._messages) if not _is_aside(message, which)), None)
         return last is not None and last.role in TOOL_ROLES
 
+    @lazy
+    def goes_on_from(self) -> str:
+        """The id of the answer, or the conversation, that an upstream keeps and this goes on from; empty for none."""
+        return ""
+
     @property
     def starts_conversation(self) -> bool:
         """Whether nobody has answered yet; never of a conversation that the client names by header."""
@@ -193,12 +198,15 @@ class Facts(ABC):
 
         With the caller's key in it: to be hashed, and never kept.
         """
-        return self.named_by_caller(self.conversation)
+        return f"{self._key}\0{self.user or ''}\0{self.conversation}"
 
-    def named_by_caller(self, conversation: str) -> str:
-        """As `caller_conversation`, of another name."""
-        key = self.headers.get("authorization") or self.headers.get("x-api-key", "")
-        return f"{key}\0{self.user or ''}\0{conversation}"
+    def callers_answer(self, answer_id: str) -> str:
+        """The same of an answer that an upstream keeps: who has its id need not say `user` again to go on from it."""
+        return f"{self._key}\0{conversation_after(answer_id)}"
+
+    @property
+    def _key(self) -> str:
+        return self.headers.get("authorization") or self.headers.get("x-api-key", "")
 
     def text(self, which: Text) -> str:
         """
@@ -231,6 +239,11 @@ class Facts(ABC):
         if self._shape is None or self._shape[0] is not text:
             self._shape = (text, shape_of(text))
         return self._shape[1]
+
+
+def conversation_after(answer_id: str) -> str:
+    """The conversation of a request that goes on from this answer."""
+    return f"response:{answer_id}"
 
 
 def leniently(raw: msgspec.Raw) -> list[Message]:

@@ -135,8 +135,18 @@ def test_one_that_goes_on_stays_where_the_first_is(
     assert say(then, going.id).model == model, "and so does the next"
 
 
-@pytest.mark.parametrize("model", ["auto", "m"], ids=["routed", "pinned"])
-def test_one_that_goes_on_stays_at_the_target_that_keeps_the_first(simulator: Simulator, model: str) -> None:
+@pytest.mark.parametrize(
+    ("model", "always", "at_first"),
+    [
+        pytest.param("auto", {}, {}, id="routed"),
+        pytest.param("m", {}, {}, id="pinned"),
+        pytest.param("auto", {"extra_headers": {"x-pointsman-conversation": "mine"}}, {}, id="named"),
+        pytest.param("auto", {}, {"user": "ada"}, id="the-user-is-told-once"),
+    ],
+)
+def test_one_that_goes_on_stays_at_the_target_that_keeps_the_first(
+    simulator: Simulator, model: str, always: dict[str, Any], at_first: dict[str, Any]
+) -> None:
     """Of a model that is on two upstreams, each with responses of its own."""
     text = """
 version: 1
@@ -153,11 +163,11 @@ rewrite: []
             OpenAI(base_url=proxy.url + "/v1", api_key="sk-test", max_retries=0) as client,
         ):
             for _ in range(12):
-                first = client.responses.with_raw_response.create(model=model, input=CODE)
+                first = client.responses.with_raw_response.create(model=model, input=CODE, **always, **at_first)
                 response_id = first.parse().id
                 for _ in range(2):
                     then = client.responses.with_raw_response.create(
-                        model=model, input=THANKS, previous_response_id=response_id
+                        model=model, input=THANKS, previous_response_id=response_id, **always
                     )
                     assert then.headers["x-pointsman-target"] == first.headers["x-pointsman-target"]
                 targets.add(first.headers["x-pointsman-target"])

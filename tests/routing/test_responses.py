@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from proxy.config import Text
 from proxy.errors import BadRequest
-from proxy.routing.facts import Facts
-from proxy.routing.responses import conversation_after, read_response
+from proxy.routing.facts import Facts, conversation_after
+from proxy.routing.responses import read_response
 
 CALL = {"type": "function_call", "call_id": "c1", "name": "f", "arguments": '{"x": 1}'}
 OUTPUT = {"type": "function_call_output", "call_id": "c1", "output": "42 degrees"}
