@@ -101,7 +101,7 @@ class _PassedExchange(Exchange):
             most: attempts; as routes.yaml says when None.
         """
         held, scope = self.running, self._scope
-        only = held.upstreams.targets(held.passthrough.default(self.protocol))[0] if model is None else None
+        only = held.unnamed(self.protocol) if model is None else None
         call = Call(scope["method"], f"/{self._path}", scope["query_string"], scope["headers"], is_routed=False)
         async with Guard(receive) as guard:
             offer = Offer(model or UNROUTED, None, lambda target: body_for(target, guard), only)

@@ -166,6 +166,11 @@ class Facts(ABC):
         return ""
 
     @property
+    def is_in_kept_conversation(self) -> bool:
+        """Whether that is a conversation, which some request before the first turn has created."""
+        return False
+
+    @property
     def starts_conversation(self) -> bool:
         """Whether nobody has answered yet; never of a conversation that the client names by header."""
         if self.headers.get(CONVERSATION_HEADER):

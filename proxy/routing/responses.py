@@ -73,11 +73,23 @@ class ResponseFacts(Facts):
     @lazy
     def goes_on_from(self) -> str:
         """Of a response or a conversation."""
-        if isinstance(previous := value_of(self._head.previous_response_id), str) and previous:
-            return previous
+        return self._previous or self._kept_conversation
+
+    @lazy
+    def _previous(self) -> str:
+        previous = value_of(self._head.previous_response_id)
+        return previous if isinstance(previous, str) else ""
+
+    @lazy
+    def _kept_conversation(self) -> str:
         kept = value_of(self._head.conversation)
         kept = kept.get("id") if isinstance(kept, dict) else kept
         return kept if isinstance(kept, str) else ""
+
+    @property
+    def is_in_kept_conversation(self) -> bool:
+        """Whether an upstream keeps the conversation, and not only the response before."""
+        return not self._previous and bool(self._kept_conversation)
 
     def is_bound(self, which: Text) -> bool:
         """As of any request, or what came before is kept by an upstream, and no other knows of it."""

@@ -176,16 +176,23 @@ rewrite: []
 
 KEEPERS = """
 version: 1
-upstreams: {a: {base_url: "${SIM}/a/v1"}, b: {base_url: "${RAW}/v1"}}
-models: {small: {target: {upstream: a, name: gpt-4o}}, large: {target: {upstream: b, name: o3}}}
+upstreams: {a: {base_url: "${RAW}/a/v1"}, b: {base_url: "${RAW}/b/v1"}}
+models:
+  small: {target: {upstream: a, name: gpt-4o}}
+  near: {targets: [{upstream: b, name: o1, weight: 100}, {upstream: a, name: o1}], fallbacks: [small]}
+  large: {target: {upstream: b, name: o3}}
 default: small
-routes: [{name: long, when: {text: {contains: essay}}, use: large}]
+routes:
+  - {name: essay, when: {text: {contains: essay}}, use: large}
+  - {name: long, when: {tokens: {min: 200}}, use: large}
+  - {name: some, when: {tokens: {min: 50}}, use: near}
 """
+SOME, LONG = "and so on " * 30, "and so on " * 100
 
 
 @pytest.fixture
 def keepers() -> Iterator[tuple[House, OpenAI]]:
-    """What is asked for an essay goes to `large`, whose upstream is raw, all else to `small`."""
+    """Two upstreams, each of which would keep what it answers."""
     with (
         open_house(KEEPERS) as house,
         OpenAI(base_url=house.url + "/v1", api_key="sk-test", max_retries=0, timeout=10) as client,
@@ -218,6 +225,35 @@ def test_the_next_turn_may_come_before_the_stream_of_the_last_has_ended(keepers:
     then = client.responses.with_raw_response.create(model="auto", input=THANKS, previous_response_id="resp_1")
     asked_again.set()
     assert target(first) == target(then) == "b/o3"
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "expected"),
+    [
+        pytest.param("hi", LONG, ["a/gpt-4o default", "a/gpt-4o conversation"], id="the-default"),
+        pytest.param(LONG, "hi", ["a/gpt-4o conversation"] * 2, id="a-model-that-is-elsewhere"),
+        pytest.param(SOME, "hi", ["a/o1 rule", "a/o1 conversation"], id="one-that-is-there-too"),
+        pytest.param("an essay", "hi", ["b/o3 rule", "b/o3 conversation"], id="one-that-is-insisted-on"),
+    ],
+)
+def test_a_conversation_is_where_it_was_created(
+    keepers: tuple[House, OpenAI], first: str, then: str, expected: list[str]
+) -> None:
+    """Only the upstream that created it knows its id."""
+    house, client = keepers
+
+    def script(exchange: Exchange) -> None:
+        made = "conv_1" if exchange.line.endswith(b"/conversations HTTP/1.1") else "resp_1"
+        exchange.answer(b'{"id": "%s", "output": []}' % made.encode(), b"content-type: application/json")
+
+    house.raw.script = script
+    created = client.conversations.with_raw_response.create()
+    assert target(created) == "a/gpt-4o"
+    told = []
+    for said in (first, then):
+        raw = client.responses.with_raw_response.create(model="auto", input=said, conversation=created.parse().id)
+        told.append(f"{target(raw)} {raw.headers['x-pointsman-reason']}")
+    assert told == expected
 
 
 def test_a_previous_response_that_nobody_knows_is_the_upstreams_to_refuse(client: OpenAI) -> None:
