@@ -30,7 +30,7 @@ from rich.table import Table
 from bench.prompts import texts
 from bench.store import row
 from proxy.config import Store as Settings
-from proxy.config import StoreUrl
+from proxy.config import StoreUrl, Text
 from proxy.embedding import DIMENSIONS
 from proxy.learning.archive import Archive
 from proxy.learning.store import Store
@@ -76,7 +76,7 @@ async def fill(url: str, file: Path, rows: int, rated: float, explore: float) ->
 
 def _facts(text: str) -> str:
     """What is kept of a request besides its text."""
-    return kept(read_chat(prompt_body(text), {}), Asks(), text, shape_of(text))
+    return kept(read_chat(prompt_body(text), {}), Asks(), Text(), shape_of(text))
 
 
 def read_all(url: str) -> tuple[int, int]:

@@ -59,11 +59,11 @@ class GatedModel(WordModel):
 class Gated:
     """A house whose embedder a test can hold up."""
 
-    def __init__(self, stack: ExitStack, embedding: str) -> None:
+    def __init__(self, stack: ExitStack, embedding: str, *routes: str) -> None:
         self.model = GatedModel()
-        self.house = stack.enter_context(
-            open_house(ROUTES.replace("threads: 1, queue: 0, deadline: 5s", embedding), load_model=self._load)
-        )
+        text = ROUTES.replace("threads: 1, queue: 0, deadline: 5s", embedding)
+        text += "".join(f"  - {route}\n" for route in routes)
+        self.house = stack.enter_context(open_house(text, load_model=self._load))
         stack.callback(self.model.gate.set)
 
     def _load(self, config: Config) -> MiniLM:
@@ -133,6 +133,14 @@ def test_broken_is_one_texts_matter(stack: ExitStack) -> None:
     assert way(gated.ask("bad bug in my code")) == OPENED
     assert gated.opened() == {"broken": 2}
     assert gated.house.metric('pointsman_decisions_total{model="cheap",reason="overload",route="default"}') == 2
+
+
+def test_what_no_topic_was_found_for_is_not_refused_as_one_of_no_topic(stack: ExitStack) -> None:
+    others = "{name: others, when: {not: {topic: code}}, block: {status: 403}}"
+    gated = Gated(stack, "threads: 1, queue: 0, deadline: 5s", others)
+    assert gated.ask("draft a contract").status_code == 403
+    assert way(gated.ask("bad bug in my code")) == OPENED
+    assert way(gated.ask("")) == (200, "default", "cheap", "default")
 
 
 def test_route_tells_that_the_text_could_not_be_looked_at(stack: ExitStack) -> None:

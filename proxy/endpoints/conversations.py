@@ -33,31 +33,61 @@ class Conversations:
         """
         Where the conversation of this request is; None when it begins, or was silent for longer than `keep_s`.
 
-        What is known by its first words alone begins with its first turn: two strangers may both say "hi".
+        What goes on from an answer is where that is kept, whatever else the conversation is called. What is known by
+        its first words alone begins with its first turn: two strangers may both say "hi".
         """
-        if facts.starts_conversation:
-            return None
-        found = self._held.get(key_of(facts))
-        return found[0] if found is not None and self._clock() - found[1] <= keep_s else None
+        if facts.goes_on_from and (held := self._get(_key_of_answer(facts, facts.goes_on_from), keep_s)) is not None:
+            return held
+        return None if facts.starts_conversation else self._get(key_of(facts), keep_s)
 
-    def keep(self, facts: Facts, held: Held, *, most: int, named: str | None = None) -> None:
+    def keep(self, facts: Facts, held: Held, *, most: int) -> None:
         """
-        The conversation of this request is there now.
+        The conversation of this request is there now. One that has no name but an answer's is where that is kept.
 
         Args:
             facts: of the request.
             held: where.
             most: how many are remembered, those that were silent longest leaving first.
-            named: how the next turn will name the conversation; as this one did when None.
         """
-        key = key_of(facts, named)
+        key = key_of(facts)
+        if not facts.goes_on_from or key != _key_of_answer(facts, facts.goes_on_from):
+            self._put(key, held, most)
+
+    def keep_answer(self, facts: Facts, held: Held, answer_id: str, *, most: int) -> None:
+        """
+        The answer to this request is kept there, and so is what it goes on from, unless that is known to be elsewhere.
+
+        Args:
+            facts: of the request.
+            held: where, with the target.
+            answer_id: as the upstream named it.
+            most: as of `keep`.
+        """
+        if facts.goes_on_from:
+            before = _key_of_answer(facts, facts.goes_on_from)
+            known = self._held.get(before)
+            self._put(before, held if known is None else known[0], most)
+        self._put(_key_of_answer(facts, answer_id), held, most)
+
+    def _get(self, key: bytes, keep_s: float) -> Held | None:
+        found = self._held.get(key)
+        return found[0] if found is not None and self._clock() - found[1] <= keep_s else None
+
+    def _put(self, key: bytes, held: Held, most: int) -> None:
         self._held[key] = (held, self._clock())
         self._held.move_to_end(key)
         while len(self._held) > most:  # by more than one where a reload has lowered it
             self._held.popitem(last=False)
 
 
-def key_of(facts: Facts, conversation: str | None = None) -> bytes:
+def key_of(facts: Facts) -> bytes:
     """One caller's conversation, hashed; another caller who names it alike has one of their own."""
-    named = facts.caller_conversation if conversation is None else facts.named_by_caller(conversation)
+    return _hash(facts.caller_conversation)
+
+
+def _key_of_answer(facts: Facts, answer_id: str) -> bytes:
+    return _hash(facts.callers_answer(answer_id))
+
+
+def _hash(named: str) -> bytes:
     return blake2b(named.encode("utf-8", "surrogatepass"), digest_size=16).digest()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import traceback
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from time import perf_counter
 from typing import ClassVar
 
@@ -129,7 +130,13 @@ class Exchange(ABC):
             await self._fail(ProxyError("Internal error; the log has it under the id in x-pointsman-id."))
 
     async def _relay(
-        self, reply: Reply, sent: float, *, hides_usage: bool = False, reads_finish_of: Api | None = None
+        self,
+        reply: Reply,
+        sent: float,
+        *,
+        hides_usage: bool = False,
+        reads_finish_of: Api | None = None,
+        tell_id: Callable[[str], None] | None = None,
     ) -> None:
         """
         Send the reply on, and close it.
@@ -139,15 +146,21 @@ class Exchange(ABC):
             sent: when the request went out, by `perf_counter`.
             hides_usage: whether a stream's usage chunk is kept from the client.
             reads_finish_of: the API whose answer it is, where its `finish` will be asked for.
+            tell_id: is told its id, if it is an answer and has one, before the client can know it.
         """
         record = self._record
         try:
             if self._trail.outcome == "ok" and self.tells_first_token:
                 record.first_token_s = perf_counter() - sent
             record.status = reply.status
-            record.model = self._trail.model
+            record.model, record.target = self._trail.model, reply.target.label
             self._answer = Answer(
-                reply, self._send, self.protocol, hides_usage=hides_usage, reads_finish_of=reads_finish_of
+                reply,
+                self._send,
+                self.protocol,
+                hides_usage=hides_usage,
+                reads_finish_of=reads_finish_of,
+                tell_id=tell_id if self._trail.outcome == "ok" else None,
             )
             if "x-request-id" in self._headers:  # the caller's own name for this request goes before the upstream's
                 reply.headers = [(name, value) for name, value in reply.headers if name != b"x-request-id"]

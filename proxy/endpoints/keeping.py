@@ -57,7 +57,7 @@ def keep(
     text, shape = facts.text(which), None if vector is None else facts.shape(which)
     # In the middle of tool calls the user's last words come again and again. And of those who show no key,
     # two strangers may say the same.
-    may_be_retry = text and caller is not None and not facts.is_bound
+    may_be_retry = text and caller is not None and not facts.is_bound(which)
     writer.put(
         DecisionRow(
             id=record.id,
@@ -82,14 +82,14 @@ def keep(
             finish_reason=word(finish.reason),
             is_cut=finish.is_cut,
             bad_tool_calls=finish.bad_tool_calls,
-            retry_of=writer.retries.asked(record.id, conversation, text, facts.turns, facts.media)
+            retry_of=writer.retries.asked(record.id, conversation, text, facts.turns(which), facts.media)
             if may_be_retry
             else None,
             is_stream=record.is_stream,
             path=record.path,
             config_sha256=held.sha256,
             text=plain(text) if writer.keeps_text else None,
-            facts=kept(facts, held.router.asks, text, shape),
+            facts=kept(facts, held.router.asks, which, shape),
             propensity=decision.propensity,
             arm=decision.arm,
             policy=held.policy_version if decision.candidates else None,

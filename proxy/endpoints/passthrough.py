@@ -101,7 +101,7 @@ class _PassedExchange(Exchange):
             most: attempts; as routes.yaml says when None.
         """
         held, scope = self.running, self._scope
-        only = held.upstreams.targets(held.passthrough.default(self.protocol))[0] if model is None else None
+        only = held.unnamed(self.protocol) if model is None else None
         call = Call(
             scope["method"],
             f"/{self._path}",
@@ -118,7 +118,7 @@ class _PassedExchange(Exchange):
 
     def _model(self, asked: str | None) -> str | None:
         self._record.requested = asked or ""
-        model = self.running.passthrough.model(asked, self._headers)
+        model = self.running.passthrough.model(asked, self._headers, self.protocol)
         self._record.model = self._record.decided = model or UNROUTED
         return model
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Iterator
+from functools import partial
 from time import perf_counter, time
 
 from starlette.types import Receive, Scope, Send
@@ -89,6 +90,8 @@ class _RoutedExchange(Exchange):
                 sent,
                 hides_usage=reply.target in self._hides_usage_of,
                 reads_finish_of=self._api if held.writer is not None or self._trace.is_recorded else None,
+                # At once: the next turn may come before the stream of this one has ended.
+                tell_id=partial(held.keep_answer, facts, record) if facts.is_kept else None,
             )
 
     def _offers(self, body: bytes, decision: Decision, facts: Facts) -> Iterator[Offer]:
@@ -114,14 +117,11 @@ class _RoutedExchange(Exchange):
         return Offer(model, self.running.config.models[model].context, body_for, only)
 
     def finish(self) -> None:
-        """Leave the record, keep the decision, and remember where a response is that others may go on from."""
+        """Leave the record, and keep the decision."""
         super().finish()
-        held, record, facts, answer = self.running, self._record, self._facts, self._answer
-        decision = self._decision
+        held, facts, decision = self.running, self._facts, self._decision
         if facts is None or decision is None:
             return
-        if facts.is_kept and answer is not None and record.outcome == "ok" and (answer_id := answer.id()) is not None:
-            held.keep_answer(facts, record, answer_id)
         if held.writer is not None or held.shadow is not None:
             # The last bytes of the answer go out when this turn of the loop is over: they need not wait for it.
             asyncio.get_running_loop().call_soon(self._after, facts, decision)

@@ -10,7 +10,7 @@ from typing import Protocol, cast
 
 from starlette.types import Scope
 
-from proxy.config import LEARNED_ARM, Config
+from proxy.config import LEARNED_ARM, Config, WireProtocol
 from proxy.embedding import EmbeddingFailed, Vector
 from proxy.embedding.minilm import head_and_tail
 from proxy.endpoints.afterwards import Afterwards
@@ -19,15 +19,14 @@ from proxy.endpoints.shadow import Shadow
 from proxy.errors import NobodyCanServe
 from proxy.learning.corrector import Corrector
 from proxy.learning.writer import Writer
-from proxy.relay.upstreams import Upstreams
+from proxy.relay.upstreams import Target, Upstreams
 from proxy.routing.complexity import Complexity
 from proxy.routing.conversation import Held
-from proxy.routing.decision import Decision
+from proxy.routing.decision import DEFAULT_ROUTE, Decision
 from proxy.routing.facts import Facts
 from proxy.routing.live import NOTHING_LIVE, Live
 from proxy.routing.passthrough import Passthrough
 from proxy.routing.policy import Policy, policy_version
-from proxy.routing.responses import conversation_after
 from proxy.routing.router import Router
 from proxy.routing.signals import Signals
 from proxy.routing.topics import Topics
@@ -84,6 +83,15 @@ class Running:
         """Of the policy's content; `none` where there is none."""
         return policy_version(self.policy)
 
+    def unnamed(self, protocol: WireProtocol) -> Target:
+        """
+        The target that gets what is passed on and names no model.
+
+        Raises:
+            UnknownPath: no model speaks this protocol.
+        """
+        return self.upstreams.targets(self.passthrough.default(protocol))[0]
+
     async def decide(self, facts: Facts, record: Record, *, remember: bool = True) -> tuple[Decision, Signals]:
         """
         The decision for a request, and the signals that led to it.
@@ -109,8 +117,10 @@ class Running:
             assert decision is not None, "final signals always lead to a decision"
         if kept is not None:
             decision = self._in_conversation(facts, kept, decision, signals)
+        if facts.is_in_kept_conversation:
+            decision = self._where_created(decision, facts)
         if remember and not decision.is_firm:
-            held = Held(decision.route, decision.model, decision.target, decision.arm, decision.chances or None)
+            held = Held(decision.route, decision.model, arm=decision.arm, chances=decision.chances or None)
             self.conversations.keep(facts, held, most=self.config.conversation.cache)
         record.stages_s["decide"] = perf_counter() - began - record.stages_s.get("embed", 0.0)
         record.route, record.reason, record.arm = decision.route, decision.reason, decision.arm
@@ -123,11 +133,11 @@ class Running:
 
         Args:
             facts: of the request.
-            record: of the request, which was answered.
+            record: of the request, which is being answered.
             answer_id: as the upstream named its answer.
         """
         held, most = Held(record.route, record.model, record.target, record.arm), self.config.conversation.cache
-        self.conversations.keep(facts, held, most=most, named=conversation_after(answer_id))
+        self.conversations.keep_answer(facts, held, answer_id, most=most)
 
     def _live(self, drawn_by: str | None) -> Live:
         """What learned routes weigh at this moment, as far as any does."""
@@ -160,14 +170,34 @@ class Running:
             if kept is not None and kept.model == decision.model and kept.target is not None:
                 decision = replace(decision, target=kept.target, fallbacks=())
             return decision, None
-        if kept is not None and (self.config.conversation.switch == "never" or facts.is_bound):
-            return kept, None
+        if kept is not None and (self.config.conversation.switch == "never" or facts.is_bound(self.config.text)):
+            # Only what is firm counts, so the text is looked at only where that may depend on it.
+            is_open = decision is None and self.router.may_be_firm(facts)
+            return (None if is_open else kept), None
         return decision, kept
 
     def _kept(self, facts: Facts) -> Decision | None:
         """The decision to go on where the conversation is, if it is anywhere and can."""
         held = self.conversations.find(facts, self.config.conversation.keep)
         return None if held is None else self.router.resume(held, facts)
+
+    def _where_created(self, decision: Decision, facts: Facts) -> Decision:
+        """
+        The same in a conversation that an upstream keeps: until one has answered in it, it is where all are created.
+
+        Another upstream does not know it, so there another model may answer, unless this one is insisted on.
+        """
+        held = self.conversations.find(facts, self.config.conversation.keep)
+        if decision.block is not None or (held is not None and held.target is not None):
+            return decision
+        created = self.unnamed(facts.protocol)
+        for target in self.upstreams.targets(decision.model):
+            if target.upstream == created.upstream:
+                return replace(decision, target=target.label, fallbacks=())
+        if decision.is_firm:
+            return decision
+        there = Held(DEFAULT_ROUTE, self.passthrough.default(facts.protocol), created.label)
+        return self.router.resume(there, facts) or decision
 
     def _in_conversation(self, facts: Facts, kept: Decision, decision: Decision, signals: Signals) -> Decision:
         """The one of the two that stands, and how likely its model was once the conversation has had its say."""

@@ -64,14 +64,14 @@ _decode = msgspec.json.Decoder(_Kept).decode
 _decode_asked = msgspec.json.Decoder(_Asked).decode
 
 
-def kept(facts: Facts, asks: Asks, text: str, shape: Shape | None = None) -> str:
+def kept(facts: Facts, asks: Asks, which: Text, shape: Shape | None = None) -> str:
     """
     What to store of a request's facts.
 
     Args:
         facts: of the request.
         asks: what the rules of now ask about.
-        text: that the request was decided on.
+        which: what of the request is its text.
         shape: of that text; None where nothing looked at it.
     """
     headers = _values(facts.headers, asks.headers) if asks.headers else {}
@@ -84,11 +84,11 @@ def kept(facts: Facts, asks: Asks, text: str, shape: Shape | None = None) -> str
     found = _Kept(
         tokens=facts.tokens,
         needed=facts.tokens_needed,
-        turns=facts.turns,
+        turns=facts.turns(which),
         model=facts.model if len(facts.model) <= LONGEST_VALUE else None,
         has=tuple(sorted(facts.features)),
         protocol=facts.protocol,
-        silent=not text,
+        silent=not facts.text(which),
         headers=headers,
         metadata=_values(facts.metadata, asks.metadata) if asks.metadata else {},
         user=user,
@@ -142,7 +142,7 @@ class StoredFacts(Facts):
             self.model = found.model
         self.headers = _Said("header", found.headers, absent=OUR_HEADERS)
         self.metadata = _Said("metadata", found.metadata)
-        self.tokens, self.tokens_needed, self.turns = found.tokens, found.needed, found.turns
+        self.tokens, self.tokens_needed, self._stored_turns = found.tokens, found.needed, found.turns
         self.features = frozenset(found.has)
         self.is_stream = "stream" in self.features
         self.protocol = found.protocol  # type: ignore[misc] # a request's here, where elsewhere it is its kind's
@@ -153,6 +153,10 @@ class StoredFacts(Facts):
         self._stored_text = "" if found.silent else text
         self._text = self._folded = self._shape = None
         self._stored_shape = _shape(found.shape)
+
+    def turns(self, which: Text) -> int:  # noqa: ARG002
+        """How many messages were the user's."""
+        return self._stored_turns
 
     def text(self, which: Text) -> str:  # noqa: ARG002
         """The text that the request was decided on."""

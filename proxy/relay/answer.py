@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from starlette.types import Send
 
 from proxy.config import WireProtocol
 from proxy.errors import ProxyError
-from proxy.relay.events import WholeEvents, error_event
+from proxy.relay.events import WholeEvents, are_last, error_event
 from proxy.relay.finish import Finish, StreamFinish, finish_of_json
 from proxy.relay.headers import Headers
 from proxy.relay.reply import Reply
 from proxy.relay.usage import StreamUsage, Usage, id_of_json, model_of_json, usage_of_json
 from proxy.relay.usage_chunk import without_usage_chunk
 from proxy.routing.apis import Api
-
-# Of OpenAI's streams, and of Anthropic's.
-_LAST_WORDS = (b"data: [DONE]", b'"message_stop"')
-_LOOKED_AT = 32
 
 
 class Answer:
@@ -30,6 +28,7 @@ class Answer:
         *,
         hides_usage: bool = False,
         reads_finish_of: Api | None = None,
+        tell_id: Callable[[str], None] | None = None,
     ) -> None:
         """
         Args:
@@ -38,6 +37,7 @@ class Answer:
             protocol: how the client expects errors.
             hides_usage: whether a stream's usage chunk is kept from the client, who did not ask for it.
             reads_finish_of: the API whose answer it is, to be asked for its `finish` afterwards.
+            tell_id: is told the answer's id, if it has one, before the client can know it.
         """
         # Of compressed ones neither ends can be seen, nor another be added.
         self._has_events = reply.is_stream and reply.is_plain
@@ -47,7 +47,8 @@ class Answer:
         self._send = send
         self._usage = StreamUsage()
         self._finish = StreamFinish(reads_finish_of) if reads_finish_of is not None and self._has_events else None
-        self._ended = b""
+        self._tell_id = tell_id
+        self._last = b""
         self.is_begun = False
         """Whether the status is out: from then on the truth can only be told in-band."""
 
@@ -65,25 +66,32 @@ class Answer:
             headers = [(name, value) for name, value in headers if name != b"content-length"]
         await self._send({"type": "http.response.start", "status": reply.status, "headers": headers})
         if (whole := reply.whole) is not None and not reply.is_stream:
+            self._look_for_id()
             reply.release()
             await self._send({"type": "http.response.body", "body": whole})
             return
         events = WholeEvents() if self._has_events else None
         async for chunk in reply.chunks():
             self._usage.feed(chunk)
+            self._look_for_id()
             ready = events.feed(chunk) if events is not None else chunk
             if self._finish is not None and ready:
                 self._finish.feed(ready)
             if self._hides_usage:
                 ready = without_usage_chunk(ready)
             if ready:
-                self._ended = ready[-_LOOKED_AT:]
+                self._last = ready
                 await self._send({"type": "http.response.body", "body": ready, "more_body": True})
         rest = events.rest() if events is not None else b""
         if self._hides_usage:
             rest = without_usage_chunk(rest)
         reply.release()
         await self._send({"type": "http.response.body", "body": rest})
+
+    def _look_for_id(self) -> None:
+        if self._tell_id is not None and (found := self.id()) is not None:
+            self._tell_id(found)
+            self._tell_id = None
 
     async def end_with(self, error: ProxyError) -> None:
         """
@@ -97,7 +105,7 @@ class Answer:
     @property
     def is_done(self) -> bool:
         """Whether a client has all it needs of a stream: many hang up on reading its last event, before its end."""
-        return any(words in self._ended for words in _LAST_WORDS)
+        return are_last(self._last)
 
     def usage(self) -> Usage | None:
         """The tokens, once the answer is over; None when the upstream did not say."""

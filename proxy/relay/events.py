@@ -1,9 +1,11 @@
-"""Server-sent events, as far as a relay must know them: where one ends, and how to say that the rest is missing."""
+"""Server-sent events, as far as a relay must know them: where one ends, which is the last, how to say that none is."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+
+import msgspec
 
 from proxy.config import WireProtocol
 from proxy.errors import ProxyError
@@ -16,8 +18,20 @@ _MOST_HELD = 256 * 1024
 MOST_HELD = 1024 * 1024
 """Bytes of an answer that are held while it is not known whether it is one; none that a model writes is larger."""
 
+# Of OpenAI's responses, and of Anthropic's messages.
+_LAST_TYPES = frozenset(("response.completed", "response.incomplete", "response.failed", "message_stop"))
+_LAST_DATA = b"[DONE]"
+"""Of OpenAI's other streams."""
+
 _END_OF_LINE = re.compile(rb"\r\n|\n|\r")
 _BOM = b"\xef\xbb\xbf"
+
+
+class _Event(msgspec.Struct):
+    type: str = ""
+
+
+_decode_event = msgspec.json.Decoder(_Event).decode
 
 
 class WholeEvents:
@@ -85,6 +99,17 @@ def events_of(data: bytes) -> Iterator[tuple[bytes, bytes]]:
         start = match.end()
     if start < len(data):
         yield data[start:], _fields(data[start:])[1]
+
+
+def are_last(events: bytes) -> bool:
+    """Whether the last of these whole events is one with which an answer ends, in any API."""
+    data = b""
+    for _, found in events_of(events):
+        data = found or data
+    try:
+        return data == _LAST_DATA or _decode_event(data).type in _LAST_TYPES
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return False
 
 
 def _fields(event: bytes) -> tuple[bytes, bytes]:

@@ -18,7 +18,7 @@ class Condition(Protocol):
     """One thing that must hold for a route to apply."""
 
     def holds(self, facts: Facts, signals: Signals) -> bool | None:
-        """Whether it holds for this request; None when that depends on signals that are not there yet."""
+        """Whether it holds for this request; None when that depends on signals that are not there, yet or for good."""
 
     def why(self, facts: Facts, signals: Signals) -> str:
         """The same in words, for a person; only with final signals."""
@@ -179,9 +179,7 @@ class TopicIs:
 
     def holds(self, facts: Facts, signals: Signals) -> bool | None:  # noqa: ARG002
         found = signals.topics
-        if found is None:
-            return False if signals.is_final else None
-        return found.passes and found.best in self._topics
+        return None if found is None else found.passes and found.best in self._topics
 
     def why(self, facts: Facts, signals: Signals) -> str:  # noqa: ARG002
         found = signals.topics
@@ -206,7 +204,7 @@ class ComplexityBetween:
     def holds(self, facts: Facts, signals: Signals) -> bool | None:  # noqa: ARG002
         found, limits = signals.complexity, self._limits
         if found is None:
-            return False if signals.is_final else None
+            return None
         return (limits.min is None or found >= limits.min) and (limits.max is None or found <= limits.max)
 
     def why(self, facts: Facts, signals: Signals) -> str:  # noqa: ARG002
@@ -239,9 +237,10 @@ class All:
         return result
 
     def why(self, facts: Facts, signals: Signals) -> str:
-        failing = next((part for part in self._parts if part.holds(facts, signals) is False), None)
-        if failing is not None:
-            return failing.why(facts, signals)
+        held = [part.holds(facts, signals) for part in self._parts]
+        for failing in (False, None):  # what is not so says more than what nobody knows
+            if failing in held:
+                return self._parts[held.index(failing)].why(facts, signals)
         return "; ".join(part.why(facts, signals) for part in self._parts) or "it applies to every request"
 
 
@@ -283,7 +282,8 @@ class Not:
         return None if held is None else not held
 
     def why(self, facts: Facts, signals: Signals) -> str:
-        return f"{'not' if self.holds(facts, signals) else 'but'}: {self._part.why(facts, signals)}"
+        held, why = self._part.holds(facts, signals), self._part.why(facts, signals)
+        return why if held is None else f"{'but' if held else 'not'}: {why}"
 
 
 def compile_when(when: When, which: Text) -> Condition:
@@ -308,7 +308,7 @@ def compile_when(when: When, which: Text) -> Condition:
     if when.tokens is not None:
         parts.append(NumberBetween(when.tokens, "about {} tokens", lambda facts: facts.tokens))
     if when.turns is not None:
-        parts.append(NumberBetween(when.turns, "{} turns", lambda facts: facts.turns))
+        parts.append(NumberBetween(when.turns, "{} turns", lambda facts: facts.turns(which)))
     if when.topic is not None:
         parts.append(TopicIs(when.topic))
     if when.complexity is not None:

@@ -97,6 +97,7 @@ class Facts(ABC):
         self.headers = headers
         self.is_stream = bytes(head.stream) == b"true"
         self._common = head
+        self._turns: tuple[Text, int] | None = None
         self._text: tuple[Text, str] | None = None
         self._folded: tuple[str, str] | None = None
         self._shape: tuple[str, Shape] | None = None
@@ -148,10 +149,12 @@ class Facts(ABC):
         """What the request asks for beside its messages."""
         return {"tools"} if is_filled_list(self._common.tools) else set()
 
-    @lazy
-    def turns(self) -> int:
-        """How many messages are the user's."""
-        return sum(message.role == "user" for message in self._messages)
+    def turns(self, which: Text) -> int:
+        """How many messages are the user's, without those that have nothing but what `which` ignores."""
+        if self._turns is None or self._turns[0] is not which:
+            count = sum(message.role == "user" and not _is_aside(message, which) for message in self._messages)
+            self._turns = (which, count)
+        return self._turns[1]
 
     @lazy
     def metadata(self) -> Mapping[str, str]:
@@ -166,11 +169,24 @@ class Facts(ABC):
         value = value_of(self._common.user)
         return value if isinstance(value, str) else None
 
+    def is_bound(self, which: Text) -> bool:
+        """
+        Whether only the model it is on can go on with the conversation: it asked for a tool that now answers.
+
+        What a coding tool reminds the model of behind that, between tags that `which` ignores, is no word of the user.
+        """
+        last = next((message for message in reversed(self._messages) if not _is_aside(message, which)), None)
+        return last is not None and last.role in TOOL_ROLES
+
+    @lazy
+    def goes_on_from(self) -> str:
+        """The id of the answer, or the conversation, that an upstream keeps and this goes on from; empty for none."""
+        return ""
+
     @property
-    def is_bound(self) -> bool:
-        """Whether only the model it is on can go on with the conversation: it asked for a tool that now answers."""
-        messages = self._messages
-        return bool(messages) and messages[-1].role in TOOL_ROLES
+    def is_in_kept_conversation(self) -> bool:
+        """Whether that is a conversation, which some request before the first turn has created."""
+        return False
 
     @property
     def starts_conversation(self) -> bool:
@@ -222,12 +238,15 @@ class Facts(ABC):
 
         With the caller's key in it: to be hashed, and never kept.
         """
-        return self.named_by_caller(self.conversation)
+        return f"{self._key}\0{self.user or ''}\0{self.conversation}"
 
-    def named_by_caller(self, conversation: str) -> str:
-        """As `caller_conversation`, of another name."""
-        key = self.headers.get("authorization") or self.headers.get("x-api-key", "")
-        return f"{key}\0{self.user or ''}\0{conversation}"
+    def callers_answer(self, answer_id: str) -> str:
+        """The same of an answer that an upstream keeps: who has its id need not say `user` again to go on from it."""
+        return f"{self._key}\0{conversation_after(answer_id)}"
+
+    @property
+    def _key(self) -> str:
+        return self.headers.get("authorization") or self.headers.get("x-api-key", "")
 
     def text(self, which: Text) -> str:
         """
@@ -262,6 +281,11 @@ class Facts(ABC):
         return self._shape[1]
 
 
+def conversation_after(answer_id: str) -> str:
+    """The conversation of a request that goes on from this answer."""
+    return f"response:{answer_id}"
+
+
 def leniently(raw: msgspec.Raw) -> list[Message]:
     """What can be understood of messages of which at least one has a shape of its own."""
     try:
@@ -288,6 +312,13 @@ def _text_of(message: Message) -> str:
     if isinstance(message.content, str):
         return message.content.strip()
     return "\n".join(part.text for part in message.content or () if part.type in _TEXTS and part.text).strip()
+
+
+def _is_aside(message: Message, which: Text) -> bool:
+    """Whether a user's message has nothing in it but what stands between tags that `which` ignores."""
+    if message.role != "user" or not (text := _text_of(message)) or _without(which.ignore, text):
+        return False
+    return isinstance(message.content, str) or all(part.type in _TEXTS for part in message.content or ())
 
 
 def _without(tags: tuple[str, ...], text: str) -> str:

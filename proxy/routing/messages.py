@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from itertools import groupby
 from typing import ClassVar
 
 import msgspec
@@ -52,7 +53,8 @@ class MessageFacts(Facts):
             with suppress(msgspec.DecodeError, RecursionError):  # no text to route on anyway
                 found.append(Message("system", _decode_system(self._head.system)))
         try:
-            found += map(_message_of, _decode_messages(self._head.messages))
+            for message in _decode_messages(self._head.messages):
+                found += _messages_of(message)
         except (msgspec.DecodeError, RecursionError):
             found += leniently(self._head.messages)
         return found
@@ -81,14 +83,17 @@ def read_message(body: bytes, headers: Mapping[str, str]) -> Facts:
     return MessageFacts(head, model=model, headers=headers)
 
 
-def _message_of(message: _Message) -> Message:
-    """As other APIs say it: what tools gave is a tool's message, where here it stands in a user's."""
+def _messages_of(message: _Message) -> Iterator[Message]:
+    """As other APIs say it: what tools gave is a message of its own, where here it stands in a user's."""
     if not isinstance(message.content, list):
-        return Message(message.role, message.content)
-    parts = [
-        # A result counts by its size, and is no text of the user's.
-        Part(block.type, str(bytes(block.content), "utf-8")) if block.type == _TOOL_RESULT else block
-        for block in message.content
-    ]
-    is_result = bool(parts) and parts[-1].type == _TOOL_RESULT
-    return Message("tool" if is_result and message.role == "user" else message.role, parts)
+        yield Message(message.role, message.content)
+        return
+    if not message.content:
+        yield Message(message.role)
+    for is_result, blocks in groupby(message.content, lambda block: block.type == _TOOL_RESULT):
+        parts = [
+            # A result counts by its size, and is no text of the user's.
+            Part(block.type, str(bytes(block.content), "utf-8")) if is_result else block
+            for block in blocks
+        ]
+        yield Message("tool" if is_result and message.role == "user" else message.role, parts)

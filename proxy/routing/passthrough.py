@@ -64,19 +64,20 @@ class Passthrough:
         """What the client speaks: Anthropic's clients name a version of the API, and count below `/messages`."""
         return "anthropic" if "anthropic-version" in headers or path.startswith("messages/") else "openai"
 
-    def model(self, asked: str | None, headers: Mapping[str, str]) -> str | None:
+    def model(self, asked: str | None, headers: Mapping[str, str], protocol: WireProtocol) -> str | None:
         """
         The model that a request names, by header or in its body; None when it names none that is known here.
 
         Raises:
             UnknownModel: the header names none that is.
+            UnknownPath: it leaves the choice, and no model speaks its protocol.
         """
         if (pinned := headers.get(PIN_HEADER)) is not None:
             if pinned not in self._models:
                 raise UnknownModel(f"Header {PIN_HEADER}: model {pinned!r} is not served here; see /v1/models.")
             return pinned
         if asked == AUTO:
-            return self._default
+            return self.default(protocol)
         return asked if asked in self._models else None
 
     def default(self, protocol: WireProtocol) -> str:

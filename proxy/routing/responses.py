@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from proxy.config import Feature
-from proxy.routing.facts import CONVERSATION_HEADER, Facts, Message, Part
+from proxy.config import Feature, Text
+from proxy.routing.facts import CONVERSATION_HEADER, Facts, Message, Part, conversation_after
 from proxy.routing.lazy import lazy
 from proxy.routing.reading import UNSET, Head, read_head, read_model, value_of
 
@@ -71,35 +71,48 @@ class ResponseFacts(Facts):
         return found
 
     @lazy
-    def _goes_on_from(self) -> str:
-        """The response or conversation that an upstream keeps, and that this one goes on from; empty for none."""
-        if isinstance(previous := value_of(self._head.previous_response_id), str) and previous:
-            return previous
+    def goes_on_from(self) -> str:
+        """Of a response or a conversation."""
+        return self._previous or self._kept_conversation
+
+    @lazy
+    def _previous(self) -> str:
+        previous = value_of(self._head.previous_response_id)
+        return previous if isinstance(previous, str) else ""
+
+    @lazy
+    def _kept_conversation(self) -> str:
         kept = value_of(self._head.conversation)
         kept = kept.get("id") if isinstance(kept, dict) else kept
         return kept if isinstance(kept, str) else ""
 
     @property
-    def is_bound(self) -> bool:
+    def is_in_kept_conversation(self) -> bool:
+        """Whether an upstream keeps the conversation, and not only the response before."""
+        return not self._previous and bool(self._kept_conversation)
+
+    def is_bound(self, which: Text) -> bool:
         """As of any request, or what came before is kept by an upstream, and no other knows of it."""
-        return bool(self._goes_on_from) or super().is_bound
+        return bool(self.goes_on_from) or super().is_bound(which)
 
     @property
     def starts_conversation(self) -> bool:
         """As of any request; never of one that goes on from what an upstream keeps."""
-        return not self._goes_on_from and super().starts_conversation
+        return not self.goes_on_from and super().starts_conversation
 
     @lazy
     def conversation(self) -> str:
         """What it goes on from, else as of any request."""
-        if self._goes_on_from and not self.headers.get(CONVERSATION_HEADER):
-            return conversation_after(self._goes_on_from)
-        return super().conversation
+        return conversation_after(self.goes_on_from) if self._is_named_by_it else super().conversation
 
+    @lazy
+    def caller_conversation(self) -> str:
+        """As of any request, or as of the answer that it goes on from."""
+        return self.callers_answer(self.goes_on_from) if self._is_named_by_it else super().caller_conversation
 
-def conversation_after(answer_id: str) -> str:
-    """The conversation of a request that goes on from this answer."""
-    return f"response:{answer_id}"
+    @property
+    def _is_named_by_it(self) -> bool:
+        return bool(self.goes_on_from) and not self.headers.get(CONVERSATION_HEADER)
 
 
 def read_response(body: bytes, headers: Mapping[str, str]) -> Facts:

@@ -51,7 +51,7 @@ class _Rule:
     fallbacks: tuple[str, ...] | None
     edits: tuple[Edits, ...]
     is_firm: bool
-    """Whether it stands against a conversation's model where its text need not be looked at."""
+    """Whether it stands against a conversation's model where its text need not be looked at; a block always does."""
 
 
 class Router:
@@ -80,7 +80,7 @@ class Router:
                 route.block,
                 route.fallbacks,
                 edits_of(route),
-                is_firm(route.when),
+                route.block is not None or (is_firm(route.when) and learned_of(route.use) is None),
             )
             for route in config.routes
         )
@@ -131,12 +131,22 @@ class Router:
             return Decision(PINNED_ROUTE, pinned, "pinned", edits=edits, fallbacks=fallbacks, is_firm=True)
         for rule in self._rules:
             held = rule.when.holds(facts, signals)
-            if held is None:
+            if held is None and not signals.is_final:
                 return None
-            if held:
+            if held:  # what will never be known opens no route, nor does its opposite
                 return self._apply(rule, facts, signals, live)
         reason: Reason = "overload" if signals.is_overload else "default"
         return self._first_able(DEFAULT_ROUTE, default, None, reason, (), facts)
+
+    def may_be_firm(self, facts: Facts) -> bool:
+        """Whether there is a text with which this request would get a decision that is firm."""
+        for rule in self._rules:
+            held = rule.when.holds(facts, _UNKNOWN)
+            if rule.is_firm and (held or (held is None and rule.block is not None)):
+                return True
+            if held:
+                return False
+        return False
 
     def resume(self, held: Held, facts: Facts) -> Decision | None:
         """The decision to go on where a conversation is; None if that is gone from the file or cannot serve this."""
@@ -184,7 +194,7 @@ class Router:
             return Decision(rule.name, NO_MODEL, reason, block=rule.block, is_firm=True)
         firm = rule.is_firm and needs_no_text
         if isinstance(rule.use, Split):
-            return self._split(rule, rule.use, facts, signals, live, firm and rule.use.learned is None)
+            return self._split(rule, rule.use, facts, signals, live, firm)
         if isinstance(rule.use, Learned):
             drawn = self._draw(rule.use, reason, facts, signals, live)
             return None if drawn is None else self._drawn(rule, rule.use, drawn, facts)
@@ -319,11 +329,7 @@ class Router:
                 found |= {(rule.name, name, reason) for name in chain for reason in rule.reasons}
         defaults = {name for default in self._defaults.values() for name in self._chain(default, None)}
         found |= {(DEFAULT_ROUTE, name, "default") for name in defaults}
-        never_kept = {
-            rule.name
-            for rule in self._rules
-            if rule.is_firm and rule.reasons == ("rule",) and learned_of(rule.use) is None
-        }
+        never_kept = {rule.name for rule in self._rules if rule.is_firm and rule.reasons == ("rule",)}
         kept = self._route_edits.keys() - never_kept
         found |= {(route, model, "conversation") for route, model, _ in found if route in kept}
         if any(rule.reasons != ("rule",) for rule in self._rules):

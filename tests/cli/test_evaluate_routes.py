@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from proxy.config import Text
 from proxy.learning.stored_facts import kept
 from proxy.routing.asks import Asks
 from proxy.routing.chat import prompt_body, read_chat
@@ -93,7 +94,7 @@ def stored(folder: Path, *, text: bool) -> str:
         said = f"kind {'one' if one.vector[0] > 0 else 'zero'}"
         facts = read_chat(prompt_body(said), {})
         asks = Asks(headers=("x-inside",)) if at < 120 else Asks()
-        kept_facts = kept(facts, asks, said)
+        kept_facts = kept(facts, asks, Text())
         decisions += changed([(one, rating)], facts=kept_facts, text=said if text else None)
     return write(folder / "store.db", decisions)
 

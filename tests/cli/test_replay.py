@@ -67,7 +67,7 @@ def decided(number: int, said: str = "hi", *, asks: Asks = NOBODY_ASKS, **fields
     asked = fields.pop("asked", None) or facts(user(said))
     plain: dict[str, Any] = {
         "route": "default", "model": "small", "reason": "default", "prompt_tokens": 1_000, "cached_tokens": 400,
-        "completion_tokens": 100, "cost_usd": 0.0012, "facts": kept(asked, asks, asked.text(Text())),
+        "completion_tokens": 100, "cost_usd": 0.0012, "facts": kept(asked, asks, Text()),
     }  # fmt: skip
     made = plain | fields
     return row(number, **{"answered": made["model"], **made})

@@ -114,7 +114,11 @@ def test_tools(claude: Anthropic) -> None:
 
 def test_counting(claude: Anthropic, straight: Anthropic) -> None:
     call: Any = {"model": "haiku", "messages": [{"role": "user", "content": CODE}]}
-    assert claude.messages.count_tokens(**call) == straight.messages.count_tokens(**call)
+    counted = straight.messages.count_tokens(**call)
+    assert counted.input_tokens > 0
+    assert claude.messages.count_tokens(**call) == counted
+    routed = claude.messages.with_raw_response.count_tokens(**{**call, "model": "auto"})
+    assert (routed.headers["x-pointsman-target"], routed.parse()) == ("claude/claude-haiku", counted)
 
 
 @pytest.mark.parametrize("kind", ["plain", "tool", "cached", "pieces"])

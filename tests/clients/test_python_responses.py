@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
+from collections.abc import Iterator
 from typing import Any
 
 import openai
@@ -15,6 +17,8 @@ from proxy.app import build_app
 from proxy.config import parse_config
 from proxy.simulator import Log, Simulator
 from tests.clients.calls import CODE, PIXEL, SCHEMA, simulate
+from tests.relay.wire import SSE, Exchange, House
+from tests.relay.wire import house as open_house
 from tests.serving import serving
 
 THANKS = "thanks a lot"
@@ -131,8 +135,18 @@ def test_one_that_goes_on_stays_where_the_first_is(
     assert say(then, going.id).model == model, "and so does the next"
 
 
-@pytest.mark.parametrize("model", ["auto", "m"], ids=["routed", "pinned"])
-def test_one_that_goes_on_stays_at_the_target_that_keeps_the_first(simulator: Simulator, model: str) -> None:
+@pytest.mark.parametrize(
+    ("model", "always", "at_first"),
+    [
+        pytest.param("auto", {}, {}, id="routed"),
+        pytest.param("m", {}, {}, id="pinned"),
+        pytest.param("auto", {"extra_headers": {"x-pointsman-conversation": "mine"}}, {}, id="named"),
+        pytest.param("auto", {}, {"user": "ada"}, id="the-user-is-told-once"),
+    ],
+)
+def test_one_that_goes_on_stays_at_the_target_that_keeps_the_first(
+    simulator: Simulator, model: str, always: dict[str, Any], at_first: dict[str, Any]
+) -> None:
     """Of a model that is on two upstreams, each with responses of its own."""
     text = """
 version: 1
@@ -149,15 +163,97 @@ rewrite: []
             OpenAI(base_url=proxy.url + "/v1", api_key="sk-test", max_retries=0) as client,
         ):
             for _ in range(12):
-                first = client.responses.with_raw_response.create(model=model, input=CODE)
+                first = client.responses.with_raw_response.create(model=model, input=CODE, **always, **at_first)
                 response_id = first.parse().id
                 for _ in range(2):
                     then = client.responses.with_raw_response.create(
-                        model=model, input=THANKS, previous_response_id=response_id
+                        model=model, input=THANKS, previous_response_id=response_id, **always
                     )
                     assert then.headers["x-pointsman-target"] == first.headers["x-pointsman-target"]
                 targets.add(first.headers["x-pointsman-target"])
     assert targets == {"a/gpt-4o", "b/gpt-4o"}
+
+
+KEEPERS = """
+version: 1
+upstreams: {a: {base_url: "${RAW}/a/v1"}, b: {base_url: "${RAW}/b/v1"}}
+models:
+  small: {target: {upstream: a, name: gpt-4o}}
+  near: {targets: [{upstream: b, name: o1, weight: 100}, {upstream: a, name: o1}], fallbacks: [small]}
+  large: {target: {upstream: b, name: o3}}
+default: small
+routes:
+  - {name: essay, when: {text: {contains: essay}}, use: large}
+  - {name: long, when: {tokens: {min: 200}}, use: large}
+  - {name: some, when: {tokens: {min: 50}}, use: near}
+"""
+SOME, LONG = "and so on " * 30, "and so on " * 100
+
+
+@pytest.fixture
+def keepers() -> Iterator[tuple[House, OpenAI]]:
+    """Two upstreams, each of which would keep what it answers."""
+    with (
+        open_house(KEEPERS) as house,
+        OpenAI(base_url=house.url + "/v1", api_key="sk-test", max_retries=0, timeout=10) as client,
+    ):
+        yield house, client
+
+
+def target(raw: Any) -> str:
+    return str(raw.headers["x-pointsman-target"])
+
+
+def test_the_next_turn_may_come_before_the_stream_of_the_last_has_ended(keepers: tuple[House, OpenAI]) -> None:
+    """The SDK has a whole response with its last event, and reads no further."""
+    house, client = keepers
+    asked_again = threading.Event()
+
+    def script(exchange: Exchange) -> None:
+        made = {"id": "resp_1", "object": "response", "output": []}
+        for kind in ("response.created", "response.completed"):
+            event = json.dumps({"type": kind, "response": made}).encode()
+            exchange.send((SSE if kind == "response.created" else b"") + b"data: " + event + b"\n\n")
+        assert asked_again.wait(10)
+        exchange.cut()
+
+    house.raw.script = script
+    first = client.responses.with_raw_response.create(model="auto", input="an essay", stream=True)
+    events: Any = iter(first.parse())
+    assert [next(events).type, next(events).type] == ["response.created", "response.completed"]
+    house.raw.script = lambda exchange: exchange.answer(b"{}", b"content-type: application/json")
+    then = client.responses.with_raw_response.create(model="auto", input=THANKS, previous_response_id="resp_1")
+    asked_again.set()
+    assert target(first) == target(then) == "b/o3"
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "expected"),
+    [
+        pytest.param("hi", LONG, ["a/gpt-4o default", "a/gpt-4o conversation"], id="the-default"),
+        pytest.param(LONG, "hi", ["a/gpt-4o conversation"] * 2, id="a-model-that-is-elsewhere"),
+        pytest.param(SOME, "hi", ["a/o1 rule", "a/o1 conversation"], id="one-that-is-there-too"),
+        pytest.param("an essay", "hi", ["b/o3 rule", "b/o3 conversation"], id="one-that-is-insisted-on"),
+    ],
+)
+def test_a_conversation_is_where_it_was_created(
+    keepers: tuple[House, OpenAI], first: str, then: str, expected: list[str]
+) -> None:
+    """Only the upstream that created it knows its id."""
+    house, client = keepers
+
+    def script(exchange: Exchange) -> None:
+        made = "conv_1" if exchange.line.endswith(b"/conversations HTTP/1.1") else "resp_1"
+        exchange.answer(b'{"id": "%s", "output": []}' % made.encode(), b"content-type: application/json")
+
+    house.raw.script = script
+    created = client.conversations.with_raw_response.create()
+    assert target(created) == "a/gpt-4o"
+    told = []
+    for said in (first, then):
+        raw = client.responses.with_raw_response.create(model="auto", input=said, conversation=created.parse().id)
+        told.append(f"{target(raw)} {raw.headers['x-pointsman-reason']}")
+    assert told == expected
 
 
 def test_a_previous_response_that_nobody_knows_is_the_upstreams_to_refuse(client: OpenAI) -> None:

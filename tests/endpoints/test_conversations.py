@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import httpx
 import msgspec
 import pytest
 
@@ -38,6 +39,17 @@ routes:
 CODE, RAIN, LONG = "fix the bug in my code", "will rain come today", "will rain come today " * 60
 CALL = {"role": "assistant", "content": None, "tool_calls": [{"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}]}  # fmt: skip
 RESULT = {"role": "tool", "tool_call_id": "1", "content": CODE}
+REMINDER = "<system-reminder>The todo list is empty.</system-reminder>"
+# The same with a route before all others that needs the text, as those behind it do not.
+GUARDED = ROUTES.replace(
+    "\nroutes:\n", "\nroutes:\n  - {name: no-weather, when: {topic: weather}, block: {status: 451}}\n"
+)
+
+
+@pytest.fixture(scope="module", params=["never", "upgrade", "always"])
+def guarded(request: pytest.FixtureRequest) -> Iterator[House]:
+    with open_house(GUARDED.replace("SWITCH", request.param)) as house:
+        yield house
 
 
 @pytest.fixture(scope="module", params=["never", "upgrade", "always"])
@@ -50,6 +62,10 @@ def kept(request: pytest.FixtureRequest) -> Iterator[tuple[str, House]]:
 def upgrade() -> Iterator[House]:
     with open_house(ROUTES.replace("SWITCH", "upgrade")) as house:
         yield house
+
+
+def text(said: str) -> dict[str, str]:
+    return {"type": "text", "text": said}
 
 
 def dialogue(*said: str | dict[str, Any]) -> list[dict[str, Any]]:
@@ -100,6 +116,35 @@ def test_a_tool_loop_never_switches(kept: tuple[str, House]) -> None:
     assert turn(house, opening, CALL, RESULT, CODE) == {"never": "cheap conversation"}.get(switch, "dear topic")
 
 
+def test_a_reminder_behind_a_tools_answer_is_no_word_of_the_user(kept: tuple[str, House]) -> None:
+    """Coding tools put one there at every turn; with a word of the user beside it, it is the user who goes on."""
+    switch, house = kept
+    opening = f"{RAIN} reminded {switch}"
+    assert turn(house, opening) == "cheap default"
+    long = {**RESULT, "content": LONG}
+    assert turn(house, opening, CALL, long, {"role": "user", "content": REMINDER}) == "cheap conversation"
+    expected = {"never": "cheap conversation"}.get(switch, "dear topic")
+    assert turn(house, opening, CALL, RESULT, {"role": "user", "content": f"{REMINDER} {CODE}"}) == expected
+
+
+def test_nor_is_it_in_a_message_of_anthropics() -> None:
+    upstream = '{base_url: "${SIM}/one/v1"'
+    routes = ROUTES.replace(upstream, f"{upstream}, protocol: anthropic").replace("SWITCH", "always")
+    use = {"role": "assistant", "content": [{"type": "tool_use", "id": "1", "name": "f", "input": {}}]}
+    result = {"type": "tool_result", "tool_use_id": "1", "content": LONG}
+    with open_house(routes) as house:
+
+        def model_of(*messages: dict[str, Any]) -> str:
+            body = {"model": "auto", "max_tokens": 9, "messages": messages}
+            answer = house.http.post("/v1/messages", json=body, headers={"anthropic-version": "2023-06-01"})
+            assert answer.status_code == 200, answer.text
+            return f"{answer.headers['x-pointsman-model']} {answer.headers['x-pointsman-reason']}"
+
+        assert model_of(user(RAIN)) == "cheap default"
+        assert model_of(user(RAIN), use, user([result, text(REMINDER)])) == "cheap conversation"
+        assert model_of(user(RAIN), use, user([result, text(REMINDER), text(CODE)])) == "dear rule"
+
+
 def test_what_the_operator_or_the_client_insists_on_wins(kept: tuple[str, House]) -> None:
     switch, house = kept
     opening = f"{CODE} insists {switch}"
@@ -113,6 +158,54 @@ def test_what_the_operator_or_the_client_insists_on_wins(kept: tuple[str, House]
     assert refused.status_code == 403
     # None of these moved the conversation.
     assert turn(house, opening, CALL, RESULT) == "dear conversation"
+
+
+def outcome(answer: httpx.Response) -> str:
+    """The status, the model and the reason."""
+    headers = answer.headers
+    return f"{answer.status_code} {headers.get('x-pointsman-model', '-')} {headers['x-pointsman-reason']}"
+
+
+INSISTS = [
+    pytest.param(RAIN, {}, "451 - topic", id="a-topic-that-is-blocked"),
+    pytest.param("my password", {}, "403 - rule", id="words-that-are-blocked"),
+    pytest.param("and now?", {"x-class": "secret"}, "200 middle rule", id="a-header"),
+]
+
+
+@pytest.mark.parametrize(("said", "headers", "expected"), INSISTS)
+@pytest.mark.parametrize("amid_tool_calls", [False, True], ids=["", "amid-tool-calls"])
+def test_it_wins_where_a_route_before_it_needs_the_text(
+    guarded: House, said: str, headers: dict[str, str], expected: str, amid_tool_calls: bool
+) -> None:
+    opening = f"{CODE} guarded"
+    assert turn(guarded, opening) == "dear topic"
+    messages = dialogue(opening, said, *((CALL, RESULT) if amid_tool_calls else ()))
+    body = {"model": "auto", "messages": messages}
+    assert outcome(guarded.http.post("/v1/chat/completions", json=body, headers=headers)) == expected
+    assert turn(guarded, opening, CALL, RESULT) == "dear conversation"
+
+
+@pytest.mark.parametrize(("said", "headers", "expected"), INSISTS)
+def test_it_wins_in_what_goes_on_from_a_response(
+    guarded: House, said: str, headers: dict[str, str], expected: str
+) -> None:
+    first = guarded.http.post("/v1/responses", json={"model": "auto", "input": CODE})
+    assert outcome(first) == "200 dear topic"
+    body = {"model": "auto", "input": said, "previous_response_id": first.json()["id"]}
+    assert outcome(guarded.http.post("/v1/responses", json=body, headers=headers)) == expected
+    assert outcome(guarded.http.post("/v1/responses", json={**body, "input": "well"})) == "200 dear conversation"
+
+
+def test_amid_tool_calls_a_text_is_looked_at_only_where_that_may_change_something(upgrade: House) -> None:
+    """Each turn of a tool loop would cost an embedding, for a route that cannot win anyway."""
+    opening = f"{CODE} looked at"
+    body = {"model": "auto", "messages": dialogue(opening)}
+    assert "x-pointsman-score" in upgrade.http.post("/v1/chat/completions", json=body).headers
+    body = {"model": "auto", "messages": dialogue(opening, CALL, RESULT)}
+    answer = upgrade.http.post("/v1/chat/completions", json=body)
+    assert outcome(answer) == "200 dear conversation"
+    assert "x-pointsman-score" not in answer.headers
 
 
 def test_a_model_that_cannot_serve_the_turn_is_left(kept: tuple[str, House]) -> None:

@@ -65,8 +65,9 @@ def test_a_model_in_the_header_that_is_not_there(house: House) -> None:
 
 
 def test_anthropics_paths_speak_its_protocol(house: House) -> None:
-    answer = house.http.post("/v1/messages/count_tokens", json={"model": "claude-x", "messages": []})
-    assert target(answer) == "claude/claude-opus"
+    for model in ("claude-x", "auto"):
+        answer = house.http.post("/v1/messages/count_tokens", json={"model": model, "messages": []})
+        assert target(answer) == "claude/claude-opus"
     assert house.raw.last.line == b"POST /claude/v1/messages/count_tokens HTTP/1.1"
     house.raw.script = Exchange.cut
     told = house.http.post("/v1/messages/batches", json={}).json()

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from proxy.config import Text
 from proxy.learning import judging
 from proxy.learning.archive import Archive
 from proxy.learning.fit import fit_policy
@@ -57,7 +58,7 @@ def test_a_decision_is_read_as_it_was(tmp_path: Path) -> None:
 
 def test_how_the_text_was_put_is_read_where_that_is_stored(tmp_path: Path) -> None:
     shape = shape_of("Which?\nA. 1\nB. 2")
-    told = kept(facts(), Asks(), "hi", shape)
+    told = kept(facts(), Asks(), Text(), shape)
     decisions = [(changed([one], facts=told if at % 2 else None)[0]) for at, one in enumerate(log(60))]
     found = read(tmp_path, decisions, models=MODELS).rows.inputs[:, -SIZE:]
     assert np.isnan(found[::2]).all()

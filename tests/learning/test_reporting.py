@@ -55,7 +55,7 @@ def decision(number: int, **fields: Any) -> DecisionRow:
     plain: dict[str, Any] = {
         "time": 20_000 * DAY_S + number, "model": "small", "answered": "small", "prompt_tokens": 100,
         "cached_tokens": 10, "completion_tokens": 50, "reasoning_tokens": 5, "cost_usd": 0.5, "baseline_cost_usd": 2.0,
-        "seconds": float(number % 10), "first_token_s": None, "facts": kept(asked, Asks(), asked.text(Text())),
+        "seconds": float(number % 10), "first_token_s": None, "facts": kept(asked, Asks(), Text()),
         "conversation_hash": b"%016d" % number,
     }  # fmt: skip
     return row(number, **(plain | fields))

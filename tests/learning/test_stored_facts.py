@@ -30,7 +30,7 @@ def route(when: str) -> str:
 
 def back(asked: Facts, asks: Asks, *, with_text: bool = True) -> StoredFacts:
     text = asked.text(Text())
-    return StoredFacts(kept(asked, asks, text), text=text if with_text else None, conversation=b"c")
+    return StoredFacts(kept(asked, asks, Text()), text=text if with_text else None, conversation=b"c")
 
 
 def request(**fields: Any) -> Facts:
@@ -104,7 +104,7 @@ def test_what_steers_any_decision_is_kept_whoever_asks() -> None:
 def test_nothing_else_is_stored() -> None:
     headers = {"authorization": "Bearer sk-secret", "x-team": "red", "x-long": "secret " * 100}
     asked = facts(user("secret"), headers=headers, metadata={"a": "secret"}, user="secret", model="secret" * 100)
-    stored = kept(asked, Asks(headers=("x-team", "x-long"), user=False), "secret")
+    stored = kept(asked, Asks(headers=("x-team", "x-long"), user=False), Text())
     assert json.loads(stored) == {
         "tokens": 5, "needed": 5, "model": None, "headers": {"x-team": "red"},
     }  # fmt: skip
@@ -116,7 +116,7 @@ def test_nothing_else_is_stored() -> None:
 
 def test_the_shape_of_a_text_that_was_looked_at_is_kept_and_is_not_the_text() -> None:
     shape = shape_of(SAID)
-    stored = kept(request(), Asks(), SAID, shape)
+    stored = kept(request(), Asks(), Text(), shape)
     assert len(json.loads(stored)["shape"]) < 120
     known = StoredFacts(stored, text=None, conversation=b"c")
     assert known.shape(Text()) == pytest.approx(shape, rel=1e-3)
@@ -130,7 +130,7 @@ def test_the_shape_of_a_text_that_was_looked_at_is_kept_and_is_not_the_text() ->
     ids=["from-the-text", "from-a-cut-text", "from-nothing"],
 )
 def test_a_shape_that_was_not_kept_comes_from_the_text_where_that_is_whole(text: str | None, is_known: bool) -> None:
-    stored = StoredFacts(kept(request(), Asks(), SAID), text=text, conversation=b"c")
+    stored = StoredFacts(kept(request(), Asks(), Text()), text=text, conversation=b"c")
     assert np.isfinite(stored.shape(Text())).all() == is_known
 
 
@@ -153,7 +153,7 @@ def test_a_request_without_text_has_none_whatever_is_kept() -> None:
 
 
 def test_a_text_that_was_cut_does_not_pass_for_the_whole() -> None:
-    stored = StoredFacts(kept(facts(), Asks(), "x"), text="x" * LONGEST_TEXT, conversation=b"c")
+    stored = StoredFacts(kept(facts(), Asks(), Text()), text="x" * LONGEST_TEXT, conversation=b"c")
     with pytest.raises(NotStored, match="beyond 8,000"):
         stored.text(Text())
 

@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from tests.relay.wire import MESSAGES, SSE, Exchange, House
+from tests.relay.wire import house as open_house
 
 EVENTS = [b'data: {"n":1, "x": "\xc3\xa9"}\n\n', b": ping\n\n", b'data: {"n":2}\n\n', b"data: [DONE]\n\n"]
 BOUND_S = 1.0  # 0.1 s is what is promised; a busy machine may be late
@@ -88,11 +89,13 @@ def test_events_arrive_as_they_are_sent(house: House) -> None:
 
 
 @contextmanager
-def _calling(house: House, *, is_stream: bool) -> Iterator[socket.socket]:
+def _calling(
+    house: House, *, is_stream: bool, path: str = "chat/completions", model: str = "raw"
+) -> Iterator[socket.socket]:
     """A client that has sent its request, and leaves at the end of the block."""
-    body = json.dumps({"model": "raw", "messages": MESSAGES, "stream": is_stream}).encode()
+    body = json.dumps({"model": model, "messages": MESSAGES, "stream": is_stream}).encode()
     with socket.create_connection(("127.0.0.1", house.port), timeout=3) as connection:
-        head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: test\r\ncontent-length: %d\r\n\r\n" % len(body)
+        head = b"POST /v1/%s HTTP/1.1\r\nhost: test\r\ncontent-length: %d\r\n\r\n" % (path.encode(), len(body))
         connection.sendall(head + body)
         yield connection
 
@@ -190,22 +193,56 @@ def test_a_client_that_leaves_with_its_body_half_sent(house: House) -> None:
     assert house.raw.exchanges == []
 
 
-def test_a_client_that_leaves_after_done_has_its_whole_answer(house: House) -> None:
-    """Many clients hang up on `[DONE]`: that is no disconnect, and its tokens count."""
+@pytest.fixture(scope="module")
+def speaking() -> Iterator[House]:
+    """In front of one upstream that speaks both protocols, as raw bytes."""
+    upstreams = '{a: {base_url: "${RAW}/v1"}, b: {base_url: "${RAW}/v1", protocol: anthropic}}'
+    models = "{raw: {target: {upstream: a, name: raw-model}}, claude: {target: {upstream: b, name: raw-model}}}"
+    with open_house(f"version: 1\nupstreams: {upstreams}\nmodels: {models}\ndefault: raw\n") as house:
+        yield house
+
+
+@pytest.mark.parametrize(
+    ("path", "model", "last"),
+    [
+        pytest.param("chat/completions", "raw", b"data: [DONE]", id="done"),
+        *(
+            pytest.param(
+                "responses",
+                "raw",
+                b'event: response.%s\ndata: {"type":"response.%s","response":{"id":"resp_1","output":[{"type":"message"}]}}'
+                % (end, end),
+                id=end.decode(),
+            )
+            for end in (b"completed", b"incomplete", b"failed")
+        ),
+        pytest.param(
+            "messages",
+            "claude",
+            b'event: message_stop\ndata: {"type":"message_stop"                              }',
+            id="message-stop",
+        ),
+    ],
+)
+def test_a_client_that_leaves_on_the_last_event_has_its_whole_answer(
+    speaking: House, path: str, model: str, last: bytes
+) -> None:
+    """Many clients hang up there, before the stream's end: that is no disconnect, and its tokens count."""
+    house = speaking
     left = threading.Event()
     usage = b'data: {"usage":{"prompt_tokens":5,"completion_tokens":7}}\n\n'
 
     def script(exchange: Exchange) -> None:
-        exchange.send(SSE + usage + b"data: [DONE]\n\n")
+        exchange.send(SSE + usage + last + b"\n\n")
         exchange.wait_until_left()
         left.set()
 
     house.raw.script = script
-    answered, tokens = _left("answer"), 'pointsman_tokens_total{kind="completion",model="raw"}'
+    answered, tokens = _left("answer"), f'pointsman_tokens_total{{kind="completion",model="{model}"}}'
     before, counted = house.metric(answered), house.metric(tokens)
-    with _calling(house, is_stream=True) as connection:
+    with _calling(house, is_stream=True, path=path, model=model) as connection:
         seen = b""
-        while b"[DONE]" not in seen:
+        while last + b"\n\n" not in seen:
             seen += connection.recv(65536)
     assert left.wait(3)
     house.wait_for_metric(tokens, counted + 7)

@@ -32,7 +32,12 @@ def facts(prompt: Any, **fields: Any) -> Facts:
 def test_the_text_and_the_size(prompt: Any, text: str, tokens: int) -> None:
     read = facts(prompt, max_tokens=100)
     assert (read.text(Text()), read.tokens, read.tokens_needed) == (text, tokens, tokens + 100)
-    assert (read.turns, read.is_bound, read.starts_conversation, read.protocol) == (1, False, True, "openai")
+    assert (read.turns(Text()), read.is_bound(Text()), read.starts_conversation, read.protocol) == (
+        1,
+        False,
+        True,
+        "openai",
+    )
 
 
 def test_features() -> None:

@@ -117,7 +117,7 @@ def test_large_token_bounds_are_told_in_full() -> None:
         pytest.param(
             ["code"], about(0.4, 0.1), False, "the best topic is code with 0.40, below its threshold 0.50", id="below"
         ),
-        pytest.param(["code"], Signals(missing="there is no text"), False, "there is no text", id="missing"),
+        pytest.param(["code"], Signals(missing="there is no text"), None, "there is no text", id="missing"),
         pytest.param(["code"], NOTHING, None, "the text was not looked at", id="not-asked"),
     ],
 )
@@ -238,6 +238,25 @@ def test_all_any_not(when: When, before: bool | None, after: bool) -> None:
     assert (text_signals(when) != frozenset()) is ("topic=" in repr(when) and "'code'" in repr(when))
 
 
+@pytest.mark.parametrize(
+    ("when", "holds", "why"),
+    [
+        pytest.param(LATER, None, "late", id="topic"),
+        pytest.param(When(not_=LATER), None, "late", id="not"),
+        pytest.param(When(not_=When(not_=LATER)), None, "late", id="not-not"),
+        pytest.param(When(all=(YES, LATER)), None, "late", id="all"),
+        pytest.param(When(not_=When(all=(LATER, NO))), True, "not: model 'auto' does not match nope", id="not-all"),
+        pytest.param(When(any=(YES, LATER)), True, "model 'auto' matches *", id="any"),
+        pytest.param(When(any=(NO, LATER)), None, "none of: model 'auto' does not match nope; late", id="none"),
+        pytest.param(When(not_=When(any=(LATER, YES))), False, "but: model 'auto' matches *", id="not-any"),
+    ],
+)
+def test_what_nobody_will_know_stays_unknown(when: When, holds: bool | None, why: str) -> None:
+    condition, late = only(when), Signals(missing="late")
+    assert condition.holds(facts(), late) is holds
+    assert condition.why(facts(), late) == why
+
+
 def test_why_any_and_not_fail() -> None:
     asked = facts(model="m")
     assert (
@@ -260,7 +279,7 @@ def test_complexity(limits: Level, found: float, holds: bool, why: str) -> None:
     assert condition.holds(facts(), NOTHING) is None
     assert condition.holds(facts(), Signals(complexity=found)) is holds
     assert condition.why(facts(), Signals(complexity=found)) == why
-    assert condition.holds(facts(), Signals(missing="the embedder is late")) is False
+    assert condition.holds(facts(), Signals(missing="the embedder is late")) is None
     assert condition.why(facts(), Signals(missing="the embedder is late")) == "the embedder is late"
 
 

@@ -17,6 +17,7 @@ from tests.routing.requests import user
 
 USE = {"role": "assistant", "content": [{"type": "tool_use", "id": "t1", "name": "f", "input": {"x": 1}}]}
 RESULT = {"type": "tool_result", "tool_use_id": "t1", "content": "42 degrees"}
+REMINDER = "<system-reminder>Be brief.</system-reminder>"
 SAID = {"role": "assistant", "content": "an answer"}
 
 
@@ -82,13 +83,17 @@ def test_size() -> None:
         pytest.param([user("hi"), USE, user([RESULT])], True, 1, id="a-tool-answers"),
         pytest.param([user("hi"), USE, user([RESULT, RESULT])], True, 1, id="two-answer"),
         pytest.param([user("hi"), USE, user([RESULT, text("and?")])], False, 2, id="and-the-user-speaks"),
+        pytest.param([user("hi"), USE, user([RESULT, text(REMINDER)])], True, 1, id="and-a-tool-reminds"),
+        pytest.param([user("hi"), USE, user([RESULT]), user(REMINDER)], True, 1, id="in-a-message-of-its-own"),
+        pytest.param([user("hi"), USE, user([RESULT, text(REMINDER + "and?")])], False, 2, id="beside-the-user"),
+        pytest.param([user("hi"), USE, user([RESULT, text(REMINDER), {"type": "image"}])], False, 2, id="an-image"),
         pytest.param([user("hi"), SAID, user("and?")], False, 2, id="goes-on"),
         pytest.param([user("hi"), SAID, user([])], False, 2, id="nothing"),
     ],
 )
 def test_amid_tool_calls(messages: list[Any], is_bound: bool, turns: int) -> None:
     read = facts(*messages)
-    assert (read.is_bound, read.turns) == (is_bound, turns)
+    assert (read.is_bound(Text()), read.turns(Text())) == (is_bound, turns)
 
 
 def test_a_conversation_is_known_by_how_it_began() -> None:
@@ -142,5 +147,5 @@ def test_whatever_the_shape_the_upstream_judges(messages: list[Any], system: Any
     assert isinstance(read.text(Text(turns=9)), str)
     assert isinstance(read.conversation, str)
     assert read.features is not None
-    assert read.is_bound in (True, False)
+    assert read.is_bound(Text()) in (True, False)
     assert read.user is None or isinstance(read.user, str)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -107,13 +109,19 @@ def test_a_glob_sees_what_an_escape_stands_for() -> None:
     ],
 )
 def test_the_model(asked: str | None, headers: dict[str, str], model: str | None) -> None:
-    assert ALL.model(asked, headers) == model
+    assert ALL.model(asked, headers, "openai") == model
+
+
+def test_auto_is_the_first_that_speaks_the_protocol() -> None:
+    assert ALL.model("auto", {}, "anthropic") == "opus"
+    with pytest.raises(UnknownPath):
+        passthrough(text=re.sub(r"(?m)^  (claude|opus|haiku): .*\n", "", CONFIG)).model("auto", {}, "anthropic")
 
 
 def test_a_header_that_names_nobody() -> None:
     for name in ("tts-1", "", "auto"):
         with pytest.raises(UnknownModel):
-            ALL.model("small", {"x-pointsman-model": name})
+            ALL.model("small", {"x-pointsman-model": name}, "openai")
 
 
 @pytest.mark.parametrize(

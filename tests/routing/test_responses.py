@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from proxy.config import Text
 from proxy.errors import BadRequest
-from proxy.routing.facts import Facts
-from proxy.routing.responses import conversation_after, read_response
+from proxy.routing.facts import Facts, conversation_after
+from proxy.routing.responses import read_response
 
 CALL = {"type": "function_call", "call_id": "c1", "name": "f", "arguments": '{"x": 1}'}
 OUTPUT = {"type": "function_call_output", "call_id": "c1", "output": "42 degrees"}
@@ -88,10 +88,13 @@ def test_size() -> None:
         pytest.param("hi", {"previous_response_id": 3}, False, id="no-text"),
         pytest.param([user("hi"), CALL, OUTPUT], {}, True, id="a-tool-answers"),
         pytest.param([user("hi"), CALL, OUTPUT, user("and?")], {}, False, id="the-user-spoke-since"),
+        pytest.param(
+            [user("hi"), CALL, OUTPUT, user("<system-reminder>x</system-reminder>")], {}, True, id="a-tool-reminded"
+        ),
     ],
 )
 def test_what_only_one_upstream_can_go_on_with(said: Any, fields: dict[str, Any], is_bound: bool) -> None:
-    assert facts(said, **fields).is_bound == is_bound
+    assert facts(said, **fields).is_bound(Text()) == is_bound
 
 
 @pytest.mark.parametrize(
@@ -147,8 +150,8 @@ ANYTHING = st.recursive(
 def test_whatever_the_shape_the_upstream_judges(said: Any, text: Any, before: Any, conversation: Any) -> None:
     read = facts(said, text=text, previous_response_id=before, conversation=conversation, instructions=said)
     assert read.tokens >= 0
-    assert read.turns >= 0
+    assert read.turns(Text()) >= 0
     assert isinstance(read.text(Text(turns=9)), str)
     assert isinstance(read.conversation, str)
     assert read.features is not None
-    assert read.is_bound in (True, False)
+    assert read.is_bound(Text()) in (True, False)

@@ -71,6 +71,28 @@ def test_decide(asked: Facts, signals: Signals, decision: Decision | None) -> No
     assert ROUTER.decide(asked, signals) == decision
 
 
+@pytest.mark.parametrize("signals", [FULL, NO_TEXT], ids=["overload", "no-text"])
+@pytest.mark.parametrize(
+    ("when", "is_taken"),
+    [
+        pytest.param("{topic: law}", False, id="topic"),
+        pytest.param("{not: {topic: law}}", False, id="not"),
+        pytest.param("{not: {complexity: {max: 0.3}}}", False, id="not-complexity"),
+        pytest.param("{all: [{model: auto}, {not: {topic: law}}]}", False, id="all"),
+        pytest.param("{any: [{model: gpt-4o}, {not: {topic: law}}]}", False, id="any"),
+        pytest.param("{any: [{model: auto}, {not: {topic: law}}]}", True, id="any-of-which-one-is-known"),
+        pytest.param("{not: {all: [{topic: law}, {model: gpt-4o}]}}", True, id="not-all-of-which-one-is-known"),
+    ],
+)
+def test_a_text_that_nobody_will_know_opens_no_route(signals: Signals, when: str, is_taken: bool) -> None:
+    router = Router(config(TOPICS + f"routes: [{{name: r, when: {when}, block: {{status: 403}}}}]\n"))
+    decision = router.decide(facts(), signals)
+    assert decision is not None
+    otherwise = ("default", "overload" if signals is FULL else "default")
+    assert (decision.route, decision.reason) == (("r", "rule") if is_taken else otherwise)
+    assert [trace.matched for trace in router.explain(facts(), signals)] == [is_taken]
+
+
 def test_lazy_where_another_condition_fails_first() -> None:
     """A topic beside a condition that does not hold costs no embedding."""
     routes = "routes: [{name: r, when: {topic: law, model: gpt-4o}, use: large}]\n"
