@@ -50,6 +50,7 @@ WAYS = {
     SECOND: {CODE: ("coding", "grand", "two/grand-1"), OTHER: ("default", "thrifty", "two/thrifty-1")},
 }
 BAD_YAML = "version: 1\nupstreams: {one: ["
+UNSERVED = FIRST.replace("name: dear-1}", "name: dear-1}, context: 1")
 BAD_GATE = FIRST.replace("route: code}", "route: default}")
 
 
@@ -202,6 +203,9 @@ def test_the_metrics_follow(house: House) -> None:
         pytest.param("", "invalid", "routes.yaml", id="empty"),
         pytest.param(FIRST.replace("use: dear", "use: deer"), "invalid", "did you mean 'dear'", id="no-such-model"),
         pytest.param(BAD_GATE, "tests_failed", "expected default, got code", id="its-own-test-fails"),
+        pytest.param(
+            UNSERVED, "tests_failed", "expected code, refused: No model of route 'code'", id="its-own-test-is-refused"
+        ),
         pytest.param(FIRST.replace("draft a", "poison"), "error", "RuntimeError", id="not-to-be-embedded"),
     ],
 )

@@ -315,7 +315,7 @@ class RouteTest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A prompt and the route it must take; `pointsman check` runs them."""
 
     prompt: Annotated[str, msgspec.Meta(min_length=1)]
-    """A user's message."""
+    """A user's message: of a chat, or to Anthropic's API where no model speaks OpenAI's."""
     route: str
     """A route's name, or `default`."""
 

@@ -10,18 +10,19 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from proxy.config import Config
+from proxy.config import Config, RouteTest
 from proxy.embedding import DIMENSIONS, Vector, Vectors
+from proxy.errors import ProxyError
 from proxy.reload.fitting import FitFrom, TopicFitter
 from proxy.reload.shadowing import Shadowing
-from proxy.routing.chat import prompt_body, read_chat
+from proxy.routing.apis import read_prompt
 from proxy.routing.complexity import Complexity
 from proxy.routing.complexity_references import built_in_complexity
 from proxy.routing.facts import Facts
 from proxy.routing.policy import Policy
 from proxy.routing.router import Router
 from proxy.routing.signals import Signals
-from proxy.routing.topics import Topics, spoken
+from proxy.routing.topics import Topics, TopicScores, spoken
 
 
 class Vectorised:
@@ -53,6 +54,30 @@ class Vectorised:
 
 
 @dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of one of the file's tests."""
+
+    test: RouteTest
+    route: str | None
+    """The one taken; None when nobody can serve the prompt."""
+    topics: TopicScores | None
+    refusal: str | None = None
+    """Why nobody can."""
+
+    @property
+    def passes(self) -> bool:
+        """Whether it takes the route that it must."""
+        return self.route == self.test.route
+
+    def __str__(self) -> str:
+        expected = f"{self.test.prompt!r}: expected {self.test.route}"
+        if self.refusal is not None:
+            return f"{expected}, refused: {self.refusal}"
+        why = "" if self.topics is None else f" ({self.topics.best} {self.topics.score:.2f})"
+        return f"{expected}, got {self.route}{why}"
+
+
+@dataclass(frozen=True, slots=True)
 class Prepared:
     """All that one config makes without touching the network."""
 
@@ -78,16 +103,23 @@ class Prepared:
             return Signals(missing="the prompt is empty")
         return Signals.of(self.texts.embed(text), self.topics, self.complexity)
 
+    def run_tests(self) -> list[Outcome]:
+        """The file's tests, in their order."""
+        return [self._run(test) for test in self.config.tests]
+
+    def _run(self, test: RouteTest) -> Outcome:
+        facts = read_prompt(test.prompt, self.config)
+        signals = self.signals(facts)
+        try:
+            decision = self.router.decide(facts, signals)
+        except ProxyError as error:
+            return Outcome(test, None, signals.topics, str(error))
+        assert decision is not None, "final signals always lead to a decision"
+        return Outcome(test, decision.route, signals.topics)
+
     def wrong_tests(self) -> list[str]:
-        """A line for each of the file's tests that takes another route than it should."""
-        wrong: list[str] = []
-        for number, test in enumerate(self.config.tests):
-            facts = read_chat(prompt_body(test.prompt), {})
-            decision = self.router.decide(facts, self.signals(facts))
-            assert decision is not None, "final signals always lead to a decision"
-            if decision.route != test.route:
-                wrong.append(f"tests[{number}]: {test.prompt!r}: expected {test.route}, got {decision.route}")
-        return wrong
+        """A line for each of the file's tests that does not take the route that it must."""
+        return [f"tests[{number}]: {outcome}" for number, outcome in enumerate(self.run_tests()) if not outcome.passes]
 
 
 def texts_of(config: Config, *, tests: bool = False, shadow: Shadowing | None = None) -> list[str]:
@@ -96,7 +128,7 @@ def texts_of(config: Config, *, tests: bool = False, shadow: Shadowing | None = 
 
     Args:
         config: what routes.yaml says.
-        tests: also those that `wrong_tests` embeds.
+        tests: also those that `run_tests` embeds.
         shadow: whose texts are embedded too.
     """
     references = config.complexity
@@ -106,7 +138,7 @@ def texts_of(config: Config, *, tests: bool = False, shadow: Shadowing | None = 
         *((*references.simple, *references.complex) if references else ()),
     ]
     if tests:
-        prompts = (read_chat(prompt_body(test.prompt), {}).text(config.text) for test in config.tests)
+        prompts = (read_prompt(test.prompt, config).text(config.text) for test in config.tests)
         texts += [prompt for prompt in prompts if prompt]
     return texts if shadow is None else texts + texts_of(shadow.config)
 
