@@ -118,6 +118,16 @@ def build_app(
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[dict[str, Any]]:  # noqa: ARG001
+        async with AsyncExitStack() as stack:
+            try:
+                state = await stack.enter_async_context(started())
+            except ConfigError as error:
+                refused.append(error)
+                raise
+            yield state
+
+    @asynccontextmanager
+    async def started() -> AsyncIterator[dict[str, Any]]:
         model = load_model(config)
         bulk, fitter = loaders(model, cache_dir, LoadingLog())
         routes = load_shadow(config, os.environ) if source is None else source.shadow
@@ -208,11 +218,7 @@ def build_app(
                 recorder.metrics.forget_policy(old.policy_version)
 
         async with tracing(os.environ, recorder.metrics.registry, version=__version__) as tracer:
-            try:
-                current = Current(await activate(prepared))
-            except ConfigError as error:
-                refused.append(error)
-                raise
+            current = Current(await activate(prepared))
             try:
                 async with AsyncExitStack() as stack:
                     await stack.enter_async_context(noticing(fleet))

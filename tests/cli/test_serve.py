@@ -32,6 +32,12 @@ class Served:
         self.url = url
         self.simulator = simulator
 
+    def wait_for_line(self, part: str) -> None:
+        """Until such a line is logged; those before it are not seen again."""
+        assert self.process.stderr is not None
+        lines = iter(self.process.stderr.readline, "")
+        assert any(part in line for line in lines), f"it ended without {part!r}"
+
     def end(self, how: signal.Signals) -> str:
         """Everything logged since the start."""
         self.process.send_signal(how)
@@ -164,6 +170,41 @@ def test_a_hangup_reloads_every_worker_and_ends_none_not_even_before_they_listen
     assert log.count('"event":"config reloaded"') == workers
     assert log.count('"event":"config reload failed"') == workers
     assert '"problems":["routes.yaml:1:1 ' in log
+
+
+LEARNED = """
+version: 1
+upstreams: {one: {base_url: http://127.0.0.1:9/v1}}
+models: {small: {target: {upstream: one, name: s}}, large: {target: {upstream: one, name: l}}}
+default: small
+policy: policy.npz
+routes: [{name: learned, use: {learned: [small, large]}}]
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="there is no SIGHUP here")
+def test_workers_serve_on_while_a_new_one_cannot_start(tmp_path: Path) -> None:
+    policy = tmp_path / "policy.npz"
+    (tmp_path / "routes.yaml").write_text(LEARNED)
+    with serve(tmp_path, "--workers", "2") as served:
+        served.process.send_signal(signal.SIGHUP)
+        wait_for_reloads(served, "unchanged", 2)  # so both have started
+        before = family(served.process)
+        policy.write_text("no policy")
+        wait_for_reloads(served, "invalid", 2)
+        victim = next(pid for pid in before if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes())
+        os.kill(int(victim), signal.SIGKILL)
+        served.wait_for_line('"event":"worker died"')
+        served.wait_for_line('"event":"policy.npz: it is damaged, or no policy"')
+        for _ in range(10):
+            answer = httpx.post(served.url + "/v1/chat/completions", json=HELLO, headers=QUICK, timeout=30)
+            assert answer.status_code == 200
+        policy.unlink()
+        served.wait_for_line('"event":"worker died"')
+        served.wait_for_line('"event":"no policy yet"')  # it starts
+        assert len(family(served.process)) == len(before)
+        served.end(signal.SIGTERM)
+    assert served.process.returncode == 0
 
 
 def test_a_store_of_a_newer_program_is_told_in_words_at_a_start_and_at_a_reload(tmp_path: Path) -> None:
