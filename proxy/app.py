@@ -50,7 +50,7 @@ from proxy.relay.reply import OUTCOMES
 from proxy.relay.upstreams import Fleet, Upstreams, open_upstreams
 from proxy.reload.loading import LoadingLog, load, loaders
 from proxy.reload.policies import policy_of
-from proxy.reload.prepare import Prepared, fingerprint
+from proxy.reload.prepare import Prepared, TestsFailed, fingerprint
 from proxy.reload.reloader import Reloader
 from proxy.reload.shadowing import shadowing_of
 from proxy.reload.source import ConfigSource
@@ -114,14 +114,14 @@ def build_app(
         cache_dir: a folder that keeps what is made of examples for the next start; None keeps nothing.
     """
 
-    refused: list[ConfigError] = []
+    refused: list[ConfigError | TestsFailed] = []
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[dict[str, Any]]:  # noqa: ARG001
         async with AsyncExitStack() as stack:
             try:
                 state = await stack.enter_async_context(started())
-            except ConfigError as error:
+            except (ConfigError, TestsFailed) as error:
                 refused.append(error)
                 raise
             yield state
@@ -274,7 +274,7 @@ def build_app(
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            await starlette(scope, receive, partial(_send_in_words, send, refused))
+            await starlette(scope, receive, partial(_send_in_words, send, scope["state"], refused))
             return
         active: Active = scope["state"]["current"].active  # read once: a request ends on the config it began with
         scope["state"]["running"] = active.enter()
@@ -286,10 +286,13 @@ def build_app(
     return app
 
 
-async def _send_in_words(send: Send, refused: Sequence[ConfigError], message: Message) -> None:
-    """What an operator can mend is told as such: of what ends a start Starlette has a stack trace."""
+async def _send_in_words(
+    send: Send, state: dict[str, Any], refused: Sequence[ConfigError | TestsFailed], message: Message
+) -> None:
+    """What an operator can mend is told as such, the server by the state: Starlette has a stack trace of it."""
     if refused and message["type"] == "lifespan.startup.failed":
-        message = {**message, "message": str(refused[-1])}
+        state["refused"] = str(refused[-1])
+        message = {**message, "message": state["refused"]}
     await send(message)
 
 

@@ -312,7 +312,7 @@ class Route(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class RouteTest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A prompt and the route it must take; `pointsman check` runs them."""
+    """A prompt and the route it must take; `pointsman check` runs them, and no server takes a file that fails one."""
 
     prompt: Annotated[str, msgspec.Meta(min_length=1)]
     """A user's message: of a chat, or to Anthropic's API where no model speaks OpenAI's."""

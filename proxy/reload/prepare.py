@@ -53,6 +53,18 @@ class Vectorised:
         return np.stack(rows) if rows else np.empty((0, DIMENSIONS), dtype=np.float32)
 
 
+class TestsFailed(Exception):
+    """A file fails some of its own tests."""
+
+    def __init__(self, wrong: list[str]) -> None:
+        """
+        Args:
+            wrong: a line for each of them.
+        """
+        super().__init__("\n  ".join(["routes.yaml fails its own tests:", *wrong]))
+        self.wrong = wrong
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What came of one of the file's tests."""
@@ -120,6 +132,16 @@ class Prepared:
     def wrong_tests(self) -> list[str]:
         """A line for each of the file's tests that does not take the route that it must."""
         return [f"tests[{number}]: {outcome}" for number, outcome in enumerate(self.run_tests()) if not outcome.passes]
+
+    def insist_on_tests(self) -> None:
+        """
+        See that the file passes its tests, without which no server takes it up.
+
+        Raises:
+            TestsFailed: it does not.
+        """
+        if wrong := self.wrong_tests():
+            raise TestsFailed(wrong)
 
 
 def texts_of(config: Config, *, tests: bool = False, shadow: Shadowing | None = None) -> list[str]:

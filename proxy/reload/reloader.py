@@ -17,7 +17,7 @@ from proxy.config import Config, ConfigError
 from proxy.embedding import Bulk, BulkEmbedder, Vector
 from proxy.reload.fitting import TopicFitter
 from proxy.reload.policies import unusable
-from proxy.reload.prepare import Prepared, prepare, texts_of
+from proxy.reload.prepare import Prepared, TestsFailed, prepare, texts_of
 from proxy.reload.shadowing import Shadowing
 from proxy.reload.source import ConfigSource
 from proxy.routing.policy import Policy, policy_version
@@ -33,14 +33,6 @@ class Reload:
     result: ReloadResult
     time: str
     """UTC, ISO 8601."""
-
-
-class TestsFailed(Exception):
-    """The new config routes some of its own tests elsewhere; one line for each."""
-
-    def __init__(self, wrong: list[str]) -> None:
-        super().__init__("\n".join(wrong))
-        self.wrong = wrong
 
 
 class Reloader:
@@ -164,8 +156,7 @@ class Reloader:
             texts_of(usable, tests=True, shadow=shadow), threads=1, known=self._prepared.texts.vectors
         )
         prepared = prepare(usable, self._embed, bulk.vectors, self._fitter, policy, shadow)
-        if wrong := prepared.wrong_tests():
-            raise TestsFailed(wrong)
+        prepared.insist_on_tests()
         return written, prepared, bulk
 
     def _policies(self) -> tuple[str, str | None]:
@@ -217,4 +208,4 @@ def _counts(config: Config) -> dict[str, int]:
     return {name: len(getattr(config, name)) for name in ("models", "topics", "routes", "tests")}
 
 
-__all__ = ["Reload", "Reloader", "TestsFailed"]
+__all__ = ["Reload", "Reloader"]

@@ -17,7 +17,7 @@ import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors.multiprocess import SIGNALS, Process
 
-from proxy.server.server import Server
+from proxy.server.server import EXIT_REFUSED, Server
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +26,7 @@ _LOOK_S = 0.5
 _FORCED_S = 5.0
 # One that did not get as far as to serve is not started again sooner than so long after it was started.
 _AGAIN_S = 5.0
+_NOT_STARTED = frozenset((STARTUP_FAILURE, EXIT_REFUSED))
 _ENDS = frozenset(number for name in ("SIGINT", "SIGTERM", "SIGBREAK") if (number := getattr(signal, name, None)))
 
 
@@ -138,7 +139,8 @@ class Workers:
         """The signals that ask for the end."""
         self._serves = False
         """Whether any got as far as to serve: then the others may serve on, whatever keeps a new one from it."""
-        self._failed = False
+        self._failed: int | None = None
+        """What a worker ended with that did not start."""
 
     def run(self) -> None:
         """
@@ -152,12 +154,12 @@ class Workers:
         with self._waking() as wake:
             for _ in range(self._config.workers):
                 self._workers.append(self._start())
-            while not self._ends and not self._failed:
+            while not self._ends and self._failed is None:
                 self._sleep(wake)
                 self._replace_the_dead()
             self._drain(wake)
-        if self._failed:
-            sys.exit(STARTUP_FAILURE)
+        if self._failed is not None:
+            sys.exit(self._failed)
         if len(self._ends) > 1:
             sys.exit(128 + self._ends[-1])
 
@@ -191,8 +193,8 @@ class Workers:
                 continue
             worker.kill()  # it may hang
             worker.join()
-            if worker.exitcode == STARTUP_FAILURE and not self._serves:
-                self._failed = True  # and so would the next
+            if worker.exitcode in _NOT_STARTED and not self._serves:
+                self._failed = worker.exitcode  # and so would the next
                 return
             if self._ends:
                 return

@@ -17,7 +17,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from proxy.cli.options import EXIT_BAD_CONFIG
 from proxy.learning.tables import VERSION
+from proxy.server.server import EXIT_REFUSED
 from proxy.shipped import shipped
 
 pytestmark = pytest.mark.slow
@@ -207,6 +209,19 @@ def test_workers_serve_on_while_a_new_one_cannot_start(tmp_path: Path) -> None:
     assert served.process.returncode == 0
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_file_that_fails_its_own_tests_ends_the_start(tmp_path: Path, workers: int) -> None:
+    (tmp_path / "routes.yaml").write_text(
+        LEARNED + "tests: [{prompt: hi, route: learned}, {prompt: hi, route: default}]\n"
+    )
+    command = [sys.executable, "-m", "proxy", "serve", "--demo", "--port", "0", "--workers", str(workers)]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=50)
+    assert ended.returncode == EXIT_REFUSED == EXIT_BAD_CONFIG
+    assert "tests[1]: 'hi': expected default, got learned" in ended.stderr
+    assert "tests[0]" not in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
 def test_a_store_of_a_newer_program_is_told_in_words_at_a_start_and_at_a_reload(tmp_path: Path) -> None:
     store, path = tmp_path / "newer.db", tmp_path / "routes.yaml"
     with closing(sqlite3.connect(store)) as connection, connection:
@@ -217,7 +232,7 @@ def test_a_store_of_a_newer_program_is_told_in_words_at_a_start_and_at_a_reload(
     said = f"its tables are of version 99, and this program knows those up to {VERSION}; run the newer program"
     command = [sys.executable, "-m", "proxy", "serve", "--demo", "--port", "0", "--log", "json"]
     ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=50)
-    assert ended.returncode != 0
+    assert ended.returncode == EXIT_BAD_CONFIG
     assert f'"event":"store: sqlite:///newer.db: {said}"' in ended.stderr
     assert "Traceback" not in ended.stderr
     path.write_text(starter)

@@ -25,7 +25,6 @@ from proxy.learning import writer
 from proxy.server import server
 from proxy.telemetry.metrics import Metrics
 from tests.deploy.manifests import DEPLOY, OVERLAYS, Manifest, built, kustomizations, of_kind, pods, selects, the
-from tests.relay.wire import word_model
 from tests.serving import serving
 
 SCHEMA = "1.37"
@@ -185,7 +184,7 @@ def test_what_is_probed_and_scraped_is_served(overlay: str) -> None:
         for endpoint in monitor["spec"]["endpoints"]
     ]
     config = msgspec.structs.replace(config_of(overlay), store=None, policy=None)
-    with serving(build_app(config, load_model=word_model)) as served:
+    with serving(build_app(config)) as served:
         for path in (*paths.values(), *scraped):
             assert httpx.get(served.url + path).status_code == 200, path
 
