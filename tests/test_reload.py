@@ -262,6 +262,23 @@ def test_what_is_no_file_in_its_place(house: House, make: Callable[[Path], None]
     assert house.runs_on(SECOND)
 
 
+def test_another_order_of_arms_is_another_config(house: House) -> None:
+    trial = FIRST.replace("use: dear, set: {tier: one}", "use: {split: {cheap: 50, dear: 50}}")
+    trial += "conversation: {switch: always}\n"
+    house.reload(trial)
+    said = "fix the bug in my code, " * 2
+
+    def arms() -> list[str]:
+        return [house.post(f"{said}{number}").headers["x-pointsman-model"] for number in range(12)]
+
+    sha, before = house.ready()["config"], arms()
+    house.reload(trial.replace("cheap: 50, dear: 50", "dear: 50, cheap: 50"))
+    assert house.ready()["config"] != sha
+    assert all(one != other for one, other in zip(before, arms(), strict=True))
+    house.reload(trial)
+    assert (house.ready()["config"], arms()) == (sha, before)
+
+
 def test_a_touched_file_is_no_new_config(house: House) -> None:
     sha = house.ready()["config"]
     os.utime(house.path, (1, 1))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -233,8 +232,18 @@ def fingerprint(config: Config, policy: Policy | None = None) -> str:
     Of a policy its content counts, not where it lies; a shadow decides nothing.
     """
     config = msgspec.structs.replace(config, policy=None if policy is None else policy.version, shadow=None)
+    return hashlib.sha256(_plainly(config)).hexdigest()
 
-    def plain(value: Any) -> Any:
-        return str(value)
 
-    return hashlib.sha256(msgspec.json.encode(config, enc_hook=plain, order="sorted")).hexdigest()
+def is_same(one: Config, other: Config) -> bool:
+    """Whether two configs mean the same, secrets included."""
+    return one == other and _plainly(one) == _plainly(other)
+
+
+def _plainly(config: Config) -> bytes:
+    """
+    Everything but secrets, in the order of the file.
+
+    Names have an order, too: models rank by it, and arms of a split share their conversations by it.
+    """
+    return msgspec.json.encode(config, enc_hook=str)

@@ -17,7 +17,7 @@ from proxy.config import Config, ConfigError
 from proxy.embedding import Bulk, BulkEmbedder, Vector
 from proxy.reload.fitting import TopicFitter
 from proxy.reload.policies import unusable
-from proxy.reload.prepare import Prepared, TestsFailed, prepare, texts_of
+from proxy.reload.prepare import Prepared, TestsFailed, is_same, prepare, texts_of
 from proxy.reload.shadowing import Shadowing
 from proxy.reload.source import ConfigSource
 from proxy.routing.policy import Policy, policy_version
@@ -149,7 +149,7 @@ class Reloader:
         usable = _usable_now(written, self._prepared.config)
         shadow = self._shadow_of(usable)
         policies = policy_version(policy), None if shadow is None else policy_version(shadow.policy)
-        if policies == self._policies() and _is_same(written, self._written):
+        if policies == self._policies() and is_same(written, self._written):
             return None
         # One thread, where a start takes all that it may have: requests need the others.
         bulk = self._bulk.vectors(
@@ -176,16 +176,6 @@ class Reloader:
 
     def _names(self, seconds: float) -> dict[str, Any]:
         return {"path": str(self._source.path), "sha256": self._prepared.sha256, "seconds": seconds}
-
-
-def _is_same(one: Config, other: Config) -> bool:
-    """Equal, secrets included, and in the same order where the order of names is seen."""
-    return (
-        one == other
-        and tuple(one.models) == tuple(other.models)
-        and tuple(one.topics) == tuple(other.topics)
-        and tuple(one.upstreams) == tuple(other.upstreams)
-    )
 
 
 def _usable_now(written: Config, used: Config) -> Config:
