@@ -13,7 +13,7 @@ from proxy.shipped import shipped
 from tests.routing.requests import BASE, TOPICS
 
 
-def pointsman(*arguments: str, input_text: str | None = None, environ: dict[str, str] | None = None) -> Result:
+def pointsman(*arguments: str, input_text: str | bytes | None = None, environ: dict[str, str] | None = None) -> Result:
     """One command, with no setting of the machine's own."""
     clean = {"POINTSMAN_CONFIG": None, "POINTSMAN_CACHE_DIR": None}
     return CliRunner().invoke(main, arguments, input=input_text, env={**clean, **(environ or {})})
@@ -268,6 +268,12 @@ def test_explain_reads_a_prompt_from_standard_input(starter: Path) -> None:
     told = pointsman("explain", "--json", "-c", str(starter), "-", input_text="hello there")
     found = json.loads(told.stdout)
     assert (found["route"], found["model"], found["reason"]) == ("simple", "small", "topic")
+
+
+@pytest.mark.parametrize("arguments", [["caf\udce9"], ["-"], ["hi", "--model", "caf\udce9"]])
+def test_explain_refuses_what_is_not_utf_8(starter: Path, arguments: list[str]) -> None:
+    told = pointsman("explain", "-c", str(starter), *arguments, input_text=b"caf\xe9")
+    assert (told.exit_code, "it is not UTF-8" in told.stderr) == (2, True)
 
 
 def test_explain_asks_for_a_model(tmp_path: Path) -> None:
