@@ -25,11 +25,13 @@ from proxy.learning import writer
 from proxy.server import server
 from proxy.telemetry.metrics import Metrics
 from tests.deploy.manifests import DEPLOY, OVERLAYS, Manifest, built, kustomizations, of_kind, pods, selects, the
+from tests.docs.pages import PAGES
 from tests.serving import serving
 
 SCHEMA = "1.37"
 ENVIRON = {"POINTSMAN_STORE": "postgresql+asyncpg://name:password@host/database"}
-SECRET = {"OPENAI_API_KEY", "POINTSMAN_STORE"}
+SECRET = set(re.findall(r"--from-literal=(\w+)=", PAGES["docs/deploy.md"]))
+"""What the page has put into the Secret, of which each pod has all."""
 MOST_APPLIED = 262_144  # bytes of an annotation, in which `kubectl apply` keeps what it applied
 
 every_overlay = pytest.mark.parametrize("overlay", OVERLAYS)
@@ -144,11 +146,9 @@ def test_what_is_selected_and_mounted_is_there(overlay: str) -> None:
                 assert name in of_kind(manifests, "ConfigMap")
             if name := volume.get("persistentVolumeClaim", {}).get("claimName"):
                 assert name in of_kind(manifests, "PersistentVolumeClaim")
-        for variable in pod["spec"]["containers"][0].get("env", ()):
-            reference = variable["valueFrom"]["secretKeyRef"]
-            assert reference["name"] == "pointsman"
-            assert reference["key"] == variable["name"]
-            assert variable["name"] in SECRET
+        # All that read the same routes.yaml have the same variables.
+        assert "env" not in pod["spec"]["containers"][0]
+        assert pod["spec"]["containers"][0]["envFrom"] == [{"secretRef": {"name": "pointsman", "optional": True}}]
     for constraint in deployment["spec"]["template"]["spec"]["topologySpreadConstraints"]:
         assert selects(constraint["labelSelector"]["matchLabels"], labels)
 
@@ -212,8 +212,7 @@ def test_its_routes_yaml_is_valid_and_passes_its_own_tests(overlay: str) -> None
     config_map = the(built(overlay), "ConfigMap")
     assert config_map["data"] == {"routes.yaml": path.read_text(encoding="utf-8")}
     variables = set(re.findall(r"\$\{(\w+)(?!\w*:-)", path.read_text(encoding="utf-8")))
-    for pod in pods(built(overlay)).values():
-        assert variables <= {variable["name"] for variable in pod["spec"]["containers"][0].get("env", ())}
+    assert variables <= SECRET
 
 
 @every_overlay
