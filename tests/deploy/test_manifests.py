@@ -203,6 +203,15 @@ def test_the_command_line_is_understood(overlay: str) -> None:
     assert str(said["config_path"]) == f"{mount['mountPath']}/routes.yaml"
 
 
+def test_what_ci_is_to_run_passes_on_the_file_that_is_shipped(monkeypatch: pytest.MonkeyPatch) -> None:
+    (line,) = re.findall(r"`([^`]*pointsman check --config routes.yaml)`", PAGES["docs/deploy.md"])
+    settings, arguments = line.split("pointsman ")
+    environ = dict.fromkeys(SECRET) | dict(each.split("=", 1) for each in settings.split())
+    monkeypatch.chdir(DEPLOY / "kubernetes" / "overlays" / "production")
+    checked = CliRunner().invoke(main, arguments.split(), env=environ)
+    assert checked.exit_code == 0, checked.output
+
+
 @every_overlay
 def test_its_routes_yaml_is_valid_and_passes_its_own_tests(overlay: str) -> None:
     path = DEPLOY / "kubernetes" / "overlays" / overlay / "routes.yaml"
