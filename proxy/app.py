@@ -51,7 +51,7 @@ from proxy.relay.reply import OUTCOMES
 from proxy.relay.upstreams import Fleet, Upstreams, open_upstreams
 from proxy.reload.loading import LoadingLog, load, loaders
 from proxy.reload.policies import policy_of
-from proxy.reload.prepare import Prepared, fingerprint
+from proxy.reload.prepare import Prepared, TestsFailed, fingerprint
 from proxy.reload.reloader import Reloader
 from proxy.reload.shadowing import shadowing_of
 from proxy.reload.source import ConfigSource
@@ -115,10 +115,20 @@ def build_app(
         cache_dir: a folder that keeps what is made of examples for the next start; None keeps nothing.
     """
 
-    refused: list[ConfigError] = []
+    refused: list[ConfigError | TestsFailed] = []
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[dict[str, Any]]:  # noqa: ARG001
+        async with AsyncExitStack() as stack:
+            try:
+                state = await stack.enter_async_context(started())
+            except (ConfigError, TestsFailed) as error:
+                refused.append(error)
+                raise
+            yield state
+
+    @asynccontextmanager
+    async def started() -> AsyncIterator[dict[str, Any]]:
         model = load_model(config)
         bulk, fitter = loaders(model, cache_dir, LoadingLog())
         routes = load_shadow(config, os.environ) if source is None else source.shadow
@@ -216,11 +226,7 @@ def build_app(
                 recorder.metrics.forget_policy(old.policy_version)
 
         async with tracing(os.environ, recorder.metrics.registry, version=__version__) as tracer:
-            try:
-                current = Current(await activate(prepared))
-            except ConfigError as error:
-                refused.append(error)
-                raise
+            current = Current(await activate(prepared))
             try:
                 async with AsyncExitStack() as stack:
                     await stack.enter_async_context(noticing(fleet))
@@ -276,7 +282,7 @@ def build_app(
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            await starlette(scope, receive, partial(_send_in_words, send, refused))
+            await starlette(scope, receive, partial(_send_in_words, send, scope["state"], refused))
             return
         active: Active = scope["state"]["current"].active  # read once: a request ends on the config it began with
         scope["state"]["running"] = active.enter()
@@ -288,10 +294,13 @@ def build_app(
     return app
 
 
-async def _send_in_words(send: Send, refused: Sequence[ConfigError], message: Message) -> None:
-    """What an operator can mend is told as such: of what ends a start Starlette has a stack trace."""
+async def _send_in_words(
+    send: Send, state: dict[str, Any], refused: Sequence[ConfigError | TestsFailed], message: Message
+) -> None:
+    """What an operator can mend is told as such, the server by the state: Starlette has a stack trace of it."""
     if refused and message["type"] == "lifespan.startup.failed":
-        message = {**message, "message": str(refused[-1])}
+        state["refused"] = str(refused[-1])
+        message = {**message, "message": state["refused"]}
     await send(message)
 
 

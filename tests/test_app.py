@@ -223,6 +223,24 @@ def test_the_order_of_routes_is_meaning() -> None:
     assert mark(swapped) != mark(BASE)
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        pytest.param("small: {target: {upstream: a, name: s}}", "large: {target: {upstream: a, name: l}}", id="models"),
+        pytest.param("small: 50", "large: 50", id="arms"),
+    ],
+)
+def test_so_is_the_order_of_names(one: str, other: str) -> None:
+    text = (
+        "version: 1\nupstreams: {a: {base_url: http://sim}}\n"
+        "models: {small: {target: {upstream: a, name: s}}, large: {target: {upstream: a, name: l}}}\n"
+        "default: small\nroutes: [{name: trial, use: {split: {small: 50, large: 50}}}]\n"
+    )
+    swapped = text.replace(f"{one}, {other}", f"{other}, {one}")
+    assert swapped != text
+    assert mark(swapped) != mark(text)
+
+
 def test_the_fingerprint_tells_nothing_of_a_secret() -> None:
     """Else it could be guessed and checked by whoever may read /metrics."""
     assert mark(BASE, KEY="sk-one") == mark(BASE, KEY="sk-two")

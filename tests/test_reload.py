@@ -52,6 +52,7 @@ WAYS = {
     SECOND: {CODE: ("coding", "grand", "two/grand-1"), OTHER: ("default", "thrifty", "two/thrifty-1")},
 }
 BAD_YAML = "version: 1\nupstreams: {one: ["
+UNSERVED = FIRST.replace("name: dear-1}", "name: dear-1}, context: 1")
 BAD_GATE = FIRST.replace("route: code}", "route: default}")
 
 
@@ -204,6 +205,9 @@ def test_the_metrics_follow(house: House) -> None:
         pytest.param("", "invalid", "routes.yaml", id="empty"),
         pytest.param(FIRST.replace("use: dear", "use: deer"), "invalid", "did you mean 'dear'", id="no-such-model"),
         pytest.param(BAD_GATE, "tests_failed", "expected default, got code", id="its-own-test-fails"),
+        pytest.param(
+            UNSERVED, "tests_failed", "expected code, refused: No model of route 'code'", id="its-own-test-is-refused"
+        ),
         pytest.param(FIRST.replace("draft a", "poison"), "error", "RuntimeError", id="not-to-be-embedded"),
     ],
 )
@@ -297,6 +301,23 @@ def test_a_store_that_cannot_be_used_changes_nothing(house: House, tmp_path: Pat
         assert first.result().status_code == 200
     assert (second.status_code, second.headers["x-pointsman-attempts"]) == (502, "3")
     assert {exchange.line for exchange in house.raw.exchanges} == {b"POST /one/v1/chat/completions HTTP/1.1"}
+
+
+def test_another_order_of_arms_is_another_config(house: House) -> None:
+    trial = FIRST.replace("use: dear, set: {tier: one}", "use: {split: {cheap: 50, dear: 50}}")
+    trial += "conversation: {switch: always}\n"
+    house.reload(trial)
+    said = "fix the bug in my code, " * 2
+
+    def arms() -> list[str]:
+        return [house.post(f"{said}{number}").headers["x-pointsman-model"] for number in range(12)]
+
+    sha, before = house.ready()["config"], arms()
+    house.reload(trial.replace("cheap: 50, dear: 50", "dear: 50, cheap: 50"))
+    assert house.ready()["config"] != sha
+    assert all(one != other for one, other in zip(before, arms(), strict=True))
+    house.reload(trial)
+    assert (house.ready()["config"], arms()) == (sha, before)
 
 
 def test_a_touched_file_is_no_new_config(house: House) -> None:

@@ -56,6 +56,8 @@ def _topics(config: Config) -> Iterator[str]:
         if examples < _FEW_EXAMPLES:
             told = "1 example" if examples == 1 else f"{examples} different examples"
             yield f"topics.{name}: {told}; five to twenty varied ones tell it from the others more surely"
+        if len(config.topics) == 1:
+            yield f"topics.{name}: the only topic, so it takes most other texts, too; add one of what it is not"
         if name not in asked_for:
             yield f"topics.{name}: no route asks for it; it still keeps texts away from the others"
 

@@ -16,7 +16,9 @@ from proxy.cli.advice import advice
 from proxy.cli.options import cache_dir_option, config_option, load_or_exit
 from proxy.cli.prompt import PromptRouter
 from proxy.cli.showing import console, table
-from proxy.config import Config
+from proxy.reload.prepare import Outcome
+
+_REFUSED = "(refused)"
 
 
 @click.command(short_help="Validate routes.yaml, run its tests, and give advice.")
@@ -28,61 +30,57 @@ def check(config_path: Path, cache_dir: Path | None, as_json: bool, thorough: bo
     """
     Validate routes.yaml, run its tests, and say what could be better.
 
-    Exit code 0: right. 1: a test took another route. 2: the file has errors.
+    Exit code 0: right. 1: a test did not take its route. 2: the file has errors.
     """
     config = load_or_exit(config_path)
     skips = topic_advice.is_long(config) and not thorough
     # A folder for vectors is filled even where nothing is to be looked at: an image is built with one.
     has_work = bool(config.tests) or cache_dir is not None or (len(config.topics) > 1 and not skips)
     router = PromptRouter(config, cache_dir, tests=True) if has_work else None
-    results = [] if router is None else _run_tests(config, router)
-    failed = [result for result in results if result["route"] != result["expected"]]
+    outcomes = [] if router is None else router.prepared.run_tests()
+    failed = [outcome for outcome in outcomes if not outcome.passes]
     findings = None if skips else topic_advice.look(router.prepared if router else None)
     found = [topic_advice.too_long(config)] if findings is None else topic_advice.lines(findings, config.topics)
     advised = [*advice(config), *found]
     if as_json:
-        told = {"valid": True, "tests": results, "failed": len(failed), "advice": advised}
+        tests = [_as_json(outcome) for outcome in outcomes]
+        told = {"valid": True, "tests": tests, "failed": len(failed), "advice": advised}
         told |= topic_advice.as_json(findings, config.topics)
         click.echo(json.dumps(told, ensure_ascii=False))
     else:
         counts = f"{len(config.models)} models, {len(config.topics)} topics, {len(config.routes)} routes"
         click.echo(f"{config_path}: valid; {counts}")
-        for result in failed:
-            why = f" ({result['topic']} {result['score']:.2f})" if result["topic"] else ""
-            click.echo(f"  wrong: {result['prompt']!r}: expected {result['expected']}, got {result['route']}{why}")
+        for outcome in failed:
+            click.echo(f"  wrong: {outcome}")
         if failed:
-            _show_confusion(results)
-        if results:
-            click.echo(f"{len(results) - len(failed)} of {len(results)} tests pass")
+            _show_confusion(outcomes)
+        if outcomes:
+            click.echo(f"{len(outcomes) - len(failed)} of {len(outcomes)} tests pass")
         for line in advised:
             click.echo(f"  advice: {line}")
     sys.exit(1 if failed else 0)
 
 
-def _show_confusion(results: list[dict[str, Any]]) -> None:
+def _show_confusion(outcomes: list[Outcome]) -> None:
     """Expected routes down, taken routes across, how many tests in each cell."""
-    expected = list(dict.fromkeys(result["expected"] for result in results))
-    taken = list(dict.fromkeys([*expected, *(result["route"] for result in results)]))
-    counts = Counter((result["expected"], result["route"]) for result in results)
+    cells = [(outcome.test.route, outcome.route or _REFUSED) for outcome in outcomes]
+    expected = list(dict.fromkeys(row for row, _ in cells))
+    taken = list(dict.fromkeys([*expected, *(route for _, route in cells)]))
+    counts = Counter(cells)
     shown = table("expected, got:", *taken)
     for row in expected:
-        cells = [Text(str(counts[row, route] or "·"), "green" if row == route else "red") for route in taken]
-        shown.add_row(row, *cells)
+        marks = [Text(str(counts[row, route] or "·"), "green" if row == route else "red") for route in taken]
+        shown.add_row(row, *marks)
     console().print(shown)
 
 
-def _run_tests(config: Config, router: PromptRouter) -> list[dict[str, Any]]:
-    results: list[dict[str, Any]] = []
-    for test in config.tests:
-        outcome = router.explain(test.prompt)
-        topic = outcome["topic"] or {"name": None, "score": None}
-        results.append(
-            {
-                "prompt": test.prompt,
-                "expected": test.route,
-                "route": outcome["route"],
-                "topic": topic["name"],
-                "score": topic["score"],
-            }
-        )
-    return results
+def _as_json(outcome: Outcome) -> dict[str, Any]:
+    topics = outcome.topics
+    return {
+        "prompt": outcome.test.prompt,
+        "expected": outcome.test.route,
+        "route": outcome.route,
+        "refused": outcome.refusal,
+        "topic": None if topics is None else topics.best,
+        "score": None if topics is None else round(topics.score, 4),
+    }

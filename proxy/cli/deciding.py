@@ -16,7 +16,7 @@ from proxy.learning.logged import Logged
 from proxy.learning.rated import Ints
 from proxy.learning.routed import Taken
 from proxy.learning.stored_facts import NotStored, StoredFacts
-from proxy.routing.chat import prompt_body, read_chat
+from proxy.routing.apis import read_prompt
 from proxy.routing.decision import Decision
 from proxy.routing.facts import Facts
 from proxy.routing.signals import Signals
@@ -54,7 +54,7 @@ class Deciding:
             if not one.prompt:
                 self.untold[NO_PROMPT] += 1
                 continue
-            facts = read_chat(prompt_body(one.prompt), {})
+            facts = read_prompt(one.prompt, self._prepared.config)
             signals = self._signals(data.vector(place)) if facts.text(self._prepared.config.text) else _NO_TEXT
             if (decision := self._decide(facts, signals, int(data.rows.texts[place]))) is not None:
                 found.append((place, decision))

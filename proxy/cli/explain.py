@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,8 @@ def explain(
 ) -> None:
     """Show which route PROMPT takes and why; '-' reads it from standard input. Nothing is sent."""
     config = load_or_exit(config_path)
-    text = sys.stdin.read() if prompt == "-" else prompt
+    text = _text(sys.stdin.buffer.read() if prompt == "-" else os.fsencode(prompt), "PROMPT")
+    model = _text(os.fsencode(model), "--model")
     try:
         explained = PromptRouter(config, cache_dir).explain(text, model=model, headers=_parse_headers(headers))
     except ProxyError as error:
@@ -41,6 +43,13 @@ def explain(
         click.echo(json.dumps(explained, ensure_ascii=False))
     else:
         _show(Console(), explained)
+
+
+def _text(given: bytes, name: str) -> str:
+    try:
+        return given.decode("utf-8")
+    except UnicodeDecodeError:
+        raise click.BadParameter("it is not UTF-8", param_hint=name) from None
 
 
 def _parse_headers(lines: tuple[str, ...]) -> dict[str, str]:

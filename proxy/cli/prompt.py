@@ -15,7 +15,7 @@ from proxy.reload.loading import loaders
 from proxy.reload.policies import policy_of
 from proxy.reload.prepare import prepare, texts_of
 from proxy.reload.shadowing import Shadowing
-from proxy.routing.chat import prompt_body, read_chat
+from proxy.routing.apis import read_prompt
 from proxy.routing.explain import explain
 from proxy.routing.router import AUTO
 
@@ -41,13 +41,13 @@ class PromptRouter:
 
     def explain(self, prompt: str, *, model: str = AUTO, headers: Mapping[str, str] | None = None) -> dict[str, Any]:
         """
-        The decision for a chat request with this one user message, explained.
+        The decision for a request with this one user message, explained.
 
         Raises:
-            UnknownModel: the requested model is not served.
+            ProxyError: it would be refused.
         """
         prepared = self.prepared
-        facts = read_chat(prompt_body(prompt, model), headers or {})
+        facts = read_prompt(prompt, prepared.config, model=model, headers=headers)
         began = perf_counter()
         signals = prepared.signals(facts)
         embedded = perf_counter()

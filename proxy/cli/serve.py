@@ -19,7 +19,7 @@ import uvicorn
 from starlette.types import ASGIApp
 from threadpoolctl import threadpool_limits
 
-from proxy.cli.options import cache_dir_option, config_option, load_or_exit
+from proxy.cli.options import cache_dir_option, config_option, exit_with, load_or_exit
 from proxy.config import Config, ConfigError, Upstream
 from proxy.config.values import Url
 from proxy.server.protocol import Protocol
@@ -56,6 +56,8 @@ def serve(
 ) -> None:
     """
     Run the proxy. With --demo and no routes.yaml in sight, the starter file is used.
+
+    A file with mistakes, or that fails its own tests, ends it at once, with exit code 2.
 
     A change of the file is taken up while requests run, within about a second or at once by SIGHUP, if it is valid
     and its tests pass.
@@ -122,7 +124,7 @@ def worker_app(
     try:
         config = source.load()
     except ConfigError as error:
-        raise SystemExit(str(error)) from None
+        exit_with(error)
     app = build_app(config, source=source, cache_dir=cache_dir)
     tame_the_process()
     return app

@@ -8,13 +8,13 @@ said again.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 
 import msgspec
 
 from proxy.config.judging import Judge
-from proxy.config.problems import Path, Report, quote
-from proxy.config.reach import canonical, covers, first_covers, is_everything
+from proxy.config.problems import Path, Report, choices, quote
+from proxy.config.reach import Conditions, Globs, canonical, contradiction, covers, first_covers, is_everything
 from proxy.config.schema import Config, Model, Range, Route, Store, TextMatch, When
 from proxy.config.texts import folded, nothing_in
 from proxy.config.tree import Tree
@@ -332,10 +332,15 @@ def _range(path: Path, limits: Range | None, file: Judge) -> None:
 
 
 def _reach(config: Config, file: Judge) -> None:
-    """Routes that no request can reach, because an earlier one takes all that they would."""
+    """Routes that no request can reach, because they contradict themselves or an earlier one takes all of theirs."""
     # A route that could not be read in full may be meant to take less than it seems to, or something else.
     readable = [index for index, _ in enumerate(config.routes) if file.is_readable(("routes", index))]
+    for index in tuple(readable):
+        if (name := contradiction(config.routes[index].when)) is not None:
+            file.say(("routes", index, "when"), f"never holds: no request meets all that it says of {name!r}")
+            readable.remove(index)
     whens = [canonical(config.routes[index].when) for index in readable]
+    _routed_names(config, dict(zip(readable, whens, strict=True)), file)
     for covered, wide in first_covers(whens).items():
         index, earlier = readable[covered], readable[wide]
         name = file.variable(("routes", earlier, "name")) or quote(config.routes[earlier].name)
@@ -347,6 +352,18 @@ def _reach(config: Config, file: Judge) -> None:
         else:
             reason = "takes every request that this one would; move this one before it"
         file.say(("routes", index), f"never reached: {by} {reason}")
+
+
+def _routed_names(config: Config, whens: Mapping[int, Conditions], file: Judge) -> None:
+    """Routes for requested names that are not routed: all that are can be told where 'rewrite' has no patterns."""
+    if BROKEN in (config.rewrite, *config.rewrite) or (names := Globs((AUTO, *config.rewrite))).patterns:
+        return
+    for index, conditions in whens.items():
+        asked = conditions.get("model")
+        if isinstance(asked, Globs) and not any(asked.covers(Globs((name,))) for name in names):
+            routed = choices(map(quote, sorted(names)), last="and")
+            message = f"never reached: only requests for {routed} are routed, as 'rewrite' says"
+            file.say(("routes", index), message)
 
 
 def _tests(config: Config, file: Judge) -> None:

@@ -13,7 +13,7 @@ import msgspec
 
 from proxy.config.schema import Range, When
 
-__all__ = ["Conditions", "canonical", "covers", "first_covers", "is_everything"]
+__all__ = ["Conditions", "Globs", "canonical", "contradiction", "covers", "first_covers", "is_everything"]
 
 Conditions = Mapping[str, object]
 """The conditions that are given, by key, in a form where equal means equal: lists are sets, one is a set of one."""
@@ -29,6 +29,10 @@ _A_PATTERN = "[*]"  # no plain text has it, for it is a pattern itself
 class Bounds(NamedTuple):
     low: float
     high: float
+
+
+_FROM_ZERO = ("tokens", "turns")  # every request has so many; how complex one reads may not be known
+_ANY_NUMBER = Bounds(-math.inf, math.inf)
 
 
 class Choices(frozenset[str]):
@@ -68,15 +72,60 @@ class Globs(Choices):
 
 
 def canonical(when: When) -> Conditions:
-    """What `when` demands, without the ways of writing it."""
+    """What `when` demands, without the ways of writing it: what must hold too stands beside what must hold."""
+    found: dict[str, object] = {}
+    for part in _parts(when):
+        for name, value in part.items():
+            found[name] = _both(found[name], value) if name in found else value
+    return found
+
+
+def contradiction(when: When) -> str | None:
+    """The key for which two parts that must both hold leave nothing; None where that is not to be seen."""
+    parts = list(_parts(when))
+    for name, value in canonical(when).items():
+        if _is_nothing(value) and not any(_is_nothing(part.get(name)) for part in parts):
+            return name
+    return None
+
+
+def _parts(when: When) -> Iterator[Conditions]:
+    """What all must hold: its own conditions, those of `all`, and those of an `any` that has one part."""
     given = {name: getattr(when, name) for name in when.__struct_fields__}
-    return {name: _canonical(name, value) for name, value in given.items() if value is not None}
+    inner = given.pop("all") or ()
+    if when.any is not None and len(when.any) == 1:
+        inner += given.pop("any")
+    own = {name: _canonical(name, value) for name, value in given.items() if value is not None}
+    yield {name: value for name, value in own.items() if not (name in _FROM_ZERO and value == _ANY_NUMBER)}
+    for part in inner:
+        yield from _parts(part)
+
+
+def _both(one: object, other: object) -> object:
+    """The condition that holds where these two of one kind hold; where there is none, both."""
+    if one == other:
+        return one
+    if isinstance(one, Bounds) and isinstance(other, Bounds):
+        return Bounds(max(one.low, other.low), min(one.high, other.high))
+    if isinstance(one, dict) and isinstance(other, dict) and not one.keys() & other.keys():
+        return one | other
+    if type(one) is type(other) is Choices:
+        return Choices(one & other)
+    if type(one) is type(other) is frozenset:
+        return one | other
+    return one, other
+
+
+def _is_nothing(value: object) -> bool:
+    return (isinstance(value, Bounds) and value.low > value.high) or (type(value) is Choices and not value)
 
 
 def _canonical(name: str, value: object) -> object:
     if isinstance(value, Range):
         low, high = value.min, value.max
-        return Bounds(-math.inf if low is None else low, math.inf if high is None else high)
+        if low is None or (low <= 0 and name in _FROM_ZERO):
+            low = -math.inf
+        return Bounds(low, math.inf if high is None else high)
     if name == "has" and isinstance(value, tuple):
         return frozenset(value)
     if name == "topic" and isinstance(value, str | tuple):

@@ -26,8 +26,9 @@ A commented file that shows most of it is in the [README](../README.md#routesyam
 How the parts work together: [decisions.md](decisions.md), [learning.md](learning.md), [operating.md](operating.md).
 For editors there is a JSON Schema, `pointsman schema`.
 
-- The file is YAML 1.2, strictly: an unknown key, a wrong type, a name that does not exist or a rule that cannot be
-  reached is told with its line, and all mistakes at once. `pointsman check` does that without starting anything.
+- The file is YAML 1.2, strictly: an unknown key, a wrong type or a name that does not exist is told with its line, and
+  all mistakes at once; so is a rule that cannot be reached, where its conditions, compared with each other and with
+  those of one earlier rule, show it. `pointsman check` does that without starting anything.
 - `${NAME}` in a value is that variable of the environment, `${NAME:-default}` the default where it is not
   set or empty, and `$${` the two characters.
 - A duration is a number with `ms`, `s`, `m`, `h` or `d`: `250ms`, `3s`, `10m`, `90d`.

@@ -37,6 +37,8 @@ __all__ = [
 # slips. YAML 1.1 would also take 1_000 and 1:30 for numbers.
 _INT = re.compile(r"[-+]?(?:0|[1-9][0-9]*)")
 _FLOAT = re.compile(r"[-+]?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
+# The 1,50 of other languages is not 150.
+_GROUPED = re.compile(r"[-+]?[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]*)?")
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?|\.[0-9]+)(ms|s|m|h|d)")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _LONGEST_DURATION_S = 366 * 24 * 3600.0
@@ -120,8 +122,11 @@ def _number_hint(scalar: Scalar) -> str:
         return ""
     if _FLOAT.fullmatch(text):
         return "; leave the quotes out"
-    if _FLOAT.fullmatch(text.replace("_", "").replace(",", "")):
-        return f"; write {text.replace('_', '').replace(',', '')}"
+    ungrouped = text.replace("_", "")
+    if _GROUPED.fullmatch(ungrouped):
+        ungrouped = ungrouped.replace(",", "")
+    if _FLOAT.fullmatch(ungrouped):
+        return f"; write {ungrouped}"
     if re.fullmatch(r"[-+]?0[0-9xob][0-9a-fA-F_]*", text):
         return "; write it as a decimal number without a leading zero"
     return ""

@@ -251,7 +251,10 @@ class When(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     model: OneOrMore | None = None
     """Globs over the model name that the client asked for."""
     header: dict[str, OneOrMore] | None = None
-    """Header names and globs over their values; every header must match one of its globs."""
+    """
+    Header names and globs over their values; every header must match one of its globs. A value is read as UTF-8, and as
+    Latin-1 where it is none.
+    """
     tokens: Range | None = None
     """The estimated size of the prompt."""
     turns: Range | None = None
@@ -312,10 +315,10 @@ class Route(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class RouteTest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A prompt and the route it must take; `pointsman check` runs them."""
+    """A prompt and the route it must take; `pointsman check` runs them, and no server takes a file that fails one."""
 
     prompt: Annotated[str, msgspec.Meta(min_length=1)]
-    """A user's message."""
+    """A user's message: of a chat, or to Anthropic's API where no model speaks OpenAI's."""
     route: str
     """A route's name, or `default`."""
 

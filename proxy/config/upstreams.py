@@ -9,12 +9,14 @@ from proxy.config.judging import Judge
 from proxy.config.problems import Path, quote
 from proxy.config.schema import Config, Tls, Upstream
 from proxy.config.typed import BROKEN
+from proxy.config.values import Secret
 
 __all__ = ["TOKEN", "judge_upstreams"]
 
 TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 """The name of a header (RFC 9110, section 5.6.2)."""
 
+_OTHERS_VARIABLE = re.compile(r"(?:\$|os\.environ/)([A-Za-z_][A-Za-z0-9_]*)")
 _ENDPOINTS = ("/chat/completions", "/completions", "/responses", "/messages")
 _ONE_CONNECTION = "it speaks of one connection, not of the message"
 _EACH_BODY = "it is said anew for each body"
@@ -54,6 +56,8 @@ def judge_upstreams(config: Config, file: Judge) -> None:
 
 
 def _keys(path: Path, upstream: Upstream, file: Judge) -> None:
+    if upstream.api_key is not BROKEN:
+        _key((*path, "api_key"), upstream.api_key, file)
     keys = upstream.api_keys
     if keys is None or keys is BROKEN:
         return
@@ -69,9 +73,19 @@ def _keys(path: Path, upstream: Upstream, file: Judge) -> None:
             if file.variable(where) is None:
                 file.say(where, "is empty; leave it out")
             continue
+        _key(where, key, file)
         first = seen.setdefault(key.reveal(), index)
         if first != index:
             file.say(where, f"the same key as api_keys[{first}]; leave it out")
+
+
+def _key(path: Path, key: Secret, file: Judge) -> None:
+    """What every upstream would refuse: another program's way to name a variable, and what is put before the key."""
+    if (named := _OTHERS_VARIABLE.fullmatch(key.reveal())) is not None:
+        name = named[1] if named[1].isupper() and file.variable(path) is None else "NAME"
+        file.say(path, f"would be sent as it is written; ${{{name}}} stands for the value of a variable")
+    elif key.reveal().lower().startswith("bearer "):
+        file.say(path, "is the key alone; leave out 'Bearer', which is put before it where it belongs")
 
 
 def _headers(path: Path, upstream: Upstream, file: Judge) -> None:

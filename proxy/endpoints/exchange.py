@@ -217,8 +217,14 @@ class Exchange(ABC):
         if record.decision_s is not None:
             headers.append((b"x-pointsman-decision-ms", b"%.3f" % (record.decision_s * 1e3)))
         if not any(name == b"x-request-id" for name, _ in upstream):
-            headers.append((b"x-request-id", record.request_id.encode("latin-1")))
+            headers.append((b"x-request-id", self._request_id()))
         return headers
+
+    def _request_id(self) -> bytes:
+        """As the caller wrote it, to the byte."""
+        if (ours := self._record.request_id).isascii():
+            return ours.encode("ascii")
+        return b", ".join(value for name, value in self._scope["headers"] if name == b"x-request-id")
 
     def finish(self) -> None:
         """Leave the record of what happened."""

@@ -1,4 +1,4 @@
-"""The start: a config's texts embedded, its topics fitted, and what the log says of it meanwhile."""
+"""The start: a config's texts embedded, its topics fitted, its tests run, and what the log says of it meanwhile."""
 
 from __future__ import annotations
 
@@ -73,7 +73,9 @@ def load(
     shadow: Shadowing | None = None,
 ) -> Prepared:
     """
-    Make the config of a start ready to decide; with thousands of examples it takes a minute.
+    Make the config of a start ready to decide, and see that it does so as its tests say.
+
+    With thousands of examples it takes a minute.
 
     Args:
         config: what routes.yaml says.
@@ -82,9 +84,12 @@ def load(
         fitter: fits the topics.
         policy: what learned routes are decided by; see `policy_of`.
         shadow: what decides beside it; see `shadowing_of`.
+
+    Raises:
+        TestsFailed: it does not pass its own tests.
     """
     began = time.perf_counter()
-    found = bulk.vectors(texts_of(config, shadow=shadow), threads=config.embedding.threads)
+    found = bulk.vectors(texts_of(config, tests=True, shadow=shadow), threads=config.embedding.threads)
     embedded = time.perf_counter()
     if found.vectors:
         told: dict[str, Any] = {
@@ -108,6 +113,7 @@ def load(
     if prepared.shadow is not None:
         told = {"sha256": prepared.shadow.sha256, "policy": policy_version(prepared.shadow.policy)}
         logger.info("shadow loaded", extra=told)
+    prepared.insist_on_tests()
     return prepared
 
 

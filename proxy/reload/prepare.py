@@ -5,23 +5,23 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 import msgspec
 import numpy as np
 
-from proxy.config import Config
+from proxy.config import Config, RouteTest
 from proxy.embedding import DIMENSIONS, Vector, Vectors
+from proxy.errors import ProxyError
 from proxy.reload.fitting import FitFrom, TopicFitter
 from proxy.reload.shadowing import Shadowing
-from proxy.routing.chat import prompt_body, read_chat
+from proxy.routing.apis import read_prompt
 from proxy.routing.complexity import Complexity
 from proxy.routing.complexity_references import built_in_complexity
 from proxy.routing.facts import Facts
 from proxy.routing.policy import Policy
 from proxy.routing.router import Router
 from proxy.routing.signals import Signals
-from proxy.routing.topics import Topics, spoken
+from proxy.routing.topics import Topics, TopicScores, spoken
 
 
 class Vectorised:
@@ -52,6 +52,42 @@ class Vectorised:
         return np.stack(rows) if rows else np.empty((0, DIMENSIONS), dtype=np.float32)
 
 
+class TestsFailed(Exception):
+    """A file fails some of its own tests."""
+
+    def __init__(self, wrong: list[str]) -> None:
+        """
+        Args:
+            wrong: a line for each of them.
+        """
+        super().__init__("\n  ".join(["routes.yaml fails its own tests:", *wrong]))
+        self.wrong = wrong
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of one of the file's tests."""
+
+    test: RouteTest
+    route: str | None
+    """The one taken; None when nobody can serve the prompt."""
+    topics: TopicScores | None
+    refusal: str | None = None
+    """Why nobody can."""
+
+    @property
+    def passes(self) -> bool:
+        """Whether it takes the route that it must."""
+        return self.route == self.test.route
+
+    def __str__(self) -> str:
+        expected = f"{self.test.prompt!r}: expected {self.test.route}"
+        if self.refusal is not None:
+            return f"{expected}, refused: {self.refusal}"
+        why = "" if self.topics is None else f" ({self.topics.best} {self.topics.score:.2f})"
+        return f"{expected}, got {self.route}{why}"
+
+
 @dataclass(frozen=True, slots=True)
 class Prepared:
     """All that one config makes without touching the network."""
@@ -78,16 +114,33 @@ class Prepared:
             return Signals(missing="the prompt is empty")
         return Signals.of(self.texts.embed(text), self.topics, self.complexity)
 
+    def run_tests(self) -> list[Outcome]:
+        """The file's tests, in their order."""
+        return [self._run(test) for test in self.config.tests]
+
+    def _run(self, test: RouteTest) -> Outcome:
+        facts = read_prompt(test.prompt, self.config)
+        signals = self.signals(facts)
+        try:
+            decision = self.router.decide(facts, signals)
+        except ProxyError as error:
+            return Outcome(test, None, signals.topics, str(error))
+        assert decision is not None, "final signals always lead to a decision"
+        return Outcome(test, decision.route, signals.topics)
+
     def wrong_tests(self) -> list[str]:
-        """A line for each of the file's tests that takes another route than it should."""
-        wrong: list[str] = []
-        for number, test in enumerate(self.config.tests):
-            facts = read_chat(prompt_body(test.prompt), {})
-            decision = self.router.decide(facts, self.signals(facts))
-            assert decision is not None, "final signals always lead to a decision"
-            if decision.route != test.route:
-                wrong.append(f"tests[{number}]: {test.prompt!r}: expected {test.route}, got {decision.route}")
-        return wrong
+        """A line for each of the file's tests that does not take the route that it must."""
+        return [f"tests[{number}]: {outcome}" for number, outcome in enumerate(self.run_tests()) if not outcome.passes]
+
+    def insist_on_tests(self) -> None:
+        """
+        See that the file passes its tests, without which no server takes it up.
+
+        Raises:
+            TestsFailed: it does not.
+        """
+        if wrong := self.wrong_tests():
+            raise TestsFailed(wrong)
 
 
 def texts_of(config: Config, *, tests: bool = False, shadow: Shadowing | None = None) -> list[str]:
@@ -96,7 +149,7 @@ def texts_of(config: Config, *, tests: bool = False, shadow: Shadowing | None = 
 
     Args:
         config: what routes.yaml says.
-        tests: also those that `wrong_tests` embeds.
+        tests: also those that `run_tests` embeds.
         shadow: whose texts are embedded too.
     """
     references = config.complexity
@@ -106,7 +159,7 @@ def texts_of(config: Config, *, tests: bool = False, shadow: Shadowing | None = 
         *((*references.simple, *references.complex) if references else ()),
     ]
     if tests:
-        prompts = (read_chat(prompt_body(test.prompt), {}).text(config.text) for test in config.tests)
+        prompts = (read_prompt(test.prompt, config).text(config.text) for test in config.tests)
         texts += [prompt for prompt in prompts if prompt]
     return texts if shadow is None else texts + texts_of(shadow.config)
 
@@ -179,8 +232,18 @@ def fingerprint(config: Config, policy: Policy | None = None) -> str:
     Of a policy its content counts, not where it lies; a shadow decides nothing.
     """
     config = msgspec.structs.replace(config, policy=None if policy is None else policy.version, shadow=None)
+    return hashlib.sha256(_plainly(config)).hexdigest()
 
-    def plain(value: Any) -> Any:
-        return str(value)
 
-    return hashlib.sha256(msgspec.json.encode(config, enc_hook=plain, order="sorted")).hexdigest()
+def is_same(one: Config, other: Config) -> bool:
+    """Whether two configs mean the same, secrets included."""
+    return one == other and _plainly(one) == _plainly(other)
+
+
+def _plainly(config: Config) -> bytes:
+    """
+    Everything but secrets, in the order of the file.
+
+    Names have an order, too: models rank by it, and arms of a split share their conversations by it.
+    """
+    return msgspec.json.encode(config, enc_hook=str)

@@ -17,7 +17,7 @@ from proxy.config import Config, ConfigError, File
 from proxy.embedding import Bulk, BulkEmbedder, Vector
 from proxy.reload.fitting import TopicFitter
 from proxy.reload.policies import unusable
-from proxy.reload.prepare import Prepared, prepare, texts_of
+from proxy.reload.prepare import Prepared, TestsFailed, is_same, prepare, texts_of
 from proxy.reload.shadowing import Shadowing
 from proxy.reload.source import ConfigSource
 from proxy.routing.policy import Policy, policy_version
@@ -33,14 +33,6 @@ class Reload:
     result: ReloadResult
     time: str
     """UTC, ISO 8601."""
-
-
-class TestsFailed(Exception):
-    """The new config routes some of its own tests elsewhere; one line for each."""
-
-    def __init__(self, wrong: list[str]) -> None:
-        super().__init__("\n".join(wrong))
-        self.wrong = wrong
 
 
 class Reloader:
@@ -163,7 +155,7 @@ class Reloader:
         usable = _usable_now(written, self._prepared.config)
         shadow = self._shadow_of(usable)
         policies = policy_version(policy), None if shadow is None else policy_version(shadow.policy)
-        if policies == self._policies() and _is_same(written, self._written):
+        if policies == self._policies() and is_same(written, self._written):
             if named is not None and self._stands_in(policy):
                 raise _gone(named)  # which is all the news there is
             return None
@@ -172,8 +164,7 @@ class Reloader:
             texts_of(usable, tests=True, shadow=shadow), threads=1, known=self._prepared.texts.vectors
         )
         prepared = prepare(usable, self._embed, bulk.vectors, self._fitter, policy, shadow)
-        if wrong := prepared.wrong_tests():
-            raise TestsFailed(wrong)
+        prepared.insist_on_tests()
         return written, prepared, bulk
 
     def _stands_in(self, policy: Policy | None) -> bool:
@@ -203,16 +194,6 @@ def _gone(policy: File) -> ConfigError:
     return unusable(policy.path, "is gone; remove 'policy' from routes.yaml to do without")
 
 
-def _is_same(one: Config, other: Config) -> bool:
-    """Equal, secrets included, and in the same order where the order of names is seen."""
-    return (
-        one == other
-        and tuple(one.models) == tuple(other.models)
-        and tuple(one.topics) == tuple(other.topics)
-        and tuple(one.upstreams) == tuple(other.upstreams)
-    )
-
-
 def _usable_now(written: Config, used: Config) -> Config:
     """The new config with what the process was started with where that cannot change."""
     text = msgspec.structs.replace(written.text, max_tokens=used.text.max_tokens)
@@ -233,4 +214,4 @@ def _counts(config: Config) -> dict[str, int]:
     return {name: len(getattr(config, name)) for name in ("models", "topics", "routes", "tests")}
 
 
-__all__ = ["Reload", "Reloader", "TestsFailed"]
+__all__ = ["Reload", "Reloader"]

@@ -7,14 +7,15 @@ from dataclasses import dataclass
 
 import msgspec
 
-from proxy.routing.chat import read_chat
+from proxy.config import AUTO, Config
+from proxy.routing.chat import prompt_body, read_chat
 from proxy.routing.completions import read_completion
 from proxy.routing.facts import Facts
 from proxy.routing.messages import read_message
 from proxy.routing.reading import UNSET
 from proxy.routing.responses import read_response
 
-__all__ = ["APIS", "CHAT", "COMPLETIONS", "MESSAGES", "RESPONSES", "Api", "api_of"]
+__all__ = ["APIS", "CHAT", "COMPLETIONS", "MESSAGES", "RESPONSES", "Api", "api_of", "read_prompt"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,3 +59,13 @@ def api_of(body: bytes, headers: Mapping[str, str]) -> Api:
     if bytes(shape.input):
         return RESPONSES
     return COMPLETIONS if bytes(shape.prompt) and bytes(shape.prompt)[:1] != b"{" else CHAT
+
+
+def read_prompt(prompt: str, config: Config, *, model: str = AUTO, headers: Mapping[str, str] | None = None) -> Facts:
+    """
+    The facts of a request with this one user message, outside a server.
+
+    It is a chat's, or one to Anthropic's API where no model speaks OpenAI's.
+    """
+    speaks_openai = any(config.protocol(name) == "openai" for name in config.models)
+    return (CHAT if speaks_openai else MESSAGES).read(prompt_body(prompt, model), headers or {})

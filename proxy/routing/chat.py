@@ -69,5 +69,5 @@ def read_chat(body: bytes, headers: Mapping[str, str]) -> Facts:
 
 
 def prompt_body(prompt: str, model: str = AUTO) -> bytes:
-    """The chat request with this one user message."""
+    """The request with this one user message, for a chat as for Anthropic's API."""
     return msgspec.json.encode({"model": model, "messages": [{"role": "user", "content": prompt}]})

@@ -121,9 +121,17 @@ def json_kind(start: bytes) -> str:
 
 
 def header_map(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
-    """Headers by lower-case name; of several of one name the values joined by commas, as RFC 9110 reads them."""
+    """
+    Headers by lower-case name; of several of one name the values joined by commas, as RFC 9110 reads them.
+
+    A value is UTF-8, as routes.yaml is and most clients send it, else Latin-1. So its bytes cannot be told from it.
+    """
     found: dict[str, str] = {}
     for raw_name, raw_value in headers:
-        name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
+        name = raw_name.decode("latin-1")
+        try:
+            value = raw_value.decode("utf-8")
+        except UnicodeDecodeError:
+            value = raw_value.decode("latin-1")
         found[name] = f"{found[name]}, {value}" if name in found else value
     return found

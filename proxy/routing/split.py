@@ -11,7 +11,7 @@ def share(weights: Mapping[str, float], key: str) -> str:
     One of several names by weight; the same key always gets the same one, in every process.
 
     Args:
-        weights: by name, 0 or more and not all 0; the order matters, so that a small change of weights moves few.
+        weights: by name, 0 or more and not all 0; their order matters, so that a small change of weights moves few.
         key: what stays together.
     """
     digest = blake2b(key.encode("utf-8", "surrogatepass"), digest_size=8).digest()

@@ -22,6 +22,9 @@ if TYPE_CHECKING:  # the parent of workers runs none of it
     from proxy.endpoints.ready import Readiness
     from proxy.server.protocol import Protocol
 
+EXIT_REFUSED = 2
+"""For a routes.yaml that cannot be used, as the commands have it."""
+
 logger = logging.getLogger(__name__)
 
 # For requests that have arrived and were not read yet as the ports closed.
@@ -58,11 +61,20 @@ class Server(uvicorn.Server):
 
         Raises:
             SystemExit: with 128 and the signal's number where a second one cut it short, as a shell counts; or the app
-                did not start.
+                did not start, with `EXIT_REFUSED` where that is its routes.yaml's fault.
         """
         super().run(sockets)
         if len(self._signals) > 1:
             sys.exit(128 + self._signals[-1])
+
+    async def startup(self, sockets: list[socket] | None = None) -> None:
+        """Start the app, then listen."""
+        try:
+            await super().startup(sockets)
+        except SystemExit:
+            if "refused" in self.lifespan.state:
+                raise SystemExit(EXIT_REFUSED) from None
+            raise
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

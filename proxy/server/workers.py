@@ -17,13 +17,16 @@ import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors.multiprocess import SIGNALS, Process
 
-from proxy.server.server import Server
+from proxy.server.server import EXIT_REFUSED, Server
 
 logger = logging.getLogger(__name__)
 
 _LOOK_S = 0.5
 # After a second signal a worker has so long to end by itself.
 _FORCED_S = 5.0
+# One that did not get as far as to serve is not started again sooner than so long after it was started.
+_AGAIN_S = 5.0
+_NOT_STARTED = frozenset((STARTUP_FAILURE, EXIT_REFUSED))
 _ENDS = frozenset(number for name in ("SIGINT", "SIGTERM", "SIGBREAK") if (number := getattr(signal, name, None)))
 
 
@@ -59,6 +62,9 @@ class Worker(Process):
         super().__init__(config, sockets)
         self.parent_conn.send(b"ping")  # answered once it runs
         self._is_starting = True
+        self.has_served = False
+        """Whether it got as far as to serve."""
+        self.began = time.monotonic()
 
     def is_alive(self, timeout: float = 5) -> bool:
         """
@@ -73,6 +79,20 @@ class Worker(Process):
             self.parent_conn.recv()
             self._is_starting = False
         return super().is_alive(timeout)
+
+    def ping(self, timeout: float = 5) -> bool:
+        """Whether it answers in so many seconds; its answer is whether it serves by now."""
+        with contextlib.suppress(OSError, EOFError):
+            self.parent_conn.send(b"ping")
+            if self.parent_conn.poll(timeout):
+                self.has_served = self.parent_conn.recv()
+                return True
+        return False
+
+    def pong(self) -> None:
+        """Answer one `ping`."""
+        self.child_conn.recv()
+        self.child_conn.send(self._server is not None and self._server.started)
 
     @property
     def server(self) -> uvicorn.Server:
@@ -97,6 +117,9 @@ class Workers:
     """
     The parent. SIGHUP reloads the file in every worker and replaces none; SIGTTIN and SIGTTOU make one more or fewer.
 
+    One that dies is replaced. Where what it starts on has been spoilt since, that is tried again and again, and the
+    others serve on.
+
     SIGTERM and SIGINT drain them all, and it waits as long as they take; a second one makes them end at once.
     """
 
@@ -114,26 +137,29 @@ class Workers:
         self._signals: list[int] = []
         self._ends: list[int] = []
         """The signals that ask for the end."""
-        self._failed = False
+        self._serves = False
+        """Whether any got as far as to serve: then the others may serve on, whatever keeps a new one from it."""
+        self._failed: int | None = None
+        """What a worker ended with that did not start."""
 
     def run(self) -> None:
         """
         Serve until a signal ends it.
 
         Raises:
-            SystemExit: a worker did not start; or with 128 and the signal's number where a second one cut it short.
+            SystemExit: no worker started; or with 128 and the signal's number where a second one cut it short.
         """
         # Else the first worker's start would start it, and that lets SIGINT through again in this thread.
         resource_tracker.ensure_running()
         with self._waking() as wake:
             for _ in range(self._config.workers):
                 self._workers.append(self._start())
-            while not self._ends and not self._failed:
+            while not self._ends and self._failed is None:
                 self._sleep(wake)
                 self._replace_the_dead()
             self._drain(wake)
-        if self._failed:
-            sys.exit(STARTUP_FAILURE)
+        if self._failed is not None:
+            sys.exit(self._failed)
         if len(self._ends) > 1:
             sys.exit(128 + self._ends[-1])
 
@@ -163,14 +189,17 @@ class Workers:
             if self._ends:
                 return
             if worker.is_alive(timeout=self._config.timeout_worker_healthcheck):
+                self._serves = self._serves or worker.has_served
                 continue
             worker.kill()  # it may hang
             worker.join()
-            if worker.exitcode == STARTUP_FAILURE:
-                self._failed = True  # and so would the next
+            if worker.exitcode in _NOT_STARTED and not self._serves:
+                self._failed = worker.exitcode  # and so would the next
                 return
             if self._ends:
                 return
+            if not worker.has_served and time.monotonic() < worker.began + _AGAIN_S:
+                continue
             logger.warning("worker died", extra={"pid": worker.pid, "exit": worker.exitcode})
             self._workers[at] = self._start()
         self._leaving = [worker for worker in self._leaving if worker.is_running]

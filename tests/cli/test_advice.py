@@ -40,6 +40,12 @@ def test_each_thing_that_could_be_better_is_one_line() -> None:
     ]
 
 
+def test_a_lone_topic_takes_what_it_should_not() -> None:
+    text = FILE[: FILE.index("  law:")] + "routes: [{name: r, when: {topic: code}, use: large}]\n"
+    said = "topics.code: the only topic, so it takes most other texts, too; add one of what it is not"
+    assert [line for line in advice(parse_config(text, source="f", environ={})) if "topics" in line] == [said]
+
+
 def test_a_shadow_needs_something_to_decide() -> None:
     said = "shadow.policy: no route is 'learned', so it would decide nothing"
     text = FILE + "shadow: {policy: next.npz}\n"

@@ -13,7 +13,7 @@ from proxy.shipped import shipped
 from tests.routing.requests import BASE, TOPICS
 
 
-def pointsman(*arguments: str, input_text: str | None = None, environ: dict[str, str] | None = None) -> Result:
+def pointsman(*arguments: str, input_text: str | bytes | None = None, environ: dict[str, str] | None = None) -> Result:
     """One command, with no setting of the machine's own."""
     clean = {"POINTSMAN_CONFIG": None, "POINTSMAN_CACHE_DIR": None}
     return CliRunner().invoke(main, arguments, input=input_text, env={**clean, **(environ or {})})
@@ -76,7 +76,7 @@ def test_check_as_json(starter: Path) -> None:
     assert (result.exit_code, found["valid"], found["failed"]) == (0, True, 0)
     assert len(found["tests"]) == 8
     for test in found["tests"]:
-        assert set(test) == {"prompt", "expected", "route", "topic", "score"}
+        assert set(test) == {"prompt", "expected", "route", "refused", "topic", "score"}
         assert test["route"] == test["expected"]
 
 
@@ -94,6 +94,44 @@ def test_check_fails_on_a_test_that_takes_another_route(tmp_path: Path) -> None:
     assert "1 of 2 tests pass" in result.stdout
     told = pointsman("check", "--json", "-c", str(path))
     assert (told.exit_code, json.loads(told.stdout)["failed"]) == (1, 1)
+
+
+ANTHROPIC = BASE.replace("api.openai.com/v1", "api.anthropic.com/v1, protocol: anthropic") + TOPICS + (
+    "routes: [{name: code, when: {topic: code}, use: large}]\n"
+    "tests: [{prompt: Fix the bug in my Python loop, route: code}, {prompt: Is this clause valid?, route: code}]\n"
+)  # fmt: skip
+
+
+def test_a_file_for_anthropics_api_alone_is_checked_and_explained(tmp_path: Path) -> None:
+    path = written(tmp_path, ANTHROPIC)
+    checked = pointsman("check", "-c", str(path))
+    assert checked.exit_code == 1
+    assert "  wrong: 'Is this clause valid?': expected code, got default" in checked.stdout
+    assert "1 of 2 tests pass" in checked.stdout
+    explained = pointsman("explain", "--json", "-c", str(path), "Fix the bug in my Python loop")
+    assert (explained.exit_code, json.loads(explained.stdout)["model"]) == (0, "large")
+
+
+SMALL = BASE.replace(
+    "{target: {upstream: openai, name: gpt-4o-mini},", "{target: {upstream: openai, name: m}, context: 9,"
+)
+
+
+def test_check_fails_on_a_test_that_nobody_can_serve(tmp_path: Path) -> None:
+    prompt = "Say this again: " + "word " * 50
+    path = written(
+        tmp_path, SMALL + f"tests: [{{prompt: '{prompt}', route: default}}, {{prompt: hi, route: default}}]\n"
+    )
+    told = pointsman("check", "-c", str(path))
+    assert (told.exit_code, "Traceback" in told.output) == (1, False)
+    why = "No model of route 'default' can serve this request. small: context:"
+    assert f"  wrong: {prompt!r}: expected default, refused: {why}" in told.stdout
+    assert "(refused)" in told.stdout
+    assert "1 of 2 tests pass" in told.stdout
+    found = json.loads(pointsman("check", "--json", "-c", str(path)).stdout)
+    assert found["failed"] == 1
+    assert [test["route"] for test in found["tests"]] == [None, "default"]
+    assert found["tests"][0]["refused"].startswith(why)
 
 
 def test_check_says_which_topic_led_elsewhere(starter: Path) -> None:
@@ -230,6 +268,12 @@ def test_explain_reads_a_prompt_from_standard_input(starter: Path) -> None:
     told = pointsman("explain", "--json", "-c", str(starter), "-", input_text="hello there")
     found = json.loads(told.stdout)
     assert (found["route"], found["model"], found["reason"]) == ("simple", "small", "topic")
+
+
+@pytest.mark.parametrize("arguments", [["caf\udce9"], ["-"], ["hi", "--model", "caf\udce9"]])
+def test_explain_refuses_what_is_not_utf_8(starter: Path, arguments: list[str]) -> None:
+    told = pointsman("explain", "-c", str(starter), *arguments, input_text=b"caf\xe9")
+    assert (told.exit_code, "it is not UTF-8" in told.stderr) == (2, True)
 
 
 def test_explain_asks_for_a_model(tmp_path: Path) -> None:

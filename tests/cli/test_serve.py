@@ -17,7 +17,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from proxy.cli.options import EXIT_BAD_CONFIG
 from proxy.learning.tables import VERSION
+from proxy.server.server import EXIT_REFUSED
 from proxy.shipped import shipped
 
 pytestmark = pytest.mark.slow
@@ -31,6 +33,12 @@ class Served:
         self.process = process
         self.url = url
         self.simulator = simulator
+
+    def wait_for_line(self, part: str) -> None:
+        """Until such a line is logged; those before it are not seen again."""
+        assert self.process.stderr is not None
+        lines = iter(self.process.stderr.readline, "")
+        assert any(part in line for line in lines), f"it ended without {part!r}"
 
     def end(self, how: signal.Signals) -> str:
         """Everything logged since the start."""
@@ -166,6 +174,54 @@ def test_a_hangup_reloads_every_worker_and_ends_none_not_even_before_they_listen
     assert '"problems":["routes.yaml:1:1 ' in log
 
 
+LEARNED = """
+version: 1
+upstreams: {one: {base_url: http://127.0.0.1:9/v1}}
+models: {small: {target: {upstream: one, name: s}}, large: {target: {upstream: one, name: l}}}
+default: small
+policy: policy.npz
+routes: [{name: learned, use: {learned: [small, large]}}]
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="there is no SIGHUP here")
+def test_workers_serve_on_while_a_new_one_cannot_start(tmp_path: Path) -> None:
+    policy = tmp_path / "policy.npz"
+    (tmp_path / "routes.yaml").write_text(LEARNED)
+    with serve(tmp_path, "--workers", "2") as served:
+        served.process.send_signal(signal.SIGHUP)
+        wait_for_reloads(served, "unchanged", 2)  # so both have started
+        before = family(served.process)
+        policy.write_text("no policy")
+        wait_for_reloads(served, "invalid", 2)
+        victim = next(pid for pid in before if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes())
+        os.kill(int(victim), signal.SIGKILL)
+        served.wait_for_line('"event":"worker died"')
+        served.wait_for_line('"event":"policy.npz: it is damaged, or no policy"')
+        for _ in range(10):
+            answer = httpx.post(served.url + "/v1/chat/completions", json=HELLO, headers=QUICK, timeout=30)
+            assert answer.status_code == 200
+        policy.unlink()
+        served.wait_for_line('"event":"worker died"')
+        served.wait_for_line('"event":"no policy yet"')  # it starts
+        assert len(family(served.process)) == len(before)
+        served.end(signal.SIGTERM)
+    assert served.process.returncode == 0
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_file_that_fails_its_own_tests_ends_the_start(tmp_path: Path, workers: int) -> None:
+    (tmp_path / "routes.yaml").write_text(
+        LEARNED + "tests: [{prompt: hi, route: learned}, {prompt: hi, route: default}]\n"
+    )
+    command = [sys.executable, "-m", "proxy", "serve", "--demo", "--port", "0", "--workers", str(workers)]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=50)
+    assert ended.returncode == EXIT_REFUSED == EXIT_BAD_CONFIG
+    assert "tests[1]: 'hi': expected default, got learned" in ended.stderr
+    assert "tests[0]" not in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
 def test_a_store_of_a_newer_program_is_told_in_words_at_a_start_and_at_a_reload(tmp_path: Path) -> None:
     store, path = tmp_path / "newer.db", tmp_path / "routes.yaml"
     with closing(sqlite3.connect(store)) as connection, connection:
@@ -176,7 +232,7 @@ def test_a_store_of_a_newer_program_is_told_in_words_at_a_start_and_at_a_reload(
     said = f"its tables are of version 99, and this program knows those up to {VERSION}; run the newer program"
     command = [sys.executable, "-m", "proxy", "serve", "--demo", "--port", "0", "--log", "json"]
     ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=50)
-    assert ended.returncode != 0
+    assert ended.returncode == EXIT_BAD_CONFIG
     assert f'"event":"store: sqlite:///newer.db: {said}"' in ended.stderr
     assert "Traceback" not in ended.stderr
     path.write_text(starter)

@@ -217,6 +217,14 @@ def test_yaml(text: str, lines: list[str]) -> None:
             id="thousands",
         ),
         pytest.param(
+            put("gpt-4o}}", "gpt-4o}, price: {input: '1,50', output: '1,250,000.5'}}"),
+            [
+                "6:68 models.large.price.input: expected a number, found '1,50'",
+                "6:84 models.large.price.output: expected a number, found '1,250,000.5'; write 1250000.5",
+            ],
+            id="a-decimal-comma",
+        ),
+        pytest.param(
             put("gpt-4o}}", "gpt-4o}, context: 128k}"),
             ["6:62 models.large.context: expected a whole number, found '128k'"],
             id="a-unit",

@@ -309,6 +309,48 @@ routes:
         pytest.param(
             add("""\
 routes:
+  - {name: a, use: small, when: {any: [{user: x}]}}
+  - {name: b, use: large, when: {all: [{user: x}, {model: y}]}}
+  - {name: c, use: large, when: {all: [{tokens: {min: 0}}]}}
+  - {name: d, use: large, when: {turns: {min: 3}}}
+"""),
+            [
+                "10:5 routes[1]: never reached: routes[0] 'a' on line 9 takes every request that this one would; move this one before it",
+                "12:5 routes[3]: never reached: routes[2] 'c' on line 11 has no conditions and takes every request; move it to the end",
+            ],
+            id="conditions-within-conditions",
+        ),
+        pytest.param(
+            add("""\
+topics: {code: {examples: [a loop]}, law: {examples: [a clause]}}
+routes:
+  - {name: a, use: small, when: {all: [{topic: code}, {topic: law}]}}
+  - {name: b, use: small, when: {complexity: {min: 0.6}, all: [{complexity: {max: 0.3}}]}}
+  - {name: c, use: small, when: {all: [{topic: [code, law]}, {topic: law}]}}
+  - {name: d, use: small, when: {complexity: {min: 0}}}
+  - {name: e, use: small, when: {user: z}}
+"""),
+            [
+                "10:33 routes[0].when: never holds: no request meets all that it says of 'topic'",
+                "11:33 routes[1].when: never holds: no request meets all that it says of 'complexity'",
+            ],
+            id="conditions-that-contradict-each-other",
+        ),
+        pytest.param(
+            add("""\
+rewrite: [gpt-4]
+routes:
+  - {name: a, use: small, when: {model: "gpt-4*"}}
+  - {name: b, use: small, when: {model: [o3, a*]}}
+  - {name: c, use: small, when: {model: o1}}
+  - {name: d, use: small, when: {any: [{model: o3}, {user: x}]}}
+"""),
+            ["12:5 routes[2]: never reached: only requests for 'auto' and 'gpt-4' are routed, as 'rewrite' says"],
+            id="a-requested-name-that-is-not-routed",
+        ),
+        pytest.param(
+            add("""\
+routes:
   - {name: a, use: small, condition: {model: x}}
   - {name: b, use: large}
 """),

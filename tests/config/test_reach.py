@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proxy.config.reach import Conditions, canonical, covers, first_covers
+from proxy.config.reach import Conditions, canonical, contradiction, covers, first_covers
 from proxy.config.schema import When
 
 
@@ -51,6 +51,20 @@ def test_covers(wide: dict[str, Any], narrow: dict[str, Any], covered: bool) -> 
     assert covers(when(**wide), when(**narrow)) is covered
 
 
+@pytest.mark.parametrize(
+    ("conditions", "name"),
+    [
+        pytest.param({"all": [{"topic": "a"}, {"topic": "b"}]}, "topic", id="two-topics"),
+        pytest.param({"turns": {"min": 3}, "all": [{"any": [{"turns": {"max": 2}}]}]}, "turns", id="deep"),
+        pytest.param({"tokens": {"min": 3, "max": 2}}, None, id="one-range-is-told-elsewhere"),
+        pytest.param({"all": [{"model": "a"}, {"model": "b"}]}, None, id="globs-are-not-compared"),
+        pytest.param({"any": [{"topic": "a"}, {"topic": "b"}]}, None, id="one-of-two"),
+    ],
+)
+def test_contradictions(conditions: dict[str, Any], name: str | None) -> None:
+    assert contradiction(msgspec.convert(conditions, When)) == name
+
+
 def test_of_an_unknown_kind_only_equality_is_known() -> None:
     assert covers({"all": (1, 2)}, {"all": (1, 2), "topic": frozenset("a")})
     assert not covers({"all": (1, 2)}, {"all": (1, 2, 3)})
@@ -69,13 +83,17 @@ SIMPLE = {
     "text": st.fixed_dictionaries({"contains": st.sampled_from("ab")}),
 }
 PARTS = st.lists(st.fixed_dictionaries({}, optional=SIMPLE), min_size=1, max_size=2)
-WHENS = st.fixed_dictionaries({}, optional={**SIMPLE, "any": PARTS, "not": st.fixed_dictionaries({"user": GLOBS})})
+WHENS = st.fixed_dictionaries(
+    {}, optional={**SIMPLE, "all": PARTS, "any": PARTS, "not": st.fixed_dictionaries({"user": GLOBS})}
+)
 
 
 @settings(max_examples=100, deadline=None)
 @given(st.lists(WHENS, max_size=12))
 def test_the_marks_find_what_comparing_every_pair_finds(whens: list[dict[str, Any]]) -> None:
-    routes: list[Conditions] = [when(**each) for each in whens]
+    # One that contradicts itself is told by itself, and compared with none.
+    whole = [msgspec.convert(each, When) for each in whens]
+    routes: list[Conditions] = [canonical(each) for each in whole if contradiction(each) is None]
     pairs = {
         position: next((earlier for earlier in range(position) if covers(routes[earlier], routes[position])), None)
         for position in range(len(routes))

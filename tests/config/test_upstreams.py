@@ -4,7 +4,7 @@ import pytest
 
 from tests.config.files import problems, put
 
-SECRETS = {"FILLED": "hunter2-k3y", "EMPTY": "", "FILE": "/hunter2/ca.pem"}
+SECRETS = {"FILLED": "hunter2-k3y", "EMPTY": "", "FILE": "/hunter2/ca.pem", "BEARER": "Bearer hunter2"}
 
 
 def upstream(more: str, url: str = "https://api.openai.com/v1") -> str:
@@ -45,6 +45,25 @@ def upstream(more: str, url: str = "https://api.openai.com/v1") -> str:
             ["3:73 upstreams.openai.api_keys[1]: the same key as api_keys[0]; leave it out"],
             id="twice-by-a-variable",
         ),
+        pytest.param(
+            "api_key: $OPENAI_API_KEY",
+            ["3:58 upstreams.openai.api_key: would be sent as it is written; ${OPENAI_API_KEY} stands for the value of a variable"],
+            id="a-variable-as-in-a-shell",
+        ),
+        pytest.param(
+            "api_keys: [os.environ/AZURE_KEY, $hunter2]",
+            [
+                "3:60 upstreams.openai.api_keys[0]: would be sent as it is written; ${AZURE_KEY} stands for the value of a variable",
+                "3:82 upstreams.openai.api_keys[1]: would be sent as it is written; ${NAME} stands for the value of a variable",
+            ],
+            id="variables-as-elsewhere",
+        ),
+        pytest.param(
+            "api_key: '${BEARER}'",
+            ["3:58 upstreams.openai.api_key: is the key alone; leave out 'Bearer', which is put before it where it belongs"],
+            id="more-than-the-key",
+        ),
+        pytest.param("api_key: sk-$NAME", [], id="a-key-with-a-dollar"),
         pytest.param(
             'headers: {"a b": x, "": y, "x:": z}',
             [

@@ -25,12 +25,13 @@ from proxy.learning import writer
 from proxy.server import server
 from proxy.telemetry.metrics import Metrics
 from tests.deploy.manifests import DEPLOY, OVERLAYS, Manifest, built, kustomizations, of_kind, pods, selects, the
-from tests.relay.wire import word_model
+from tests.docs.pages import PAGES
 from tests.serving import serving
 
 SCHEMA = "1.37"
 ENVIRON = {"POINTSMAN_STORE": "postgresql+asyncpg://name:password@host/database"}
-SECRET = {"OPENAI_API_KEY", "POINTSMAN_STORE"}
+SECRET = set(re.findall(r"--from-literal=(\w+)=", PAGES["docs/deploy.md"]))
+"""What the page has put into the Secret, of which each pod has all."""
 MOST_APPLIED = 262_144  # bytes of an annotation, in which `kubectl apply` keeps what it applied
 
 every_overlay = pytest.mark.parametrize("overlay", OVERLAYS)
@@ -145,11 +146,9 @@ def test_what_is_selected_and_mounted_is_there(overlay: str) -> None:
                 assert name in of_kind(manifests, "ConfigMap")
             if name := volume.get("persistentVolumeClaim", {}).get("claimName"):
                 assert name in of_kind(manifests, "PersistentVolumeClaim")
-        for variable in pod["spec"]["containers"][0].get("env", ()):
-            reference = variable["valueFrom"]["secretKeyRef"]
-            assert reference["name"] == "pointsman"
-            assert reference["key"] == variable["name"]
-            assert variable["name"] in SECRET
+        # All that read the same routes.yaml have the same variables.
+        assert "env" not in pod["spec"]["containers"][0]
+        assert pod["spec"]["containers"][0]["envFrom"] == [{"secretRef": {"name": "pointsman", "optional": True}}]
     for constraint in deployment["spec"]["template"]["spec"]["topologySpreadConstraints"]:
         assert selects(constraint["labelSelector"]["matchLabels"], labels)
 
@@ -185,7 +184,7 @@ def test_what_is_probed_and_scraped_is_served(overlay: str) -> None:
         for endpoint in monitor["spec"]["endpoints"]
     ]
     config = msgspec.structs.replace(config_of(overlay), store=None, policy=None)
-    with serving(build_app(config, load_model=word_model)) as served:
+    with serving(build_app(config)) as served:
         for path in (*paths.values(), *scraped):
             assert httpx.get(served.url + path).status_code == 200, path
 
@@ -204,6 +203,15 @@ def test_the_command_line_is_understood(overlay: str) -> None:
     assert str(said["config_path"]) == f"{mount['mountPath']}/routes.yaml"
 
 
+def test_what_ci_is_to_run_passes_on_the_file_that_is_shipped(monkeypatch: pytest.MonkeyPatch) -> None:
+    (line,) = re.findall(r"`([^`]*pointsman check --config routes.yaml)`", PAGES["docs/deploy.md"])
+    settings, arguments = line.split("pointsman ")
+    environ = dict.fromkeys(SECRET) | dict(each.split("=", 1) for each in settings.split())
+    monkeypatch.chdir(DEPLOY / "kubernetes" / "overlays" / "production")
+    checked = CliRunner().invoke(main, arguments.split(), env=environ)
+    assert checked.exit_code == 0, checked.output
+
+
 @every_overlay
 def test_its_routes_yaml_is_valid_and_passes_its_own_tests(overlay: str) -> None:
     path = DEPLOY / "kubernetes" / "overlays" / overlay / "routes.yaml"
@@ -213,8 +221,7 @@ def test_its_routes_yaml_is_valid_and_passes_its_own_tests(overlay: str) -> None
     config_map = the(built(overlay), "ConfigMap")
     assert config_map["data"] == {"routes.yaml": path.read_text(encoding="utf-8")}
     variables = set(re.findall(r"\$\{(\w+)(?!\w*:-)", path.read_text(encoding="utf-8")))
-    for pod in pods(built(overlay)).values():
-        assert variables <= {variable["name"] for variable in pod["spec"]["containers"][0].get("env", ())}
+    assert variables <= SECRET
 
 
 @every_overlay

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import inspect
+import json
 import re
+from pathlib import Path
 from typing import Any, get_args
 from urllib.parse import unquote
 
 import click
 import pytest
 import yaml
+from click.testing import CliRunner
 
 from proxy.cli import main
 from proxy.config import Config, json_schema, parse_config
@@ -181,6 +184,33 @@ def test_the_files_of_the_page_on_migrating_are_valid_and_say_the_same() -> None
     listed = yaml.safe_load(theirs)["model_list"]
     assert set(config.models) == {one["model_name"] for one in listed} - {"auto"}
     assert len(config.models["large"].all_targets) == sum(one["model_name"] == "large" for one in listed)
+
+
+EVERYDAY = (
+    "hi", "hello there", "What is the capital of France?", "Suggest a name for my cat", "Plan a weekend trip to Rome",
+    "Translate good morning into Spanish", "Write a birthday card for my sister", "What should I cook tonight?",
+    "How tall is Mount Everest?", "Summarise this email in two sentences", "Who won the world cup in 2018?",
+)  # fmt: skip
+CODING = (
+    "Why does my test fail?", "Write a Python function that reverses a list", "How do I undo the last git commit?",
+    "Explain this stack trace: NullPointerException at Main.java:12", "Add type hints to this module",
+    "Write a SQL query that finds duplicate emails", "Why is my React component rendering twice?",
+    "Fix the import error in utils.py", "What does this regular expression match?", "My loop never ends",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("page", "place", "everyday"),
+    [("README.md", 0, "trial"), ("docs/migrating.md", 0, "default"), ("docs/migrating.md", 2, "default")],
+)
+def test_what_it_shows_tells_everyday_prompts_from_coding(page: str, place: int, everyday: str, tmp_path: Path) -> None:
+    block = blocks(PAGES[page], "yaml")[place]
+    expected = dict.fromkeys(EVERYDAY, everyday) | dict.fromkeys(CODING, "code")
+    more = "".join(f"  - {{prompt: {json.dumps(prompt)}, route: {route}}}\n" for prompt, route in expected.items())
+    path = tmp_path / "routes.yaml"
+    path.write_text(block + more, encoding="utf-8")
+    checked = CliRunner().invoke(main, ["check", "-c", str(path)], env={"OPENAI_API_KEY": "a", "AZURE_KEY": "b"})
+    assert checked.exit_code == 0, checked.output
 
 
 def test_the_table_on_migrating_tells_of_every_key_of_theirs_that_the_file_has() -> None:

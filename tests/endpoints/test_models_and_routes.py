@@ -1,6 +1,7 @@
 import pytest
 
 from tests.relay.wire import MESSAGES, ROUTES, House, config_of
+from tests.relay.wire import house as open_house
 
 
 @pytest.mark.parametrize("name", ["auto", "sim", "team/slashed"])
@@ -34,6 +35,14 @@ def test_route(model: str, text: str, headers: dict[str, str], expected: tuple[s
     assert (told["route"], told["reason"]) == expected
     assert (answer.headers["x-pointsman-route"], answer.headers["x-pointsman-reason"]) == expected
     assert answer.headers["x-request-id"] == "mine"
+
+
+@pytest.mark.parametrize("value", ["Zürich".encode(), "Zürich".encode("latin-1")], ids=["utf-8", "latin-1"])
+def test_a_headers_value_matches_however_it_is_encoded_and_comes_back_as_it_was(value: bytes) -> None:
+    with open_house(ROUTES.replace("x-priority: high", 'x-priority: "Zür*"')) as house:
+        answer = house.chat("auto", headers={"x-priority": value, "x-request-id": value})
+        told = [each for name, each in answer.headers.raw if name.lower() == b"x-request-id"]
+        assert (answer.headers["x-pointsman-route"], told) == ("urgent", [value])
 
 
 def test_signals(house: House) -> None:

@@ -190,6 +190,7 @@ def test_a_bad_body_is_not_quoted() -> None:
         pytest.param([(b"x-a", b"1"), (b"x-b", b"2")], {"x-a": "1", "x-b": "2"}, id="two"),
         pytest.param([(b"x-a", b"1"), (b"x-b", b"2"), (b"x-a", b"3")], {"x-a": "1, 3", "x-b": "2"}, id="repeated"),
         pytest.param([(b"x-a", b"\xe4")], {"x-a": "ä"}, id="latin-1"),
+        pytest.param([(b"x-a", b"\xc3\xa4"), (b"x-a", b"\xe4")], {"x-a": "ä, ä"}, id="utf-8"),
     ],
 )
 def test_header_map(headers: list[tuple[bytes, bytes]], expected: dict[str, str]) -> None:
