@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 from rich.console import Console
@@ -15,6 +15,7 @@ from rich.text import Text
 
 from proxy.cli.options import cache_dir_option, config_option, load_or_exit
 from proxy.cli.prompt import PromptRouter
+from proxy.config import WireProtocol
 from proxy.errors import ProxyError
 from proxy.routing.router import AUTO
 
@@ -26,17 +27,30 @@ _BAR = 24
 @config_option
 @cache_dir_option
 @click.option("--model", default=AUTO, show_default=True, help="The model name that the client asks for.")
+@click.option(
+    "--protocol",
+    type=click.Choice(get_args(WireProtocol)),
+    help="The API that it is sent to; OpenAI's when absent, if a model speaks it.",
+)
 @click.option("--header", "-H", "headers", multiple=True, metavar="NAME:VALUE", help="A request header; repeatable.")
 @click.option("--json", "as_json", is_flag=True, help="What POST /v1/route answers, for scripts.")
 def explain(
-    prompt: str, config_path: Path, cache_dir: Path | None, model: str, headers: tuple[str, ...], as_json: bool
+    prompt: str,
+    config_path: Path,
+    cache_dir: Path | None,
+    model: str,
+    protocol: WireProtocol | None,
+    headers: tuple[str, ...],
+    as_json: bool,
 ) -> None:
     """Show which route PROMPT takes and why; '-' reads it from standard input. Nothing is sent."""
     config = load_or_exit(config_path)
     text = _text(sys.stdin.buffer.read() if prompt == "-" else os.fsencode(prompt), "PROMPT")
     model = _text(os.fsencode(model), "--model")
     try:
-        explained = PromptRouter(config, cache_dir).explain(text, model=model, headers=_parse_headers(headers))
+        explained = PromptRouter(config, cache_dir).explain(
+            text, protocol, model=model, headers=_parse_headers(headers)
+        )
     except ProxyError as error:
         raise click.ClickException(str(error)) from None
     if as_json:

@@ -10,7 +10,7 @@ from typing import Any
 
 from proxy.app import load_minilm
 from proxy.cli.progress import loading_bar
-from proxy.config import Config, load_shadow
+from proxy.config import Config, WireProtocol, load_shadow
 from proxy.reload.loading import loaders
 from proxy.reload.policies import policy_of
 from proxy.reload.prepare import prepare, texts_of
@@ -39,15 +39,22 @@ class PromptRouter:
             found = bulk.vectors(texts_of(config, tests=tests, shadow=shadow), threads=config.embedding.threads)
             self.prepared = prepare(config, model.embed, found.vectors, self.fitter, policy_of(config, model.name))
 
-    def explain(self, prompt: str, *, model: str = AUTO, headers: Mapping[str, str] | None = None) -> dict[str, Any]:
+    def explain(
+        self,
+        prompt: str,
+        protocol: WireProtocol | None = None,
+        *,
+        model: str = AUTO,
+        headers: Mapping[str, str] | None = None,
+    ) -> dict[str, Any]:
         """
-        The decision for a request with this one user message, explained.
+        The decision for a request with this one user message, explained; the arguments are those of `read_prompt`.
 
         Raises:
             ProxyError: it would be refused.
         """
         prepared = self.prepared
-        facts = read_prompt(prompt, prepared.config, model=model, headers=headers)
+        facts = read_prompt(prompt, prepared.config, protocol, model=model, headers=headers)
         began = perf_counter()
         signals = prepared.signals(facts)
         embedded = perf_counter()

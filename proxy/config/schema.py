@@ -318,9 +318,11 @@ class RouteTest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A prompt and the route it must take; `pointsman check` runs them, and no server takes a file that fails one."""
 
     prompt: Annotated[str, msgspec.Meta(min_length=1)]
-    """A user's message: of a chat, or to Anthropic's API where no model speaks OpenAI's."""
+    """A user's message."""
     route: str
     """A route's name, or `default`."""
+    protocol: WireProtocol | None = None
+    """The API that it is sent to, of chats or of Anthropic's messages; OpenAI's when absent, if a model speaks it."""
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

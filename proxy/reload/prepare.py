@@ -119,7 +119,7 @@ class Prepared:
         return [self._run(test) for test in self.config.tests]
 
     def _run(self, test: RouteTest) -> Outcome:
-        facts = read_prompt(test.prompt, self.config)
+        facts = read_prompt(test.prompt, self.config, test.protocol)
         signals = self.signals(facts)
         try:
             decision = self.router.decide(facts, signals)
@@ -159,7 +159,7 @@ def texts_of(config: Config, *, tests: bool = False, shadow: Shadowing | None = 
         *((*references.simple, *references.complex) if references else ()),
     ]
     if tests:
-        prompts = (read_prompt(test.prompt, config).text(config.text) for test in config.tests)
+        prompts = (read_prompt(test.prompt, config, test.protocol).text(config.text) for test in config.tests)
         texts += [prompt for prompt in prompts if prompt]
     return texts if shadow is None else texts + texts_of(shadow.config)
 

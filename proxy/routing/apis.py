@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from proxy.config import AUTO, Config
+from proxy.config import AUTO, Config, WireProtocol
 from proxy.routing.chat import prompt_body, read_chat
 from proxy.routing.completions import read_completion
 from proxy.routing.facts import Facts
@@ -61,11 +61,25 @@ def api_of(body: bytes, headers: Mapping[str, str]) -> Api:
     return COMPLETIONS if bytes(shape.prompt) and bytes(shape.prompt)[:1] != b"{" else CHAT
 
 
-def read_prompt(prompt: str, config: Config, *, model: str = AUTO, headers: Mapping[str, str] | None = None) -> Facts:
+def read_prompt(
+    prompt: str,
+    config: Config,
+    protocol: WireProtocol | None = None,
+    *,
+    model: str = AUTO,
+    headers: Mapping[str, str] | None = None,
+) -> Facts:
     """
     The facts of a request with this one user message, outside a server.
 
-    It is a chat's, or one to Anthropic's API where no model speaks OpenAI's.
+    Args:
+        prompt: the message.
+        config: what routes.yaml says.
+        protocol: of OpenAI's chats or Anthropic's messages; when None OpenAI's, if a model speaks it.
+        model: that is asked for.
+        headers: names in lower case.
     """
-    speaks_openai = any(config.protocol(name) == "openai" for name in config.models)
-    return (CHAT if speaks_openai else MESSAGES).read(prompt_body(prompt, model), headers or {})
+    if protocol is None:
+        speaks_openai = any(config.protocol(name) == "openai" for name in config.models)
+        protocol = "openai" if speaks_openai else "anthropic"
+    return (CHAT if protocol == "openai" else MESSAGES).read(prompt_body(prompt, model), headers or {})

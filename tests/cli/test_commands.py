@@ -112,6 +112,31 @@ def test_a_file_for_anthropics_api_alone_is_checked_and_explained(tmp_path: Path
     assert (explained.exit_code, json.loads(explained.stdout)["model"]) == (0, "large")
 
 
+MIXED = """\
+version: 1
+upstreams:
+  openai: {base_url: https://api.openai.com/v1}
+  claude: {base_url: https://api.anthropic.com/v1, protocol: anthropic}
+models:
+  large: {target: {upstream: openai, name: gpt-4o}}
+  opus: {target: {upstream: claude, name: claude-opus}}
+default: large
+routes: [{name: all, use: opus}]
+"""
+
+
+def test_where_both_apis_are_spoken_a_test_says_which_it_is_sent_to(tmp_path: Path) -> None:
+    tests = "tests: [{prompt: hi, route: all, protocol: anthropic}, {prompt: hi, route: all}]\n"
+    checked = pointsman("check", "-c", str(written(tmp_path, MIXED + tests)))
+    assert checked.exit_code == 1
+    assert "1 of 2 tests pass" in checked.stdout
+    assert "'hi': expected all, refused: " in checked.stdout
+    path = str(written(tmp_path, MIXED))
+    explained = pointsman("explain", "--json", "-c", path, "--protocol", "anthropic", "hi")
+    assert (explained.exit_code, json.loads(explained.stdout)["model"]) == (0, "opus")
+    assert pointsman("explain", "-c", path, "hi").exit_code == 1
+
+
 SMALL = BASE.replace(
     "{target: {upstream: openai, name: gpt-4o-mini},", "{target: {upstream: openai, name: m}, context: 9,"
 )

@@ -120,7 +120,7 @@ routes:
     use: {split: {small: 50, learned: 50}, learned: [small, large], prefer: quality, explore: 0.05, latency: 0.1}
   - {name: rest, use: small}
 tests:
-  - {prompt: Fix this loop, route: restricted}
+  - {prompt: Fix this loop, route: restricted, protocol: anthropic}
   - {prompt: hi, route: default}
 upstreams:
   gpu-a:
