@@ -200,19 +200,24 @@ class Facts(ABC):
         """
         What all requests of one conversation share, and no other's do.
 
-        The header `x-pointsman-conversation`, else the body's `prompt_cache_key`, else all up to the user's first
-        message, with its images and files, which every later turn sends again.
+        The header `x-pointsman-conversation`, else the body's `prompt_cache_key`, else all that was said up to the
+        first answer, with its images and files, which every later turn sends again. Not the user's first message alone:
+        that may be what a coding tool reminds the model of, the same each time.
         """
         if named := self.headers.get(CONVERSATION_HEADER):
             return f"header:{named}"
         if isinstance(key := value_of(self._common.prompt_cache_key), str) and key:
             return f"key:{key}"
         opening: list[str] = []
+        has_spoken = False
         for message in self._messages:
-            opening += (message.role, _text_of(message))
-            if message.role == "user":
-                opening += self._media_of(message)
+            is_user = message.role == "user"
+            if has_spoken and not is_user:
                 break
+            has_spoken = is_user
+            opening += (message.role, _text_of(message))
+            if is_user:
+                opening += self._media_of(message)
         return "opening:" + "\0".join(opening)
 
     @lazy

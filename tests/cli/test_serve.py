@@ -266,6 +266,9 @@ def test_workers_share_one_folder_of_vectors_and_one_scrape(tmp_path: Path) -> N
 def assert_one_scrape_shows_both(served: Served) -> None:
     for _ in range(30):  # a connection each, so that both workers get some
         httpx.post(served.url + "/v1/chat/completions", json=HELLO, headers=QUICK, timeout=30)
+    deadline = time.monotonic() + 10
+    while "pointsman_in_flight 0.0" not in httpx.get(served.url + "/metrics", timeout=30).text:
+        assert time.monotonic() < deadline  # a request is counted just after its last byte is out
     for _ in range(6):
         text = httpx.get(served.url + "/metrics", timeout=30).text
         assert 'pointsman_decisions_total{model="small",reason="topic",route="simple"} 30.0' in text

@@ -127,6 +127,16 @@ def test_a_reminder_behind_a_tools_answer_is_no_word_of_the_user(kept: tuple[str
     assert turn(house, opening, CALL, RESULT, {"role": "user", "content": f"{REMINDER} {CODE}"}) == expected
 
 
+def test_nor_are_two_conversations_one_that_begin_with_the_same_reminder(kept: tuple[str, House]) -> None:
+    switch, house = kept
+    reminder = {"role": "user", "content": REMINDER}
+    code, rain = ({"role": "user", "content": f"{said} after a reminder {switch}"} for said in (CODE, RAIN))
+    assert turn(house, reminder, code) == "dear topic"
+    assert turn(house, reminder, rain) == "cheap default"
+    assert turn(house, reminder, code, CALL, RESULT) == "dear conversation"
+    assert turn(house, reminder, rain, CALL, RESULT) == "cheap conversation"
+
+
 def test_nor_is_it_in_a_message_of_anthropics() -> None:
     upstream = '{base_url: "${SIM}/one/v1"'
     routes = ROUTES.replace(upstream, f"{upstream}, protocol: anthropic").replace("SWITCH", "always")
