@@ -35,6 +35,8 @@ _decode_messages = msgspec.json.Decoder(list[_Message]).decode
 _decode_system = msgspec.json.Decoder(str | list[Part]).decode
 
 _TOOL_RESULT = "tool_result"
+# So begins what Claude Code tells the API in a block of its own: the first of the system prompt, and another each time.
+_FOR_THE_API = "x-anthropic-"
 
 
 class MessageFacts(Facts):
@@ -51,7 +53,7 @@ class MessageFacts(Facts):
         found: list[Message] = []
         if len(memoryview(self._head.system)):
             with suppress(msgspec.DecodeError, RecursionError):  # no text to route on anyway
-                found.append(Message("system", _decode_system(self._head.system)))
+                found.append(Message("system", _prompt_of(_decode_system(self._head.system))))
         try:
             for message in _decode_messages(self._head.messages):
                 found += _messages_of(message)
@@ -81,6 +83,13 @@ def read_message(body: bytes, headers: Mapping[str, str]) -> Facts:
     model = read_model(head.model)
     require(head.messages, "messages", b"[", "an array")
     return MessageFacts(head, model=model, headers=headers)
+
+
+def _prompt_of(system: str | list[Part]) -> str | list[Part]:
+    """The system prompt as the model gets it."""
+    if isinstance(system, str):
+        return system
+    return [part for part in system if part.text is None or not part.text.startswith(_FOR_THE_API)]
 
 
 def _messages_of(message: _Message) -> Iterator[Message]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import anthropic
 import httpx
 import msgspec
 import pytest
@@ -153,6 +154,24 @@ def test_nor_is_it_in_a_message_of_anthropics() -> None:
         assert model_of(user(RAIN)) == "cheap default"
         assert model_of(user(RAIN), use, user([result, text(REMINDER)])) == "cheap conversation"
         assert model_of(user(RAIN), use, user([result, text(REMINDER), text(CODE)])) == "dear rule"
+
+
+def test_what_a_coding_tool_tells_the_api_anew_in_each_request_begins_no_conversation() -> None:
+    upstream = '{base_url: "${SIM}/one/v1"'
+    routes = ROUTES.replace(upstream, f"{upstream}, protocol: anthropic").replace("SWITCH", "never")
+    with open_house(routes) as house:
+        client = anthropic.Anthropic(base_url=house.url, api_key="k", max_retries=0)
+
+        def model_of(nonce: str, *messages: Any, prompt: str = "Be a coder.") -> str:
+            told = f"x-anthropic-billing-header: cc_version=2.1.36; cc_entrypoint=cli; cch={nonce};"
+            system: Any = [text(told), text(prompt)]
+            raw = client.messages.with_raw_response.create(model="auto", max_tokens=9, system=system, messages=messages)
+            return f"{raw.headers['x-pointsman-model']} {raw.headers['x-pointsman-reason']}"
+
+        going = (user(CODE), {"role": "assistant", "content": "well"}, user(RAIN))
+        assert model_of("0a1b2", user(CODE)) == "dear topic"
+        assert model_of("c3d4e", *going) == "dear conversation"
+        assert model_of("c3d4e", *going, prompt="Be a pirate.") == "cheap default"
 
 
 def test_what_the_operator_or_the_client_insists_on_wins(kept: tuple[str, House]) -> None:

@@ -102,6 +102,8 @@ def test_a_conversation_is_known_by_how_it_began() -> None:
     assert (begun.starts_conversation, going.starts_conversation) == (True, False)
     assert begun.conversation == going.conversation
     assert facts(user("hi"), system="Be a parrot.").conversation != begun.conversation
+    told = text("x-anthropic-billing-header: cch=0a1b2;")
+    assert facts(user("hi"), system=[told, text("Be a pirate.")]).conversation == begun.conversation
     assert not begun.is_kept
 
 
