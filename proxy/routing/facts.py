@@ -34,6 +34,7 @@ _FEATURES_OF_PARTS: dict[str, Feature] = {
 }
 _TEXTS = ("text", "input_text", "output_text")
 TOOL_ROLES = ("tool", "function")
+_PROMPT_ROLES = ("system", "developer")
 # What the tokens of one image cost is the provider's secret; this is a middle of the published tables.
 _TOKENS_PER_IMAGE = 800
 _TOKENS_PER_MESSAGE = 4
@@ -173,9 +174,11 @@ class Facts(ABC):
         """
         Whether only the model it is on can go on with the conversation: it asked for a tool that now answers.
 
-        What a coding tool reminds the model of behind that, between tags that `which` ignores, is no word of the user.
+        What the application tells the model behind that is no word of the user, nor is what a coding tool reminds it of
+        between tags that `which` ignores.
         """
-        last = next((message for message in reversed(self._messages) if not _is_aside(message, which)), None)
+        spoken = (one for one in reversed(self._messages) if one.role not in _PROMPT_ROLES)
+        last = next((message for message in spoken if not _is_aside(message, which)), None)
         return last is not None and last.role in TOOL_ROLES
 
     @lazy

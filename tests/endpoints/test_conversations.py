@@ -128,6 +128,17 @@ def test_a_reminder_behind_a_tools_answer_is_no_word_of_the_user(kept: tuple[str
     assert turn(house, opening, CALL, RESULT, {"role": "user", "content": f"{REMINDER} {CODE}"}) == expected
 
 
+@pytest.mark.parametrize("role", ["system", "developer"])
+def test_nor_is_what_the_application_says_behind_it(kept: tuple[str, House], role: str) -> None:
+    switch, house = kept
+    opening = f"{RAIN} {role} {switch}"
+    assert turn(house, opening) == "cheap default"
+    long, told = {**RESULT, "content": LONG}, {"role": role, "content": "Answer in French."}
+    assert turn(house, opening, CALL, long, told) == "cheap conversation"
+    expected = {"never": "cheap conversation"}.get(switch, "dear topic")
+    assert turn(house, opening, CALL, RESULT, {"role": "user", "content": CODE}, told) == expected
+
+
 def test_nor_are_two_conversations_one_that_begin_with_the_same_reminder(kept: tuple[str, House]) -> None:
     switch, house = kept
     reminder = {"role": "user", "content": REMINDER}
