@@ -10,7 +10,7 @@ from typing import ClassVar
 import msgspec
 
 from proxy.config import WireProtocol
-from proxy.routing.facts import Facts, Message, Part, leniently
+from proxy.routing.facts import Facts, Message, Part, leniently, parts_given
 from proxy.routing.lazy import lazy
 from proxy.routing.reading import UNSET, Head, read_head, read_model, require, value_of
 
@@ -100,9 +100,8 @@ def _messages_of(message: _Message) -> Iterator[Message]:
     if not message.content:
         yield Message(message.role)
     for is_result, blocks in groupby(message.content, lambda block: block.type == _TOOL_RESULT):
-        parts = [
-            # A result counts by its size, and is no text of the user's.
-            Part(block.type, str(bytes(block.content), "utf-8")) if is_result else block
-            for block in blocks
-        ]
-        yield Message("tool" if is_result and message.role == "user" else message.role, parts)
+        if is_result:
+            given = [part for block in blocks for part in parts_given(block.content)]
+            yield Message("tool" if message.role == "user" else message.role, given)
+        else:
+            yield Message(message.role, list(blocks))
