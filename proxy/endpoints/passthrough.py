@@ -19,6 +19,7 @@ from proxy.relay.upstreams import Target
 from proxy.routing.decision import PASSED_ROUTE
 from proxy.routing.passthrough import asked_model
 from proxy.telemetry.metrics import UNROUTED
+from proxy.telemetry.record import LONGEST_NAME
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD")
 
@@ -117,7 +118,7 @@ class _PassedExchange(Exchange):
             await self._relay(reply, sent)
 
     def _model(self, asked: str | None) -> str | None:
-        self._record.requested = asked or ""
+        self._record.requested = (asked or "")[:LONGEST_NAME]
         model = self.running.passthrough.model(asked, self._headers, self.protocol)
         self._record.model = self._record.decided = model or UNROUTED
         return model

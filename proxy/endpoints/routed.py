@@ -29,6 +29,7 @@ from proxy.routing.apis import CHAT, COMPLETIONS, MESSAGES, Api
 from proxy.routing.decision import Decision
 from proxy.routing.edits import Edits
 from proxy.routing.facts import Facts
+from proxy.telemetry.record import LONGEST_NAME
 
 # Responses and Anthropic's messages tell the usage of a stream without being asked.
 _ASKED_FOR_USAGE = (CHAT, COMPLETIONS)
@@ -73,7 +74,7 @@ class _RoutedExchange(Exchange):
             self._trace.deciding()
             began = perf_counter()
             facts = self._facts = self._api.read(body, self._headers)
-            record.requested, record.is_stream = facts.model, facts.is_stream
+            record.requested, record.is_stream = facts.model[:LONGEST_NAME], facts.is_stream
             record.stages_s["read"] = perf_counter() - began
             decision, signals = await held.decide(facts, record)
             self._decision, self._vector = decision, signals.vector

@@ -117,8 +117,8 @@ class Running:
             assert decision is not None, "final signals always lead to a decision"
         if kept is not None:
             decision = self._in_conversation(facts, kept, decision, signals)
-        if facts.is_in_kept_conversation:
-            decision = self._where_created(decision, facts)
+        if facts.goes_on_from and decision.target is None and decision.block is None:
+            decision = self._where_kept(decision, facts)
         if remember and not decision.is_firm:
             held = Held(decision.route, decision.model, arm=decision.arm, chances=decision.chances or None)
             self.conversations.keep(facts, held, most=self.config.conversation.cache)
@@ -163,13 +163,9 @@ class Running:
             if kept is None:
                 raise
             return kept, None
-        if decision is not None and decision.is_firm and not facts.is_kept:
+        if decision is not None and decision.is_firm:
             return decision, None
         kept = self._kept(facts)
-        if decision is not None and decision.is_firm:
-            if kept is not None and kept.model == decision.model and kept.target is not None:
-                decision = replace(decision, target=kept.target, fallbacks=())
-            return decision, None
         if kept is not None and (self.config.conversation.switch == "never" or facts.is_bound(self.config.text)):
             # Only what is firm counts, so the text is looked at only where that may depend on it.
             is_open = decision is None and self.router.may_be_firm(facts)
@@ -181,23 +177,26 @@ class Running:
         held = self.conversations.find(facts, self.config.conversation.keep)
         return None if held is None else self.router.resume(held, facts)
 
-    def _where_created(self, decision: Decision, facts: Facts) -> Decision:
+    def _where_kept(self, decision: Decision, facts: Facts) -> Decision:
         """
-        The same in a conversation that an upstream keeps: until one has answered in it, it is where all are created.
+        The same at the upstream that keeps what the request goes on from: no other knows of it.
 
-        Another upstream does not know it, so there another model may answer, unless this one is insisted on.
+        A conversation that nobody has answered in is where all are created. There another model may answer, unless this
+        one is insisted on.
         """
         held = self.conversations.find(facts, self.config.conversation.keep)
-        if decision.block is not None or (held is not None and held.target is not None):
+        keeper = None if held is None else held.target
+        is_new = keeper is None and facts.is_in_kept_conversation
+        if is_new:
+            keeper = self.unnamed(facts.protocol).label
+        upstream = next((one.upstream for one in self.upstreams.all_targets() if one.label == keeper), None)
+        there = [one.label for one in self.upstreams.targets(decision.model) if one.upstream == upstream]
+        if there:
+            return replace(decision, target=keeper if keeper in there else there[0], fallbacks=())
+        if decision.is_firm or not is_new:
             return decision
-        created = self.unnamed(facts.protocol)
-        for target in self.upstreams.targets(decision.model):
-            if target.upstream == created.upstream:
-                return replace(decision, target=target.label, fallbacks=())
-        if decision.is_firm:
-            return decision
-        there = Held(DEFAULT_ROUTE, self.passthrough.default(facts.protocol), created.label)
-        return self.router.resume(there, facts) or decision
+        created = Held(DEFAULT_ROUTE, self.passthrough.default(facts.protocol), keeper)
+        return self.router.resume(created, facts) or decision
 
     def _in_conversation(self, facts: Facts, kept: Decision, decision: Decision, signals: Signals) -> Decision:
         """The one of the two that stands, and how likely its model was once the conversation has had its say."""

@@ -24,7 +24,8 @@ from proxy.telemetry.tracing import UNTRACED, Trace
 _FIRST_BACKOFF_S = 0.1
 _LONGEST_BACKOFF_S = 2.0
 _TOO_LONG = re.compile(
-    r"context (?:length|size|window)|(?:prompt|input) is too long|maximum number of tokens", re.IGNORECASE
+    r"context (?:length|limit|size|window)|(?:prompt|input) is too long|maximum (?:prompt length|number of tokens)",
+    re.IGNORECASE,
 )
 
 Cause = Literal[Outcome, "context", "resting", "full"]
@@ -319,7 +320,7 @@ def _is_too_long(reply: Reply) -> bool:
         told = _decode(body)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         return False
-    error = told.error or _Error(told.message)
+    error = told.error if isinstance(told.error, _Error) else _Error(told.error or told.message)
     return error.code == "context_length_exceeded" or _TOO_LONG.search(error.message) is not None
 
 
@@ -329,7 +330,8 @@ class _Error(msgspec.Struct):
 
 
 class _Envelope(msgspec.Struct):
-    error: _Error | None = None
+    error: _Error | str | None = None
+    """A text in xAI's."""
     message: str = ""
     """In vLLM's and SGLang's, which have no envelope."""
 

@@ -56,9 +56,10 @@ def api_of(body: bytes, headers: Mapping[str, str]) -> Api:
         return CHAT
     if bytes(shape.messages):
         return CHAT
-    if bytes(shape.input):
+    prompt = bytes(memoryview(shape.prompt)[:1])
+    if bytes(shape.input) or prompt == b"{":  # one that the upstream keeps
         return RESPONSES
-    return COMPLETIONS if bytes(shape.prompt) and bytes(shape.prompt)[:1] != b"{" else CHAT
+    return COMPLETIONS if prompt else CHAT
 
 
 def read_prompt(

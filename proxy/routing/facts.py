@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from hashlib import blake2b
 from itertools import takewhile
 from typing import Any, ClassVar
@@ -27,6 +28,7 @@ _FEATURES_OF_PARTS: dict[str, Feature] = {
     "image_url": "images",
     "input_image": "images",
     "image": "images",
+    "computer_screenshot": "images",
     "input_audio": "audio",
     "file": "files",
     "input_file": "files",
@@ -34,6 +36,7 @@ _FEATURES_OF_PARTS: dict[str, Feature] = {
 }
 _TEXTS = ("text", "input_text", "output_text")
 TOOL_ROLES = ("tool", "function")
+_PROMPT_ROLES = ("system", "developer")
 # What the tokens of one image cost is the provider's secret; this is a middle of the published tables.
 _TOKENS_PER_IMAGE = 800
 _TOKENS_PER_MESSAGE = 4
@@ -72,6 +75,8 @@ class Message(msgspec.Struct):
 
 
 _decode_any = msgspec.json.Decoder().decode
+_decode_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_decode_given = msgspec.json.Decoder(str | Part).decode
 
 
 class Facts(ABC):
@@ -173,9 +178,11 @@ class Facts(ABC):
         """
         Whether only the model it is on can go on with the conversation: it asked for a tool that now answers.
 
-        What a coding tool reminds the model of behind that, between tags that `which` ignores, is no word of the user.
+        What the application tells the model behind that is no word of the user, nor is what a coding tool reminds it of
+        between tags that `which` ignores.
         """
-        last = next((message for message in reversed(self._messages) if not _is_aside(message, which)), None)
+        spoken = (one for one in reversed(self._messages) if one.role not in _PROMPT_ROLES)
+        last = next((message for message in spoken if not _is_aside(message, which)), None)
         return last is not None and last.role in TOOL_ROLES
 
     @lazy
@@ -289,6 +296,25 @@ class Facts(ABC):
 def conversation_after(answer_id: str) -> str:
     """The conversation of a request that goes on from this answer."""
     return f"response:{answer_id}"
+
+
+def parts_given(raw: msgspec.Raw) -> list[Part]:
+    """What a tool gave, be it a text, a part or a list of them: images and the like as a user sends them, too."""
+    try:
+        found = _decode_list(raw)
+    except (msgspec.DecodeError, RecursionError):
+        found = [raw]
+    return [_part_given(one) for one in found]
+
+
+def _part_given(raw: msgspec.Raw) -> Part:
+    with suppress(msgspec.DecodeError, RecursionError):
+        part: str | Part = _decode_given(raw)
+        if isinstance(part, str):
+            return Part("text", part)
+        if part.type in _TEXTS or part.type in _FEATURES_OF_PARTS:
+            return part
+    return Part("text", str(bytes(raw), "utf-8"))  # whatever it is, it counts by its size
 
 
 def leniently(raw: msgspec.Raw) -> list[Message]:

@@ -10,7 +10,7 @@ from typing import ClassVar
 import msgspec
 
 from proxy.config import WireProtocol
-from proxy.routing.facts import Facts, Message, Part, leniently
+from proxy.routing.facts import Facts, Message, Part, leniently, parts_given
 from proxy.routing.lazy import lazy
 from proxy.routing.reading import UNSET, Head, read_head, read_model, require, value_of
 
@@ -35,6 +35,8 @@ _decode_messages = msgspec.json.Decoder(list[_Message]).decode
 _decode_system = msgspec.json.Decoder(str | list[Part]).decode
 
 _TOOL_RESULT = "tool_result"
+# So begins what Claude Code tells the API in a block of its own: the first of the system prompt, and another each time.
+_FOR_THE_API = "x-anthropic-"
 
 
 class MessageFacts(Facts):
@@ -51,7 +53,7 @@ class MessageFacts(Facts):
         found: list[Message] = []
         if len(memoryview(self._head.system)):
             with suppress(msgspec.DecodeError, RecursionError):  # no text to route on anyway
-                found.append(Message("system", _decode_system(self._head.system)))
+                found.append(Message("system", _prompt_of(_decode_system(self._head.system))))
         try:
             for message in _decode_messages(self._head.messages):
                 found += _messages_of(message)
@@ -83,6 +85,13 @@ def read_message(body: bytes, headers: Mapping[str, str]) -> Facts:
     return MessageFacts(head, model=model, headers=headers)
 
 
+def _prompt_of(system: str | list[Part]) -> str | list[Part]:
+    """The system prompt as the model gets it."""
+    if isinstance(system, str):
+        return system
+    return [part for part in system if part.text is None or not part.text.startswith(_FOR_THE_API)]
+
+
 def _messages_of(message: _Message) -> Iterator[Message]:
     """As other APIs say it: what tools gave is a message of its own, where here it stands in a user's."""
     if not isinstance(message.content, list):
@@ -91,9 +100,8 @@ def _messages_of(message: _Message) -> Iterator[Message]:
     if not message.content:
         yield Message(message.role)
     for is_result, blocks in groupby(message.content, lambda block: block.type == _TOOL_RESULT):
-        parts = [
-            # A result counts by its size, and is no text of the user's.
-            Part(block.type, str(bytes(block.content), "utf-8")) if is_result else block
-            for block in blocks
-        ]
-        yield Message("tool" if is_result and message.role == "user" else message.role, parts)
+        if is_result:
+            given = [part for block in blocks for part in parts_given(block.content)]
+            yield Message("tool" if message.role == "user" else message.role, given)
+        else:
+            yield Message(message.role, list(blocks))

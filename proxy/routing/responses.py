@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import msgspec
 
 from proxy.config import Feature, Text
-from proxy.routing.facts import CONVERSATION_HEADER, Facts, Message, Part, conversation_after
+from proxy.routing.facts import CONVERSATION_HEADER, Facts, Message, Part, conversation_after, parts_given
 from proxy.routing.lazy import lazy
 from proxy.routing.reading import UNSET, Head, read_head, read_model, value_of
 
@@ -26,7 +26,7 @@ class _Item(msgspec.Struct):
     type: str = "message"
     role: str = ""
     content: str | list[Part] | None = None
-    output: Any = None
+    output: msgspec.Raw = UNSET
     arguments: str | None = None
 
 
@@ -135,5 +135,5 @@ def _message_of(raw: msgspec.Raw) -> Message:
     if item.type == "message":
         return Message(item.role, item.content)
     if item.type.endswith("_output"):
-        return Message("tool", item.output if isinstance(item.output, str) else str(bytes(raw), "utf-8"))
+        return Message("tool", parts_given(raw if item.output is UNSET else item.output))
     return Message("assistant", item.arguments)

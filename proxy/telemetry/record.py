@@ -12,6 +12,9 @@ from proxy.telemetry.watchers import Watchers
 
 logger = logging.getLogger("pointsman.request")
 
+LONGEST_NAME = 1000
+"""Characters of a name that a client chose that are logged and kept in memory; spans have as many."""
+
 
 @dataclass(slots=True)
 class Record:
@@ -21,7 +24,7 @@ class Record:
     request_id: str
     path: str
     requested: str = ""
-    """The model name that the client asked for."""
+    """The model name that the client asked for, `LONGEST_NAME` of it: it may be as long as a body."""
     is_stream: bool = False
     route: str = UNROUTED
     model: str = UNROUTED

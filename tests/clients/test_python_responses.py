@@ -178,11 +178,12 @@ KEEPERS = """
 version: 1
 upstreams: {a: {base_url: "${RAW}/a/v1"}, b: {base_url: "${RAW}/b/v1"}}
 models:
-  small: {target: {upstream: a, name: gpt-4o}}
+  small: {target: {upstream: a, name: gpt-4o}, context: 1000, fallbacks: [near]}
   near: {targets: [{upstream: b, name: o1, weight: 100}, {upstream: a, name: o1}], fallbacks: [small]}
   large: {target: {upstream: b, name: o3}}
 default: small
 routes:
+  - {name: urgent, when: {header: {x-urgent: "1"}}, use: near}
   - {name: essay, when: {text: {contains: essay}}, use: large}
   - {name: long, when: {tokens: {min: 200}}, use: large}
   - {name: some, when: {tokens: {min: 50}}, use: near}
@@ -254,6 +255,31 @@ def test_a_conversation_is_where_it_was_created(
         raw = client.responses.with_raw_response.create(model="auto", input=said, conversation=created.parse().id)
         told.append(f"{target(raw)} {raw.headers['x-pointsman-reason']}")
     assert told == expected
+
+
+@pytest.mark.parametrize(
+    ("then", "expected"),
+    [
+        pytest.param({"extra_headers": {"x-urgent": "1"}}, "a/o1 rule", id="a-rule"),
+        pytest.param({"extra_headers": {"x-pointsman-model": "near"}}, "a/o1 pinned", id="the-client"),
+        pytest.param({"max_output_tokens": 1000}, "a/o1 default", id="since-the-one-before-cannot"),
+        pytest.param({"extra_headers": {"x-pointsman-model": "large"}}, "b/o3 pinned", id="one-that-is-not-there"),
+    ],
+)
+@pytest.mark.parametrize("kept_in", ["previous_response_id", "conversation"])
+def test_another_model_that_must_go_on_does_so_at_the_same_upstream(
+    keepers: tuple[House, OpenAI], kept_in: str, then: dict[str, Any], expected: str
+) -> None:
+    house, client = keepers
+    house.raw.script = lambda exchange: exchange.answer(
+        b'{"id": "resp_1", "output": []}', b"content-type: application/json"
+    )
+    known: dict[str, Any] = {"conversation": "conv_1"} if kept_in == "conversation" else {}
+    first = client.responses.with_raw_response.create(model="auto", input="hi", **known)
+    assert target(first) == "a/gpt-4o"
+    known = known or {"previous_response_id": "resp_1"}
+    second = client.responses.with_raw_response.create(model="auto", input="go on", **known, **then)
+    assert f"{target(second)} {second.headers['x-pointsman-reason']}" == expected
 
 
 def test_a_previous_response_that_nobody_knows_is_the_upstreams_to_refuse(client: OpenAI) -> None:

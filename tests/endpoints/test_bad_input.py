@@ -1,6 +1,7 @@
 """A request that cannot be read is a clear 4xx, and the next one is served."""
 
 import json
+import logging
 
 import pytest
 
@@ -39,6 +40,22 @@ def test_bad_body(path: str, body: bytes, status: int, house: House) -> None:
     assert set(answer.json()["error"]) == {"message", "type", "param", "code"}
     assert house.raw.exchanges == []
     assert house.chat("sim").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "route", "status"), [("/v1/chat/completions", "-", 404), ("/v1/embeddings", "passthrough", 200)]
+)
+def test_of_a_name_without_end_only_the_head_is_kept(
+    path: str, route: str, status: int, house: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    series = f'pointsman_requests_total{{model="-",route="{route}",status="{status}"}}'
+    before = house.metric(series)
+    with caplog.at_level(logging.INFO, "pointsman.request"):
+        body = {"model": "x" * 100_000, "messages": MESSAGES, "input": "a"}
+        assert house.http.post(path, json=body).status_code == status
+        house.wait_for_metric(series, before + 1)
+    [told] = (record.__dict__["fields"] for record in caplog.records if record.getMessage() == "request")
+    assert told["requested"] == "x" * 1000
 
 
 @pytest.mark.parametrize(

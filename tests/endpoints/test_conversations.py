@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import anthropic
 import httpx
 import msgspec
 import pytest
@@ -127,6 +128,17 @@ def test_a_reminder_behind_a_tools_answer_is_no_word_of_the_user(kept: tuple[str
     assert turn(house, opening, CALL, RESULT, {"role": "user", "content": f"{REMINDER} {CODE}"}) == expected
 
 
+@pytest.mark.parametrize("role", ["system", "developer"])
+def test_nor_is_what_the_application_says_behind_it(kept: tuple[str, House], role: str) -> None:
+    switch, house = kept
+    opening = f"{RAIN} {role} {switch}"
+    assert turn(house, opening) == "cheap default"
+    long, told = {**RESULT, "content": LONG}, {"role": role, "content": "Answer in French."}
+    assert turn(house, opening, CALL, long, told) == "cheap conversation"
+    expected = {"never": "cheap conversation"}.get(switch, "dear topic")
+    assert turn(house, opening, CALL, RESULT, {"role": "user", "content": CODE}, told) == expected
+
+
 def test_nor_are_two_conversations_one_that_begin_with_the_same_reminder(kept: tuple[str, House]) -> None:
     switch, house = kept
     reminder = {"role": "user", "content": REMINDER}
@@ -153,6 +165,24 @@ def test_nor_is_it_in_a_message_of_anthropics() -> None:
         assert model_of(user(RAIN)) == "cheap default"
         assert model_of(user(RAIN), use, user([result, text(REMINDER)])) == "cheap conversation"
         assert model_of(user(RAIN), use, user([result, text(REMINDER), text(CODE)])) == "dear rule"
+
+
+def test_what_a_coding_tool_tells_the_api_anew_in_each_request_begins_no_conversation() -> None:
+    upstream = '{base_url: "${SIM}/one/v1"'
+    routes = ROUTES.replace(upstream, f"{upstream}, protocol: anthropic").replace("SWITCH", "never")
+    with open_house(routes) as house:
+        client = anthropic.Anthropic(base_url=house.url, api_key="k", max_retries=0)
+
+        def model_of(nonce: str, *messages: Any, prompt: str = "Be a coder.") -> str:
+            told = f"x-anthropic-billing-header: cc_version=2.1.36; cc_entrypoint=cli; cch={nonce};"
+            system: Any = [text(told), text(prompt)]
+            raw = client.messages.with_raw_response.create(model="auto", max_tokens=9, system=system, messages=messages)
+            return f"{raw.headers['x-pointsman-model']} {raw.headers['x-pointsman-reason']}"
+
+        going = (user(CODE), {"role": "assistant", "content": "well"}, user(RAIN))
+        assert model_of("0a1b2", user(CODE)) == "dear topic"
+        assert model_of("c3d4e", *going) == "dear conversation"
+        assert model_of("c3d4e", *going, prompt="Be a pirate.") == "cheap default"
 
 
 def test_what_the_operator_or_the_client_insists_on_wins(kept: tuple[str, House]) -> None:

@@ -37,6 +37,12 @@ def test_route(model: str, text: str, headers: dict[str, str], expected: tuple[s
     assert answer.headers["x-request-id"] == "mine"
 
 
+def test_the_route_of_a_prompt_that_the_upstream_keeps(house: House) -> None:
+    body = {"model": "raw", "prompt": {"id": "pmpt_1"}}
+    assert house.http.post("/v1/responses", json=body).headers["x-pointsman-route"] == "pinned"
+    assert house.http.post("/v1/route", json=body).json()["route"] == "pinned"
+
+
 @pytest.mark.parametrize("value", ["Zürich".encode(), "Zürich".encode("latin-1")], ids=["utf-8", "latin-1"])
 def test_a_headers_value_matches_however_it_is_encoded_and_comes_back_as_it_was(value: bytes) -> None:
     with open_house(ROUTES.replace("x-priority: high", 'x-priority: "Zür*"')) as house:

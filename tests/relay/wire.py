@@ -228,6 +228,7 @@ class House(NamedTuple):
 ROUTES = """
 version: 1
 embedding: {deadline: 20s}  # a machine that has much to do is no part of these tests
+retry: {free: 100}  # nor is what the tests before have tried again
 upstreams:
   keyed: {base_url: "${SIM}/east/v1", api_key: "${KEY}"}
   open: {base_url: "${SIM}/west/v1"}

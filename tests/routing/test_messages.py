@@ -17,6 +17,7 @@ from tests.routing.requests import user
 
 USE = {"role": "assistant", "content": [{"type": "tool_use", "id": "t1", "name": "f", "input": {"x": 1}}]}
 RESULT = {"type": "tool_result", "tool_use_id": "t1", "content": "42 degrees"}
+SEEN = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "A" * 400_000}}
 REMINDER = "<system-reminder>Be brief.</system-reminder>"
 SAID = {"role": "assistant", "content": "an answer"}
 
@@ -60,6 +61,7 @@ def test_it_speaks_another_protocol() -> None:
         pytest.param([], {"stream": True, "tools": [{"name": "f"}]}, {"stream", "tools"}, id="stream-and-tools"),
         pytest.param([user([{"type": "image", "source": {}}])], {}, {"images"}, id="image"),
         pytest.param([user([{"type": "document", "source": {}}])], {}, {"files"}, id="document"),
+        pytest.param([user([{**RESULT, "content": [SEEN]}])], {}, {"images"}, id="an-image-that-a-tool-gave"),
     ],
 )
 def test_features(messages: list[Any], fields: dict[str, Any], features: set[str]) -> None:
@@ -73,6 +75,10 @@ def test_size() -> None:
     assert facts(user("hi"), USE, user([{**RESULT, "content": "z" * 4_000}])).tokens == pytest.approx(1_000, abs=30)
     nested = [text("z" * 4_000)]
     assert facts(user("hi"), USE, user([{**RESULT, "content": nested}])).tokens == pytest.approx(1_000, abs=40)
+    other = [{"type": "search_result", "source": "s", "title": "t", "content": [text("z" * 4_000)]}]
+    assert facts(user("hi"), USE, user([{**RESULT, "content": other}])).tokens == pytest.approx(1_000, abs=60)
+    seen = [text("z" * 4_000), SEEN]
+    assert facts(user("hi"), USE, user([{**RESULT, "content": seen}])).tokens == pytest.approx(1_800, abs=40)
     assert facts(max_tokens=77).tokens_needed == facts().tokens + 77
 
 
@@ -102,6 +108,8 @@ def test_a_conversation_is_known_by_how_it_began() -> None:
     assert (begun.starts_conversation, going.starts_conversation) == (True, False)
     assert begun.conversation == going.conversation
     assert facts(user("hi"), system="Be a parrot.").conversation != begun.conversation
+    told = text("x-anthropic-billing-header: cch=0a1b2;")
+    assert facts(user("hi"), system=[told, text("Be a pirate.")]).conversation == begun.conversation
     assert not begun.is_kept
 
 

@@ -17,6 +17,9 @@ from proxy.routing.responses import read_response
 CALL = {"type": "function_call", "call_id": "c1", "name": "f", "arguments": '{"x": 1}'}
 OUTPUT = {"type": "function_call_output", "call_id": "c1", "output": "42 degrees"}
 SAID = {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "an answer"}]}
+SCREEN = {"type": "computer_screenshot", "image_url": "data:image/png;base64," + "A" * 400_000}
+SHOWN = {"type": "computer_call_output", "call_id": "c1", "output": SCREEN}
+SEEN = {**OUTPUT, "output": [{"type": "input_image", "image_url": SCREEN["image_url"]}]}
 REASONING = {"type": "reasoning", "id": "rs_1", "summary": []}
 
 
@@ -63,6 +66,11 @@ def test_the_text_to_route_on(said: Any, turns: int, text: str) -> None:
         pytest.param({"input": [user([{"type": "input_image"}])]}, {"images"}, id="image"),
         pytest.param({"input": [user([{"type": "input_file"}])]}, {"files"}, id="file"),
         pytest.param({"input": [user([{"type": "input_audio"}])]}, {"audio"}, id="audio"),
+        pytest.param({"input": [SHOWN]}, {"images"}, id="a-screen"),
+        pytest.param({"input": [SEEN]}, {"images"}, id="an-image-that-a-tool-gave"),
+        pytest.param(
+            {"input": [{**OUTPUT, "output": [{"type": "input_file"}]}]}, {"files"}, id="a-file-that-a-tool-gave"
+        ),
     ],
 )
 def test_features(fields: dict[str, Any], features: set[str]) -> None:
@@ -74,6 +82,12 @@ def test_size() -> None:
     assert facts("x" * 400, instructions="y" * 400).tokens == pytest.approx(200, abs=10)
     assert facts([user("hi"), CALL, {**OUTPUT, "output": "z" * 4_000}]).tokens == pytest.approx(1_000, abs=30)
     assert facts([user("hi"), CALL, {**OUTPUT, "output": [{"type": "input_text", "text": "z" * 4_000}]}]).tokens > 1_000
+    ran = {"type": "shell_call_output", "call_id": "c1", "output": [{"stdout": "z" * 4_000, "stderr": ""}]}
+    assert facts([user("hi"), ran]).tokens == pytest.approx(1_000, abs=40)
+    found = {"type": "tool_search_output", "tools": [{"name": "z" * 4_000}]}
+    assert facts([user("hi"), found]).tokens == pytest.approx(1_000, abs=40)
+    for shown in (SHOWN, SEEN):
+        assert facts([user("hi"), CALL, shown]).tokens == pytest.approx(800, abs=30)
     assert facts("x" * 400, max_output_tokens=50).tokens_needed == facts("x" * 400).tokens + 50
 
 
