@@ -1,6 +1,8 @@
 """What a client is told when an upstream fails."""
 
 import json
+import logging
+import threading
 import time
 from typing import Any
 
@@ -133,3 +135,54 @@ def test_where_all_fail_the_headers_tell_of_the_last_one(house: House) -> None:
     answer = house.chat("forlorn")
     told = [answer.headers[f"x-pointsman-{name}"] for name in ("model", "target")]
     assert (answer.status_code, told) == (502, ["dead", "dead/nobody"])
+
+
+CHUNKED = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("sent", "why"),
+    [
+        pytest.param(b"a secret\r\n\r\n", "ClientResponseError: BadStatusLine", id="status"),
+        pytest.param(b"HTTP/1.1 200 OK\r\na secret\r\n\r\n", "ClientResponseError: BadHttpMessage", id="header"),
+        pytest.param(CHUNKED + b"a secret\r\n", "ClientResponseError: BadHttpMessage", id="chunk"),
+        pytest.param(
+            b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\n{a secret", "ClientResponseError: BadStatusLine", id="length"
+        ),
+        pytest.param(CHUNKED + b"5\r\n", "ClientPayloadError: TransferEncodingError", id="cut"),
+        pytest.param(b"", "ServerDisconnectedError", id="nothing"),
+    ],
+)
+def test_the_log_says_why_and_quotes_nothing_of_what_came(
+    sent: bytes, why: str, house: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    def script(exchange: Exchange) -> None:
+        exchange.send(sent)
+        exchange.cut()
+
+    house.raw.script = script
+    with caplog.at_level(logging.DEBUG):
+        house.chat("raw", stream=True)
+        house.chat("sim")
+    told = [record for record in caplog.records if record.getMessage() in ("upstream unavailable", "upstream cut")]
+    assert {record.__dict__["error"] for record in told} == {why}
+    assert "secret" not in caplog.text + "".join(str(record.__dict__) for record in caplog.records)
+
+
+def test_nor_does_it_once_an_answer_has_begun(house: House, caplog: pytest.LogCaptureFixture) -> None:
+    has_begun = threading.Event()
+
+    def script(exchange: Exchange) -> None:
+        exchange.send(CHUNKED + b"%x\r\n%s\r\n" % (len(EVENT), EVENT))
+        assert has_begun.wait(5)
+        exchange.send(b"a secret\r\n")
+        exchange.cut()
+
+    house.raw.script = script
+    body = {"model": "raw", "messages": [], "stream": True}
+    with caplog.at_level(logging.DEBUG), house.http.stream("POST", "/v1/chat/completions", json=body) as answer:
+        for _ in answer.iter_raw():
+            has_begun.set()
+    (told,) = [record for record in caplog.records if record.getMessage() == "upstream cut"]
+    assert told.__dict__["error"] == "ClientPayloadError: BadHttpMessage"
+    assert "secret" not in caplog.text + "".join(str(record.__dict__) for record in caplog.records)
