@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import msgspec
 
@@ -17,15 +16,13 @@ from proxy.relay.headers import with_context
 from proxy.relay.keys import Key
 from proxy.relay.reply import Body, Call, Failed, Outcome, Reply, open_reply
 from proxy.relay.retry_after import retry_after_s
+from proxy.relay.told import ToldError
 from proxy.relay.upstreams import Target, Upstreams
 from proxy.telemetry.tracing import UNTRACED, Trace
 
 # Full jitter (Brooker, Exponential backoff and jitter, AWS 2015), for the same target again only.
 _FIRST_BACKOFF_S = 0.1
 _LONGEST_BACKOFF_S = 2.0
-_TOO_LONG = re.compile(
-    r"context (?:length|size|window)|(?:prompt|input) is too long|maximum number of tokens", re.IGNORECASE
-)
 
 Cause = Literal[Outcome, "context", "resting", "full"]
 """
@@ -312,25 +309,21 @@ def _is_larger(offer: Offer, than: Offer) -> bool:
 
 
 def _is_too_long(reply: Reply) -> bool:
-    """Whether the upstream says that the prompt does not fit: by OpenAI's code or in common words."""
+    """Whether the upstream says that the prompt does not fit."""
+    if reply.mistake is not None:
+        return reply.mistake.is_too_long
     if reply.status != 400 or (body := reply.whole) is None:
         return False
     try:
         told = _decode(body)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         return False
-    error = told.error or _Error(told.message)
-    return error.code == "context_length_exceeded" or _TOO_LONG.search(error.message) is not None
-
-
-class _Error(msgspec.Struct):
-    message: str = ""
-    code: str | int | None = None
+    return (told.error or ToldError(message=told.message)).is_too_long
 
 
 class _Envelope(msgspec.Struct):
-    error: _Error | None = None
-    message: str = ""
+    error: ToldError | None = None
+    message: Any = None
     """In vLLM's and SGLang's, which have no envelope."""
 
 
