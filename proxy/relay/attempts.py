@@ -13,6 +13,7 @@ import msgspec
 from proxy.errors import Overloaded, ProxyError, UpstreamUnavailable
 from proxy.relay.guard import Guard
 from proxy.relay.headers import with_context
+from proxy.relay.health import OF_THE_WAY
 from proxy.relay.keys import Key
 from proxy.relay.reply import Body, Call, Failed, Outcome, Reply, open_reply
 from proxy.relay.retry_after import retry_after_s
@@ -37,8 +38,6 @@ _REPEATABLE: frozenset[Outcome] = frozenset(("unreachable", "failed", "cut", "ga
 _ANSWERED: frozenset[Outcome] = frozenset(("ok", "rejected"))
 # After these the upstream has no more to do with the request.
 _LOST: frozenset[Outcome] = frozenset(("unreachable", "cut"))
-# These say that a target cannot be reached, and so that no model of it can; all others are about what was asked.
-_OF_THE_WAY: frozenset[Outcome] = frozenset(("unreachable", "connect", "cut"))
 # After these another key of the same target may be welcome at once.
 _OF_THE_KEY: frozenset[Outcome] = frozenset(("rate_limited", "unauthorized"))
 
@@ -90,8 +89,8 @@ class Trail:
     def failed(self, outcome: Outcome) -> None:
         """The last attempt ended so, without an answer or in the middle of one: what its target is held to."""
         assert self.target is not None
-        if self.is_of_a_model or outcome in _OF_THE_WAY:
-            self.target.health.failed(outcome)
+        if self.is_of_a_model or outcome in OF_THE_WAY:
+            self.target.health.failed(outcome, is_of_a_model=self.is_of_a_model)
 
     def leave(self, outcome: Outcome) -> None:
         """The last attempt ended so, and another follows."""
@@ -242,10 +241,12 @@ class Attempts:
         outcome = reply.outcome
         if outcome in _OF_THE_KEY:
             self._tried_keys.add(key)
-        if outcome in _ANSWERED:
-            target.health.succeeded(clock() - sent if outcome == "ok" and call.is_routed else None)
         if call.is_of_a_model:  # an upstream may refuse a key files or images, and welcome it at its models
+            if outcome in _ANSWERED:
+                target.health.succeeded(clock() - sent if outcome == "ok" and call.is_routed else None)
             _judge(reply, key, key_rested=key_rested)
+        elif outcome in _ANSWERED:
+            target.health.reached()
         if outcome == "ok" or (outcome == "rejected" and not _is_too_long(reply)):
             return reply
         error = None

@@ -109,10 +109,10 @@ def test_a_chat_that_tells_of_the_cache_in_anthropics_words_too_counts_it_once(h
         b'{"cached_tokens":80},"cache_read_input_tokens":80,"cache_creation_input_tokens":15}}',
         b"content-type: application/json",
     )
-    before = tokens(house, "plain")
-    house.http.post("/v1/chat/completions", json={"model": "plain", "messages": MESSAGES})
+    before = tokens(house, "asked")
+    house.http.post("/v1/chat/completions", json={"model": "asked", "messages": MESSAGES})
     house.wait_for_metric("pointsman_in_flight", 0)
-    after = tokens(house, "plain")
+    after = tokens(house, "asked")
     assert [after[kind] - before[kind] for kind in ("prompt", "cached", "completion")] == [100, 80, 5]
 
 
