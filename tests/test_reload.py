@@ -379,6 +379,23 @@ def test_a_new_key_is_used_though_the_fingerprint_tells_nothing_of_it(house: Hou
     assert house.ready()["config"] == sha
 
 
+def test_a_new_key_in_the_query_is_not_held_to_the_rest_of_the_one_before(house: House) -> None:
+    """Of two models, since one alone is asked though it rests."""
+    text = FIRST.replace("api_key: sk-one", "query: {key: KEY}").replace("dear-1}", "dear-1}, fallbacks: [cheap]")
+
+    def script(exchange: Exchange) -> None:
+        if b"key=old" in exchange.line and b"dear-1" in exchange.body:
+            exchange.answer(b"{}", b"retry-after: 60", status=b"429 Busy")
+        else:
+            exchange.answer()
+
+    house.raw.script = script
+    house.reload(text.replace("KEY", "old"))
+    assert way(house.post(CODE))[1:] == ("cheap", "one/cheap-1")
+    house.reload(text.replace("KEY", "new"))
+    assert way(house.post(CODE))[1:] == ("dear", "one/dear-1")
+
+
 def test_what_needs_a_restart_is_named(house: House, caplog: pytest.LogCaptureFixture) -> None:
     house.reload(SECOND.replace("deadline: 20s", "threads: 5, deadline: 9s") + "text: {max_tokens: 64}\n")
     assert house.runs_on(SECOND)
