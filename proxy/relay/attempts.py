@@ -99,6 +99,11 @@ class Trail:
         self.trace.attempt_ended(outcome)
         self.is_between = True
 
+    def stay(self) -> None:
+        """No other follows the attempt that was left, after all."""
+        self.ended.pop()
+        self.is_between = False
+
 
 class Attempts:
     """Tries targets until one has an answer for the client."""
@@ -157,6 +162,12 @@ class Attempts:
             if again == (offer, target) and found.cause in _REPEATABLE:  # else it is for another key, at once
                 await asyncio.sleep(self._upstreams.random.uniform(0.0, self._backoff_s))
                 self._backoff_s = min(_LONGEST_BACKOFF_S, 2.0 * self._backoff_s)
+                if target.is_full:  # others came meanwhile
+                    if (other := self._pick(offer)) is None:
+                        self._trail.stay()
+                        self._trail.outcome = found.outcome
+                        return found.end()
+                    again = offer, other
             elif again[0] is not offer:
                 self._trail.fallbacks.append((offer.model, again[0].model, found.cause))
             offer, target = again
