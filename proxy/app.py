@@ -209,7 +209,6 @@ def build_app(
                     )
                 running = replace(running, shadow=shadows.of(own, ready.config, policies))
                 # What is shared with the configuration in use comes last, when nothing can refuse this one any more.
-                await stack.enter_async_context(checking(ready.config, upstreams))
                 fleet.adopt(ready.config)
                 return Active(running, stack.pop_all().aclose)
 
@@ -217,8 +216,10 @@ def build_app(
             old = current.active.running
             active = await activate(ready, old.corrector)
             current.replace(active)
+            # Those of the old one would judge the same targets, and its last requests may take long.
+            await checks.start(ready.config, active.running.upstreams)
             if old.corrector is not None:
-                await old.corrector.stop()  # its last requests may take long, and two would show different things
+                await old.corrector.stop()  # likewise: two would show different things
             show_corrections(ready.config, active.running.corrector)
             if old.sha256 != ready.sha256:
                 recorder.metrics.forget_config(old.sha256)
@@ -229,6 +230,8 @@ def build_app(
             current = Current(await activate(prepared))
             try:
                 async with AsyncExitStack() as stack:
+                    upstreams = current.active.running.upstreams
+                    checks = await stack.enter_async_context(checking(prepared.config, upstreams))
                     await stack.enter_async_context(noticing(fleet))
                     reloader: Reloader | None = None
                     if source is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import queue
 import sqlite3
 import threading
 import time
@@ -379,6 +380,23 @@ def test_a_new_key_is_used_though_the_fingerprint_tells_nothing_of_it(house: Hou
     assert house.ready()["config"] == sha
 
 
+def test_a_new_key_in_the_query_is_not_held_to_the_rest_of_the_one_before(house: House) -> None:
+    """Of two models, since one alone is asked though it rests."""
+    text = FIRST.replace("api_key: sk-one", "query: {key: KEY}").replace("dear-1}", "dear-1}, fallbacks: [cheap]")
+
+    def script(exchange: Exchange) -> None:
+        if b"key=old" in exchange.line and b"dear-1" in exchange.body:
+            exchange.answer(b"{}", b"retry-after: 60", status=b"429 Busy")
+        else:
+            exchange.answer()
+
+    house.raw.script = script
+    house.reload(text.replace("KEY", "old"))
+    assert way(house.post(CODE))[1:] == ("cheap", "one/cheap-1")
+    house.reload(text.replace("KEY", "new"))
+    assert way(house.post(CODE))[1:] == ("dear", "one/dear-1")
+
+
 def test_what_needs_a_restart_is_named(house: House, caplog: pytest.LogCaptureFixture) -> None:
     house.reload(SECOND.replace("deadline: 20s", "threads: 5, deadline: 9s") + "text: {max_tokens: 64}\n")
     assert house.runs_on(SECOND)
@@ -409,6 +427,39 @@ def test_a_stream_on_a_model_that_is_removed_ends_as_it_began(house: House) -> N
     assert got == b"".join(events)
     assert way(answer) == ("pinned", "dear", "one/dear-1")
     house.wait_for_connections(0)
+
+
+def test_health_checks_are_those_of_the_new_config_while_the_old_one_is_in_use(house: House) -> None:
+    begun, gate = threading.Event(), threading.Event()
+    checks: queue.Queue[bytes] = queue.Queue()
+
+    def script(exchange: Exchange) -> None:
+        if exchange.line.startswith(b"GET "):
+            checks.put(exchange.line)
+            exchange.answer()
+            return
+        begun.set()
+        assert gate.wait(10)
+        exchange.answer()
+
+    def checked(path: str) -> str:
+        return FIRST.replace("api_key: sk-one", f"api_key: sk-one, health_check: {{path: /{path}, every: 20ms}}")
+
+    house.raw.script = script
+    house.reload(checked("old"))
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(house.post, CODE)
+        try:
+            assert begun.wait(10)
+            house.reload(checked("new"))
+            seen: list[bytes] = []
+            while sum(b"/new " in line for line in seen) < 5:
+                seen.append(checks.get(timeout=10))
+        finally:
+            gate.set()
+        assert answer.result().status_code == 200
+    last_of_old = max((number for number, line in enumerate(seen) if b"/old " in line), default=0)
+    assert sum(b"/new " in line for line in seen[:last_of_old]) <= 1, "but for one that was on its way"
 
 
 def test_the_app_can_end_while_an_old_config_is_in_use(house: House) -> None:

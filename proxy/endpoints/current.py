@@ -23,7 +23,8 @@ class Active:
         self.running = running
         self._close = close
         self._users = 0
-        self._is_left = asyncio.Event()
+        self._is_ending = False
+        self._may_close = asyncio.Event()
 
     def enter(self) -> Running:
         """A request begins; `leave` must follow."""
@@ -34,16 +35,19 @@ class Active:
         """A request is over."""
         self._users -= 1
         if not self._users:
-            self._is_left.set()
+            self._may_close.set()
 
     async def close_when_left(self) -> None:
-        """Wait for the last request, then close; at once when cancelled."""
-        try:
-            while self._users:
-                self._is_left.clear()
-                await self._is_left.wait()
-        finally:
-            await self._close()
+        """Wait for the last request, unless the app ends, then close."""
+        while self._users and not self._is_ending:
+            self._may_close.clear()
+            await self._may_close.wait()
+        await self._close()
+
+    def end(self) -> None:
+        """The app ends: no request is waited for any more, but what closing takes is."""
+        self._is_ending = True
+        self._may_close.set()
 
 
 class Current:
@@ -51,7 +55,7 @@ class Current:
 
     def __init__(self, active: Active) -> None:
         self.active = active
-        self._closing: set[asyncio.Task[None]] = set()
+        self._closing: dict[asyncio.Task[None], Active] = {}
 
     def replace(self, active: Active) -> None:
         """New requests begin with this one from now on; those under way keep theirs."""
@@ -61,17 +65,17 @@ class Current:
     async def close(self) -> None:
         """Close everything, however long a request might still want it; the app ends."""
         self._close(self.active)
-        await asyncio.sleep(0)  # a task that was cancelled before its first step would close nothing
-        for task in self._closing:
-            task.cancel()
+        # A task that is cancelled instead may be closing already, and would let go of rows on their way to the store.
+        for active in self._closing.values():
+            active.end()
         await asyncio.gather(*self._closing, return_exceptions=True)
 
     def _close(self, active: Active) -> None:
         task = asyncio.create_task(active.close_when_left())
-        self._closing.add(task)
+        self._closing[task] = active
         task.add_done_callback(self._closed)
 
     def _closed(self, task: asyncio.Task[None]) -> None:
-        self._closing.discard(task)
+        del self._closing[task]
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.error("an old configuration was not closed", extra={"error": type(error).__name__})

@@ -60,7 +60,7 @@ class Writer:
         self._free_for_ratings = asyncio.Semaphore(store.ratings_at_once)
         self._rating = 0
         self._is_broken = False
-        self._is_closing = False
+        self._is_closing = self._is_closed = False
         self._tasks: list[asyncio.Task[None]] = []
 
     @property
@@ -75,6 +75,9 @@ class Writer:
 
     def put(self, row: DecisionRow) -> None:
         """Keep this row, soon."""
+        if self._is_closed:
+            self._lose(1)
+            return
         waiting = len(self._rows)
         if waiting >= self._most:
             self.metrics.dropped("full", 1)
@@ -147,13 +150,18 @@ class Writer:
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
-        self.metrics.dropped("shutdown", len(self._rows))
-        if self._rows:  # nobody can ask for metrics any more
-            logger.warning("decisions lost at shutdown", extra={"store": self._store.shown, "rows": len(self._rows)})
+        self._is_closed = True
+        if self._rows:
+            self._lose(len(self._rows))
         self.metrics.queue.set(0)
         with suppress(TimeoutError):
             async with asyncio.timeout(_PATIENCE_S):
                 await self._store.close()
+
+    def _lose(self, rows: int) -> None:
+        """Count what comes too late, and log it: at the end nobody can ask for metrics any more."""
+        self.metrics.dropped("shutdown", rows)
+        logger.warning("decisions lost at shutdown", extra={"store": self._store.shown, "rows": rows})
 
     async def _run(self) -> None:
         rest_s = 0.0

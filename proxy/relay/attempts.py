@@ -3,30 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import msgspec
 
 from proxy.errors import Overloaded, ProxyError, UpstreamUnavailable
 from proxy.relay.guard import Guard
 from proxy.relay.headers import with_context
+from proxy.relay.health import OF_THE_WAY
 from proxy.relay.keys import Key
 from proxy.relay.reply import Body, Call, Failed, Outcome, Reply, open_reply
 from proxy.relay.retry_after import retry_after_s
+from proxy.relay.told import ToldError
 from proxy.relay.upstreams import Target, Upstreams
 from proxy.telemetry.tracing import UNTRACED, Trace
 
 # Full jitter (Brooker, Exponential backoff and jitter, AWS 2015), for the same target again only.
 _FIRST_BACKOFF_S = 0.1
 _LONGEST_BACKOFF_S = 2.0
-_TOO_LONG = re.compile(
-    r"context (?:length|limit|size|window)|(?:prompt|input) is too long|maximum (?:prompt length|number of tokens)",
-    re.IGNORECASE,
-)
 
 Cause = Literal[Outcome, "context", "resting", "full"]
 """
@@ -41,8 +38,6 @@ _REPEATABLE: frozenset[Outcome] = frozenset(("unreachable", "failed", "cut", "ga
 _ANSWERED: frozenset[Outcome] = frozenset(("ok", "rejected"))
 # After these the upstream has no more to do with the request.
 _LOST: frozenset[Outcome] = frozenset(("unreachable", "cut"))
-# These say that a target cannot be reached, and so that no model of it can; all others are about what was asked.
-_OF_THE_WAY: frozenset[Outcome] = frozenset(("unreachable", "connect", "cut"))
 # After these another key of the same target may be welcome at once.
 _OF_THE_KEY: frozenset[Outcome] = frozenset(("rate_limited", "unauthorized"))
 
@@ -94,8 +89,8 @@ class Trail:
     def failed(self, outcome: Outcome) -> None:
         """The last attempt ended so, without an answer or in the middle of one: what its target is held to."""
         assert self.target is not None
-        if self.is_of_a_model or outcome in _OF_THE_WAY:
-            self.target.health.failed(outcome)
+        if self.is_of_a_model or outcome in OF_THE_WAY:
+            self.target.health.failed(outcome, is_of_a_model=self.is_of_a_model)
 
     def leave(self, outcome: Outcome) -> None:
         """The last attempt ended so, and another follows."""
@@ -103,6 +98,11 @@ class Trail:
         self.ended.append((self.target.label, outcome))
         self.trace.attempt_ended(outcome)
         self.is_between = True
+
+    def stay(self) -> None:
+        """No other follows the attempt that was left, after all."""
+        self.ended.pop()
+        self.is_between = False
 
 
 class Attempts:
@@ -162,6 +162,12 @@ class Attempts:
             if again == (offer, target) and found.cause in _REPEATABLE:  # else it is for another key, at once
                 await asyncio.sleep(self._upstreams.random.uniform(0.0, self._backoff_s))
                 self._backoff_s = min(_LONGEST_BACKOFF_S, 2.0 * self._backoff_s)
+                if target.is_full:  # others came meanwhile
+                    if (other := self._pick(offer)) is None:
+                        self._trail.stay()
+                        self._trail.outcome = found.outcome
+                        return found.end()
+                    again = offer, other
             elif again[0] is not offer:
                 self._trail.fallbacks.append((offer.model, again[0].model, found.cause))
             offer, target = again
@@ -246,10 +252,12 @@ class Attempts:
         outcome = reply.outcome
         if outcome in _OF_THE_KEY:
             self._tried_keys.add(key)
-        if outcome in _ANSWERED:
-            target.health.succeeded(clock() - sent if outcome == "ok" and call.is_routed else None)
         if call.is_of_a_model:  # an upstream may refuse a key files or images, and welcome it at its models
+            if outcome in _ANSWERED:
+                target.health.succeeded(clock() - sent if outcome == "ok" and call.is_routed else None)
             _judge(reply, key, key_rested=key_rested)
+        elif outcome in _ANSWERED:
+            target.health.reached()
         if outcome == "ok" or (outcome == "rejected" and not _is_too_long(reply)):
             return reply
         error = None
@@ -313,26 +321,23 @@ def _is_larger(offer: Offer, than: Offer) -> bool:
 
 
 def _is_too_long(reply: Reply) -> bool:
-    """Whether the upstream says that the prompt does not fit: by OpenAI's code or in common words."""
+    """Whether the upstream says that the prompt does not fit."""
+    if reply.mistake is not None:
+        return reply.mistake.is_too_long
     if reply.status != 400 or (body := reply.whole) is None:
         return False
     try:
         told = _decode(body)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         return False
-    error = told.error if isinstance(told.error, _Error) else _Error(told.error or told.message)
-    return error.code == "context_length_exceeded" or _TOO_LONG.search(error.message) is not None
-
-
-class _Error(msgspec.Struct):
-    message: str = ""
-    code: str | int | None = None
+    error = told.error if isinstance(told.error, ToldError) else ToldError(message=told.error or told.message)
+    return error.is_too_long
 
 
 class _Envelope(msgspec.Struct):
-    error: _Error | str | None = None
+    error: ToldError | str | None = None
     """A text in xAI's."""
-    message: str = ""
+    message: Any = None
     """In vLLM's and SGLang's, which have no envelope."""
 
 

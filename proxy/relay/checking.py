@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import httpx
@@ -18,41 +18,59 @@ logger = logging.getLogger(__name__)
 _NOTICED_EVERY_S = 1.0
 
 
-@asynccontextmanager
-async def checking(config: Config, upstreams: Upstreams) -> AsyncIterator[None]:
-    """
-    Check the upstreams that routes.yaml says so of, until the block ends.
+class Checks:
+    """The health checks of the configuration in use."""
 
-    Args:
-        config: what routes.yaml says.
-        upstreams: made of it, and open as long as the block.
-    """
-    targets = upstreams.all_targets()
-    of_upstream = {name: [target for target in targets if target.upstream == name] for name in config.upstreams}
-    async with _meanwhile(
-        _check_forever(upstream.health_check, of_upstream[name])
-        for name, upstream in config.upstreams.items()
-        if upstream.health_check is not None and of_upstream[name]
-    ):
-        yield
+    def __init__(self) -> None:
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self, config: Config, upstreams: Upstreams) -> None:
+        """
+        Check the upstreams that routes.yaml says so of; those that were checked until now no more.
+
+        Args:
+            config: what routes.yaml says.
+            upstreams: made of it, and open until others are checked.
+        """
+        before, targets = self._tasks, upstreams.all_targets()
+        of_upstream = {name: [target for target in targets if target.upstream == name] for name in config.upstreams}
+        self._tasks = [
+            asyncio.create_task(_check_forever(upstream.health_check, of_upstream[name]))
+            for name, upstream in config.upstreams.items()
+            if upstream.health_check is not None and of_upstream[name]
+        ]
+        await _end(before)
+
+    async def stop(self) -> None:
+        """Check nothing any more."""
+        await _end(self._tasks)
+
+
+@asynccontextmanager
+async def checking(config: Config, upstreams: Upstreams) -> AsyncIterator[Checks]:
+    """Health checks, at first as this configuration has them, until the block ends."""
+    checks = Checks()
+    await checks.start(config, upstreams)
+    try:
+        yield checks
+    finally:
+        await checks.stop()
 
 
 @asynccontextmanager
 async def noticing(fleet: Fleet) -> AsyncIterator[None]:
     """Tell of rests that end, until the block does: an idle server's targets would seem to rest for ever."""
-    async with _meanwhile([_notice_forever(fleet)]):
-        yield
-
-
-@asynccontextmanager
-async def _meanwhile(forever: Iterable[Coroutine[None, None, None]]) -> AsyncIterator[None]:
-    tasks = [asyncio.create_task(each) for each in forever]
+    task = asyncio.create_task(_notice_forever(fleet))
     try:
         yield
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await _end([task])
+
+
+async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _notice_forever(fleet: Fleet) -> None:

@@ -58,7 +58,7 @@ class _Connection(ResponseHandler):
         super().set_exception(exc, *(() if exc_cause is None else (exc_cause,)))
         answer = self._payload
         if answer is not None and not answer.is_eof() and answer.exception() is None:
-            answer.set_exception(aiohttp.ClientPayloadError(f"Response payload is not completed: {exc!r}"))
+            answer.set_exception(aiohttp.ClientPayloadError(), exc_cause or exc)
 
 
 def _connector(upstream: Upstream, usual: ssl.SSLContext) -> aiohttp.BaseConnector:

@@ -19,6 +19,8 @@ _FAILURES_IN_A_ROW = 5
 _BAD_CHECKS = 2
 _BUSY = "rate_limited"
 _OF_THE_KEYS = (_BUSY, "unauthorized")
+OF_THE_WAY = frozenset(("unreachable", "connect", "cut"))
+"""Why a target cannot be reached, and so no model of it can; all other causes are about what was asked."""
 _ERROR_RATE = 0.5
 _LEAST_SEEN = 10.0
 """Of that many recent requests, the share that failed says something."""
@@ -89,6 +91,7 @@ class Health:
         self._rests = 0
         self._closed_at = -math.inf
         self._in_a_row = 0
+        self._last_cause = ""
         self._bad_checks = 0
         self._is_probing = False
         self._warm_since = clock()
@@ -175,10 +178,25 @@ class Health:
         if self._state == "open" and self.state == "half_open":
             self._close()
 
-    def failed(self, cause: str) -> None:
-        """It gave no answer, or broke one off."""
-        self._count(1.0)
+    def reached(self) -> None:
+        """It answered what says nothing of its models, but that it can be reached."""
+        if self._last_cause in OF_THE_WAY:
+            self._in_a_row = 0
+        if self._reason in OF_THE_WAY and self._state == "open" and self.state == "half_open":
+            self._close()
+
+    def failed(self, cause: str, *, is_of_a_model: bool = True) -> None:
+        """
+        It gave no answer, or broke one off.
+
+        Args:
+            cause: how.
+            is_of_a_model: whether one was asked; what else is answered is not in the error rate, so neither is this.
+        """
+        if is_of_a_model:
+            self._count(1.0)
         self._in_a_row += 1
+        self._last_cause = cause
         is_bad = self._seen >= _LEAST_SEEN and self._error_rate() >= _ERROR_RATE
         state = self.state
         # Those that were under way when it opened tell nothing new.

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from proxy.relay.events import MOST_HELD, EventReader
+from proxy.relay.told import ToldError
 
 # Events that come before a model has said anything: of OpenAI's responses, and of Anthropic's messages.
 _PREPARING = frozenset(("response.created", "response.in_progress", "response.queued", "message_start", "ping"))
@@ -19,6 +20,7 @@ _NO_ERROR = (b"", b"null", b"{}", b"[]", b'""')
 class _Whole(msgspec.Struct):
     error: msgspec.Raw = msgspec.Raw(b"")
     choices: msgspec.Raw = msgspec.Raw(b"")
+    status: Any = None
 
 
 _decode_whole = msgspec.json.Decoder(_Whole).decode
@@ -27,6 +29,15 @@ _decode = msgspec.json.Decoder().decode
 
 class NotAnAnswer(Exception):
     """A reply with a good status that is no answer; the message says why, in words without a name in front."""
+
+    def __init__(self, why: str, told: ToldError | None = None) -> None:
+        """
+        Args:
+            why: the message.
+            told: the error that came in place of an answer.
+        """
+        super().__init__(why)
+        self.told = told
 
 
 class StreamOpening:
@@ -41,20 +52,30 @@ class StreamOpening:
         self._events = EventReader()
         self._size = 0
         self._is_empty = True
+        self.mistake: ToldError | None = None
+        """The error that it tells in place of an answer, where that is the client's mistake."""
 
     def feed(self, chunk: bytes) -> bool:
         """
         Whether what is here may be sent on.
 
         Raises:
-            NotAnAnswer: the first event that says something is an error, or is not JSON.
+            NotAnAnswer: the first event that says something is not JSON, or an error that is not the client's mistake.
         """
         self._size += len(chunk)
         for name, data in self._events.feed(chunk):
             if data == b"":
                 continue
             self._is_empty = False
-            if data == _DONE or not _is_preparation(name, data):
+            if data == _DONE:
+                return True
+            event = _object(data)
+            if (told := _error_in(name, event)) is not None:
+                if not told.is_of_the_client:
+                    raise NotAnAnswer("began its stream with an error", told)
+                self.mistake = told
+                return True
+            if not _is_preparation(event):
                 return True
         return self._size > MOST_HELD
 
@@ -69,26 +90,42 @@ class StreamOpening:
             raise NotAnAnswer("ended its stream without an event")
 
 
-def check_whole(body: bytes) -> None:
+def check_whole(body: bytes) -> ToldError | None:
     """
-    Look at an answer that is no stream.
+    Look at an answer that is no stream; the error in it where it is a response that failed by the client's mistake.
 
     Raises:
-        NotAnAnswer: it is not a JSON object, or one that tells an error.
+        NotAnAnswer: it is not a JSON object, or one that tells another error.
     """
     try:
         answer = _decode_whole(body)
+        if bytes(answer.error) in _NO_ERROR or bytes(answer.choices) not in _NO_ERROR:
+            return None
+        told = _told(_decode(answer.error))
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         raise NotAnAnswer("sent its answer in another form than JSON") from None
-    if bytes(answer.error) not in _NO_ERROR and bytes(answer.choices) in _NO_ERROR:
-        raise NotAnAnswer("answered an error under the status of a success")
+    # Only of responses this is a form that clients know; of others an error with a good status is none to them.
+    if answer.status == "failed" and told.is_of_the_client:
+        return told
+    raise NotAnAnswer("answered an error under the status of a success", told)
 
 
-def _is_preparation(name: bytes, data: bytes) -> bool:
-    event = _object(data)
+def _error_in(name: bytes, event: dict[str, Any]) -> ToldError | None:
+    """The error that this event tells, if it tells one."""
+    kind, inner = event.get("type"), event.get("error")
+    if not inner and name != b"error" and kind not in _FAILED:
+        return None
+    if not inner and isinstance(response := event.get("response"), dict):
+        inner = response.get("error")
+    return _told(inner or event)  # some tell it in the event itself
+
+
+def _told(error: Any) -> ToldError:
+    return msgspec.convert(error, ToldError) if isinstance(error, dict) else ToldError()
+
+
+def _is_preparation(event: dict[str, Any]) -> bool:
     kind = event.get("type")
-    if event.get("error") or name == b"error" or kind in _FAILED:
-        raise NotAnAnswer("began its stream with an error")
     if isinstance(kind, str):
         return kind in _PREPARING
     choices = event.get("choices")

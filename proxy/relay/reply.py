@@ -14,6 +14,7 @@ from proxy.relay.events import MOST_HELD
 from proxy.relay.guard import DeadlinePassed, Guard
 from proxy.relay.headers import Headers, OwnHeaders, request_headers, response_headers
 from proxy.relay.opening import NotAnAnswer, StreamOpening, check_whole
+from proxy.relay.told import ToldError
 from proxy.relay.upload import Upload
 from proxy.relay.upstreams import Target
 
@@ -24,7 +25,8 @@ Outcome = Literal[
     "connect", "first_token", "whole_answer", "idle", "total", "client_left",
 ]  # fmt: skip
 """
-How an attempt ended: with an answer (`ok` below 400, `rejected` below 500), with one that another target may better
+How an attempt ended: with an answer (`ok` below 400, `rejected` below 500, or where a mistake of the client's is told
+under a good status), with one that another target may better
 (`rate_limited` is 429, `unauthorized` is our key refused, `failed` is a server's trouble, `garbled` is a good status
 without an answer, or none of HTTP's), without one (`unreachable`), in the middle of one (`cut`), at a deadline (by its
 name), or because the client left.
@@ -72,6 +74,7 @@ class Reply:
         target: who sent it.
         is_stream: whether it is a stream of events.
         is_plain: whether its bytes can be looked at; not where it is compressed.
+        mistake: the client's, that it tells under a good status.
     """
 
     def __init__(self, response: httpx.Response, target: Target, guard: Guard) -> None:
@@ -83,6 +86,7 @@ class Reply:
         self.target = target
         self.is_stream = self._is_json = False
         self.is_plain = True
+        self.mistake: ToldError | None = None
         for name, value in self.headers:
             if name == b"content-type":
                 self.is_stream = self.is_stream or value.startswith(b"text/event-stream")
@@ -116,6 +120,7 @@ class Reply:
                 self._held.append(chunk)
                 size += len(chunk)
                 if size > MOST_HELD or (may_begin and (opening is None or opening.feed(chunk))):
+                    self.mistake = None if opening is None else opening.mistake
                     return
         self._is_complete = True
         if self._shows_query and self.status in _REDIRECTS:  # so does the page that comes with one
@@ -123,7 +128,7 @@ class Reply:
         if opening is not None:
             opening.end()
         elif checked and self.is_plain and not self.is_stream and self.status < 300:
-            check_whole(b"".join(self._held))
+            self.mistake = check_whole(b"".join(self._held))
 
     def _leave_body_out(self) -> None:
         self._held.clear()
@@ -158,7 +163,7 @@ class Reply:
         """How an attempt ended that got this reply, which is an answer as far as its body goes."""
         status = self.status
         if status < 400:
-            return "ok"
+            return "ok" if self.mistake is None else "rejected"
         if status == 429:
             return "rate_limited"
         if status in (401, 403) and self.target.has_own_key:
@@ -239,13 +244,16 @@ async def open_reply(target: Target, call: Call, own: OwnHeaders, body: Body, gu
             guard.end_attempt()
             raise
         is_held = True
+        if reply.mistake is not None:
+            logger.info("upstream rejected", extra={"target": target.label, "error": reply.mistake.word})
         return reply
     except httpx.ConnectTimeout as error:
         raise _too_late(target, DeadlinePassed("connect", timeouts.connect)) from error
     except DeadlinePassed as passed:
         raise _too_late(target, passed) from None
     except NotAnAnswer as error:
-        logger.warning("upstream garbled", extra={"target": target.label, "error": str(error)})
+        code = {"code": error.told.word} if error.told is not None and error.told.word else {}
+        logger.warning("upstream garbled", extra={"target": target.label, "error": str(error), **code})
         told = UpstreamUnavailable(f"The upstream {target.upstream!r} {error}.", code="upstream_garbled")
         raise Failed("garbled", told) from error
     except httpx.TransportError as error:

@@ -89,9 +89,7 @@ class _Body(httpx.AsyncByteStream):
 
 
 def _as_httpx(error: aiohttp.ClientError) -> httpx.TransportError:
-    # The text of these has the URL in it, and that may have a key.
-    said = f"{error.status}, {error.message}" if isinstance(error, aiohttp.ClientResponseError) else str(error)
-    message = f"{type(error).__name__}: {said}"
+    message = f"{type(error).__name__}{_reason(error)}"
     if isinstance(error, aiohttp.ClientHttpProxyError):
         return httpx.ProxyError(message)
     if isinstance(error, aiohttp.ServerTimeoutError):
@@ -101,6 +99,23 @@ def _as_httpx(error: aiohttp.ClientError) -> httpx.TransportError:
     if isinstance(error, aiohttp.ClientResponseError | aiohttp.ServerDisconnectedError):
         return httpx.RemoteProtocolError(message)
     return httpx.ReadError(message)
+
+
+def _reason(error: aiohttp.ClientError) -> str:
+    """
+    As much of why as can go into the log.
+
+    aiohttp's own words have the URL in them, which may have a key, and the bytes that it could not read, which are an
+    answer's, or a prompt that an upstream sent back. Only before there is a connection there is nothing to quote.
+    """
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return f": {error}"
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        return f": {error.status}"
+    cause: BaseException = error
+    while cause.__cause__ is not None:
+        cause = cause.__cause__
+    return "" if cause is error else f": {type(cause).__name__}"
 
 
 # Both are the same for every request to a target, and parsing or checking them takes longer than looking them up.

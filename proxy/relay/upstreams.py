@@ -189,7 +189,7 @@ class Fleet:
         for model in config.models.values():
             for target in model.all_targets:
                 upstream = config.upstreams[target.upstream]
-                secrets = (*upstream.all_keys, *upstream.headers.values())
+                secrets = (*upstream.all_keys, *upstream.headers.values(), *upstream.query.values())
                 self._keys_are(_label(target), [text for secret in secrets if (text := secret.reveal())])
 
     def _keys_are(self, label: str, keys: Sequence[str]) -> None:

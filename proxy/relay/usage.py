@@ -111,8 +111,10 @@ def model_of_json(body: bytes) -> str | None:
 def _in_one_way(told: _Usage) -> Usage | None:
     prompt = told.prompt_tokens_details or told.input_tokens_details
     completion = told.completion_tokens_details or told.output_tokens_details
-    # Anthropic counts what comes from its cache, or goes there, beside the rest of the prompt.
-    beside = (told.cache_read_input_tokens or 0) + (told.cache_creation_input_tokens or 0)
+    # Anthropic counts what comes from its cache, or goes there, beside the rest of the prompt; who tells the same in
+    # another API's form, as LiteLLM does, has counted it with the prompt already.
+    is_beside = told.prompt_tokens is None and told.input_tokens_details is None
+    beside = (told.cache_read_input_tokens or 0) + (told.cache_creation_input_tokens or 0) if is_beside else 0
     cached = (prompt.cached_tokens or 0) if prompt is not None else told.cache_read_input_tokens or 0
     usage = Usage(
         prompt=(told.prompt_tokens or told.input_tokens or 0) + beside,

@@ -52,6 +52,7 @@ class Words(WordModel):
 
     def __init__(self) -> None:
         self.gate = threading.Event()
+        self.takes_s = 0.0
 
     def name(self) -> str:
         return "words"
@@ -59,6 +60,7 @@ class Words(WordModel):
     def embed(self, text: str) -> Vector:
         if "slow" in text:
             assert self.gate.wait(10)
+        time.sleep(self.takes_s)
         return super().embed(text)
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +89,15 @@ def test_it_waits_for_a_moment_when_nobody_elses_is_and_not_for_long(split: Deci
         split.words.gate.set()
         assert split.row(answer)["vector"] is not None
         assert waits.result().headers["x-pointsman-model"] == "small"
+
+
+def test_what_was_answered_is_kept_though_the_end_comes_while_texts_are_looked_at(tmp_path: Path) -> None:
+    with deciding(tmp_path, SPLIT) as running:
+        running.words.takes_s = 0.3  # longer than the store takes to end
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda number: running.ask(f"question {number}", x_even="1"), range(8)))
+    with closing(sqlite3.connect(tmp_path / "store.db")) as connection:
+        assert connection.execute("SELECT count(*) FROM decisions").fetchone() == (8,)
 
 
 def test_a_shadow_looks_at_the_same(tmp_path: Path) -> None:

@@ -79,3 +79,15 @@ def test_a_target_that_cannot_be_reached_rests(house: House) -> None:
         assert house.http.get("/v1/files").status_code == 502
     seen = told(house)
     assert (seen["state"], seen["reason"]) == ("open", "unreachable")
+
+
+def test_an_answer_to_what_is_passed_on_keeps_no_failing_model_in_use(house: House) -> None:
+    def script(exchange: Exchange) -> None:
+        exchange.answer(b"{}", JSON, status=b"200 OK" if exchange.line.startswith(b"GET") else b"500 Oh")
+
+    house.raw.script = script
+    for _ in range(2):
+        assert house.chat("m").status_code == 500, "after three attempts"
+        assert house.http.get("/v1/files").status_code == 200
+    seen = told(house)
+    assert (seen["state"], seen["reason"]) == ("open", "failed")

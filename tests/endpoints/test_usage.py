@@ -103,6 +103,19 @@ def test_a_whole_answer_is_not_asked(house: House) -> None:
     assert json.loads(house.raw.last.body) == {**body, "model": "m"}
 
 
+def test_a_chat_that_tells_of_the_cache_in_anthropics_words_too_counts_it_once(house: House) -> None:
+    house.raw.script = lambda exchange: exchange.answer(
+        b'{"choices":[{}],"usage":{"prompt_tokens":100,"completion_tokens":5,"prompt_tokens_details":'
+        b'{"cached_tokens":80},"cache_read_input_tokens":80,"cache_creation_input_tokens":15}}',
+        b"content-type: application/json",
+    )
+    before = tokens(house, "asked")
+    house.http.post("/v1/chat/completions", json={"model": "asked", "messages": MESSAGES})
+    house.wait_for_metric("pointsman_in_flight", 0)
+    after = tokens(house, "asked")
+    assert [after[kind] - before[kind] for kind in ("prompt", "cached", "completion")] == [100, 80, 5]
+
+
 def test_cost_and_what_the_baseline_would_have_cost(house: House) -> None:
     cost, baseline = house.metric(f'{COST}{{model="asked"}}'), house.metric(BASELINE)
     stream(house, "asked")

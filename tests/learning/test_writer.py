@@ -292,3 +292,14 @@ def test_what_is_lost_at_the_end_is_told(caplog: pytest.LogCaptureFixture) -> No
         asyncio.run(lose(port))
     (lost,) = [record for record in caplog.records if record.message == "decisions lost at shutdown"]
     assert lost.__dict__["rows"] == 3
+
+
+def test_a_row_that_comes_after_the_end_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async def lose() -> float:
+        async with keeping(f"sqlite:///{tmp_path}/store.db") as kept:
+            pass
+        kept.writer.put(row(1))
+        return kept.counted("dropped_total", cause="shutdown")
+
+    assert asyncio.run(lose()) == 1
+    assert told(caplog) == ["decisions lost at shutdown"]

@@ -118,6 +118,86 @@ def test_what_ends_between_two_attempts_counts_the_one_that_was_made() -> None:
     asyncio.run(run())
 
 
+class Leisurely(random.Random):
+    """Draws long pauses, in which what a test has come meanwhile does so on a busy machine, too."""
+
+    def uniform(self, _a: float, _b: float) -> float:
+        return 0.3
+
+
+class Narrow:
+    """Targets that take one request at a time: the first one's fails, and another comes while that pauses."""
+
+    def __init__(self, *, frees_spare: bool) -> None:
+        self._frees_spare = frees_spare
+        self.trail = Trail()
+        self.asked: Counter[str] = Counter()
+        self.most_in_flight = 0
+        self.is_first_over = asyncio.Event()
+        self.second: asyncio.Task[int] | None = None
+        self._fleet = Fleet(random_source=Leisurely())
+        self._fleet.budget.free = FREE
+        for name in ("narrow", "spare"):
+            self._fleet.load(name).most = 1
+        self.upstreams = Upstreams({"m": [self._target("narrow"), self._target("spare")]}, self._fleet)
+        self._fleet.load("spare").in_flight = 1
+
+    def _target(self, name: str) -> Target:
+        async def answer(_request: httpx.Request) -> httpx.Response:
+            self.asked[name] += 1
+            self.most_in_flight = max(self.most_in_flight, self._fleet.load("narrow").in_flight)
+            if self.asked.total() == 1:
+                asyncio.get_running_loop().call_later(0.005, self._go_on)
+                return httpx.Response(503, content=b"{}")
+            if name == "narrow":
+                if self._frees_spare:
+                    self._fleet.load("spare").in_flight = 0
+                await self.is_first_over.wait()
+            return httpx.Response(200, content=b"{}")
+
+        return Target(
+            upstream=name, name="m", weight=1, url=f"http://{name}/v1", keys=NO_KEY, timeouts=Timeouts(),
+            transport=httpx.MockTransport(answer), health=self._fleet.health(f"{name}/m"), load=self._fleet.load(name),
+        )  # fmt: skip
+
+    def _go_on(self) -> None:
+        self.second = asyncio.create_task(self.ask(Trail()))
+
+    async def ask(self, trail: Trail) -> int:
+        async def receive() -> dict[str, object]:
+            await asyncio.Event().wait()
+            return {}
+
+        async with Guard(receive) as guard:
+            attempts = Attempts(self.upstreams, guard, Call("POST", "/chat/completions", b"", []), trail)
+            reply = await attempts.open(iter([Offer("m", None, lambda _target: b"{}")]))
+            await reply.close()
+            return reply.status
+
+
+@pytest.mark.parametrize(
+    ("frees_spare", "status", "ended"),
+    [
+        pytest.param(False, 503, [], id="ends-with-the-last-answer"),
+        pytest.param(True, 200, [("narrow/m", "failed")], id="goes-to-another"),
+    ],
+)
+def test_a_target_that_filled_up_in_the_pause_is_not_asked_again(
+    frees_spare: bool, status: int, ended: list[tuple[str, str]]
+) -> None:
+    async def run() -> None:
+        narrow = Narrow(frees_spare=frees_spare)
+        async with asyncio.timeout(5):
+            assert await narrow.ask(narrow.trail) == status
+            narrow.is_first_over.set()
+            assert narrow.second is not None
+            assert await narrow.second == 200
+        assert (narrow.most_in_flight, narrow.asked["narrow"]) == (1, 2)
+        assert (narrow.trail.ended, narrow.trail.count, narrow.trail.is_between) == (ended, 1 + len(ended), False)
+
+    asyncio.run(run())
+
+
 def statuses(*others: str, ends: Callable[[], httpx.Response]) -> tuple[Counter[int], Counter[str]]:
     """How many clients get which status, and how often each target was asked."""
 

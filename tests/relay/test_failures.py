@@ -1,9 +1,12 @@
 """What a client is told when an upstream fails."""
 
 import json
+import logging
+import threading
 import time
 from typing import Any
 
+import httpx
 import pytest
 
 from tests.relay.wire import Exchange, House
@@ -137,3 +140,118 @@ def test_where_all_fail_the_headers_tell_of_the_last_one(house: House) -> None:
     answer = house.chat("forlorn")
     told = [answer.headers[f"x-pointsman-{name}"] for name in ("model", "target")]
     assert (answer.status_code, told) == (502, ["dead", "dead/nobody"])
+
+
+CHUNKED = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("sent", "why"),
+    [
+        pytest.param(b"a secret\r\n\r\n", "ClientResponseError: BadStatusLine", id="status"),
+        pytest.param(b"HTTP/1.1 200 OK\r\na secret\r\n\r\n", "ClientResponseError: BadHttpMessage", id="header"),
+        pytest.param(CHUNKED + b"a secret\r\n", "ClientResponseError: BadHttpMessage", id="chunk"),
+        pytest.param(
+            b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\n{a secret", "ClientResponseError: BadStatusLine", id="length"
+        ),
+        pytest.param(CHUNKED + b"5\r\n", "ClientPayloadError: TransferEncodingError", id="cut"),
+        pytest.param(b"", "ServerDisconnectedError", id="nothing"),
+    ],
+)
+def test_the_log_says_why_and_quotes_nothing_of_what_came(
+    sent: bytes, why: str, house: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    def script(exchange: Exchange) -> None:
+        exchange.send(sent)
+        exchange.cut()
+
+    house.raw.script = script
+    with caplog.at_level(logging.DEBUG):
+        house.chat("raw", stream=True)
+        house.chat("sim")
+    told = [record for record in caplog.records if record.getMessage() in ("upstream unavailable", "upstream cut")]
+    assert {record.__dict__["error"] for record in told} == {why}
+    assert "secret" not in caplog.text + "".join(str(record.__dict__) for record in caplog.records)
+
+
+def test_nor_does_it_once_an_answer_has_begun(house: House, caplog: pytest.LogCaptureFixture) -> None:
+    has_begun = threading.Event()
+
+    def script(exchange: Exchange) -> None:
+        exchange.send(CHUNKED + b"%x\r\n%s\r\n" % (len(EVENT), EVENT))
+        assert has_begun.wait(5)
+        exchange.send(b"a secret\r\n")
+        exchange.cut()
+
+    house.raw.script = script
+    body = {"model": "raw", "messages": [], "stream": True}
+    with caplog.at_level(logging.DEBUG), house.http.stream("POST", "/v1/chat/completions", json=body) as answer:
+        for _ in answer.iter_raw():
+            has_begun.set()
+    (told,) = [record for record in caplog.records if record.getMessage() == "upstream cut"]
+    assert told.__dict__["error"] == "ClientPayloadError: BadHttpMessage"
+    assert "secret" not in caplog.text + "".join(str(record.__dict__) for record in caplog.records)
+
+
+RESPONSE = {"id": "resp_1", "object": "response", "status": "in_progress", "error": None}
+PREPARED = [{"type": f"response.{kind}", "response": RESPONSE} for kind in ("created", "in_progress")]
+LONG = {"type": "invalid_request_error", "code": "context_length_exceeded", "message": "a secret"}
+FLAGGED = {"code": "invalid_prompt", "message": "a secret"}
+FAILED: dict[str, Any] = {**RESPONSE, "status": "failed", "output": []}
+
+
+def ask_for_a_response(house: House, model: str, told: list[Any] | dict[str, Any]) -> tuple[httpx.Response, bytes]:
+    """The answer, and what the upstream sent: events of a stream, or a whole."""
+    sent, is_stream = json.dumps(told).encode(), isinstance(told, list)
+    if isinstance(told, list):
+        sent = b"".join(
+            b"event: %s\ndata: %s\n\n" % (each["type"].encode(), json.dumps(each).encode()) for each in told
+        )
+    kind = b"content-type: " + (b"text/event-stream" if is_stream else b"application/json")
+    house.raw.script = lambda exchange: exchange.answer(sent, kind)
+    body = {"model": model, "input": "hello", "stream": is_stream}
+    return house.http.post("/v1/responses", json=body), sent
+
+
+@pytest.mark.parametrize(
+    ("told", "code"),
+    [
+        pytest.param([*PREPARED, {"type": "error", "error": LONG}], "context_length_exceeded", id="event"),
+        pytest.param([*PREPARED, {**LONG, "type": "error"}], "context_length_exceeded", id="flat-event"),
+        pytest.param([*PREPARED, {"type": "response.failed", "response": {**FAILED, "error": FLAGGED}}], "invalid_prompt", id="failed"),
+        pytest.param([{"type": "error", "error": {"type": "invalid_request_error"}}], "invalid_request_error", id="type"),
+        pytest.param({**FAILED, "error": FLAGGED}, "invalid_prompt", id="whole"),
+    ],
+)  # fmt: skip
+def test_a_client_s_own_mistake_under_a_good_status_passes_and_is_not_the_upstream_s(
+    told: list[Any] | dict[str, Any], code: str, house: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    before = len(house.raw.exchanges)
+    for _ in range(6):
+        answer, sent = ask_for_a_response(house, "rawkeyed", told)
+        assert (answer.status_code, answer.content) == (200, sent)
+    assert len(house.raw.exchanges) == before + 6
+    house.wait_for_metric('pointsman_target_state{target="rawkeyed/raw-model"}', 0)
+    lines = [record.__dict__ for record in caplog.records if record.getMessage() == "upstream rejected"]
+    assert [line["error"] for line in lines] == [code] * 6
+    requests = [record.__dict__["fields"] for record in caplog.records if record.name == "pointsman.request"]
+    assert {request["outcome"] for request in requests} == {"rejected"}
+    assert "a secret" not in "".join(str(record.__dict__) for record in caplog.records)
+
+
+def test_a_prompt_that_a_stream_says_is_too_long_goes_on_to_a_model_that_takes_more(house: House) -> None:
+    series = 'pointsman_fallbacks_total{cause="context",from="narrow",to="roomy"}'
+    before = house.metric(series)
+    answer, _ = ask_for_a_response(house, "narrow", [*PREPARED, {"type": "error", "error": LONG}])
+    assert (answer.status_code, answer.headers["x-pointsman-model"]) == (200, "roomy")
+    house.wait_for_metric(series, before + 1)
+
+
+def test_an_error_of_the_upstream_s_own_is_told_by_its_code(house: House, caplog: pytest.LogCaptureFixture) -> None:
+    told = [{"type": "error", "error": {"type": "server_error", "code": "secret words", "message": "a secret"}}]
+    answer, _ = ask_for_a_response(house, "raw", told)
+    assert answer.json()["error"]["code"] == "upstream_garbled"
+    lines = [record.__dict__ for record in caplog.records if record.getMessage() == "upstream garbled"]
+    assert {line["code"] for line in lines} == {"server_error"}
+    assert "secret" not in str(lines)

@@ -54,6 +54,31 @@ def watched() -> Watched:
     return Watched()
 
 
+@pytest.mark.parametrize(("cause", "state"), [("unreachable", "closed"), ("failed", "half_open")])
+def test_being_reached_ends_only_a_rest_of_what_could_not_be(watched: Watched, cause: str, state: State) -> None:
+    watched.fails(5, cause)
+    watched.health.reached()
+    assert watched.health.state == "open"
+    watched.rest()
+    watched.health.reached()
+    assert watched.health.state == state
+
+
+@pytest.mark.parametrize(("cause", "state"), [("unreachable", "closed"), ("failed", "open")])
+def test_being_reached_ends_only_a_row_of_what_could_not_be(watched: Watched, cause: str, state: State) -> None:
+    watched.fails(4, cause)
+    watched.health.reached()
+    watched.fails(1, cause)
+    assert watched.health.state == state
+
+
+def test_what_asks_no_model_is_not_in_the_error_rate(watched: Watched) -> None:
+    for _ in range(20):
+        watched.health.failed("unreachable", is_of_a_model=False)
+        watched.health.reached()
+    assert (watched.health.state, watched.health.standing().error_rate) == ("closed", 0)
+
+
 def test_five_failures_in_a_row_open_it(watched: Watched) -> None:
     watched.fails(4)
     watched.succeeds()

@@ -78,11 +78,21 @@ MESSAGE = (
     b'{"id":"msg_1","type":"message","usage":{"input_tokens":20,"cache_creation_input_tokens":4,'
     b'"cache_read_input_tokens":10,"output_tokens":20}}'
 )
+CACHE = b'"cache_read_input_tokens":80,"cache_creation_input_tokens":15'
+LITELLM_CHAT = (
+    b'{"id":"x","usage":{"prompt_tokens":100,"completion_tokens":5,"prompt_tokens_details":{"cached_tokens":80},%b}}'
+    % CACHE
+)
+LITELLM_RESPONSE = (
+    b'{"id":"x","usage":{"input_tokens":100,"output_tokens":5,"input_tokens_details":{"cached_tokens":80},%b}}' % CACHE
+)
 
 
 @pytest.mark.parametrize(
     ("body", "usage", "name"),
     [
+        pytest.param(LITELLM_CHAT, Usage(prompt=100, cached=80, completion=5), "x", id="litellm-chat"),
+        pytest.param(LITELLM_RESPONSE, Usage(prompt=100, cached=80, completion=5), "x", id="litellm-response"),
         pytest.param(RESPONSE, Usage(prompt=30, cached=10, completion=20, reasoning=15), "resp_1", id="response"),
         pytest.param(MESSAGE, Usage(prompt=34, cached=10, completion=20), "msg_1", id="message"),
         pytest.param(b'{"usage":{"input_tokens":7,"output_tokens":0}}', Usage(prompt=7), None, id="no-details"),

@@ -1,0 +1,48 @@
+"""The error that an upstream tells: whose mistake it is, and what of it the log may have."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import msgspec
+
+_TOO_LONG_CODE = "context_length_exceeded"
+_TOO_LONG = re.compile(
+    r"context (?:length|limit|size|window)|(?:prompt|input) is too long|maximum (?:prompt length|number of tokens)",
+    re.IGNORECASE,
+)
+_OF_THE_CLIENT = "invalid_request_error"
+"""The type, in OpenAI's and in Anthropic's errors; those of a response have a code alone."""
+_CODES_OF_THE_CLIENT = frozenset((
+    _TOO_LONG_CODE, "invalid_prompt", "invalid_image", "invalid_image_format", "invalid_base64_image",
+    "invalid_image_url", "invalid_image_mode", "image_too_large", "image_too_small", "image_parse_error",
+    "image_content_policy_violation", "image_file_too_large", "unsupported_image_media_type", "empty_image_file",
+    "image_file_not_found",
+))  # fmt: skip
+_WORD = re.compile(r"[A-Za-z_]{1,64}|[0-9]{1,4}")
+
+
+class ToldError(msgspec.Struct, frozen=True):
+    """What stands in the envelope of any API; an upstream may write anything there."""
+
+    type: Any = None
+    code: Any = None
+    message: Any = None
+
+    @property
+    def is_of_the_client(self) -> bool:
+        """Whether the request is what was wrong, so that nobody else would answer it either."""
+        return self.type == _OF_THE_CLIENT or (isinstance(self.code, str) and self.code in _CODES_OF_THE_CLIENT)
+
+    @property
+    def is_too_long(self) -> bool:
+        """Whether the prompt does not fit: by OpenAI's code or in common words."""
+        told = isinstance(self.message, str) and _TOO_LONG.search(self.message) is not None
+        return told or self.code == _TOO_LONG_CODE
+
+    @property
+    def word(self) -> str:
+        """Its code, else its type, where that is a word; never its message, which may quote a prompt."""
+        words = (str(told) for told in (self.code, self.type) if told is not None)
+        return next(filter(_WORD.fullmatch, words), "")
