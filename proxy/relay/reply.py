@@ -60,6 +60,8 @@ class Call(NamedTuple):
     """Whether a model must answer it, so that a reply with a good status can be told from an answer."""
     is_of_a_model: bool = True
     """Whether it asks for a model of routes.yaml, so that how it ends says something of that model's target."""
+    is_background: bool = False
+    """Whether the upstream goes on with it when nobody listens, so that asking another one too costs twice."""
 
 
 class Reply:
@@ -97,18 +99,20 @@ class Reply:
         self._guard = guard
         self._when_closed: Callable[[], None] | None = None
 
-    async def hold(self, *, checked: bool) -> None:
+    async def hold(self, *, checked: bool, is_background: bool = False) -> None:
         """
         Read until what is here should not be kept from the client: a stream's first content, else the whole.
 
         Args:
             checked: whether a reply with a good status must be a model's answer; where it need not, what is neither
                 JSON nor trouble, such as speech, is not held.
+            is_background: whether a stream's announcement of the answer is content, too.
 
         Raises:
             NotAnAnswer: it is none.
         """
-        opening = StreamOpening() if checked and self.is_plain and self.is_stream and self.status < 300 else None
+        has_opening = checked and self.is_plain and self.is_stream and self.status < 300
+        opening = StreamOpening(is_background=is_background) if has_opening else None
         may_begin = self.status < 300 and (self.is_stream or not (checked or self._is_json))
         size = 0
         async for chunk in self._chunks:
@@ -234,7 +238,7 @@ async def open_reply(target: Target, call: Call, own: OwnHeaders, body: Body, gu
             reply = Reply(response, target, guard)
             if not 200 <= reply.status < 600:  # RFC 9110, section 15: as if it were a 5xx
                 raise NotAnAnswer(f"answered with the status {reply.status}")
-            await reply.hold(checked=call.is_routed)
+            await reply.hold(checked=call.is_routed, is_background=call.is_background)
         except asyncio.CancelledError:
             guard.end_attempt()
             raise

@@ -227,6 +227,31 @@ def test_the_next_turn_may_come_before_the_stream_of_the_last_has_ended(keepers:
     assert target(first) == target(then) == "b/o3"
 
 
+def test_in_the_background_the_announcement_is_an_answer(keepers: tuple[House, OpenAI]) -> None:
+    """It may be queued for longer than a first token may take, and a fallback would begin it once more."""
+    house, client = keepers
+    is_announced = threading.Event()
+
+    def script(exchange: Exchange) -> None:
+        made = {"id": "resp_1", "object": "response", "status": "queued", "background": True, "output": []}
+        for number, kind in enumerate(("created", "queued", "in_progress", "completed")):
+            event = json.dumps({"type": f"response.{kind}", "sequence_number": number, "response": made}).encode()
+            exchange.send((b"" if number else SSE) + b"data: " + event + b"\n\n")
+            if kind == "queued" and not is_announced.wait(5):
+                break
+        exchange.cut()
+
+    house.raw.script = script
+    stream = client.responses.with_raw_response.create(model="near", input="hi", background=True, stream=True)
+    events: Any = iter(stream.parse())
+    first = next(events)
+    is_announced.set()
+    assert (first.type, first.response.id) == ("response.created", "resp_1")
+    assert [event.type for event in events] == ["response.queued", "response.in_progress", "response.completed"]
+    assert stream.headers["x-pointsman-attempts"] == "1"
+    assert len(house.raw.exchanges) == 1
+
+
 @pytest.mark.parametrize(
     ("first", "then", "expected"),
     [
