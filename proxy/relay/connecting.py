@@ -20,6 +20,10 @@ TransportFactory = Callable[[Upstream], httpx.AsyncBaseTransport]
 # aiohttp would add these where a client sent none, and an upstream should see what the client said.
 _NOT_ADDED = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
 _KEEPALIVE_S = 60.0
+# Of the head of an answer: at least what `server` takes of a request unless told otherwise. Some upstreams repeat what
+# they were sent, and smaller limits would let a client's own header look like a failure of the upstream.
+_LONGEST_LINE = 64 * 1024
+_MOST_HEADERS = 512
 
 
 def aiohttp_transports() -> TransportFactory:
@@ -35,6 +39,9 @@ def aiohttp_transports() -> TransportFactory:
             cookie_jar=aiohttp.DummyCookieJar(),
             skip_auto_headers=_NOT_ADDED,
             auto_decompress=False,
+            max_line_size=_LONGEST_LINE,
+            max_field_size=_LONGEST_LINE,
+            max_headers=_MOST_HEADERS,
             trust_env=False,
             timeout=aiohttp.ClientTimeout(total=None),
         )

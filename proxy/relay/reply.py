@@ -14,6 +14,7 @@ from proxy.relay.events import MOST_HELD
 from proxy.relay.guard import DeadlinePassed, Guard
 from proxy.relay.headers import Headers, OwnHeaders, request_headers, response_headers
 from proxy.relay.opening import NotAnAnswer, StreamOpening, check_whole
+from proxy.relay.transport import NotHttp
 from proxy.relay.upload import Upload
 from proxy.relay.upstreams import Target
 
@@ -248,9 +249,10 @@ async def open_reply(target: Target, call: Call, own: OwnHeaders, body: Body, gu
         raise _too_late(target, DeadlinePassed("connect", timeouts.connect)) from error
     except DeadlinePassed as passed:
         raise _too_late(target, passed) from None
-    except NotAnAnswer as error:
+    except (NotAnAnswer, NotHttp) as error:
         logger.warning("upstream garbled", extra={"target": target.label, "error": str(error)})
-        told = UpstreamUnavailable(f"The upstream {target.upstream!r} {error}.", code="upstream_garbled")
+        why = "answered what cannot be read as HTTP" if isinstance(error, NotHttp) else str(error)
+        told = UpstreamUnavailable(f"The upstream {target.upstream!r} {why}.", code="upstream_garbled")
         raise Failed("garbled", told) from error
     except httpx.TransportError as error:
         # An operator reads why in the log; a client need not learn an upstream's address from the reason.

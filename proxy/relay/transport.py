@@ -16,6 +16,10 @@ _PIECE = 64 * 1024
 _WRITTEN_AT_ONCE = 512 * 1024
 
 
+class NotHttp(httpx.RemoteProtocolError):
+    """What came over a connection is not HTTP, or its head is larger than any that is read."""
+
+
 class AiohttpTransport(httpx.AsyncBaseTransport):
     """
     Sends a request as it was given: the URL is not quoted again, headers keep their number and their bytes.
@@ -39,7 +43,8 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         Raises:
             httpx.ConnectTimeout, httpx.ConnectError: no connection.
             httpx.ProxyError: the proxy on the way refuses.
-            httpx.TransportError: it broke, or what came over it is not HTTP.
+            NotHttp: what came over it cannot be read.
+            httpx.TransportError: it broke.
         """
         sent: object
         if isinstance(request.stream, httpx.ByteStream):
@@ -98,7 +103,9 @@ def _as_httpx(error: aiohttp.ClientError) -> httpx.TransportError:
         return httpx.ConnectTimeout(message)
     if isinstance(error, aiohttp.ClientConnectorError):
         return httpx.ConnectError(message)
-    if isinstance(error, aiohttp.ClientResponseError | aiohttp.ServerDisconnectedError):
+    if isinstance(error, aiohttp.ClientResponseError):
+        return NotHttp(message)
+    if isinstance(error, aiohttp.ServerDisconnectedError):
         return httpx.RemoteProtocolError(message)
     return httpx.ReadError(message)
 
