@@ -17,6 +17,7 @@ from proxy.relay.headers import with_context
 from proxy.relay.keys import Key
 from proxy.relay.reply import Body, Call, Failed, Outcome, Reply, open_reply
 from proxy.relay.retry_after import retry_after_s
+from proxy.relay.upload import Upload
 from proxy.relay.upstreams import Target, Upstreams
 from proxy.telemetry.tracing import UNTRACED, Trace
 
@@ -235,7 +236,9 @@ class Attempts:
         try:
             reply = await open_reply(target, call, key.own, body, self._guard)
         except Failed as failed:
-            self._trail.failed(failed.outcome)
+            # An upstream that refuses an upload may close amid it, and what it said can be lost with the connection.
+            if failed.outcome not in _LOST or not (isinstance(body, Upload) and body.is_half_sent):
+                self._trail.failed(failed.outcome)
             return _Trouble(failed.outcome, failed.outcome, None, failed.error)
         finally:
             if reply is None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 
 import aiohttp
@@ -24,6 +26,7 @@ _KEEPALIVE_S = 60.0
 # they were sent, and smaller limits would let a client's own header look like a failure of the upstream.
 _LONGEST_LINE = 64 * 1024
 _MOST_HEADERS = 512
+_READ_AT_ONCE = 64 * 1024
 
 
 def aiohttp_transports() -> TransportFactory:
@@ -55,17 +58,31 @@ def aiohttp_transports() -> TransportFactory:
 
 class _Connection(ResponseHandler):
     """
-    aiohttp's, except that an answer that is being read ends when what follows of it is not HTTP.
+    aiohttp's, except that what came before it broke is read, and an answer ends when what follows of it is not HTTP.
 
-    aiohttp closes the connection then, and forgets to tell the reader, who would wait for a deadline.
+    An upstream may refuse a body that is still being sent, and close. When sending fails then, the refusal is here, but
+    neither the loop nor aiohttp would look. In the other case aiohttp closes the connection and forgets to tell the
+    reader, who would wait for a deadline.
     """
 
     def set_exception(self, exc: BaseException, exc_cause: BaseException | None = None) -> None:
         """The connection is of no use any more."""
+        if isinstance(exc, OSError):
+            self._read_what_came()
         super().set_exception(exc, *(() if exc_cause is None else (exc_cause,)))
         answer = self._payload
         if answer is not None and not answer.is_eof() and answer.exception() is None:
             answer.set_exception(aiohttp.ClientPayloadError(f"Response payload is not completed: {exc!r}"))
+
+    def _read_what_came(self) -> None:
+        # The file is open until `connection_lost` has returned, which takes the transport away. What is encrypted could
+        # be read by the transport alone.
+        transport = self.transport
+        if transport is None or transport.get_extra_info("ssl_object") is not None:
+            return
+        with suppress(OSError):  # nothing came
+            if came := os.read(transport.get_extra_info("socket").fileno(), _READ_AT_ONCE):
+                self.data_received(came)
 
 
 def _connector(upstream: Upstream, usual: ssl.SSLContext) -> aiohttp.BaseConnector:

@@ -19,6 +19,9 @@ from tests.relay.wire import Exchange, House
 __all__ = ["house", "passing"]
 
 
+_BYTES = {"content-type": "application/octet-stream"}
+
+
 # As it arrives
 
 
@@ -252,6 +255,34 @@ def test_an_upstream_that_refuses_an_upload_amid_it_is_heard(house: House) -> No
             assert piece, data
             data += piece
     assert data.startswith(b"HTTP/1.1 413 ")
+
+
+def test_an_upstream_that_refuses_an_upload_and_closes_is_heard(house: House) -> None:
+    """What it has not read makes it reset the connection, on which its answer is before that."""
+
+    def script(exchange: Exchange) -> None:
+        next(exchange.pieces())
+        exchange.answer(b'{"error": {"message": "too large"}}', JSON, b"connection: close", status=b"413 Too Large")
+        exchange.cut()
+
+    house.raw.script, house.raw.holds_bodies = script, False
+    answers = [house.http.post("/v1/files", content=bytes(5_000_000), headers=_BYTES) for _ in range(10)]
+    assert [answer.status_code for answer in answers] == [413] * 10
+
+
+def test_an_upload_that_is_not_taken_says_nothing_of_the_target(house: House) -> None:
+    """It may have been refused, and the refusal lost; chats are answered on."""
+
+    def script(exchange: Exchange) -> None:
+        next(exchange.pieces())
+        exchange.cut()
+
+    house.raw.script, house.raw.holds_bodies = script, False
+    for _ in range(6):
+        answer = house.http.post("/v1/files", content=bytes(5_000_000), headers=_BYTES)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (502, "upstream_unavailable")
+    of_raw = next(model for model in house.http.get("/v1/targets").json()["models"] if model["model"] == "raw")
+    assert of_raw["targets"][0]["state"] == "closed"
 
 
 def _forgiving(script: Any, exchange: Exchange) -> None:
