@@ -108,23 +108,20 @@ class Trail:
 class Attempts:
     """Tries targets until one has an answer for the client."""
 
-    def __init__(
-        self, upstreams: Upstreams, guard: Guard, call: Call, trail: Trail, *, most: int | None = None
-    ) -> None:
+    def __init__(self, upstreams: Upstreams, guard: Guard, call: Call, trail: Trail) -> None:
         """
         Args:
             upstreams: where requests can go.
             guard: entered; ends all attempts when the client leaves or the total deadline passes.
             call: what the client asks.
             trail: is told what is tried.
-            most: how often at most; as routes.yaml says when None.
         """
         self._upstreams = upstreams
         self._guard = guard
         self._call = call
         self._trail = trail
         trail.is_of_a_model = call.is_of_a_model
-        self._most = upstreams.attempts if most is None else most
+        self._most = upstreams.attempts if call.is_repeatable else 1
         self._tried: set[str] = set()
         self._tried_keys: set[Key] = set()
         self._backoff_s = _FIRST_BACKOFF_S

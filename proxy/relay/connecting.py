@@ -8,6 +8,7 @@ import ssl
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from typing import Any
 
 import aiohttp
 import httpx
@@ -30,30 +31,39 @@ _READ_AT_ONCE = 64 * 1024
 
 
 def aiohttp_transports() -> TransportFactory:
-    """Transports over aiohttp, one session for each upstream."""
+    """Transports over aiohttp, with two sessions for each upstream: one keeps connections, the other does not."""
     usual = httpx.create_ssl_context()  # reads the certificates once for all upstreams
 
     def make(upstream: Upstream) -> httpx.AsyncBaseTransport:
-        session = aiohttp.ClientSession(
-            connector=_connector(upstream, usual),
-            # With the name and password in it. It opens a tunnel for https; http is asked of the proxy itself.
-            proxy=upstream.proxy.reveal() or None,
-            # Else one client's Set-Cookie would travel with the next client's request.
-            cookie_jar=aiohttp.DummyCookieJar(),
-            skip_auto_headers=_NOT_ADDED,
-            auto_decompress=False,
-            max_line_size=_LONGEST_LINE,
-            max_field_size=_LONGEST_LINE,
-            max_headers=_MOST_HEADERS,
-            trust_env=False,
-            timeout=aiohttp.ClientTimeout(total=None),
+        context = usual if upstream.tls is None else _context(upstream.tls)
+        return AiohttpTransport(
+            _session(upstream, context, keeps=True),
+            closing=_session(upstream, context, keeps=False),
+            is_proxied=bool(upstream.proxy),
         )
-        # It would ask again by itself where a GET or PUT lost its connection, and neither the attempts nor their budget
-        # would know of it. There is no public name for this; aiohttp's own test client sets it too.
-        session._retry_connection = False
-        return AiohttpTransport(session, is_proxied=bool(upstream.proxy))
 
     return make
+
+
+def _session(upstream: Upstream, context: ssl.SSLContext, *, keeps: bool) -> aiohttp.ClientSession:
+    session = aiohttp.ClientSession(
+        connector=_connector(upstream, context, keeps=keeps),
+        # With the name and password in it. It opens a tunnel for https; http is asked of the proxy itself.
+        proxy=upstream.proxy.reveal() or None,
+        # Else one client's Set-Cookie would travel with the next client's request.
+        cookie_jar=aiohttp.DummyCookieJar(),
+        skip_auto_headers=_NOT_ADDED,
+        auto_decompress=False,
+        max_line_size=_LONGEST_LINE,
+        max_field_size=_LONGEST_LINE,
+        max_headers=_MOST_HEADERS,
+        trust_env=False,
+        timeout=aiohttp.ClientTimeout(total=None),
+    )
+    # It would ask again by itself where a GET or PUT lost its connection, and neither the attempts nor their budget
+    # would know of it. There is no public name for this; aiohttp's own test client sets it too.
+    session._retry_connection = False
+    return session
 
 
 class _Connection(ResponseHandler):
@@ -85,14 +95,14 @@ class _Connection(ResponseHandler):
                 self.data_received(came)
 
 
-def _connector(upstream: Upstream, usual: ssl.SSLContext) -> aiohttp.BaseConnector:
+def _connector(upstream: Upstream, context: ssl.SSLContext, *, keeps: bool) -> aiohttp.BaseConnector:
     connector: aiohttp.BaseConnector
+    keeping: dict[str, Any] = {"keepalive_timeout": _KEEPALIVE_S} if keeps else {"force_close": True}
     # No limit here: a queue inside the connector would be one that nobody can see or bound.
     if upstream.socket is not None:
-        connector = aiohttp.UnixConnector(str(upstream.socket), limit=0, keepalive_timeout=_KEEPALIVE_S)
+        connector = aiohttp.UnixConnector(str(upstream.socket), limit=0, **keeping)
     else:
-        context = usual if upstream.tls is None else _context(upstream.tls)
-        connector = aiohttp.TCPConnector(limit=0, ssl=context, keepalive_timeout=_KEEPALIVE_S)
+        connector = aiohttp.TCPConnector(limit=0, ssl=context, **keeping)
     connector._factory = partial(_Connection, loop=asyncio.get_running_loop())  # type: ignore[assignment]  # of a subclass
     return connector
 

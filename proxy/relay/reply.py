@@ -14,7 +14,7 @@ from proxy.relay.events import MOST_HELD
 from proxy.relay.guard import DeadlinePassed, Guard
 from proxy.relay.headers import Headers, OwnHeaders, request_headers, response_headers
 from proxy.relay.opening import NotAnAnswer, StreamOpening, check_whole
-from proxy.relay.transport import NotHttp
+from proxy.relay.transport import KEEPS_CONNECTION, NotHttp
 from proxy.relay.upload import Upload
 from proxy.relay.upstreams import Target
 
@@ -61,6 +61,8 @@ class Call(NamedTuple):
     """Whether a model must answer it, so that a reply with a good status can be told from an answer."""
     is_of_a_model: bool = True
     """Whether it asks for a model of routes.yaml, so that how it ends says something of that model's target."""
+    is_repeatable: bool = True
+    """Whether it may be asked again; if not, it goes over a connection of its own, which nobody is about to close."""
     is_background: bool = False
     """Whether the upstream goes on with it when nobody listens, so that asking another one too costs twice."""
 
@@ -229,7 +231,7 @@ async def open_reply(target: Target, call: Call, own: OwnHeaders, body: Body, gu
         headers=headers,
         # As a stream, so that httpx neither adds headers nor looks for a body's kind: aiohttp says host and length.
         stream=httpx.ByteStream(body) if isinstance(body, bytes) else body,
-        extensions={"timeout": {"connect": timeouts.connect}},
+        extensions={"timeout": {"connect": timeouts.connect}, KEEPS_CONNECTION: call.is_repeatable},
     )
     reply: Reply | None = None
     is_held = False

@@ -313,6 +313,28 @@ def test_what_leaves_something_behind_is_asked_for_once(house: House, method: st
     _recover(house)
 
 
+@pytest.mark.parametrize("kind", ["application/json", "application/octet-stream"])
+def test_what_is_asked_for_once_meets_no_connection_that_is_being_closed(house: House, kind: str) -> None:
+    """An upstream that has closed an idle one has not read what was sent on it, and a client cannot know that."""
+    house.raw.script = lambda exchange: exchange.answer(b"{}", JSON)
+    for _ in range(2):
+        assert house.http.get("/v1/files").status_code == 200
+    seen = {exchange.connection for exchange in house.raw.exchanges}
+    assert len(seen) == 1, "what may be asked again takes a connection that was kept"
+
+    def script(exchange: Exchange) -> None:
+        if exchange.connection in seen:
+            exchange.cut()
+        else:
+            seen.add(exchange.connection)
+            exchange.answer(b"{}", JSON)
+
+    house.raw.script = script
+    for _ in range(3):
+        answer = house.http.post("/v1/batches", content=b'{"x": 1}', headers={"content-type": kind})
+        assert (answer.status_code, answer.headers["x-pointsman-attempts"]) == (200, "1")
+
+
 def test_an_upload_is_sent_once(house: House) -> None:
     house.raw.script = Exchange.cut
     for path in ("/v1/audio/transcriptions", "/v1/files"):
