@@ -56,6 +56,21 @@ class ProxyError(Exception):
         kind = _ANTHROPIC_KINDS.get(self.status, "invalid_request_error" if self.status < 500 else "api_error")
         return msgspec.json.encode({"type": "error", "error": {"type": kind, "message": str(self)}})
 
+    def event_body(self, number: int) -> bytes:
+        """
+        The event in which OpenAI's responses tell of it.
+
+        OpenAI documents its code, message and param as they stand here first. Its servers send, and its SDKs raise,
+        what stands in `error`.
+
+        Args:
+            number: of the event in its stream.
+        """
+        told = {"code": self.code, "message": str(self), "param": self.param}
+        return msgspec.json.encode(
+            {"type": "error", "sequence_number": number, **told, "error": {"type": self.type, **told}}
+        )
+
 
 _ANTHROPIC_KINDS = {
     401: "authentication_error",

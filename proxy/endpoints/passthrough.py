@@ -67,7 +67,7 @@ class _PassedExchange(Exchange):
                 model,
                 lambda target, _: replace_model(body, target.name) if asked is not None and model is not None else body,
                 self._receive,
-                most=None if self._may_be_repeated() else 1,
+                is_repeatable=self._may_be_repeated(),
             )
         else:
             await self._pass_upload_on()
@@ -89,17 +89,17 @@ class _PassedExchange(Exchange):
                 upload.replace(field.start, field.end, target.name.encode("utf-8"))
             return upload.begin(guard, target.timeouts)
 
-        await self._pass_on(model, body_for, upload.receive, most=1)
+        await self._pass_on(model, body_for, upload.receive, is_repeatable=False)
 
     async def _pass_on(
-        self, model: str | None, body_for: Callable[[Target, Guard], Body], receive: Receive, *, most: int | None
+        self, model: str | None, body_for: Callable[[Target, Guard], Body], receive: Receive, *, is_repeatable: bool
     ) -> None:
         """
         Args:
             model: whose targets may answer; None for the one that gets what names no model.
             body_for: what to send to a target.
             receive: what brings the client's leaving.
-            most: attempts; as routes.yaml says when None.
+            is_repeatable: whether it may be asked again, as often as routes.yaml says.
         """
         held, scope = self.running, self._scope
         only = held.unnamed(self.protocol) if model is None else None
@@ -110,11 +110,12 @@ class _PassedExchange(Exchange):
             scope["headers"],
             is_routed=False,
             is_of_a_model=model is not None,
+            is_repeatable=is_repeatable,
         )
         async with Guard(receive) as guard:
             offer = Offer(model or UNROUTED, None, lambda target: body_for(target, guard), only)
             sent = perf_counter()
-            reply = await Attempts(held.upstreams, guard, call, self._trail, most=most).open(iter((offer,)))
+            reply = await Attempts(held.upstreams, guard, call, self._trail).open(iter((offer,)))
             await self._relay(reply, sent)
 
     def _model(self, asked: str | None) -> str | None:

@@ -82,7 +82,14 @@ class _RoutedExchange(Exchange):
             self._trace.decided(record, held.policy_version if decision.candidates else "")
             if decision.block is not None:
                 raise Blocked(decision.block.message, status=decision.block.status)
-            call = Call("POST", self._api.path, scope["query_string"], scope["headers"], facts.is_stream)
+            call = Call(
+                "POST",
+                self._api.path,
+                scope["query_string"],
+                scope["headers"],
+                facts.is_stream,
+                is_background=facts.is_background,
+            )
             attempts = Attempts(held.upstreams, guard, call, self._trail)
             sent = perf_counter()
             reply = await attempts.open(self._offers(body, decision, facts))

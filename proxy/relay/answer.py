@@ -100,7 +100,8 @@ class Answer:
         What has no such events is left without its end, which every client takes for the failure that it is.
         """
         if self._has_events:
-            await self._send({"type": "http.response.body", "body": error_event(error, self._protocol)})
+            event = error_event(error, self._protocol, self._usage.next_number())
+            await self._send({"type": "http.response.body", "body": event})
 
     @property
     def is_done(self) -> bool:

@@ -18,6 +18,7 @@ from proxy.relay.keys import Key
 from proxy.relay.reply import Body, Call, Failed, Outcome, Reply, open_reply
 from proxy.relay.retry_after import retry_after_s
 from proxy.relay.told import ToldError
+from proxy.relay.upload import Upload
 from proxy.relay.upstreams import Target, Upstreams
 from proxy.telemetry.tracing import UNTRACED, Trace
 
@@ -108,23 +109,20 @@ class Trail:
 class Attempts:
     """Tries targets until one has an answer for the client."""
 
-    def __init__(
-        self, upstreams: Upstreams, guard: Guard, call: Call, trail: Trail, *, most: int | None = None
-    ) -> None:
+    def __init__(self, upstreams: Upstreams, guard: Guard, call: Call, trail: Trail) -> None:
         """
         Args:
             upstreams: where requests can go.
             guard: entered; ends all attempts when the client leaves or the total deadline passes.
             call: what the client asks.
             trail: is told what is tried.
-            most: how often at most; as routes.yaml says when None.
         """
         self._upstreams = upstreams
         self._guard = guard
         self._call = call
         self._trail = trail
         trail.is_of_a_model = call.is_of_a_model
-        self._most = upstreams.attempts if most is None else most
+        self._most = upstreams.attempts if call.is_repeatable else 1
         self._tried: set[str] = set()
         self._tried_keys: set[Key] = set()
         self._backoff_s = _FIRST_BACKOFF_S
@@ -242,7 +240,9 @@ class Attempts:
         try:
             reply = await open_reply(target, call, key.own, body, self._guard)
         except Failed as failed:
-            self._trail.failed(failed.outcome)
+            # An upstream that refuses an upload may close amid it, and what it said can be lost with the connection.
+            if failed.outcome not in _LOST or not (isinstance(body, Upload) and body.is_half_sent):
+                self._trail.failed(failed.outcome)
             return _Trouble(failed.outcome, failed.outcome, None, failed.error)
         finally:
             if reply is None:

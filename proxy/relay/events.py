@@ -131,13 +131,20 @@ def _last_event_end(data: bytes, seen: int) -> int:
     return end
 
 
-def error_event(error: ProxyError, protocol: WireProtocol) -> bytes:
+def error_event(error: ProxyError, protocol: WireProtocol, number: int | None = None) -> bytes:
     """
     An error told inside a stream that has begun.
 
     For OpenAI's SDKs it has no `event:` line: they look for `error` in the data of unnamed events, and raise it.
-    Anthropic's look for the name.
+    Anthropic's look for the name. In OpenAI's responses it is an event like the others, with name, type and number.
+
+    Args:
+        error: to tell.
+        protocol: the client's.
+        number: of the event, where the stream's are numbered.
     """
     if protocol == "anthropic":
         return b"event: error\ndata: " + error.anthropic_body() + b"\n\n"
+    if number is not None:
+        return b"event: error\ndata: " + error.event_body(number) + b"\n\n"
     return b"data: " + error.body() + b"\n\n"

@@ -46,9 +46,16 @@ class StreamOpening:
 
     Comments that keep a connection alive, and events that only announce an answer, are no content: as long as nothing
     else came, another upstream can still answer, and no client has missed anything.
+
+    An answer made in the background is the exception: once announced it is made, and its client needs the id.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_background: bool = False) -> None:
+        """
+        Args:
+            is_background: whether the answer is made in the background.
+        """
+        self._is_background = is_background
         self._events = EventReader()
         self._size = 0
         self._is_empty = True
@@ -75,7 +82,7 @@ class StreamOpening:
                     raise NotAnAnswer("began its stream with an error", told)
                 self.mistake = told
                 return True
-            if not _is_preparation(event):
+            if not _is_preparation(event) or self._is_background:
                 return True
         return self._size > MOST_HELD
 

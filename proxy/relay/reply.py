@@ -15,6 +15,7 @@ from proxy.relay.guard import DeadlinePassed, Guard
 from proxy.relay.headers import Headers, OwnHeaders, request_headers, response_headers
 from proxy.relay.opening import NotAnAnswer, StreamOpening, check_whole
 from proxy.relay.told import ToldError
+from proxy.relay.transport import KEEPS_CONNECTION, NotHttp
 from proxy.relay.upload import Upload
 from proxy.relay.upstreams import Target
 
@@ -62,6 +63,10 @@ class Call(NamedTuple):
     """Whether a model must answer it, so that a reply with a good status can be told from an answer."""
     is_of_a_model: bool = True
     """Whether it asks for a model of routes.yaml, so that how it ends says something of that model's target."""
+    is_repeatable: bool = True
+    """Whether it may be asked again; if not, it goes over a connection of its own, which nobody is about to close."""
+    is_background: bool = False
+    """Whether the upstream goes on with it when nobody listens, so that asking another one too costs twice."""
 
 
 class Reply:
@@ -101,18 +106,20 @@ class Reply:
         self._guard = guard
         self._when_closed: Callable[[], None] | None = None
 
-    async def hold(self, *, checked: bool) -> None:
+    async def hold(self, *, checked: bool, is_background: bool = False) -> None:
         """
         Read until what is here should not be kept from the client: a stream's first content, else the whole.
 
         Args:
             checked: whether a reply with a good status must be a model's answer; where it need not, what is neither
                 JSON nor trouble, such as speech, is not held.
+            is_background: whether a stream's announcement of the answer is content, too.
 
         Raises:
             NotAnAnswer: it is none.
         """
-        opening = StreamOpening() if checked and self.is_plain and self.is_stream and self.status < 300 else None
+        has_opening = checked and self.is_plain and self.is_stream and self.status < 300
+        opening = StreamOpening(is_background=is_background) if has_opening else None
         may_begin = self.status < 300 and (self.is_stream or not (checked or self._is_json))
         size = 0
         async for chunk in self._chunks:
@@ -229,7 +236,7 @@ async def open_reply(target: Target, call: Call, own: OwnHeaders, body: Body, gu
         headers=headers,
         # As a stream, so that httpx neither adds headers nor looks for a body's kind: aiohttp says host and length.
         stream=httpx.ByteStream(body) if isinstance(body, bytes) else body,
-        extensions={"timeout": {"connect": timeouts.connect}},
+        extensions={"timeout": {"connect": timeouts.connect}, KEEPS_CONNECTION: call.is_repeatable},
     )
     reply: Reply | None = None
     is_held = False
@@ -239,7 +246,7 @@ async def open_reply(target: Target, call: Call, own: OwnHeaders, body: Body, gu
             reply = Reply(response, target, guard)
             if not 200 <= reply.status < 600:  # RFC 9110, section 15: as if it were a 5xx
                 raise NotAnAnswer(f"answered with the status {reply.status}")
-            await reply.hold(checked=call.is_routed)
+            await reply.hold(checked=call.is_routed, is_background=call.is_background)
         except asyncio.CancelledError:
             guard.end_attempt()
             raise
@@ -251,10 +258,11 @@ async def open_reply(target: Target, call: Call, own: OwnHeaders, body: Body, gu
         raise _too_late(target, DeadlinePassed("connect", timeouts.connect)) from error
     except DeadlinePassed as passed:
         raise _too_late(target, passed) from None
-    except NotAnAnswer as error:
-        code = {"code": error.told.word} if error.told is not None and error.told.word else {}
+    except (NotAnAnswer, NotHttp) as error:
+        code = {"code": word} if isinstance(error, NotAnAnswer) and error.told and (word := error.told.word) else {}
         logger.warning("upstream garbled", extra={"target": target.label, "error": str(error), **code})
-        told = UpstreamUnavailable(f"The upstream {target.upstream!r} {error}.", code="upstream_garbled")
+        why = "answered what cannot be read as HTTP" if isinstance(error, NotHttp) else str(error)
+        told = UpstreamUnavailable(f"The upstream {target.upstream!r} {why}.", code="upstream_garbled")
         raise Failed("garbled", told) from error
     except httpx.TransportError as error:
         # An operator reads why in the log; a client need not learn an upstream's address from the reason.

@@ -11,9 +11,16 @@ import httpx
 from multidict import CIMultiDict
 from yarl import URL
 
+KEEPS_CONNECTION = "keeps_connection"
+"""A request's extension: whether it may go over a connection that was kept, and this one is kept in turn."""
+
 _PIECE = 64 * 1024
 # A larger body would be written in one go, and hold up every other request of this process meanwhile.
 _WRITTEN_AT_ONCE = 512 * 1024
+
+
+class NotHttp(httpx.RemoteProtocolError):
+    """What came over a connection is not HTTP, or its head is larger than any that is read."""
 
 
 class AiohttpTransport(httpx.AsyncBaseTransport):
@@ -23,13 +30,17 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
     Measured as a proxy of one core, aiohttp's connections carry several times the requests of httpx's own.
     """
 
-    def __init__(self, session: aiohttp.ClientSession, *, is_proxied: bool = False) -> None:
+    def __init__(
+        self, session: aiohttp.ClientSession, *, closing: aiohttp.ClientSession, is_proxied: bool = False
+    ) -> None:
         """
         Args:
             session: is closed with the transport; should not add headers, keep cookies or decompress.
+            closing: likewise, and keeps no connection: for requests whose extension `KEEPS_CONNECTION` is false.
             is_proxied: whether requests go through a proxy.
         """
         self._session = session
+        self._closing = closing
         self._is_proxied = is_proxied
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -39,7 +50,8 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         Raises:
             httpx.ConnectTimeout, httpx.ConnectError: no connection.
             httpx.ProxyError: the proxy on the way refuses.
-            httpx.TransportError: it broke, or what came over it is not HTTP.
+            NotHttp: what came over it cannot be read.
+            httpx.TransportError: it broke.
         """
         sent: object
         if isinstance(request.stream, httpx.ByteStream):
@@ -48,7 +60,8 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         else:
             sent = request.stream
         try:
-            answer = await self._session.request(
+            session = self._session if request.extensions.get(KEEPS_CONNECTION, True) else self._closing
+            answer = await session.request(
                 request.method,
                 _url(str(request.url)),
                 headers=CIMultiDict([(_text(name), _text(value)) for name, value in request.headers.raw]),
@@ -66,7 +79,10 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
 
     async def aclose(self) -> None:
         """Close every connection."""
-        await self._session.close()
+        try:
+            await self._session.close()
+        finally:
+            await self._closing.close()
 
 
 class _Body(httpx.AsyncByteStream):
@@ -96,7 +112,9 @@ def _as_httpx(error: aiohttp.ClientError) -> httpx.TransportError:
         return httpx.ConnectTimeout(message)
     if isinstance(error, aiohttp.ClientConnectorError):
         return httpx.ConnectError(message)
-    if isinstance(error, aiohttp.ClientResponseError | aiohttp.ServerDisconnectedError):
+    if isinstance(error, aiohttp.ClientResponseError):
+        return NotHttp(message)
+    if isinstance(error, aiohttp.ServerDisconnectedError):
         return httpx.RemoteProtocolError(message)
     return httpx.ReadError(message)
 

@@ -43,6 +43,7 @@ class Upload(httpx.AsyncByteStream):
         self._timeout_s = timeout_s
         self._held = b""
         self._is_read = False
+        self._is_begun = False
         self._sent = asyncio.Event()
         self._guard: Guard | None = None
         self._timeouts: Timeouts | None = None
@@ -81,6 +82,7 @@ class Upload(httpx.AsyncByteStream):
         guard, timeouts = self._guard, self._timeouts
         assert guard is not None
         assert timeouts is not None
+        self._is_begun = True
         held, self._held = self._held, b""
         if held:
             guard.expire_in(timeouts.idle, "idle")
@@ -97,6 +99,11 @@ class Upload(httpx.AsyncByteStream):
                 yield piece
         guard.expire_in(timeouts.whole_answer, "whole_answer")
         self._sent.set()
+
+    @property
+    def is_half_sent(self) -> bool:
+        """Whether it is being sent, or was when the connection broke."""
+        return self._is_begun and not self._sent.is_set()
 
     async def receive(self) -> Message:
         """What comes from the client once its body is read; for a `Guard`."""

@@ -18,6 +18,7 @@ _KEY = b'"usage"'
 _VALUE = re.compile(rb"[ \t\r\n]*:[ \t\r\n]*(?=\{)")
 _ID = re.compile(rb'(?<!\\)"id"[ \t\r\n]*:[ \t\r\n]*"([!-!#-\[\]-~]{1,200})"')
 _MODEL = re.compile(rb'(?<!\\)"model"[ \t\r\n]*:[ \t\r\n]*"([!-!#-\[\]-~]{1,200})"')
+_NUMBER = re.compile(rb'(?<!\\)"sequence_number"[ \t\r\n]*:[ \t\r\n]*([0-9]{1,15})(?=[ \t\r\n]*[,}])')
 _FIRST_OF_ANTHROPIC = b'"message_start"'
 _LAST_OF_ANTHROPIC = b'"message_delta"'
 
@@ -165,6 +166,11 @@ class StreamUsage:
     def model(self) -> str | None:
         """The model that the upstream says it is of, likewise."""
         return self._word(_MODEL)
+
+    def next_number(self) -> int | None:
+        """Of the event that would come next; None where events are not numbered, as those of OpenAI's responses are."""
+        numbers = _NUMBER.findall(self._tail) or _NUMBER.findall(self._head)
+        return int(numbers[-1]) + 1 if numbers else None
 
     def _word(self, pattern: re.Pattern[bytes]) -> str | None:
         found = pattern.search(self._head)

@@ -191,6 +191,11 @@ class Facts(ABC):
         return ""
 
     @property
+    def is_background(self) -> bool:
+        """Whether the answer is made in the background, whether or not the client stays."""
+        return False
+
+    @property
     def is_in_kept_conversation(self) -> bool:
         """Whether that is a conversation, which some request before the first turn has created."""
         return False

@@ -20,6 +20,7 @@ class _Head(Head):
     max_output_tokens: msgspec.Raw = UNSET
     previous_response_id: msgspec.Raw = UNSET
     conversation: msgspec.Raw = UNSET
+    background: msgspec.Raw = UNSET
 
 
 class _Item(msgspec.Struct):
@@ -90,6 +91,11 @@ class ResponseFacts(Facts):
     def is_in_kept_conversation(self) -> bool:
         """Whether an upstream keeps the conversation, and not only the response before."""
         return not self._previous and bool(self._kept_conversation)
+
+    @property
+    def is_background(self) -> bool:
+        """Whether `background` is true."""
+        return bytes(self._head.background) == b"true"
 
     def is_bound(self, which: Text) -> bool:
         """As of any request, or what came before is kept by an upstream, and no other knows of it."""

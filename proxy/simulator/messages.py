@@ -19,13 +19,15 @@ from proxy.simulator.response_events import named
 from proxy.simulator.wire import Event, Stamp, encode
 
 _ERROR_EVENT = named("error", {"error": {"type": "overloaded_error", "message": "Overloaded"}})
+# Claude Code asks for it, and sends such messages.
+_SYSTEM_BETA = "mid-conversation-system-"
 _STOPS = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use"}
 
 
 def create(request: Request, knobs: Knobs, stamp: Stamp, _: Kept) -> Reply:
     """`POST /messages`."""
     _check_version(request)
-    asked = read_messages(request.json())
+    asked = read_messages(request.json(), takes_system=_takes_system(request))
     return generated(
         asked,
         request.upstream,
@@ -40,13 +42,17 @@ def create(request: Request, knobs: Knobs, stamp: Stamp, _: Kept) -> Reply:
 def count_tokens(request: Request, *_: object) -> Reply:
     """`POST /messages/count_tokens`."""
     _check_version(request)
-    asked = read_countable(request.json())
+    asked = read_countable(request.json(), takes_system=_takes_system(request))
     return Reply(body=encode({"input_tokens": asked.prompt_tokens}), is_anthropic=True)
 
 
 def _check_version(request: Request) -> None:
     if not request.header(b"anthropic-version"):
         raise Refusal("anthropic-version: header is required")
+
+
+def _takes_system(request: Request) -> bool:
+    return _SYSTEM_BETA in request.header(b"anthropic-beta")
 
 
 def _message(answer: Answer, asked: ChatRequest, stamp: Stamp) -> Json:

@@ -9,9 +9,13 @@ _CHOICES = {"auto": "auto", "any": "required", "none": "none"}
 _PARTS = {"text": "text", "image": "image_url"}
 
 
-def read_messages(fields: Json) -> ChatRequest:
+def read_messages(fields: Json, *, takes_system: bool = False) -> ChatRequest:
     """
     Check a request as Anthropic checks it.
+
+    Args:
+        fields: its body.
+        takes_system: whether a system prompt may stand among the messages, as a beta allows.
 
     Raises:
         Refusal: what Anthropic answers to such a body.
@@ -20,23 +24,26 @@ def read_messages(fields: Json) -> ChatRequest:
         raise _required("model")
     if "max_tokens" not in fields:
         raise _required("max_tokens")
-    return _read(fields)
+    return _read(fields, takes_system=takes_system)
 
 
-def read_countable(fields: Json) -> ChatRequest:
+def read_countable(fields: Json, *, takes_system: bool = False) -> ChatRequest:
     """The same for `/v1/messages/count_tokens`, where nothing is answered."""
     if not isinstance(fields.get("model"), str):
         raise _required("model")
-    return _read({**fields, "stream": False})
+    return _read({**fields, "stream": False}, takes_system=takes_system)
 
 
-def _read(fields: Json) -> ChatRequest:
+def _read(fields: Json, *, takes_system: bool) -> ChatRequest:
     choice = fields.get("tool_choice")
     choice = choice if isinstance(choice, dict) else {}
     return read_chat(
         {
             "model": fields["model"],
-            "messages": [*_system(fields.get("system")), *_messages(fields.get("messages"))],
+            "messages": [
+                *_system(fields.get("system")),
+                *_messages(fields.get("messages"), takes_system=takes_system),
+            ],
             "stream": fields.get("stream"),
             "max_tokens": fields.get("max_tokens"),
             "stop": fields.get("stop_sequences"),
@@ -55,7 +62,7 @@ def _system(value: object) -> list[Json]:
     return [{"role": "system", "content": value}]
 
 
-def _messages(value: object) -> list[Json]:
+def _messages(value: object, *, takes_system: bool) -> list[Json]:
     if value is None:
         raise _required("messages")
     if not isinstance(value, list):
@@ -67,7 +74,7 @@ def _messages(value: object) -> list[Json]:
         if not isinstance(message, dict):
             raise Refusal(f"messages.{index}: Input should be an object")
         role, content = message.get("role"), message.get("content")
-        if role not in ("user", "assistant"):
+        if role not in ("user", "assistant") and not (role == "system" and takes_system):
             raise Refusal(
                 f'messages: Unexpected role "{role}". Allowed roles are "user" or "assistant"; a system prompt is the '
                 "top-level `system` parameter."

@@ -11,6 +11,7 @@ from typing import Any
 import openai
 import pytest
 from openai import AsyncOpenAI, OpenAI
+from openai.types.responses import ResponseErrorEvent
 from pydantic import BaseModel
 
 from proxy.app import build_app
@@ -228,6 +229,31 @@ def test_the_next_turn_may_come_before_the_stream_of_the_last_has_ended(keepers:
     assert target(first) == target(then) == "b/o3"
 
 
+def test_in_the_background_the_announcement_is_an_answer(keepers: tuple[House, OpenAI]) -> None:
+    """It may be queued for longer than a first token may take, and a fallback would begin it once more."""
+    house, client = keepers
+    is_announced = threading.Event()
+
+    def script(exchange: Exchange) -> None:
+        made = {"id": "resp_1", "object": "response", "status": "queued", "background": True, "output": []}
+        for number, kind in enumerate(("created", "queued", "in_progress", "completed")):
+            event = json.dumps({"type": f"response.{kind}", "sequence_number": number, "response": made}).encode()
+            exchange.send((b"" if number else SSE) + b"data: " + event + b"\n\n")
+            if kind == "queued" and not is_announced.wait(5):
+                break
+        exchange.cut()
+
+    house.raw.script = script
+    stream = client.responses.with_raw_response.create(model="near", input="hi", background=True, stream=True)
+    events: Any = iter(stream.parse())
+    first = next(events)
+    is_announced.set()
+    assert (first.type, first.response.id) == ("response.created", "resp_1")
+    assert [event.type for event in events] == ["response.queued", "response.in_progress", "response.completed"]
+    assert stream.headers["x-pointsman-attempts"] == "1"
+    assert len(house.raw.exchanges) == 1
+
+
 @pytest.mark.parametrize(
     ("first", "then", "expected"),
     [
@@ -306,6 +332,39 @@ def test_a_cut_stream_raises_after_its_last_whole_event(client: OpenAI, knobs: d
             seen.append(event.type)  # noqa: PERF401  # a comprehension would lose those before the error
     assert type(caught.value) is openai.APIError
     assert seen[3:] == ["response.content_part.added", "response.output_text.delta", "response.output_text.delta"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        pytest.param("POST", "/v1/responses", {"model": "near", "input": "hi", "stream": True}, id="asked-for"),
+        pytest.param("GET", "/v1/responses/resp_1?stream=true", None, id="read-again"),
+    ],
+)
+def test_a_cut_stream_ends_with_an_event_that_the_api_knows(
+    keepers: tuple[House, OpenAI], method: str, path: str, body: Any
+) -> None:
+    """With a name, a type, and the number after the last: some clients take nothing else."""
+    house, _ = keepers
+
+    def script(exchange: Exchange) -> None:
+        for number, kind in enumerate(("created", "in_progress", "output_text.delta")):
+            told = {"type": f"response.{kind}", "delta": 'no "sequence_number": 90,', "sequence_number": number + 8}
+            event = f"event: response.{kind}\ndata: {json.dumps(told)}\n\n".encode()
+            exchange.send((b"" if number else SSE.replace(b"connection: close", b"content-length: 9999")) + event)
+        exchange.send(b'event: response.output_text.delta\ndata: {"sequence_number":1')
+        exchange.cut()
+
+    house.raw.script = script
+    *_, last, end = house.http.request(method, path, json=body).text.split("\n\n")
+    name, data = last.split("\n")
+    assert (name, end) == ("event: error", "")
+    event = json.loads(data.removeprefix("data: "))
+    told = ResponseErrorEvent.model_validate(event)
+    assert (told.type, told.sequence_number, told.code) == ("error", 11, "upstream_cut")
+    assert event["error"] == {
+        "type": "upstream_error", "code": told.code, "message": told.message, "param": told.param,
+    }  # fmt: skip
 
 
 def test_leaving_a_stream_frees_the_upstream(client: OpenAI, log: Log) -> None:

@@ -19,6 +19,9 @@ from tests.relay.wire import Exchange, House
 __all__ = ["house", "passing"]
 
 
+_BYTES = {"content-type": "application/octet-stream"}
+
+
 # As it arrives
 
 
@@ -254,6 +257,34 @@ def test_an_upstream_that_refuses_an_upload_amid_it_is_heard(house: House) -> No
     assert data.startswith(b"HTTP/1.1 413 ")
 
 
+def test_an_upstream_that_refuses_an_upload_and_closes_is_heard(house: House) -> None:
+    """What it has not read makes it reset the connection, on which its answer is before that."""
+
+    def script(exchange: Exchange) -> None:
+        next(exchange.pieces())
+        exchange.answer(b'{"error": {"message": "too large"}}', JSON, b"connection: close", status=b"413 Too Large")
+        exchange.cut()
+
+    house.raw.script, house.raw.holds_bodies = script, False
+    answers = [house.http.post("/v1/files", content=bytes(5_000_000), headers=_BYTES) for _ in range(10)]
+    assert [answer.status_code for answer in answers] == [413] * 10
+
+
+def test_an_upload_that_is_not_taken_says_nothing_of_the_target(house: House) -> None:
+    """It may have been refused, and the refusal lost; chats are answered on."""
+
+    def script(exchange: Exchange) -> None:
+        next(exchange.pieces())
+        exchange.cut()
+
+    house.raw.script, house.raw.holds_bodies = script, False
+    for _ in range(6):
+        answer = house.http.post("/v1/files", content=bytes(5_000_000), headers=_BYTES)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (502, "upstream_unavailable")
+    of_raw = next(model for model in house.http.get("/v1/targets").json()["models"] if model["model"] == "raw")
+    assert of_raw["targets"][0]["state"] == "closed"
+
+
 def _forgiving(script: Any, exchange: Exchange) -> None:
     """Where the other side still sends when it is closed."""
     try:
@@ -280,6 +311,28 @@ def test_what_leaves_something_behind_is_asked_for_once(house: House, method: st
     assert len(house.raw.exchanges) == times
     house.raw.script = Exchange.answer
     _recover(house)
+
+
+@pytest.mark.parametrize("kind", ["application/json", "application/octet-stream"])
+def test_what_is_asked_for_once_meets_no_connection_that_is_being_closed(house: House, kind: str) -> None:
+    """An upstream that has closed an idle one has not read what was sent on it, and a client cannot know that."""
+    house.raw.script = lambda exchange: exchange.answer(b"{}", JSON)
+    for _ in range(2):
+        assert house.http.get("/v1/files").status_code == 200
+    seen = {exchange.connection for exchange in house.raw.exchanges}
+    assert len(seen) == 1, "what may be asked again takes a connection that was kept"
+
+    def script(exchange: Exchange) -> None:
+        if exchange.connection in seen:
+            exchange.cut()
+        else:
+            seen.add(exchange.connection)
+            exchange.answer(b"{}", JSON)
+
+    house.raw.script = script
+    for _ in range(3):
+        answer = house.http.post("/v1/batches", content=b'{"x": 1}', headers={"content-type": kind})
+        assert (answer.status_code, answer.headers["x-pointsman-attempts"]) == (200, "1")
 
 
 def test_an_upload_is_sent_once(house: House) -> None:

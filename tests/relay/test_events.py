@@ -70,6 +70,16 @@ def test_error_event() -> None:
     assert json.loads(event[6:])["error"]["message"] == "slow"
 
 
+def test_error_event_of_responses() -> None:
+    event = error_event(UpstreamTimeout("slow"), "openai", 7)
+    assert event.startswith(b"event: error\ndata: {")
+    assert event.endswith(b"}\n\n")
+    told = {"code": "upstream_timeout", "message": "slow", "param": None}
+    assert json.loads(event.split(b"data: ")[1]) == {
+        "type": "error", "sequence_number": 7, **told, "error": {"type": "upstream_error", **told},
+    }  # fmt: skip
+
+
 def test_error_event_of_anthropic() -> None:
     event = error_event(UpstreamTimeout("slow"), "anthropic")
     assert event.startswith(b"event: error\ndata: {")

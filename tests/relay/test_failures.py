@@ -21,7 +21,7 @@ EVENT = b'data: {"n":1}\n\n'
         pytest.param("dead", None, 502, "upstream_unavailable", id="refused"),
         pytest.param("deaf", None, 504, "connect_timeout", id="connect"),
         pytest.param("raw", b"", 502, "upstream_unavailable", id="cut-before-the-headers"),
-        pytest.param("raw", b"hello\r\n\r\n", 502, "upstream_unavailable", id="not-http"),
+        pytest.param("raw", b"hello\r\n\r\n", 502, "upstream_garbled", id="not-http"),
         pytest.param("raw", b"HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\n{", 502, "upstream_unavailable", id="half"),
         pytest.param("hasty", None, 504, "whole_answer_timeout", id="silent"),
         pytest.param("hurried", None, 504, "total_timeout", id="total"),
@@ -169,7 +169,8 @@ def test_the_log_says_why_and_quotes_nothing_of_what_came(
     with caplog.at_level(logging.DEBUG):
         house.chat("raw", stream=True)
         house.chat("sim")
-    told = [record for record in caplog.records if record.getMessage() in ("upstream unavailable", "upstream cut")]
+    events = ("upstream unavailable", "upstream cut", "upstream garbled")
+    told = [record for record in caplog.records if record.getMessage() in events]
     assert {record.__dict__["error"] for record in told} == {why}
     assert "secret" not in caplog.text + "".join(str(record.__dict__) for record in caplog.records)
 

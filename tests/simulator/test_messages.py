@@ -148,6 +148,19 @@ def test_a_system_message_is_no_message(upstream: Upstream) -> None:
     assert 'Unexpected role "system"' in answer.json()["error"]["message"]
 
 
+def test_with_its_beta_a_system_message_is_one(client: anthropic.Anthropic) -> None:
+    """As Claude Code sends them."""
+    messages: Any = [
+        {"role": "user", "content": "Why?"},
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": [{"type": "text", "text": "How?"}]},
+    ]
+    betas = {"anthropic-beta": "claude-code-20250219,mid-conversation-system-2026-04-07,effort-2025-11-24"}
+    answer: Any = client.messages.create(model="m", max_tokens=500, messages=messages, extra_headers=betas)
+    assert "How?" in answer.content[0].text
+    assert client.messages.count_tokens(model="m", messages=messages, extra_headers=betas).input_tokens > 0
+
+
 def test_the_version_is_asked_for(upstream: Upstream) -> None:
     for path in ("messages", "messages/count_tokens"):
         answer = upstream.http.post(f"/v1/{path}", json={"model": "m", "max_tokens": 1, "messages": []})

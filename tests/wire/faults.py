@@ -194,7 +194,6 @@ FAULTS = (
     _lost("closes it", cut_after(b"")),
     _lost("closes its half of it", half_close_after(b"")),
     _lost("breaks off in the head", cut_after(b"HTTP/1.1 200 OK\r\ncontent-ty")),
-    _lost("is not HTTP", cut_after(b"hello\r\n\r\n")),
     _lost("resets after the head", reset_after(head(SSE, CHUNKED)), "cut", "stream"),
     _lost("breaks off after the head", cut_after(head(SSE, CHUNKED)), "cut", "stream"),
     _lost("breaks off after the role", cut_after(head(SSE, CHUNKED) + chunk(ROLE)), "cut", "stream"),
@@ -203,7 +202,9 @@ FAULTS = (
     _lost("sends a chunk without a size", no_size_after(head(SSE, CHUNKED)), "cut", "stream"),
     _lost("breaks off in the body", cut_after(head(b"content-length: 99") + b"{"), "cut", "whole"),
     _lost("says a length that is too long", cut_after(head(b"content-length: 999") + JSON_ANSWER), "cut", "whole"),
-    _lost("says a length that is too short", cut_after(head(b"content-length: 20") + JSON_ANSWER), only="whole"),
+    _garbled("is not HTTP", cut_after(b"hello\r\n\r\n")),
+    _garbled("sends a header of 100 KB", cut_after(head(b"content-length: 2", b"x-long: " + b"x" * 100_000) + b"{}")),
+    _garbled("says a length that is too short", cut_after(head(b"content-length: 20") + JSON_ANSWER), "whole"),
     _garbled("answers nothing", whole(b"")),
     _garbled("answers the status 600", whole(JSON_ANSWER, b"content-type: application/json", status=b"600 Odd")),
     _garbled("switches protocols", send(head(b"connection: upgrade", b"upgrade: x", status=b"101 Switching Protocols"))),
@@ -306,5 +307,11 @@ ODDITIES: dict[str, tuple[Play, bytes, bytes]] = {
         b"gzip",
     ),
     "answers 201": (whole(JSON_ANSWER, b"content-type: application/json", status=b"201 Created"), JSON_ANSWER, b""),
+    "answers JSON with a header of 60 KB": (
+        whole(JSON_ANSWER, b"content-type: application/json", b"x-request-id: " + b"x" * 60_000), JSON_ANSWER, b"",
+    ),
+    "answers JSON with 500 headers": (
+        whole(JSON_ANSWER, b"content-type: application/json", *(b"x-%d: x" % n for n in range(498))), JSON_ANSWER, b"",
+    ),
     "answers JSON without saying so": (whole(JSON_ANSWER), JSON_ANSWER, b""),
 }  # fmt: skip
