@@ -28,7 +28,7 @@ from proxy.learning.archive import Archive, Row
 from proxy.learning.asking import FAILURES, Span, one_if
 from proxy.learning.rated import LEAST_CHANCE, Bools, Floats, Ints, Rows
 from proxy.learning.reading import LEAST_COST
-from proxy.learning.rows import CERTAIN, is_number, is_propensity, vector_of
+from proxy.learning.rows import CERTAIN, is_number, is_propensity, is_rating, vector_of
 from proxy.learning.stored_facts import asked_of
 from proxy.learning.tables import decisions, feedback
 from proxy.routing.policy import inputs_of
@@ -245,7 +245,7 @@ class _Reading:
         self._named.add(row.model)
         if self._models and row.model not in self._models:
             return OTHER_MODELS
-        is_sound = is_propensity(row.propensity) and is_number(rating) and 0.0 <= rating <= 1.0
+        is_sound = is_propensity(row.propensity) and is_rating(rating)
         return None if is_sound and isinstance(row.vector, bytes) and len(row.vector) == 2 * DIMENSIONS else DAMAGED
 
     def logged(self, models: tuple[str, ...]) -> Logged:
