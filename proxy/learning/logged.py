@@ -11,7 +11,6 @@ came to answer is not known. What is left is as good as before, as long as who f
 
 from __future__ import annotations
 
-import hashlib
 import math
 import random
 from collections import Counter
@@ -26,7 +25,7 @@ from sqlalchemy import func, select
 from proxy.embedding import DIMENSIONS, Vector
 from proxy.learning.archive import Archive, Row
 from proxy.learning.asking import FAILURES, Span, one_if
-from proxy.learning.rated import LEAST_CHANCE, Bools, Floats, Ints, Rows
+from proxy.learning.rated import LEAST_CHANCE, Bools, Floats, Ints, Rows, keys_of
 from proxy.learning.reading import LEAST_COST
 from proxy.learning.rows import CERTAIN, is_number, is_propensity, is_rating, vector_of
 from proxy.learning.stored_facts import asked_of
@@ -319,9 +318,7 @@ def _rows(models: tuple[str, ...], used: Sequence[_One], vectors: Any, chosen: I
     costs[at, chosen] = [one.cost for one in used]
     weights[at, chosen] = 1.0 / np.maximum(propensities, LEAST_CHANCE)
     tokens = np.array([one.tokens for one in used])
-    keys = [hashlib.blake2b(one.vector, digest_size=8).digest() for one in used]
-    texts = np.array([int.from_bytes(key, "big", signed=True) for key in keys], dtype=np.int64)
     places: dict[bytes, int] = {}
     conversations = np.array([places.setdefault(one.conversation, len(places)) for one in used], dtype=np.int64)
     shapes = np.array([one.shape for one in used], dtype=np.float32).reshape(-1, SIZE)
-    return Rows(models, inputs_of(vectors, tokens, shapes), scores, costs, weights, texts, conversations)
+    return Rows(models, inputs_of(vectors, tokens, shapes), scores, costs, weights, keys_of(vectors), conversations)
