@@ -24,7 +24,7 @@ from sqlalchemy import func, select
 
 from proxy.embedding import DIMENSIONS, Vector
 from proxy.learning.archive import Archive, Row
-from proxy.learning.asking import FAILURES, Span, one_if
+from proxy.learning.asking import FAILURES, Span, is_sound_rating, one_if
 from proxy.learning.rated import LEAST_CHANCE, Bools, Floats, Ints, Rows, keys_of
 from proxy.learning.reading import LEAST_COST
 from proxy.learning.rows import CERTAIN, is_number, is_propensity, is_rating, vector_of
@@ -180,7 +180,8 @@ def read_logged(
 
 
 def _shares(archive: Archive, models: Sequence[str], since: float | None, route: str | None) -> tuple[Share, ...]:
-    of, rated = decisions.c, select(feedback.c.decision_id).where(feedback.c.decision_id == decisions.c.id).exists()
+    of, own = decisions.c, feedback.c.decision_id == decisions.c.id
+    rated = select(feedback.c.decision_id).where(own, is_sound_rating()).exists()
     query = select(of.model, func.sum(one_if(rated)), func.count()).group_by(of.model)
     query = query.where(of.propensity < CERTAIN, of.propensity > 0.0, of.answered == of.model)
     if route is not None:
