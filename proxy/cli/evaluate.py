@@ -152,8 +152,7 @@ def _policy_on_rated(policy: Policy, path: Path, data: Labelled, labelled: Path,
     found = report(decide_all(policy, rows), seed=seed, knowing=knowing)
     seen = len(data.rows) - len(unseen)
     found = {"policy": str(path), "version": policy.version, "left_out": seen, **found}
-    texts = {data.read.rows[at].text: data.read.rows[at].tokens for at in unseen.tolist() if data.read.rows[at].text}
-    if texts:
+    if texts := data.texts(unseen):
         found["flips"] = flip_rates(policy, list(texts), list(texts.values()), data.embed)
     return _Told(found, show, seen)
 

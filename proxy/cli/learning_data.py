@@ -18,7 +18,7 @@ from proxy.config import Config, ConfigError, Text, choices, quote
 from proxy.embedding import Vector
 from proxy.learning.offpolicy import FEWEST
 from proxy.learning.preparing import rows_of
-from proxy.learning.rated import Rows
+from proxy.learning.rated import Ints, Rows
 from proxy.learning.reading import Read, read_rated
 from proxy.reload.loading import loaders
 
@@ -84,6 +84,12 @@ class Labelled:
     def domains(self) -> list[str]:
         """Of each of the rows; empty where the file has none."""
         return [one.domain for one in self.read.rows]
+
+    def texts(self, places: Ints) -> Mapping[str, float]:
+        """Of some of the rows those that have a text, and its tokens; one of those that look alike to a policy."""
+        _, first = np.unique(self.rows.texts[places], return_index=True)
+        rows = [self.read.rows[at] for at in places[np.sort(first)].tolist()]
+        return {one.text: one.tokens for one in rows if one.text}
 
     def vector(self, place: int) -> Vector:
         """Of one of the rows."""

@@ -12,7 +12,7 @@ from proxy.learning.arms import MEASURES, Arm, arms
 from proxy.learning.asking import Span
 from proxy.learning.clusters import LEAST, Mean
 from proxy.learning.gain import Gain
-from proxy.learning.period import By, Figures, figures, percentile, ratings_by
+from proxy.learning.period import By, Figures, damaged_ratings, figures, percentile, ratings_by
 from proxy.learning.shadowed import Shadow, shadow
 
 T = TypeVar("T")
@@ -44,6 +44,7 @@ def report_of(store: Store, by: By, span: Span, order: Mapping[str, Sequence[str
         of_groups = pool.submit(asked, lambda archive: figures(archive, by, span, ratings.result))
         of_arms = pool.submit(asked, lambda archive: arms(archive, order, span))
         of_shadow = pool.submit(asked, lambda archive: shadow(archive, span))
+        damaged = pool.submit(asked, lambda archive: damaged_ratings(archive, span))
         (total, groups), experiments, beside = of_groups.result(), of_arms.result(), of_shadow.result()
     return {
         "first": total.first,
@@ -52,6 +53,7 @@ def report_of(store: Store, by: By, span: Span, order: Mapping[str, Sequence[str
         "total": _group(total),
         "groups": [{**dict(zip(heads, key, strict=True)), **_group(group)} for key, group in groups.items()],
         "experiments": {route: _experiment(several) for route, several in experiments.items()},
+        "damaged_ratings": damaged.result(),
         "shadow": None if beside is None else _shadow(beside),
     }
 

@@ -26,6 +26,8 @@ def show(console: Console, found: dict[str, Any]) -> None:
         return
     console.print(f"{count(total['decisions'])} decisions, {day(found['first'])} to {day(found['last'])} (UTC)\n")
     _show_groups(console, found)
+    if found["damaged_ratings"]:
+        console.print(f"\nleft out: {count(found['damaged_ratings'])} ratings, damaged")
     for route, arms in found["experiments"].items():
         console.print()
         _show_arms(console, route, arms)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import click
+import numpy as np
 from rich.console import Console
 
 from proxy.cli.learning_data import Labelled, show
@@ -165,8 +166,7 @@ def _of_labelled(data: Labelled, old: Policy | None, seed: int, folds: int) -> _
         knowing = by_domain(data.rows, data.domains, seed=seed, folds=folds)
         found = {"read": data.read.found, **report(held, seed=seed, knowing=knowing)}
         policy = fit_policy(data.rows, embedder=data.embedder, seed=seed)
-    texts = {one.text: one.tokens for one in data.read.rows if one.text}
-    if texts:
+    if texts := data.texts(np.arange(len(data.rows))):
         found["flips"] = flip_rates(policy, list(texts), list(texts.values()), data.embed)
     reason = why_not_better(found)
     found["incumbent"] = None if old is None else how_compared(old, data.rows, "gain")

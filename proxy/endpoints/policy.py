@@ -81,6 +81,7 @@ def _told(corrector: Corrector) -> dict[str, Any]:
     return {
         "applied": corrector.applied is not None,
         "ratings": int(corrector.corrections.ratings.sum()),
+        "damaged": corrector.corrections.damaged,
         "half_life_s": float(settings.half_life),
         "most": settings.most,
         "every_s": float(settings.every),

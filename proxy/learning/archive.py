@@ -14,12 +14,13 @@ from urllib.parse import quote
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, Engine, Row, Select, create_engine, exists, func, inspect, make_url, select
+from sqlalchemy import Connection, Engine, Row, Select, case, create_engine, exists, func, inspect, make_url, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from proxy.config import Store as Settings
+from proxy.learning.asking import is_sound_rating
 from proxy.learning.store import PATIENCE_S, in_words
 from proxy.learning.tables import VERSION, StoreUnknown, decisions, feedback, meta, version_of
 
@@ -87,8 +88,8 @@ class Archive:
 
         Args:
             columns: of `tables.decisions`, by name; each row has them as attributes and in this order, then `rating`,
-                the mean of its sources' ratings, each source's last (None where there is none), and `ratings`, how
-                many sources there are.
+                the mean of its sources' ratings, each source's last (None where there is none, and what there is where
+                none of it is a rating), and `ratings`, how many sources there are.
             since: seconds since 1970, inclusive.
             until: the same, exclusive.
             rated: whether to leave out those without feedback.
@@ -99,10 +100,11 @@ class Archive:
         Raises:
             StoreUnreadable: the database fails on the way.
         """
-        own = feedback.c.decision_id == decisions.c.id
+        own, said = feedback.c.decision_id == decisions.c.id, feedback.c.rating
+        rating = func.coalesce(func.avg(case((is_sound_rating(), said))), func.min(said))
         query = select(
             *(decisions.c[name] for name in columns),
-            select(func.avg(feedback.c.rating)).where(own).scalar_subquery().label("rating"),
+            select(rating).where(own).scalar_subquery().label("rating"),
             select(func.count()).select_from(feedback).where(own).scalar_subquery().label("ratings"),
         ).order_by(decisions.c.time)
         if since is not None:

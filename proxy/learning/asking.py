@@ -54,7 +54,16 @@ def one_if(condition: ColumnElement[bool]) -> ColumnElement[int]:
     return case((condition, 1), else_=0)
 
 
+def is_sound_rating() -> ColumnElement[bool]:
+    """
+    Whether what stands for a rating is one, 0 to 1.
+
+    In SQLite a text or a blob may, which compares as greater than any number, and which its AVG would take for 0.
+    """
+    return feedback.c.rating.between(0.0, 1.0)
+
+
 def rated() -> Subquery:
     """Each rated decision's id and the mean of its sources' ratings."""
     mean = func.avg(feedback.c.rating).label("rating")
-    return select(feedback.c.decision_id, mean).group_by(feedback.c.decision_id).subquery()
+    return select(feedback.c.decision_id, mean).where(is_sound_rating()).group_by(feedback.c.decision_id).subquery()

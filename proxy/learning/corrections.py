@@ -13,7 +13,7 @@ Pure, and of nothing but what a store holds: all who share the store come to the
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +42,8 @@ class Corrections:
     """(regions, models): how many."""
     weight: NDArray[np.float64]
     """(regions, models): of those, after their age and each source's share; the prior not included."""
+    damaged: int = 0
+    """How many ratings were left out since they, or their decisions, have values that Pointsman never wrote."""
 
 
 def no_corrections(shape: tuple[int, ...]) -> Corrections:
@@ -74,9 +76,11 @@ def corrections_of(
         half_life_s: after which a rating counts half, in seconds.
         most: that is added or taken off.
     """
-    found = no_corrections((regions, len(models)))
+    ratings = list(ratings)
+    sound = [each for each in ratings if each.is_sound]
+    found = replace(no_corrections((regions, len(models))), damaged=len(ratings) - len(sound))
     places, oldest = {name: place for place, name in enumerate(models)}, now - HALF_LIVES * half_life_s
-    known = [each for each in ratings if each.model in places and 0 <= each.region < regions and each.time >= oldest]
+    known = [each for each in sound if each.model in places and 0 <= each.region < regions and each.time >= oldest]
     if not known:
         return found
     # By numbers, so that all else is arrays: there may be tens of thousands of ratings.

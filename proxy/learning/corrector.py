@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _PATIENCE_S = 1.0
+_FORESEEN = (StoreUnavailable, StoreRefused, RowsRefused, TimeoutError)
 
 
 class Corrector:
@@ -87,29 +88,28 @@ class Corrector:
         self._task = asyncio.create_task(self._run(), name="corrections")
 
     async def stop(self) -> None:
-        """Look no more; may be called again."""
+        """Look no more; may be called again, and tells nothing of how the looking ended."""
         if self._task is not None:
             self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+            await asyncio.wait([self._task])
 
     async def look(self) -> None:
         """Compute the corrections from what the store holds now."""
         now, half_life_s = self._clock(), self.settings.half_life
         try:
             ratings = await self._store.live_ratings(self.policy.version, since=now - HALF_LIVES * half_life_s)
-        except (StoreUnavailable, StoreRefused, RowsRefused) as error:
+            self.corrections = await asyncio.to_thread(
+                corrections_of,
+                ratings,
+                models=self.policy.models,
+                regions=len(self.policy.regions.quality),
+                now=now,
+                half_life_s=half_life_s,
+                most=self.settings.most,
+            )
+        except Exception as error:  # whatever it is, requests are decided on, and the next look may be better
             self._trouble(error)
             return
-        self.corrections = await asyncio.to_thread(
-            corrections_of,
-            ratings,
-            models=self.policy.models,
-            regions=len(self.policy.regions.quality),
-            now=now,
-            half_life_s=half_life_s,
-            most=self.settings.most,
-        )
         self.seen = now
         if self.is_broken:
             logger.info("corrections up to date again", extra={"store": self._store.shown})
@@ -125,7 +125,9 @@ class Corrector:
         """Logged when it begins; until it ends the last corrections hold."""
         if not self.is_broken:
             told = str(error) or type(error).__name__
-            logger.warning("corrections not up to date", extra={"store": self._store.shown, "error": told})
+            unforeseen = None if isinstance(error, _FORESEEN) else error
+            shown = {"store": self._store.shown, "error": told}
+            logger.warning("corrections not up to date", extra=shown, exc_info=unforeseen)
         self.is_broken = True
         self._tell(self)
 

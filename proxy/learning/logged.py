@@ -11,7 +11,6 @@ came to answer is not known. What is left is as good as before, as long as who f
 
 from __future__ import annotations
 
-import hashlib
 import math
 import random
 from collections import Counter
@@ -25,10 +24,10 @@ from sqlalchemy import func, select
 
 from proxy.embedding import DIMENSIONS, Vector
 from proxy.learning.archive import Archive, Row
-from proxy.learning.asking import FAILURES, Span, one_if
-from proxy.learning.rated import LEAST_CHANCE, Bools, Floats, Ints, Rows
+from proxy.learning.asking import FAILURES, Span, is_sound_rating, one_if
+from proxy.learning.rated import LEAST_CHANCE, Bools, Floats, Ints, Rows, keys_of
 from proxy.learning.reading import LEAST_COST
-from proxy.learning.rows import CERTAIN, is_number, is_propensity, vector_of
+from proxy.learning.rows import CERTAIN, is_number, is_propensity, is_rating, vector_of
 from proxy.learning.stored_facts import asked_of
 from proxy.learning.tables import decisions, feedback
 from proxy.routing.policy import inputs_of
@@ -181,7 +180,8 @@ def read_logged(
 
 
 def _shares(archive: Archive, models: Sequence[str], since: float | None, route: str | None) -> tuple[Share, ...]:
-    of, rated = decisions.c, select(feedback.c.decision_id).where(feedback.c.decision_id == decisions.c.id).exists()
+    of, own = decisions.c, feedback.c.decision_id == decisions.c.id
+    rated = select(feedback.c.decision_id).where(own, is_sound_rating()).exists()
     query = select(of.model, func.sum(one_if(rated)), func.count()).group_by(of.model)
     query = query.where(of.propensity < CERTAIN, of.propensity > 0.0, of.answered == of.model)
     if route is not None:
@@ -245,7 +245,7 @@ class _Reading:
         self._named.add(row.model)
         if self._models and row.model not in self._models:
             return OTHER_MODELS
-        is_sound = is_propensity(row.propensity) and is_number(rating) and 0.0 <= rating <= 1.0
+        is_sound = is_propensity(row.propensity) and is_rating(rating)
         return None if is_sound and isinstance(row.vector, bytes) and len(row.vector) == 2 * DIMENSIONS else DAMAGED
 
     def logged(self, models: tuple[str, ...]) -> Logged:
@@ -319,9 +319,7 @@ def _rows(models: tuple[str, ...], used: Sequence[_One], vectors: Any, chosen: I
     costs[at, chosen] = [one.cost for one in used]
     weights[at, chosen] = 1.0 / np.maximum(propensities, LEAST_CHANCE)
     tokens = np.array([one.tokens for one in used])
-    keys = [hashlib.blake2b(one.vector, digest_size=8).digest() for one in used]
-    texts = np.array([int.from_bytes(key, "big", signed=True) for key in keys], dtype=np.int64)
     places: dict[bytes, int] = {}
     conversations = np.array([places.setdefault(one.conversation, len(places)) for one in used], dtype=np.int64)
     shapes = np.array([one.shape for one in used], dtype=np.float32).reshape(-1, SIZE)
-    return Rows(models, inputs_of(vectors, tokens, shapes), scores, costs, weights, texts, conversations)
+    return Rows(models, inputs_of(vectors, tokens, shapes), scores, costs, weights, keys_of(vectors), conversations)

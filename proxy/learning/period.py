@@ -13,10 +13,10 @@ import numpy as np
 from sqlalchemy import ColumnElement, FromClause, Select, case, func, select
 
 from proxy.learning.archive import Archive
-from proxy.learning.asking import Span, is_failure, one_if, rated
+from proxy.learning.asking import Span, is_failure, is_sound_rating, one_if, rated
 from proxy.learning.clusters import NOTHING, Mean, Sums, sums_of
 from proxy.learning.rated import Floats
-from proxy.learning.tables import decisions
+from proxy.learning.tables import decisions, feedback
 
 By = Literal["route and model", "route", "model", "day"]
 Key = tuple[str, ...]
@@ -222,6 +222,18 @@ def _retried(archive: Archive, by: By, span: Span) -> list[tuple[Key, Key, int, 
     half = len(columns) // 2
     rows = [tuple(row) for row in archive.ask(query)]
     return [(_row_key(by, row), _row_key(by, row[half:]), row[-2], row[-1]) for row in rows]
+
+
+def damaged_ratings(archive: Archive, span: Span) -> int:
+    """
+    How many of what stands for ratings of a time's decisions are none, and in no figure.
+
+    Raises:
+        StoreUnreadable: the database does not answer.
+    """
+    of_decisions = select(func.count()).select_from(feedback).join(decisions, decisions.c.id == feedback.c.decision_id)
+    ((count,),) = archive.ask(span.of(of_decisions.where(~is_sound_rating())))
+    return int(count)
 
 
 def ratings_by(archive: Archive, by: By, span: Span) -> dict[Key, Sums]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from proxy.config import Price
 from proxy.embedding import DIMENSIONS, Vector, Vectors
-from proxy.learning.rated import Floats, Rows
+from proxy.learning.rated import Floats, Rows, keys_of
 from proxy.learning.reading import Rated
 from proxy.routing.policy import inputs_of
 from proxy.routing.shape import SIZE, UNKNOWN, shape_of
@@ -53,8 +53,7 @@ def rows_of(
         price = (prices or {}).get(name)
         if price is not None and np.isnan(costs[:, column]).all():
             costs[:, column] = _costs(price, tokens, output_tokens)
-    texts = np.array([one.key for one in rated], dtype=np.int64)
-    return Rows(models, inputs_of(vectors, tokens, shapes), scores, costs, weights, texts)
+    return Rows(models, inputs_of(vectors, tokens, shapes), scores, costs, weights, keys_of(vectors))
 
 
 def _costs(price: Price, tokens: Floats, output_tokens: int) -> Floats:

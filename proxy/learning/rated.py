@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from proxy.embedding import Vectors
 from proxy.routing.arrays import Floats32
 
 Floats = NDArray[np.float64]
@@ -37,7 +39,7 @@ class Rows:
     weights: Floats
     """(rows, models): what a rating counts; one over the propensity of a model that was drawn, 0 without a rating."""
     texts: Ints
-    """(rows,): a hash of the text, by which a policy knows which it has seen."""
+    """(rows,): what `keys_of` says of their texts, by which a policy knows which it has seen."""
     conversations: Ints | None = None
     """(rows,): the same for those of one conversation; None where there are none."""
 
@@ -132,6 +134,16 @@ class Rows:
     def cheapest(self) -> int:
         """The place of the cheapest model; without costs the worst one's, which is all there is to come from."""
         return int(self.mean_costs.argmin()) if self.has_costs else int(self.means.argmin())
+
+
+def keys_of(vectors: Vectors) -> Ints:
+    """
+    (rows,): the same for texts that the embedding model cannot tell apart, wherever they come from.
+
+    Of vectors as the store keeps them, so that what was decided in a server is known again in a file.
+    """
+    hashes = (hashlib.blake2b(row.tobytes(), digest_size=8).digest() for row in vectors.astype(np.float16))
+    return np.array([int.from_bytes(each, "big", signed=True) for each in hashes], dtype=np.int64)
 
 
 def blocks_of(conversations: Ints, texts: Ints) -> Ints:

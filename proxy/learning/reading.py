@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import hashlib
 import json
 import math
 import random
@@ -49,12 +48,6 @@ class Rated(NamedTuple):
     """As the line has it; empty where it has none."""
     domain: str = ""
     """What the request truly is about, as the line says; never learned from, only compared with."""
-
-    @property
-    def key(self) -> int:
-        """The same for the same text or vector, as a signed 64-bit number."""
-        said = self.text.casefold().encode() if self.vector is None else self.vector.tobytes()
-        return int.from_bytes(hashlib.blake2b(said, digest_size=8).digest(), "big", signed=True)
 
 
 @dataclass(frozen=True)

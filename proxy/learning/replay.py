@@ -20,7 +20,7 @@ from proxy.embedding import DIMENSIONS, Vector
 from proxy.errors import ProxyError
 from proxy.learning.archive import Archive, Row
 from proxy.learning.gain import Gain, Moments
-from proxy.learning.rows import CERTAIN, is_number, is_propensity, vector_of
+from proxy.learning.rows import CERTAIN, is_number, is_propensity, is_rating, vector_of
 from proxy.learning.stored_facts import NotStored, StoredFacts
 from proxy.routing.complexity import Complexity
 from proxy.routing.decision import NO_MODEL, Decision
@@ -271,8 +271,9 @@ def _look(found: Replay, row: Row[Any], new: Rules, old: Rules | None) -> None:
 
 
 def _is_sound(row: Row[Any]) -> bool:
-    counted = (row.prompt_tokens, row.cached_tokens, row.completion_tokens, row.cost_usd, row.rating)
-    return is_propensity(row.propensity) and all(each is None or is_number(each) for each in counted)
+    counted = (row.prompt_tokens, row.cached_tokens, row.completion_tokens, row.cost_usd)
+    is_counted = all(each is None or is_number(each) for each in counted)
+    return is_counted and is_propensity(row.propensity) and (row.rating is None or is_rating(row.rating))
 
 
 def _way(rules: Rules, row: Row[Any]) -> tuple[Way, Decision | None]:

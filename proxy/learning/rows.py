@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
-from typing import Any
+from typing import Any, TypeGuard
 
 import msgspec
 import numpy as np
@@ -128,9 +128,18 @@ def vector_of(data: bytes) -> Vector:
     return np.frombuffer(data, dtype=np.float16).astype(np.float32)
 
 
-def is_number(value: object) -> bool:
+def is_number(value: object) -> TypeGuard[float]:
     """Whether a stored value is one; SQLite keeps what somebody else writes there, whatever the column's type is."""
     return isinstance(value, int | float) and math.isfinite(value)
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int)
+
+
+def is_rating(value: object) -> bool:
+    """Whether a stored value can be a rating, or the quality that was predicted in its place."""
+    return is_number(value) and 0.0 <= value <= 1.0
 
 
 def is_propensity(value: object) -> bool:
@@ -186,7 +195,8 @@ class Rated:
 
 class LiveRating(msgspec.Struct, frozen=True, gc=False):
     """
-    A rating of a decision that a policy made, and whose answer came from the model decided on.
+    A rating of a decision that a policy made, and whose answer came from the model decided on; with whatever values the
+    store has, see `is_sound`.
 
     Not a tuple: there are tens of thousands, and each would be one more for the collector to walk through.
     """
@@ -205,3 +215,8 @@ class LiveRating(msgspec.Struct, frozen=True, gc=False):
     """The hash of what names the decision's conversation."""
     decision: str
     """Its id."""
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether its values are what Pointsman writes."""
+        return _is_whole(self.region) and is_rating(self.predicted) and is_rating(self.rating) and is_number(self.time)

@@ -185,7 +185,7 @@ class Policy:
     embedder: str
     """The name of the embedding model whose vectors it was trained on."""
     seen: NDArray[np.int64]
-    """Hashes of the texts it was trained on, ascending: on those it cannot be compared with another."""
+    """Hashes of the vectors it was trained on, ascending: on those texts it cannot be compared with another."""
     about: Mapping[str, Any]
     """What the training tells of itself: rows, seed, held-out figures, whether it was forced."""
     version: str = ""

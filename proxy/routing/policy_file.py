@@ -24,7 +24,7 @@ from proxy.routing.forest import Forest
 from proxy.routing.policy import LINEAR, STEPS, Neighbours, Policy, Regions
 from proxy.routing.shape import SIZE
 
-FORMAT = 2
+FORMAT = 3
 """Raised with every change after which an older Pointsman would misread the file."""
 
 MOST_BYTES = 64 * 1024 * 1024

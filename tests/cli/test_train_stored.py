@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from proxy.app import minilm_name
+from proxy.app import minilm, minilm_name
 from proxy.config import Text
 from proxy.learning.logged import ALONE, BY_ANOTHER, NO_VECTOR, OTHER_MODELS, UNDRAWN
 from proxy.reload.policies import read_policy
@@ -255,3 +255,40 @@ def test_where_one_model_is_rated_more_often_that_is_told(tmp_path: Path) -> Non
     assert shares["large"]["rated"] < 0.8 * shares["large"]["drawn"]
     assert found["incumbent"] is not None, "the one that was written just before"
     assert "has seen all but 0 of these requests" in found["incumbent"]
+
+
+def test_the_same_prompts_are_known_in_a_file_and_in_the_store(tmp_path: Path) -> None:
+    """By what the embedding model sees: neither case nor a courtesy makes another request of one."""
+    texts = [f"How many {thing} weigh {number} kilos?" for thing in ("pears", "cats", "cars") for number in range(20)]
+    scores = [{"small": at % 2, "large": at % 3 > 0} for at in range(len(texts))]
+    file, said_otherwise = (
+        write_lines(
+            tmp_path / name, [{"prompt": say(text), "scores": of} for text, of in zip(texts, scores, strict=True)]
+        )
+        for name, say in (("file.jsonl", str), ("otherwise.jsonl", lambda text: f"please, {text.lower()} Thanks!"))
+    )
+    model = minilm(Text().max_tokens)
+    decisions = [
+        changed([(one, float(of[name]))], model=name, answered=name, vector=model.embed(text))[0]
+        for at, ((one, _), text, of) in enumerate(zip(log(len(texts)), texts, scores, strict=True))
+        for name in [("small", "large")[at // 2 % 2]]
+    ]
+    store = write(tmp_path / "store.db", decisions)
+    for source in ((file,), ("--store", store)):
+        out = tmp_path / f"{len(source)}.npz"
+        told = run("train", *source, "--out", out, "--force", "--folds", 2)
+        assert told.exit_code == 0, told.output
+        told = run("evaluate", out, "--store", store)
+        assert (told.exit_code, "was trained on each of these decisions" in told.stderr) == (2, True), told.output
+        for same in (file, said_otherwise):
+            told = run("evaluate", out, same)
+            assert (told.exit_code, "was trained on each of these requests" in told.stderr) == (2, True), told.output
+    told = run(
+        "train", "--store", store, "--incumbent", tmp_path / "1.npz", "--out", tmp_path / "new.npz", "--folds", 2
+    )
+    assert "the incumbent has seen all but 0 of these requests" in " ".join(told.stdout.split())
+
+    both = tmp_path / "both.jsonl"
+    both.write_bytes(file.read_bytes() + said_otherwise.read_bytes())
+    told = run("train", both, "--out", tmp_path / "both.npz", "--force", "--folds", 2)
+    assert "120 requests, 60 of them different" in told.stdout

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import shutil
+import sqlite3
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -19,14 +21,17 @@ from click.testing import CliRunner
 
 from proxy.app import ConfigSource, build_app
 from proxy.cli import main
-from proxy.config import Config, parse_config
+from proxy.config import Config, Corrections, Duration, parse_config
 from proxy.embedding import MiniLM
 from proxy.learning.archive import Archive
+from proxy.learning.corrector import Corrector
 from proxy.learning.fit import fit_policy
 from proxy.learning.rated import Rows
+from proxy.learning.rows import LiveRating
+from proxy.learning.store import Store
 from proxy.learning.stored_facts import asked_of
 from proxy.routing.policy import inputs_of
-from proxy.routing.policy_file import pack
+from proxy.routing.policy_file import pack, unpack
 from proxy.routing.shape import shape_of
 from proxy.simulator import build_simulator
 from tests.learning.made import MODELS
@@ -240,6 +245,71 @@ def test_a_store_in_trouble_keeps_the_last_corrections_and_fails_no_request(
     until(lambda: one.policy()["note"] is None)
     said = Counter(record.message for record in caplog.records if record.name == "proxy.learning.corrector")
     assert said == {"corrections not up to date": 1, "corrections up to date again": 1}
+
+
+def test_damaged_ratings_are_left_out_and_counted_and_hinder_no_reload(
+    tmp_path: Path, policy_file: Path, upstream: str
+) -> None:
+    with watched(tmp_path, policy_file, upstream) as (one, put, text):
+        for _ in range(4):
+            one.rate(one.chat(), 0.0)
+        until(lambda: live_ratings(one.policy()) == 4)
+        sound = one.corrections()
+        assert sound
+        with closing(sqlite3.connect(tmp_path / "store.db")) as store, store:
+            for source, rating, at in (
+                ("text", "'up'", "strftime('%s')"),
+                ("much", 7, "strftime('%s')"),
+                ("when", 1.0, "'noon'"),
+            ):
+                store.execute(
+                    f"INSERT INTO feedback SELECT id, '{source}', {rating}, NULL, {at} FROM decisions LIMIT 1"
+                )
+        until(lambda: one.policy()["corrections"]["damaged"] == 3)
+        assert (live_ratings(one.policy()), one.policy()["note"]) == (4, None)
+        assert one.corrections() == pytest.approx(sound, abs=1e-3)
+        put(one.routes, text.replace("every: 20ms", "every: 30ms").encode())
+        until(lambda: one.policy()["corrections"]["every_s"] == 0.03)
+        assert 'config_reloads_total{result="ok"} 1.0' in one.http.get("/metrics").text
+        assert 'config_reloads_total{result="error"} 0.0' in one.http.get("/metrics").text
+        one.rate(one.chat(), 0.0)
+        until(lambda: live_ratings(one.policy()) == 5)
+
+
+class StrangeStore(Store):
+    """What it tells nobody has foreseen."""
+
+    async def live_ratings(self, policy: str, **_: object) -> list[LiveRating]:
+        return [policy]  # type: ignore[list-item]
+
+
+def test_an_unforeseen_trouble_ends_neither_a_start_nor_a_stop(
+    tmp_path: Path, policy_file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    policy = unpack(policy_file.read_bytes())
+
+    async def corrected() -> tuple[bool, int]:
+        looks, enough = count(1), asyncio.Event()
+
+        def tell(_: Corrector) -> None:
+            if next(looks) == 3:
+                enough.set()
+                raise RuntimeError
+
+        corrector = Corrector(
+            StrangeStore(settings(f"sqlite:///{tmp_path / 'x.db'}")),
+            policy,
+            Corrections(mode="apply", every=Duration(0.001)),
+            tell,
+        )
+        await corrector.start()
+        await asyncio.wait_for(enough.wait(), 20)
+        await corrector.stop()
+        return corrector.is_broken, next(looks)
+
+    assert asyncio.run(corrected()) == (True, 4)
+    (told,) = [record for record in caplog.records if record.name == "proxy.learning.corrector"]
+    assert (told.getMessage(), told.exc_info is not None) == ("corrections not up to date", True)
 
 
 def test_a_reload_while_the_store_is_in_trouble_keeps_them_within_the_new_bounds(

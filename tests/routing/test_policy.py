@@ -313,13 +313,13 @@ def trees(**changes: Any) -> bytes:
             id="changed",
         ),
         pytest.param(
-            lambda: rezipped(lambda m: m.update({"about.npy": m["about.npy"].replace(b'"format":2', b'"format":9')})),
-            "format 9, and this Pointsman reads format 2; it takes a newer Pointsman",
+            lambda: rezipped(lambda m: m.update({"about.npy": m["about.npy"].replace(b'"format":3', b'"format":9')})),
+            "format 9, and this Pointsman reads format 3; it takes a newer Pointsman",
             id="a-newer-version",
         ),
         pytest.param(
-            lambda: rezipped(lambda m: m.update({"about.npy": m["about.npy"].replace(b'"format":2', b'"format":1')})),
-            "format 1, and this Pointsman reads format 2; train it again",
+            lambda: rezipped(lambda m: m.update({"about.npy": m["about.npy"].replace(b'"format":3', b'"format":2')})),
+            "format 2, and this Pointsman reads format 3; train it again",
             id="an-older-version",
         ),
         pytest.param(
