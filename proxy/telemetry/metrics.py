@@ -75,8 +75,9 @@ class Metrics:
         )
         self.requests = counter("requests", "Requests answered, by the status sent.", "route", "model", "status")
         self.request_seconds = histogram(
-            "request_seconds", "From the request's head to the answer's last byte.", _REQUEST_BUCKETS, "route", "model"
-        )
+            "request_seconds", "From a routed request's head to its answer's last byte.", _REQUEST_BUCKETS,
+            "route", "model",
+        )  # fmt: skip
         self.first_token_seconds = histogram(
             "first_token_seconds", "From the request to an upstream to its first content.", _REQUEST_BUCKETS, "model"
         )
@@ -197,6 +198,7 @@ class Metrics:
             self.experiment_decisions.labels(route, arm)
         for route, model in passed:
             self._seed_requests(route, model)
+        self.requests.labels(UNROUTED, UNROUTED, "503")  # of those turned away
         for model in models:
             self.first_token_seconds.labels(model)
             self.cost.labels(model)

@@ -120,7 +120,7 @@ def test_what_is_known_in_advance_is_there_at_zero() -> None:
         *(f'target_state{{target="sim/{name}"}}' for name in "ab"),
         *(f'target_info{{model="{model}",target="sim/{name}"}}' for model, name in (("small", "a"), ("large", "a"), ("large", "b"))),
         *(f'fallbacks_total{{cause="{cause}",from="small",to="large"}}' for cause in ("failed", "resting")),
-        "overloads_total", "baseline_cost_usd_total",
+        "overloads_total", 'requests_total{model="-",route="-",status="503"}', "baseline_cost_usd_total",
             *(f'experiment_decisions_total{{arm="{arm}",route="trial"}}' for arm in ("large", "learned")),
         *(f'topic_score_{part}{{topic="{topic}"}}' for topic in ("code", "law") for part in ("count", "sum")),
         *(f'decision_stage_seconds_{part}{{stage="{stage}"}}' for stage in STAGES for part in ("count", "sum")),
