@@ -43,7 +43,7 @@ _LOST: frozenset[Outcome] = frozenset(("unreachable", "cut"))
 # These say that a target cannot be reached, and so that no model of it can; all others are about what was asked.
 _OF_THE_WAY: frozenset[Outcome] = frozenset(("unreachable", "connect", "cut"))
 # After these another key of the same target may be welcome at once.
-_OF_THE_KEY: frozenset[Outcome] = frozenset(("rate_limited", "unauthorized"))
+_OF_THE_KEY: frozenset[Outcome] = frozenset(("rate_limited", "unauthorized", "forbidden"))
 
 
 class Offer(NamedTuple):
@@ -252,7 +252,7 @@ class Attempts:
         if outcome == "ok" or (outcome == "rejected" and not _is_too_long(reply)):
             return reply
         error = None
-        if outcome == "unauthorized" and reply.status == 401:  # a 403 may be about the request, so its client sees it
+        if outcome == "unauthorized":  # what is forbidden may be about the request, so its client sees it
             told = f"The upstream {target.upstream!r} refuses the key that it is given here. An operator must look."
             error = UpstreamUnavailable(told, code="upstream_unauthorized")
         return _Trouble(outcome, "context" if outcome == "rejected" else outcome, reply, error)

@@ -18,7 +18,7 @@ STATES: tuple[State, ...] = get_args(State)
 _FAILURES_IN_A_ROW = 5
 _BAD_CHECKS = 2
 _BUSY = "rate_limited"
-_OF_THE_KEYS = (_BUSY, "unauthorized")
+_OF_THE_KEYS = (_BUSY, "unauthorized", "forbidden")
 _ERROR_RATE = 0.5
 _LEAST_SEEN = 10.0
 """Of that many recent requests, the share that failed says something."""
