@@ -275,16 +275,20 @@ def exposition(registry: CollectorRegistry, environ: Mapping[str, str] = os.envi
 
 
 class _AllWorkers(Collector):
-    """The library's own, but for files that a worker makes at this moment: it fails on those that are still empty."""
+    """The library's own, but for files that are made or removed at this moment: it fails on those empty or gone."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def collect(self) -> Iterable[Metric]:
         """The sums over all files."""
-        files = [str(file) for file in self._folder.glob("*.db") if _is_begun(file)]
-        found: Iterable[Metric] = multiprocess.MultiProcessCollector.merge(files)  # type: ignore[no-untyped-call]
-        return found
+        while True:
+            files = [str(file) for file in self._folder.glob("*.db") if _is_begun(file)]
+            try:
+                found: Iterable[Metric] = multiprocess.MultiProcessCollector.merge(files)  # type: ignore[no-untyped-call]
+            except FileNotFoundError:  # of a worker that did not start
+                continue
+            return found
 
 
 def _is_begun(file: Path) -> bool:

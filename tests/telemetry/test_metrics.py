@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -243,3 +245,29 @@ def test_a_file_that_a_worker_makes_at_this_moment_fails_no_scrape(tmp_path: Pat
         (tmp_path / name).touch()
     found = series(exposition(CollectorRegistry(), {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}).decode())
     assert found == {'cost_usd_total{model="a"}': 2.5}
+
+
+def test_a_file_that_is_removed_at_this_moment_fails_no_scrape(tmp_path: Path) -> None:
+    """As those of a worker that did not start are."""
+    kept, passing = tmp_path / "counter_1.db", [tmp_path / f"counter_{number}.db" for number in range(2, 42)]
+    is_over = threading.Event()
+    begun = MmapedDict(str(kept))  # type: ignore[no-untyped-call]
+    begun.write_value(mmap_key("pointsman_cost_usd", "pointsman_cost_usd_total", ["model"], ["a"], "x"), 2.5, 0.0)  # type: ignore[no-untyped-call]
+    begun.close()  # type: ignore[no-untyped-call]
+
+    def come_and_go() -> None:
+        while not is_over.is_set():
+            for file in passing:
+                os.link(kept, file)
+            for file in passing:
+                file.unlink()
+
+    with ThreadPoolExecutor(1) as pool:
+        gone = pool.submit(come_and_go)
+        try:
+            for _ in range(200):
+                found = series(exposition(CollectorRegistry(), {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}).decode())
+                assert found['cost_usd_total{model="a"}'] >= 2.5
+        finally:
+            is_over.set()
+        gone.result()
