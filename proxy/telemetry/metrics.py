@@ -253,16 +253,16 @@ class ReloadMetrics:
         # Two counters cannot tell which of them grew last.
         self.config_last_reload_successful = Gauge(
             "pointsman_config_last_reload_successful",
-            "1 while the configuration in use is that of the files, 0 while they were refused.",
+            "1 while the configuration in use is that of the files, 0 while they were refused or the policy's is gone.",
             registry=registry,
             multiprocess_mode="livemin",
         )
         self.config_last_reload_successful.set(1)
 
-    def count(self, result: ReloadResult) -> None:
-        """One more ended so."""
+    def count(self, result: ReloadResult, *, stands_in: bool = False) -> None:
+        """One more ended so; `stands_in` with a policy whose file is gone, without which a new process would start."""
         self.config_reloads.labels(result).inc()
-        self.config_last_reload_successful.set(result in ("ok", "unchanged"))
+        self.config_last_reload_successful.set(result in ("ok", "unchanged") and not stands_in)
 
 
 def exposition(registry: CollectorRegistry, environ: Mapping[str, str] = os.environ) -> bytes:
