@@ -48,11 +48,14 @@ class Served:
         return [line.split('"')[1] for line in lines if line.startswith("pointsman_policy_info{")]
 
     def reloads(self, result: str) -> str:
-        (line,) = (
-            line
-            for line in self.http.get("/metrics").text.splitlines()
-            if line.startswith(f'pointsman_config_reloads_total{{result="{result}"}}')
-        )
+        return self._metric(f'pointsman_config_reloads_total{{result="{result}"}}')
+
+    def runs_on_its_files(self) -> bool:
+        return self._metric("pointsman_config_last_reload_successful") == "1.0"
+
+    def _metric(self, series: str) -> str:
+        lines = self.http.get("/metrics").text.splitlines()
+        (line,) = (line for line in lines if line.startswith(f"{series} "))
         return line.split()[-1]
 
     def put(self, content: bytes) -> None:
@@ -146,7 +149,9 @@ def test_while_its_file_is_gone_the_policy_serves_on_and_other_changes_are_taken
     until(lambda: served.reloads("invalid") == "1.0")
 
     served.write(BLOCKED)
-    until(lambda: served.route("a secret").json()["route"] == "urgent")
+    until(lambda: served.reloads("ok") == "2.0")
+    assert served.route("a secret").json()["route"] == "urgent"
+    assert not served.runs_on_its_files(), "a process that starts now has no policy"
     assert (served.versions(), served.route().json()["reason"]) == (in_use, "learned")
     (said,) = [record for record in caplog.records if record.getMessage().startswith("policy file is gone")]
     assert (said.__dict__["path"], said.__dict__["version"]) == (str(served.policy), in_use[0])
@@ -163,3 +168,4 @@ def test_while_its_file_is_gone_the_policy_serves_on_and_other_changes_are_taken
     served.put(pack(learned))
     served.write(BLOCKED)
     until(lambda: served.reloads("unchanged") == "1.0")
+    assert served.runs_on_its_files()

@@ -78,6 +78,7 @@ def _as_json(outcome: Outcome) -> dict[str, Any]:
     topics = outcome.topics
     return {
         "prompt": outcome.test.prompt,
+        "protocol": outcome.test.protocol,
         "expected": outcome.test.route,
         "route": outcome.route,
         "refused": outcome.refusal,

@@ -97,7 +97,8 @@ def serve(
         listener = stack.enter_context(_listener(host, port))
         _greet(config, host, listener.getsockname()[1], simulator)
         if workers > 1:
-            Workers(server_config, listener).run()
+            folder = Path(os.environ["PROMETHEUS_MULTIPROC_DIR"])
+            Workers(server_config, listener, forget=partial(_remove_metrics, folder)).run()
         else:
             Server(server_config).run(sockets=[listener])
 
@@ -175,6 +176,16 @@ def on_simulator(config: Config, url: str) -> Config:
         for name, upstream in config.upstreams.items()
     }
     return msgspec.structs.replace(config, upstreams=upstreams)
+
+
+def _remove_metrics(folder: Path, pid: int) -> None:
+    """
+    Those of a worker that never served.
+
+    It has counted nothing, and while none can start the files of one every few seconds would fill the disk.
+    """
+    for file in folder.glob(f"*_{pid}.db"):
+        file.unlink(missing_ok=True)
 
 
 def _listener(host: str, port: int) -> socket.socket:

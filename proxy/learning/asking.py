@@ -9,8 +9,8 @@ from sqlalchemy import ColumnElement, Select, Subquery, case, func, select
 
 from proxy.learning.tables import decisions, feedback
 
-FAILURES = ("unauthorized", "failed", "rate_limited", "garbled", "unreachable", "cut", "connect", "first_token",
-            "whole_answer", "idle", "total")  # fmt: skip
+FAILURES = ("unauthorized", "forbidden", "failed", "rate_limited", "garbled", "unreachable", "cut", "connect",
+            "first_token", "whole_answer", "idle", "total")  # fmt: skip
 """The outcomes that are nobody's fault but an upstream's, after which the client had no answer or half of one."""
 
 

@@ -43,7 +43,7 @@ LEAST_RATINGS = 25
 
 UNDRAWN, BY_ANOTHER, NO_VECTOR = "nothing was drawn", "another model answered", "the text was not looked at"
 OTHER_MODELS, ALONE, DAMAGED = "not of these models", "its route drew one of these models only", "damaged"
-_FAILURES = frozenset(FAILURES) - {"unauthorized", "rate_limited"}  # which say nothing of a model
+_FAILURES = frozenset(FAILURES) - {"unauthorized", "forbidden", "rate_limited"}  # which say nothing of a model
 
 
 class Request(NamedTuple):

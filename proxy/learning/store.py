@@ -7,7 +7,7 @@ import importlib.util
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ _CHUNK = 100
 _NAMESAKES = 100
 _TRIMMED_AT_ONCE = 1_000
 _BETWEEN_TRIMS_S = 60.0
+_BETWEEN_LOCKS_S = 0.01
 MOST_RATINGS = 20_000
 _RESET = "corrections_reset"
 _AHEAD_S = 300.0
@@ -236,7 +237,7 @@ class Store:
             if self._engine is None:
                 if self._file is not None:
                     # aiosqlite leaves a thread behind where a file cannot be opened, which may outlive the loop.
-                    await asyncio.to_thread(_try_to_open, str(self._file))
+                    await asyncio.to_thread(_begin_file, str(self._file), self._patience_s)
                 engine = self._new_engine()
                 try:
                     async with engine.begin() as connection:
@@ -303,8 +304,25 @@ def _identity(file: Path) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
-def _try_to_open(file: str) -> None:
-    sqlite3.connect(file).close()
+def _begin_file(file: str, patience_s: float) -> None:
+    """
+    Open it once, and set what stays with a file.
+
+    Where the journal's mode is changed SQLite does not wait for a lock, as it does elsewhere: of several workers that
+    start on a new file one would be told at once that it is locked.
+    """
+    until = time.monotonic() + patience_s
+    with closing(sqlite3.connect(file, timeout=patience_s)) as connection:
+        connection.execute("PRAGMA page_size = 8192")  # of a new file: four rows a page, a third less work than 4096
+        while True:
+            try:
+                connection.execute("PRAGMA journal_mode = WAL")  # readers and a writer do not wait for each other
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                    raise
+                time.sleep(_BETWEEN_LOCKS_S)
+            else:
+                return
 
 
 def _is_about_rows(error: Exception) -> bool:
@@ -366,8 +384,6 @@ def _sqlite(file: str, patience_s: float) -> AsyncEngine:
     def connected(connection: Any, _: object) -> None:
         connection.isolation_level = None  # transactions begin where we say, below
         cursor = connection.cursor()
-        cursor.execute("PRAGMA page_size = 8192")  # of a new file: four rows a page, a third less work than with 4096
-        cursor.execute("PRAGMA journal_mode = WAL")  # readers and a writer do not wait for each other
         cursor.execute("PRAGMA synchronous = NORMAL")  # a power cut may cost the last batches, never the file
         cursor.close()
 

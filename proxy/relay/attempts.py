@@ -40,7 +40,7 @@ _ANSWERED: frozenset[Outcome] = frozenset(("ok", "rejected"))
 # After these the upstream has no more to do with the request.
 _LOST: frozenset[Outcome] = frozenset(("unreachable", "cut"))
 # After these another key of the same target may be welcome at once.
-_OF_THE_KEY: frozenset[Outcome] = frozenset(("rate_limited", "unauthorized"))
+_OF_THE_KEY: frozenset[Outcome] = frozenset(("rate_limited", "unauthorized", "forbidden"))
 
 
 class Offer(NamedTuple):
@@ -261,7 +261,7 @@ class Attempts:
         if outcome == "ok" or (outcome == "rejected" and not _is_too_long(reply)):
             return reply
         error = None
-        if outcome == "unauthorized" and reply.status == 401:  # a 403 may be about the request, so its client sees it
+        if outcome == "unauthorized":  # what is forbidden may be about the request, so its client sees it
             told = f"The upstream {target.upstream!r} refuses the key that it is given here. An operator must look."
             error = UpstreamUnavailable(told, code="upstream_unauthorized")
         return _Trouble(outcome, "context" if outcome == "rejected" else outcome, reply, error)

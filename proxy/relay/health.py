@@ -18,7 +18,7 @@ STATES: tuple[State, ...] = get_args(State)
 _FAILURES_IN_A_ROW = 5
 _BAD_CHECKS = 2
 _BUSY = "rate_limited"
-_OF_THE_KEYS = (_BUSY, "unauthorized")
+_OF_THE_KEYS = (_BUSY, "unauthorized", "forbidden")
 OF_THE_WAY = frozenset(("unreachable", "connect", "cut"))
 """Why a target cannot be reached, and so no model of it can; all other causes are about what was asked."""
 _ERROR_RATE = 0.5

@@ -22,15 +22,15 @@ from proxy.relay.upstreams import Target
 logger = logging.getLogger(__name__)
 
 Outcome = Literal[
-    "ok", "rejected", "rate_limited", "unauthorized", "failed", "garbled", "unreachable", "cut",
+    "ok", "rejected", "rate_limited", "unauthorized", "forbidden", "failed", "garbled", "unreachable", "cut",
     "connect", "first_token", "whole_answer", "idle", "total", "client_left",
 ]  # fmt: skip
 """
 How an attempt ended: with an answer (`ok` below 400, `rejected` below 500, or where a mistake of the client's is told
-under a good status), with one that another target may better
-(`rate_limited` is 429, `unauthorized` is our key refused, `failed` is a server's trouble, `garbled` is a good status
-without an answer, or none of HTTP's), without one (`unreachable`), in the middle of one (`cut`), at a deadline (by its
-name), or because the client left.
+under a good status), with one that another target may better (`rate_limited` is 429, `unauthorized` is a 401 to our
+key and `forbidden` a 403, which may be about the request, `failed` is a server's trouble, `garbled` is a good status
+without an answer, or none of HTTP's), without one (`unreachable`), in the middle of one (`cut`), at a deadline (by
+its name), or because the client left.
 """
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 
@@ -174,7 +174,7 @@ class Reply:
         if status == 429:
             return "rate_limited"
         if status in (401, 403) and self.target.has_own_key:
-            return "unauthorized"
+            return "unauthorized" if status == 401 else "forbidden"
         return "failed" if status in _STATUSES_OF_TROUBLE else "rejected"
 
     @property

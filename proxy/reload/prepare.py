@@ -81,7 +81,8 @@ class Outcome:
         return self.route == self.test.route
 
     def __str__(self) -> str:
-        expected = f"{self.test.prompt!r}: expected {self.test.route}"
+        sent_to = f" ({self.test.protocol})" if self.test.protocol else ""
+        expected = f"{self.test.prompt!r}{sent_to}: expected {self.test.route}"
         if self.refusal is not None:
             return f"{expected}, refused: {self.refusal}"
         why = "" if self.topics is None else f" ({self.topics.best} {self.topics.score:.2f})"

@@ -128,7 +128,7 @@ class Reloader:
                 self._ended("unchanged")
                 logger.info("config unchanged", extra=self._names(seconds))
                 return
-            self._ended("ok")
+            self._ended("ok", stands_in=stands_in)
             came = {"from_cache": bulk.from_cache, "embedded": bulk.embedded, "fit_from": prepared.fit_from}
             logger.info("config reloaded", extra=self._names(seconds) | _counts(self._written) | came)
             if stands_in:
@@ -182,9 +182,9 @@ class Reloader:
             "config reload failed", extra={"path": str(self._source.path), "result": result, "problems": problems}
         )
 
-    def _ended(self, result: ReloadResult) -> None:
+    def _ended(self, result: ReloadResult, *, stands_in: bool = False) -> None:
         self.last = Reload(result, time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
-        self._metrics.count(result)
+        self._metrics.count(result, stands_in=stands_in)
 
     def _names(self, seconds: float) -> dict[str, Any]:
         return {"path": str(self._source.path), "sha256": self._prepared.sha256, "seconds": seconds}

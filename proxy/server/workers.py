@@ -9,7 +9,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from multiprocessing import resource_tracker
 from multiprocessing.connection import wait
 
@@ -123,14 +123,16 @@ class Workers:
     SIGTERM and SIGINT drain them all, and it waits as long as they take; a second one makes them end at once.
     """
 
-    def __init__(self, config: uvicorn.Config, listener: socket.socket) -> None:
+    def __init__(self, config: uvicorn.Config, listener: socket.socket, forget: Callable[[int], None]) -> None:
         """
         Args:
             config: of every worker, with their number.
             listener: bound and listening; closed here once it drains, so that nobody waits in its queue.
+            forget: is told the process of each worker that ended before it served, at least once.
         """
         self._config = config
         self._listener = listener
+        self._forget = forget
         self._workers: list[Worker] = []
         self._leaving: list[Worker] = []
         """Those that were one too many, until they have drained."""
@@ -193,6 +195,8 @@ class Workers:
                 continue
             worker.kill()  # it may hang
             worker.join()
+            if not worker.has_served and worker.pid is not None:
+                self._forget(worker.pid)
             if worker.exitcode in _NOT_STARTED and not self._serves:
                 self._failed = worker.exitcode  # and so would the next
                 return

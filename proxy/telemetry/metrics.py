@@ -75,8 +75,9 @@ class Metrics:
         )
         self.requests = counter("requests", "Requests answered, by the status sent.", "route", "model", "status")
         self.request_seconds = histogram(
-            "request_seconds", "From the request's head to the answer's last byte.", _REQUEST_BUCKETS, "route", "model"
-        )
+            "request_seconds", "From a routed request's head to its answer's last byte.", _REQUEST_BUCKETS,
+            "route", "model",
+        )  # fmt: skip
         self.first_token_seconds = histogram(
             "first_token_seconds", "From the request to an upstream to its first content.", _REQUEST_BUCKETS, "model"
         )
@@ -197,6 +198,7 @@ class Metrics:
             self.experiment_decisions.labels(route, arm)
         for route, model in passed:
             self._seed_requests(route, model)
+        self.requests.labels(UNROUTED, UNROUTED, "503")  # of those turned away
         for model in models:
             self.first_token_seconds.labels(model)
             self.cost.labels(model)
@@ -251,16 +253,16 @@ class ReloadMetrics:
         # Two counters cannot tell which of them grew last.
         self.config_last_reload_successful = Gauge(
             "pointsman_config_last_reload_successful",
-            "1 while the configuration in use is that of the files, 0 while they were refused.",
+            "1 while the configuration in use is that of the files, 0 while they were refused or the policy's is gone.",
             registry=registry,
             multiprocess_mode="livemin",
         )
         self.config_last_reload_successful.set(1)
 
-    def count(self, result: ReloadResult) -> None:
-        """One more ended so."""
+    def count(self, result: ReloadResult, *, stands_in: bool = False) -> None:
+        """One more ended so; `stands_in` with a policy whose file is gone, without which a new process would start."""
         self.config_reloads.labels(result).inc()
-        self.config_last_reload_successful.set(result in ("ok", "unchanged"))
+        self.config_last_reload_successful.set(result in ("ok", "unchanged") and not stands_in)
 
 
 def exposition(registry: CollectorRegistry, environ: Mapping[str, str] = os.environ) -> bytes:
@@ -273,16 +275,20 @@ def exposition(registry: CollectorRegistry, environ: Mapping[str, str] = os.envi
 
 
 class _AllWorkers(Collector):
-    """The library's own, but for files that a worker makes at this moment: it fails on those that are still empty."""
+    """The library's own, but for files that are made or removed at this moment: it fails on those empty or gone."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def collect(self) -> Iterable[Metric]:
         """The sums over all files."""
-        files = [str(file) for file in self._folder.glob("*.db") if _is_begun(file)]
-        found: Iterable[Metric] = multiprocess.MultiProcessCollector.merge(files)  # type: ignore[no-untyped-call]
-        return found
+        while True:
+            files = [str(file) for file in self._folder.glob("*.db") if _is_begun(file)]
+            try:
+                found: Iterable[Metric] = multiprocess.MultiProcessCollector.merge(files)  # type: ignore[no-untyped-call]
+            except FileNotFoundError:  # of a worker that did not start
+                continue
+            return found
 
 
 def _is_begun(file: Path) -> bool:

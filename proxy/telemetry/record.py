@@ -138,7 +138,8 @@ class Recorder:
             self._child(metrics.fail_open, record.fail_open).inc()
         if record.status:
             self._child(metrics.requests, route, model, str(record.status)).inc()
-            self._child(metrics.request_seconds, route, model).observe(record.seconds)
+            if route != UNROUTED:  # refused in no time, and many in an overload: nobody would see how long answers take
+                self._child(metrics.request_seconds, route, model).observe(record.seconds)
         if record.phase:
             self._child(metrics.client_disconnects, record.phase).inc()
         for target, outcome in record.attempts_before:

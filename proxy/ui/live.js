@@ -109,7 +109,7 @@ function build() {
 function paint() {
   const set = (name, text) => { parts.tiles[name].querySelector("dd").textContent = text; };
   const decided = seen.map((each) => each.decision_ms).filter((value) => value !== undefined);
-  const took = seen.map((each) => each.seconds * 1000);
+  const took = seen.filter((each) => each.route !== undefined).map((each) => each.seconds * 1000);
   const both = (values) => range(quantile(values, 0.5), quantile(values, 0.95));
   const priced = seen.filter((each) => each.cost_usd !== undefined);
   const compared = priced.filter((each) => each.baseline_cost_usd !== undefined);

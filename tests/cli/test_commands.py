@@ -76,7 +76,7 @@ def test_check_as_json(starter: Path) -> None:
     assert (result.exit_code, found["valid"], found["failed"]) == (0, True, 0)
     assert len(found["tests"]) == 8
     for test in found["tests"]:
-        assert set(test) == {"prompt", "expected", "route", "refused", "topic", "score"}
+        assert set(test) == {"prompt", "protocol", "expected", "route", "refused", "topic", "score"}
         assert test["route"] == test["expected"]
 
 
@@ -131,6 +131,11 @@ def test_where_both_apis_are_spoken_a_test_says_which_it_is_sent_to(tmp_path: Pa
     assert checked.exit_code == 1
     assert "1 of 2 tests pass" in checked.stdout
     assert "'hi': expected all, refused: " in checked.stdout
+    told = json.loads(pointsman("check", "--json", "-c", str(tmp_path / "r.yaml")).stdout)
+    assert [(test["protocol"], test["route"]) for test in told["tests"]] == [("anthropic", "all"), (None, None)]
+    wrong = tests.replace("route: all, protocol", "route: default, protocol")
+    checked = pointsman("check", "-c", str(written(tmp_path, MIXED + wrong)))
+    assert "'hi' (anthropic): expected default, got all" in checked.stdout
     path = str(written(tmp_path, MIXED))
     explained = pointsman("explain", "--json", "-c", path, "--protocol", "anthropic", "hi")
     assert (explained.exit_code, json.loads(explained.stdout)["model"]) == (0, "opus")

@@ -209,6 +209,29 @@ def test_workers_serve_on_while_a_new_one_cannot_start(tmp_path: Path) -> None:
     assert served.process.returncode == 0
 
 
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="there is no SIGHUP here")
+def test_a_worker_that_cannot_start_leaves_no_metrics_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    (tmp_path / "routes.yaml").write_text(f"{LEARNED}store: sqlite:///new.db\n")
+
+    def left() -> set[str]:
+        return {file.stem.rpartition("_")[2] for file in tmp_path.glob("pointsman-metrics-*/*.db")}
+
+    with serve(tmp_path, "--workers", "2") as served:
+        served.process.send_signal(signal.SIGHUP)
+        wait_for_reloads(served, "unchanged", 2)  # so both have started
+        before = left()
+        assert len(before) == 2
+        with closing(sqlite3.connect(tmp_path / "new.db")) as connection, connection:
+            connection.execute("UPDATE pointsman_meta SET value = '99' WHERE name = 'version'")
+        os.kill(int(min(before)), signal.SIGKILL)
+        served.wait_for_line("its tables are of version 99")
+        deadline = time.monotonic() + 10
+        while not left() <= before:  # what those two have counted has happened
+            assert time.monotonic() < deadline
+        served.end(signal.SIGTERM)
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_file_that_fails_its_own_tests_ends_the_start(tmp_path: Path, workers: int) -> None:
     (tmp_path / "routes.yaml").write_text(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import re
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, get_args
 from urllib.parse import unquote
@@ -24,6 +25,7 @@ from proxy.routing.decision import REASONS
 from proxy.routing.facts import CONVERSATION_HEADER
 from proxy.telemetry import exporting
 from proxy.telemetry.metrics import Metrics, ReloadMetrics
+from proxy.telemetry.record import Record
 from proxy.telemetry.shadow_metrics import ShadowMetrics
 from proxy.telemetry.store_metrics import StoreMetrics
 from tests.docs.pages import PAGES, ROOT, anchors, blocks, prose
@@ -68,6 +70,20 @@ def series() -> dict[str, tuple[str, str]]:
 def test_the_table_of_metrics_is_that_of_the_code() -> None:
     rows = re.findall(r"^\| `(pointsman_[^`]*)` \| (\w+) \| (.*) \|$", PAGES["docs/operating.md"], re.MULTILINE)
     assert {name: (kind, text) for name, kind, text in rows} == series()
+
+
+def test_the_table_of_the_log_is_that_of_the_code() -> None:
+    whole = Record(
+        id="ptm-1", request_id="mine", path="/", requested="auto", is_stream=True, route="r", model="m", target="u/m",
+        reason="split", arm="m", topic="code", score=0.5, complexity=0.5, status=200, decided="d", outcome="ok",
+        attempts_before=[("u/d", "failed")], fallbacks=[("d", "m", "failed")], fail_open="late", phase="answer",
+        stages_s={"read": 1.0}, decision_s=1.0, first_token_s=1.0, seconds=1.0, tokens={"prompt": 1}, cost_usd=1.0,
+        baseline_cost_usd=1.0, error="upstream_cut", trace_id="t",
+    )  # fmt: skip
+    bare = Record(id="", request_id="", path="")
+    assert not [one.name for one in fields(Record) if getattr(whole, one.name) == getattr(bare, one.name)], "give it"
+    section = PAGES["docs/operating.md"].partition("\n## The log\n")[2].partition("\n## ")[0]
+    assert re.findall(r"^\| `(\w+)` \| [^|]* \|$", section, re.MULTILINE) == list(whole.fields())
 
 
 @every_page

@@ -99,7 +99,7 @@ def test_every_known_series_is_there_at_zero_from_the_start(fresh: House) -> Non
         *(f'tokens_total{{kind="{kind}",model="{model}"}}' for model in config.models for kind in TOKEN_KINDS),
         *(f'attempts_total{{outcome="{outcome}",target="{target}"}}' for target in targets for outcome in OUTCOMES),
         *(f'target_state{{target="{target}"}}' for target in targets),
-        "overloads_total", "baseline_cost_usd_total",
+        "overloads_total", 'requests_total{model="-",route="-",status="503"}', "baseline_cost_usd_total",
         *(f'topic_score_{part}{{topic="{topic}"}}' for topic in ("code", "law") for part in ("count", "sum")),
         *(f'decision_stage_seconds_{part}{{stage="{stage}"}}' for stage in STAGES for part in ("count", "sum")),
         *(f'client_disconnects_total{{phase="{phase}"}}' for phase in DISCONNECT_PHASES),

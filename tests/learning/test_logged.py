@@ -12,9 +12,11 @@ import pytest
 from proxy.config import Text
 from proxy.learning import judging
 from proxy.learning.archive import Archive
+from proxy.learning.asking import FAILURES
 from proxy.learning.fit import fit_policy
 from proxy.learning.logged import DAMAGED, UNDRAWN, Logged, read_logged
 from proxy.learning.stored_facts import kept
+from proxy.relay.reply import OUTCOMES
 from proxy.routing.asks import Asks
 from proxy.routing.policy import Policy
 from proxy.routing.shape import SIZE, shape_of
@@ -95,6 +97,11 @@ def test_outcomes_stand_in_for_feedback(tmp_path: Path) -> None:
             decisions.append((changed([(one, 0.0)], **fields)[0][0], None))
     found = read(tmp_path, decisions, models=MODELS, implicit=True)
     assert found.ratings.tolist() == [0.25] * 5 + [0.0, 0.0, 0.0, 0.0, 1.0] * 9
+
+
+def test_each_outcome_is_a_failure_or_known_to_be_none() -> None:
+    assert set(OUTCOMES) - set(FAILURES) == {"ok", "rejected", "client_left"}
+    assert set(FAILURES) < set(OUTCOMES)
 
 
 def test_estimates_hold_the_truth(tmp_path: Path, policy: Policy) -> None:

@@ -260,6 +260,35 @@ def test_a_file_that_is_none_is_told_and_works_once_it_is_moved_away(
     assert numbers(base) == 1
 
 
+def test_a_new_file_that_another_is_about_to_change_is_waited_for(tmp_path: Path) -> None:
+    """As where several workers start at once."""
+    base = sqlite_base(tmp_path / "store.db")
+
+    async def come_second(store: Store) -> None:
+        with closing(sqlite3.connect(tmp_path / "store.db", check_same_thread=False)) as first:
+            first.execute("BEGIN IMMEDIATE")
+            asyncio.get_running_loop().call_later(0.2, first.commit)
+            await store.open()
+
+    base.run(come_second)
+    assert base.ask("PRAGMA journal_mode") == [("wal",)]
+
+
+def test_a_new_file_that_stays_locked_is_told(tmp_path: Path) -> None:
+    base = sqlite_base(tmp_path / "store.db")
+
+    async def come_second(store: Store) -> None:
+        with closing(sqlite3.connect(tmp_path / "store.db")) as first:
+            first.execute("BEGIN IMMEDIATE")
+            with pytest.raises(StoreUnavailable, match="locked"):
+                await store.open()
+            first.rollback()
+        await store.open()
+
+    base.run(come_second, patience_s=0.1)
+    assert (base.ask("PRAGMA journal_mode"), base.ask("PRAGMA page_size")) == ([("wal",)], [(8192,)])
+
+
 def test_a_locked_file_is_waited_for_and_then_told(tmp_path: Path) -> None:
     base = sqlite_base(tmp_path / "store.db")
 

@@ -17,6 +17,7 @@ from openai import OpenAI, PermissionDeniedError
 from proxy.config import Config
 from proxy.relay.headers import OwnHeaders
 from proxy.relay.keys import Key, Keys, Rest
+from proxy.relay.reply import Outcome
 from proxy.relay.upstreams import Fleet, Target, open_upstreams
 from tests.relay.test_health import Clock
 from tests.relay.wire import MESSAGES, Exchange, House, config_of
@@ -227,7 +228,8 @@ def test_a_request_that_is_not_liked_takes_nothing_from_the_others(upstream: Key
             assert upstream.house.chat("small").content == ANSWER
         assert upstream.asked() == ["sk-1", "sk-2", "sk-3"]
         upstream.says = dict.fromkeys(("sk-1", "sk-2", "sk-3"), (b"403 Flagged",))
-    assert upstream.house.metric('pointsman_attempts_total{outcome="unauthorized",target="many/small"}') == 12
+    assert upstream.house.metric('pointsman_attempts_total{outcome="forbidden",target="many/small"}') == 12
+    assert upstream.house.metric('pointsman_attempts_total{outcome="unauthorized",target="many/small"}') == 0
 
 
 @pytest.mark.parametrize(
@@ -358,15 +360,17 @@ def test_rests_outlive_a_reload_and_end_with_the_keys_they_were_for() -> None:
     asyncio.run(_over_reloads())
 
 
-async def _other_rests() -> None:
+async def _with_another_key(outcome: Outcome) -> bool:
+    """Whether a target that failed so is well once it has another key."""
     fleet = Fleet(clock=Clock())
     target = await _targets(_config("api_key: sk-1"), fleet)
     for _ in range(5):
-        target.health.failed("unreachable")
+        target.health.failed(outcome)
     again = await _targets(_config("api_key: sk-2"), fleet)
     assert again.health is target.health
-    assert not again.health.is_available, "another key makes no dead server well"
+    return again.health.is_available
 
 
-def test_a_rest_for_another_reason_outlives_a_change_of_keys() -> None:
-    asyncio.run(_other_rests())
+@pytest.mark.parametrize(("outcome", "is_well"), [("unauthorized", True), ("forbidden", True), ("unreachable", False)])
+def test_another_key_ends_a_rest_for_the_key_and_makes_no_dead_server_well(outcome: Outcome, is_well: bool) -> None:
+    assert asyncio.run(_with_another_key(outcome)) == is_well

@@ -26,6 +26,7 @@ from tests.server.raw import (
     say,
     until_closed,
 )
+from tests.telemetry.series import series
 
 HASTY_S = 0.2
 CLOSE = HEAD + b"Connection: close\r\n" + LENGTH
@@ -261,6 +262,9 @@ def test_one_request_too_many_is_counted_and_logged_like_any_other(caplog: pytes
         assert (refused.headers["connection"], refused.headers["x-request-id"]) == ("close", "mine")
         house.wait_for_metric('pointsman_requests_total{model="-",route="-",status="503"}', 1)
         assert house.metric("pointsman_overloads_total") == 1
+        text = house.http.get("/metrics").text
+    timed = {name for name in series(text) if name.startswith("request_seconds_count") and 'route="-"' in name}
+    assert not timed, "that it was refused at once says nothing of how long answers take"
     lines = [vars(record)["fields"] for record in caplog.records if record.name == "pointsman.request"]
     told = [(line["request_id"], line["status"], line["error"]) for line in lines if line["status"] == 503]
     assert told == [("mine", 503, "overloaded")]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -120,7 +122,7 @@ def test_what_is_known_in_advance_is_there_at_zero() -> None:
         *(f'target_state{{target="sim/{name}"}}' for name in "ab"),
         *(f'target_info{{model="{model}",target="sim/{name}"}}' for model, name in (("small", "a"), ("large", "a"), ("large", "b"))),
         *(f'fallbacks_total{{cause="{cause}",from="small",to="large"}}' for cause in ("failed", "resting")),
-        "overloads_total", "baseline_cost_usd_total",
+        "overloads_total", 'requests_total{model="-",route="-",status="503"}', "baseline_cost_usd_total",
             *(f'experiment_decisions_total{{arm="{arm}",route="trial"}}' for arm in ("large", "learned")),
         *(f'topic_score_{part}{{topic="{topic}"}}' for topic in ("code", "law") for part in ("count", "sum")),
         *(f'decision_stage_seconds_{part}{{stage="{stage}"}}' for stage in STAGES for part in ("count", "sum")),
@@ -243,3 +245,29 @@ def test_a_file_that_a_worker_makes_at_this_moment_fails_no_scrape(tmp_path: Pat
         (tmp_path / name).touch()
     found = series(exposition(CollectorRegistry(), {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}).decode())
     assert found == {'cost_usd_total{model="a"}': 2.5}
+
+
+def test_a_file_that_is_removed_at_this_moment_fails_no_scrape(tmp_path: Path) -> None:
+    """As those of a worker that did not start are."""
+    kept, passing = tmp_path / "counter_1.db", [tmp_path / f"counter_{number}.db" for number in range(2, 42)]
+    is_over = threading.Event()
+    begun = MmapedDict(str(kept))  # type: ignore[no-untyped-call]
+    begun.write_value(mmap_key("pointsman_cost_usd", "pointsman_cost_usd_total", ["model"], ["a"], "x"), 2.5, 0.0)  # type: ignore[no-untyped-call]
+    begun.close()  # type: ignore[no-untyped-call]
+
+    def come_and_go() -> None:
+        while not is_over.is_set():
+            for file in passing:
+                os.link(kept, file)
+            for file in passing:
+                file.unlink()
+
+    with ThreadPoolExecutor(1) as pool:
+        gone = pool.submit(come_and_go)
+        try:
+            for _ in range(200):
+                found = series(exposition(CollectorRegistry(), {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}).decode())
+                assert found['cost_usd_total{model="a"}'] >= 2.5
+        finally:
+            is_over.set()
+        gone.result()

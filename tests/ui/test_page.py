@@ -251,6 +251,18 @@ def test_live_shows_a_request_and_nothing_of_its_text(page: Page, world: World) 
     assert answered.headers["x-pointsman-id"] not in text
 
 
+def test_live_times_answers_and_not_what_was_turned_away(page: Page) -> None:
+    answered = {"time": 1, "route": "code", "model": "large", "status": 200, "seconds": 3.5}
+    away = {"time": 1, "status": 503, "seconds": 0.0001, "error": "overloaded"}
+    hello = json.dumps({"worker": 1, "last": [answered, away, away, away]})
+    told = f"retry: 60000\nevent: hello\ndata: {hello}\n\n"
+    page.route("**/v1/live", lambda route: route.fulfill(content_type="text/event-stream", body=told))
+    page.click("#tab-live")
+    tile = page.locator(".tile", has_text="Answer p50 / p95")
+    expect(tile.locator("dd")).to_have_text("3.50 / 3.50 s")
+    expect(page.locator(".tile", has_text="Failed").locator("dd")).to_have_text("75%")
+
+
 def test_models_shows_the_policy(page: Page, world: World) -> None:
     page.click("#tab-models")
     told = httpx.get(f"{world.url}/v1/policy").json()

@@ -229,7 +229,7 @@ FAULTS = (
     _limited("429 with milliseconds", b"retry-after-ms: 1500"),
     *map(_trouble, (408, 500, 502, 503, 504, 529)),
     Fault("401 for our key", status(401), "unauthorized", (502, "upstream_unauthorized")),
-    Fault("403 for our key", status(403), "unauthorized", (403, ""), is_theirs=True),
+    Fault("403 for our key", status(403), "forbidden", (403, ""), is_theirs=True),
     _passes("401 for the client's key", 401, at="open"),
     _passes("403 for the client's key", 403, at="open"),
     *(_passes(str(code), code) for code in (400, 404, 409, 413, 422)),
