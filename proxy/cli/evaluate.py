@@ -18,7 +18,7 @@ from proxy.cli.options import EXIT_BAD_CONFIG, cache_dir_option, exit_with, load
 from proxy.cli.progress import working_bar
 from proxy.cli.routed import show_rated, show_stored_routes
 from proxy.cli.showing import console
-from proxy.cli.store_options import check_source, since_option, store_of, store_option
+from proxy.cli.store_options import FROM_CONFIG, check_source, since_option, store_of, store_option
 from proxy.cli.stored import embedder_of, looked_at, read_or_exit, refuse_too_little
 from proxy.cli.stored import show as show_stored
 from proxy.cli.writing import plot_option, write_whole
@@ -55,7 +55,8 @@ class _Told(NamedTuple):
 @click.option("--route", metavar="NAME", help="Only stored decisions of this route.")
 @click.option("--implicit", is_flag=True, help="Stored outcomes stand in where there is no feedback.")
 @click.option("--config", "-c", "config_path", type=click.Path(path_type=Path),
-              help="For a POLICY: routes.yaml with `store`, prices, and `text`.")  # fmt: skip
+              help="For a POLICY: routes.yaml with `store`, prices, and `text`. "
+                   "For another ROUTES.YAML: that with `store`.")  # fmt: skip
 @click.option("--limit", type=click.IntRange(min=1), default=50_000, show_default=True, help="Rows to look at.")
 @click.option("--output-tokens", type=click.IntRange(min=1), default=OUTPUT_TOKENS, show_default=True,
               help="Expected of an answer, where its cost is made of prices.")  # fmt: skip
@@ -89,12 +90,14 @@ def evaluate(
     """
     check_source(labelled, store, since=since, route=route, implicit=implicit)
     is_whole = what.suffix in (".yaml", ".yml")
-    if is_whole and config_path is not None:
-        raise click.UsageError("-c goes with a POLICY; of ROUTES.YAML all is known.")
+    if is_whole and config_path is not None and store != FROM_CONFIG:
+        raise click.UsageError(
+            "-c goes with a POLICY, or with --store without a URL; of ROUTES.YAML all else is known."
+        )
     if plot_path is not None and (is_whole or store is not None):
         raise click.UsageError("--plot draws a POLICY on LABELLED only.")
-    config_path = what if is_whole else config_path
-    config = None if config_path is None else load_or_exit(config_path)
+    in_use = None if config_path is None else load_or_exit(config_path)
+    config = load_or_exit(what) if is_whole else in_use
     policy = None if is_whole else _policy(what, embedder_of(config))
     models = () if policy is None else policy.models
     if store is None:
@@ -109,7 +112,7 @@ def evaluate(
             assert config is not None
             told = _routes_on_rated(config, data, labelled, cache_dir, seed)
     else:
-        source = store_of(store, config, config_path)
+        source = store_of(store, in_use or config, config_path or what)
         logged = read_or_exit(
             source, models=models, since=since, route=route, implicit=implicit, limit=limit, seed=seed,
             requests=is_whole,

@@ -8,7 +8,8 @@ import click
 
 from proxy.config import Config, Duration, Store, StoreUrl, duration_of
 
-_FROM_CONFIG = "that of routes.yaml"
+FROM_CONFIG = "that of routes.yaml"
+"""The value of `--store` without a URL."""
 
 
 class _Since(click.ParamType[Duration]):
@@ -22,7 +23,7 @@ class _Since(click.ParamType[Duration]):
 
 
 store_option = click.option(
-    "--store", is_flag=False, flag_value=_FROM_CONFIG, metavar="[URL]",
+    "--store", is_flag=False, flag_value=FROM_CONFIG, metavar="[URL]",
     help="Look at stored decisions: sqlite:///FILE, postgresql+asyncpg://..., or that of routes.yaml.",
 )  # fmt: skip
 since_option = click.option(
@@ -42,7 +43,7 @@ def store_of(value: str | None, config: Config | None, path: Path | None) -> Sto
     Raises:
         ClickException: it is none, or none is named; the message quotes no URL, which may hold a password.
     """
-    if value is None or value == _FROM_CONFIG:
+    if value is None or value == FROM_CONFIG:
         if config is None:
             raise click.ClickException("Which store? Write --store sqlite:///FILE, or -c routes.yaml that names one.")
         if config.storing is None:

@@ -90,14 +90,29 @@ def embedder_of(config: Config | None) -> str:
     return minilm_name((config.text if config is not None else Text()).max_tokens)
 
 
-def refuse_unheard(shown: str, logged: Logged) -> None:
-    """Say which of the models asked for no decision drew, and exit with code 2; nothing if all were drawn."""
+def refuse_unheard(shown: str, logged: Logged, *, are_named: bool) -> None:
+    """
+    Say which of the models asked for no decision drew, and exit with code 2; nothing if all were drawn.
+
+    Args:
+        shown: what was looked at, in words.
+        logged: what was found there.
+        are_named: whether `--models` asked for them; else it was a routes.yaml, which has no slip in a name.
+    """
     unheard = [name for name in logged.rows.models if name not in logged.drawn]
-    if logged.drawn and unheard:
-        near = did_you_mean(unheard[0], logged.drawn)
-        hint = f"did you mean {quote(near)}?" if near else f"drawn were {', '.join(map(quote, logged.drawn))}"
-        click.echo(f"{shown}: no rated decision drew {quote(unheard[0])}; {hint}", err=True)
-        sys.exit(EXIT_BAD_CONFIG)
+    if not logged.drawn or not unheard:
+        return
+    heard = [name for name in logged.rows.models if name in logged.drawn]
+    if not are_named:
+        hint = "`explore` in its route, or a split that has it, is the way out"
+        if len(heard) > 1:
+            hint += f"; --models {','.join(heard)} trains for routes of these alone"
+    elif near := did_you_mean(unheard[0], logged.drawn):
+        hint = f"did you mean {quote(near)}?"
+    else:
+        hint = f"drawn were {', '.join(map(quote, logged.drawn))}"
+    click.echo(f"{shown}: no rated decision drew {quote(unheard[0])}; {hint}", err=True)
+    sys.exit(EXIT_BAD_CONFIG)
 
 
 def refuse_too_little(shown: str, logged: Logged, least_rows: int) -> None:

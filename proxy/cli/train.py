@@ -110,7 +110,7 @@ def train(
             seed=seed,
         )  # fmt: skip
         shown = looked_at(source, since, route)
-        refuse_unheard(shown, logged)
+        refuse_unheard(shown, logged, are_named=bool(wanted))
         refuse_too_little(shown, logged, LEAST_ROWS)
         embedder = embedder_of(config)
         old = _comparable(old, incumbent, out, embedder, logged.rows.models)

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 import numpy as np
-from sqlalchemy import ColumnElement, FromClause, Select, case, func, select
+from sqlalchemy import CTE, ColumnElement, FromClause, Select, case, func, select
 
 from proxy.learning.archive import Archive
 from proxy.learning.asking import Span, is_failure, is_sound_rating, one_if, rated
@@ -206,19 +206,19 @@ def _row_key(by: By, row: Sequence[Any]) -> Key:
 def _retried(archive: Archive, by: By, span: Span) -> list[tuple[Key, Key, int, float]]:
     """
     How often the same was asked again, by the groups of the answer before and of the one after; and what the baseline
-    would have cost for those after, where it is counted before as well. Where that had no cost, it failed, and the
-    baseline is owed for the one that answered.
+    would have cost for those after, where it is counted before as well. Where that had no cost, it failed, and what
+    counts is the last one before it that had; without any the baseline is owed for the one that answered.
     """
-    again = decisions.alias("again")
+    again, earlier = decisions.alias("again"), _earlier()
     columns = [*_columns(by), *(one.label(f"again_{one.name}") for one in _columns(by, again))]
     is_twice = _is_compared() & _is_compared(again)
     if span.until is not None:
         is_twice &= again.c.time < span.until
-    usd = func.sum(case((is_twice, again.c.baseline_cost_usd), else_=0.0))
-    query: Select[Any] = select(*columns, func.count().label("times"), usd.label("usd")).join_from(
-        again, decisions, decisions.c.id == again.c.retry_of
-    )
-    query = span.of(query.where(again.c.retry_of.is_not(None))).group_by(*columns)
+    times = func.sum(one_if(again.c.retry_of == decisions.c.id)).label("times")
+    usd = func.sum(case((is_twice, again.c.baseline_cost_usd), else_=0.0)).label("usd")
+    query: Select[Any] = select(*columns, times, usd).select_from(earlier)
+    query = query.join(again, again.c.id == earlier.c.id).join(decisions, decisions.c.id == earlier.c.asked_before)
+    query = span.of(query).group_by(*columns)
     half = len(columns) // 2
     rows = [tuple(row) for row in archive.ask(query)]
     return [(_row_key(by, row), _row_key(by, row[half:]), row[-2], row[-1]) for row in rows]
@@ -234,6 +234,19 @@ def damaged_ratings(archive: Archive, span: Span) -> int:
     of_decisions = select(func.count()).select_from(feedback).join(decisions, decisions.c.id == feedback.c.decision_id)
     ((count,),) = archive.ask(span.of(of_decisions.where(~is_sound_rating())))
     return int(count)
+
+
+def _earlier() -> CTE:
+    """
+    Each decision that asked the same again, with the one before it; and where its costs are known, with those before
+    that, back to the last whose costs are known as well.
+    """
+    columns = decisions.c.id, decisions.c.retry_of.label("asked_before"), _is_compared().label("is_compared")
+    found = select(*columns).where(decisions.c.retry_of.is_not(None)).cte("earlier", recursive=True)
+    before = select(found.c.id, decisions.c.retry_of, found.c.is_compared)
+    before = before.join(decisions, decisions.c.id == found.c.asked_before)
+    # Without doubles, so that it ends even where a damaged store has each of two asked after the other.
+    return found.union(before.where(found.c.is_compared, ~_is_compared(), decisions.c.retry_of.is_not(None)))
 
 
 def ratings_by(archive: Archive, by: By, span: Span) -> dict[Key, Sums]:

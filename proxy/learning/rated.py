@@ -113,10 +113,18 @@ class Rows:
 
     @cached_property
     def mean_costs(self) -> Floats:
-        """(models,), USD; NaN for all where not every model's is known."""
+        """
+        (models,), USD; NaN for all where not every model's is known.
+
+        Where only a model that was drawn has a cost, that counts as its rating does: else a model would look as dear as
+        the texts that it gets. Where others have one too, it does not hang on the draw.
+        """
         if not self.has_costs:
             return np.full(len(self.models), np.nan)
-        result: Floats = np.nanmean(self.costs, axis=0)
+        is_known = np.isfinite(self.costs)
+        is_by_draw = ~(is_known & (self.weights == 0)).any(axis=1, keepdims=True)
+        weights = is_known * np.where(is_by_draw, self.weights, 1.0)
+        result: Floats = (np.nan_to_num(self.costs) * weights).sum(axis=0) / weights.sum(axis=0)
         return result
 
     @cached_property

@@ -255,9 +255,9 @@ def _look(found: Replay, row: Row[Any], new: Rules, old: Rules | None) -> None:
     if before.model == NO_MODEL or before.route == REFUSED:
         old_usd = 0.0
     if way.model != before.model:
-        new_usd = _expected_usd(new, way, decision, row)
+        new_usd = _expected_usd(new, way, decision, row, old)
     elif old is not None and new.price(way.model) != old.price(way.model):
-        new_usd = new.cost_usd(way.model, row) if is_answered else _expected_usd(new, way, decision, row)
+        new_usd = new.cost_usd(way.model, row) if is_answered else _expected_usd(new, way, decision, row, old)
     else:
         new_usd = old_usd
     if old_usd is not None and new_usd is not None:
@@ -295,12 +295,24 @@ def _as_drawn(decision: Decision | None, way: Way, row: Row[Any]) -> Way:
     return Way(row.route, row.model)
 
 
-def _expected_usd(rules: Rules, way: Way, decision: Decision | None, row: Row[Any]) -> float | None:
-    """What the policy expects, which knows how much each model writes; else the price of the stored tokens."""
+def _expected_usd(
+    rules: Rules, way: Way, decision: Decision | None, row: Row[Any], old: Rules | None = None
+) -> float | None:
+    """
+    What the policy expects, which knows how much each model writes; else the price of the stored tokens.
+
+    A policy expects what models cost when it was trained. Where the price is another than by the `old` rules, it is
+    taken in proportion to what the stored tokens cost by both.
+    """
     if decision is None:
         return 0.0
     expected = next((each.cost_usd for each in decision.candidates if each.model == way.model), None)
-    return rules.cost_usd(way.model, row) if expected is None else expected
+    usd, old_usd = rules.cost_usd(way.model, row), None if old is None else old.cost_usd(way.model, row)
+    if expected is None:
+        return usd
+    if usd is None or old_usd is None or usd == old_usd:
+        return expected
+    return expected * usd / old_usd if old_usd else usd
 
 
 def each_way(found: Replay) -> Iterator[tuple[Way, Way, int]]:

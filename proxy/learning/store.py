@@ -119,6 +119,10 @@ class Store:
         values = {"rating": rating.value, "comment": rating.comment, "time": self._clock()}
         key = {"decision_id": found.id, "source": rating.source}
         async with self._transaction() as connection:
+            # Ratings of one decision take turns: each of several at once would count the sources without the others.
+            locked = select(decisions.c.id).where(decisions.c.id == found.id).with_for_update()
+            if (await connection.execute(locked)).scalar() is None:
+                return None  # it was dropped meanwhile
             others = (feedback.c.decision_id == found.id) & (feedback.c.source != rating.source)
             sources = (await connection.execute(select(func.count()).select_from(feedback).where(others))).scalar_one()
             if sources >= MOST_SOURCES:
@@ -199,8 +203,9 @@ class Store:
             async with self._transaction() as connection:
                 old = select(decisions.c.id).where(decisions.c.time <= cutoff).limit(_TRIMMED_AT_ONCE)
                 ids = (await connection.execute(old)).scalars().all()
-                await connection.execute(delete(feedback).where(feedback.c.decision_id.in_(ids)))
+                # In the order in which `rate` locks them: else the two could wait for each other.
                 await connection.execute(delete(decisions).where(decisions.c.id.in_(ids)))
+                await connection.execute(delete(feedback).where(feedback.c.decision_id.in_(ids)))
             dropped += len(ids)
             if len(ids) < _TRIMMED_AT_ONCE:
                 return dropped

@@ -115,6 +115,19 @@ def test_a_whole_file_is_measured_on_what_another_decided(tmp_path: Path) -> Non
     assert "what it would explore is left out" in told.stdout
 
 
+def test_the_store_may_be_that_of_another_file(tmp_path: Path) -> None:
+    url = stored(tmp_path, text=True)
+    new, in_use = routes(tmp_path, BY_WORD), tmp_path / "in_use.yaml"
+    in_use.write_text(BEGIN + BY_HEADER + f"store: '{url}'\n")
+    told = [run("evaluate", new, *of_store, "--json") for of_store in (("--store", "-c", in_use), ("--store", url))]
+    assert (told[0].exit_code, told[0].stderr) == (0, "")
+    assert told[0].stdout == told[1].stdout
+    told = [run("evaluate", new, *options) for options in (("--store",), ("--store", "-c", new))]
+    assert [each.exit_code for each in told] == [1, 1]
+    assert all("names no 'store'" in each.stderr for each in told)
+    assert "--store without a URL" in run("evaluate", new, "--store", url, "-c", in_use).stderr
+
+
 def test_what_is_not_stored_is_not_guessed(tmp_path: Path) -> None:
     url = stored(tmp_path, text=False)
     told = run("evaluate", routes(tmp_path, BY_HEADER), "--store", url)

@@ -224,8 +224,9 @@ def test_a_new_price_is_a_new_cost(tmp_path: Path, write: Any) -> None:
     assert found["cost"]["difference_usd"] == pytest.approx(3 * 0.0012)
 
 
-def test_both_ways_cost_what_the_policy_expects_where_another_model_answered(tmp_path: Path, write: Any) -> None:
-    """A price of the tokens that `large` took says little of what `coder` would have taken."""
+@pytest.fixture
+def smart(tmp_path: Path) -> str:
+    """A routes.yaml whose policy takes `coder`, and a store where `large` was explored once."""
     learned = fit_policy(made(120), embedder=minilm(128).name())
     means = np.array([2.0 if name == "coder" else -2.0 for name in MODELS], dtype=np.float32)
     (tmp_path / "p.npz").write_bytes(pack(replace(learned, means=means)))
@@ -238,13 +239,33 @@ def test_both_ways_cost_what_the_policy_expects_where_another_model_answered(tmp
         "coder: {target: {upstream: sim, name: o}, price: {input: 900, output: 900}",
     )
     text += "policy: p.npz\nroutes: [{name: smart, use: {learned: [small, large, coder], prefer: quality}}]\n"
-    old = write("old.yaml", f"{text}store: '{url}'\n")
-    dearer = write("dearer.yaml", text.replace("input: 900", "input: 901"))
-    for new in (dearer, write("new.yaml", text.replace("large, coder]", "large]"))):
+    return text + f"store: '{url}'\n"
+
+
+def test_both_ways_cost_what_the_policy_expects_where_another_model_answered(smart: str, write: Any) -> None:
+    """A price of the tokens that `large` took says little of what `coder` would have taken."""
+    old = write("old.yaml", smart)
+    dearer = write("dearer.yaml", smart.replace("input: 900", "input: 901"))
+    for new in (dearer, write("new.yaml", smart.replace("large, coder]", "large]"))):
         found = told("--routes", new, "-c", old)
         assert found["looked_at"] == 1
         assert found["cost"]["old_usd"] == pytest.approx(0.001, rel=0.5)
         assert found["cost"]["new_usd"] == pytest.approx(0.001, rel=0.5)
+
+
+@pytest.mark.parametrize("before", ["large, coder]", "large]"], ids=["the-same-model", "another-model"])
+def test_a_new_price_is_a_new_cost_of_what_the_policy_expects(smart: str, write: Any, before: str) -> None:
+    def new_usd(old: str, new: str) -> float:
+        routes = write("new.yaml", smart.replace("{input: 900, output: 900}", new))
+        then = write("old.yaml", smart.replace("{input: 900, output: 900}", old).replace("large, coder]", before))
+        found: float = told("--routes", routes, "-c", then)["cost"]["new_usd"]
+        return found
+
+    plain = new_usd("{input: 9, output: 9}", "{input: 9, output: 9}")
+    assert new_usd("{input: 9, output: 9}", "{input: 900, output: 900}") == pytest.approx(100 * plain)
+    assert new_usd("{input: 9, output: 9}", "{input: 0, output: 0}") == 0.0
+    # Of nothing there is no proportion, so it is the price of the stored tokens.
+    assert new_usd("{input: 0, output: 0}", "{input: 1, output: 2}") == pytest.approx(0.0012)
 
 
 def test_exploring_is_no_change(tmp_path: Path, write: Any) -> None:

@@ -204,6 +204,24 @@ def test_the_store_and_the_models_are_those_of_routes_yaml(use: str, tmp_path: P
     assert told.stderr.endswith(f"left out: not of these models ({coders})\n")
 
 
+def test_a_model_that_nobody_drew_yet_is_told_with_the_way_out(tmp_path: Path) -> None:
+    """Though its name is near to one that was drawn: routes.yaml has it."""
+    write(tmp_path / "store.db", [one for one in log(60) if one[0].model != "coder"])
+    file = tmp_path / "routes.yaml"
+    file.write_text(
+        ROUTES.replace("default:", "  larger: {{target: {{upstream: sim, name: x}}}}\ndefault:").format(
+            file=tmp_path / "store.db", use="{learned: [small, larger, large], explore: 0.02}"
+        )
+    )
+    told = run("train", "--store", "-c", file, "--out", tmp_path / "p.npz")
+    assert told.exit_code == 2
+    assert "no rated decision drew 'larger'; `explore` in its route, or a split that has it" in told.stderr
+    assert "did you mean" not in told.stderr
+    (named,) = re.findall(r"(--models) (\S+) trains for routes of these alone", told.stderr)
+    told = run("train", "--store", "-c", file, "--out", tmp_path / "p.npz", *named)
+    assert "different requests; at least 50 are needed" in told.stderr
+
+
 def test_wrong_ways_to_ask(tmp_path: Path) -> None:
     data, secret = write_lines(tmp_path / "r.jsonl", lines(3)), "postgresql://name:hunter2@host"
     for arguments, said in (

@@ -166,6 +166,23 @@ def test_a_model_that_is_rarely_drawn_is_known_by_all_texts_and_not_by_those_it_
     assert rows.bounded_weights.max() == 50
 
 
+def test_a_models_mean_cost_is_that_of_all_texts_and_not_of_those_it_gets(tmp_path: Path) -> None:
+    """Long texts cost ten times as much at both, and go to `small`, which costs less than `large` on each."""
+    draw, decisions = np.random.default_rng(1), []
+    for at, (one, rating) in enumerate(log(1_500)):
+        is_long, explored = bool(draw.random() < 0.5), bool(draw.random() < 0.1)
+        model = "small" if is_long != explored else "large"
+        usd = (0.010 if is_long else 0.001) * (1.0 if model == "small" else 2.0)
+        fields = {"model": model, "answered": model, "propensity": 0.1 if explored else 0.9, "id": f"ptm-{at}"}
+        decisions.append((changed([(one, 0.0)], **fields, cost_usd=usd)[0][0], rating))
+    rows = read(tmp_path, decisions, models=("small", "large")).rows
+    assert rows.mean_costs == pytest.approx([0.0055, 0.011], rel=0.15)
+    assert rows.models[rows.cheapest] == "small"
+    assert fit_policy(rows, embedder="e").mean_costs == pytest.approx(rows.mean_costs)
+    by_prices = replace(rows, costs=np.tile([[0.001, 0.003], [0.003, 0.005]], (len(rows) // 2, 1)))
+    assert by_prices.mean_costs == pytest.approx([0.002, 0.004]), "what all models cost on each hangs on no draw"
+
+
 def test_what_is_next_to_certain_was_not_drawn(tmp_path: Path) -> None:
     odd = changed(log(5, seed=3), propensity=1.0 - 2**-53)
     found = read(tmp_path, [*log(60), *odd], models=MODELS)

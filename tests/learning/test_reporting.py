@@ -156,6 +156,31 @@ def test_what_asking_again_saves_is_counted_once(url: str) -> None:
     assert [group["saved_usd"] for group in until["groups"]] == [twice + once, once]
 
 
+def test_what_failed_between_two_answers_is_no_reason_to_count_twice(url: str) -> None:
+    """An SDK asks again twice by itself before its user does."""
+    failed: dict[str, Any] = {"status": 503, "outcome": "failed", "cost_usd": None, "baseline_cost_usd": None}
+    fill(
+        url,
+        [
+            decision(0),
+            *(
+                decision(number, retry_of=f"ptm-{number - 1}", model="large", answered="large", **failed)
+                for number in (1, 2)
+            ),
+            decision(3, retry_of="ptm-2"),
+            decision(4, retry_of="ptm-3"),
+            decision(5, retry_of="ptm-6", **failed),  # a store that somebody else wrote
+            decision(6, retry_of="ptm-5", **failed),
+            decision(7, retry_of="ptm-6"),
+        ],
+        [],
+    )
+    found = told("report", "--store", url, "--by", "model")
+    groups = {group["model"]: (group["saved_usd"], group["retried"]) for group in found["groups"]}
+    assert groups == {"small": (2 * 2.0 - 4 * 0.5, 5), "large": (None, 2)}
+    assert found["total"]["saved_usd"] == 2 * 2.0 - 4 * 0.5
+
+
 def test_what_the_shadow_would_gain_is_summed_up_by_conversation(url: str) -> None:
     """A database's sums, against the same made of the rows."""
     draw = np.random.default_rng(3)

@@ -389,6 +389,29 @@ def test_a_decision_has_so_many_sources_and_no_more(base: Base) -> None:
     assert numbers(base, "feedback") == MOST_SOURCES + 1
 
 
+def test_ratings_at_the_same_time_are_no_way_past_that(base: Base) -> None:
+    """On three replicas, each of which has several connections."""
+
+    async def rate(store: Store) -> None:
+        replicas = [store, *(base.store(patience_s=30.0) for _ in range(2))]
+
+        async def at_once(decision: str, sources: range) -> list[Rated | BaseException | None]:
+            rating = [replicas[number % 3].rate(Rating(decision, 1.0, f"judge-{number}"), None) for number in sources]
+            return await asyncio.gather(*rating, return_exceptions=True)
+
+        last = range(MOST_SOURCES - 1, MOST_SOURCES + 8)
+        await store.write([row(number) for number in range(4)])
+        await at_once("ptm-0", last)  # so that no connection has to be opened any more
+        for decision in ("ptm-1", "ptm-2", "ptm-3"):
+            await at_once(decision, range(MOST_SOURCES - 1))
+            found = [type(each) for each in await at_once(decision, last)]
+            assert (found.count(Rated), found.count(TooManySources)) == (1, len(last) - 1)
+        for replica in replicas[1:]:
+            await replica.close()
+
+    base.run(rate, patience_s=30.0)
+
+
 def test_nothing_of_what_is_kept_is_logged_at_any_level(base: Base) -> None:
     async def keep(store: Store) -> None:
         await store.write([row(1, text="SECRET prompt", facts="SECRET facts", key_hash=ALICE)])
