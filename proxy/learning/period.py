@@ -209,15 +209,16 @@ def _retried(archive: Archive, by: By, span: Span) -> list[tuple[Key, Key, int, 
     would have cost for those after, where it is counted before as well. Where that had no cost, it failed, and what
     counts is the last one before it that had; without any the baseline is owed for the one that answered.
     """
-    again, earlier = decisions.alias("again"), _earlier()
+    again = _again()
     columns = [*_columns(by), *(one.label(f"again_{one.name}") for one in _columns(by, again))]
-    is_twice = _is_compared() & _is_compared(again)
+    is_twice = _is_compared() & again.c.is_compared
     if span.until is not None:
         is_twice &= again.c.time < span.until
     times = func.sum(one_if(again.c.retry_of == decisions.c.id)).label("times")
     usd = func.sum(case((is_twice, again.c.baseline_cost_usd), else_=0.0)).label("usd")
-    query: Select[Any] = select(*columns, times, usd).select_from(earlier)
-    query = query.join(again, again.c.id == earlier.c.id).join(decisions, decisions.c.id == earlier.c.asked_before)
+    query: Select[Any] = select(*columns, times, usd).join_from(
+        again, decisions, decisions.c.id == again.c.asked_before
+    )
     query = span.of(query).group_by(*columns)
     half = len(columns) // 2
     rows = [tuple(row) for row in archive.ask(query)]
@@ -236,17 +237,21 @@ def damaged_ratings(archive: Archive, span: Span) -> int:
     return int(count)
 
 
-def _earlier() -> CTE:
+def _again() -> CTE:
     """
     Each decision that asked the same again, with the one before it; and where its costs are known, with those before
     that, back to the last whose costs are known as well.
+
+    It is not asked for its id, which is not in the index for reports: SQLite would read every row of the table for it.
     """
-    columns = decisions.c.id, decisions.c.retry_of.label("asked_before"), _is_compared().label("is_compared")
-    found = select(*columns).where(decisions.c.retry_of.is_not(None)).cte("earlier", recursive=True)
-    before = select(found.c.id, decisions.c.retry_of, found.c.is_compared)
-    before = before.join(decisions, decisions.c.id == found.c.asked_before)
+    columns = decisions.c
+    own = [columns.retry_of, columns.route, columns.answered, columns.time, columns.baseline_cost_usd]
+    first = select(*own, _is_compared().label("is_compared"), columns.retry_of.label("asked_before"))
+    found = first.where(columns.retry_of.is_not(None)).cte("again", recursive=True)
+    *kept, asked_before = found.c
+    before = select(*kept, columns.retry_of).join(decisions, columns.id == asked_before)
     # Without doubles, so that it ends even where a damaged store has each of two asked after the other.
-    return found.union(before.where(found.c.is_compared, ~_is_compared(), decisions.c.retry_of.is_not(None)))
+    return found.union(before.where(found.c.is_compared, ~_is_compared(), columns.retry_of.is_not(None)))
 
 
 def ratings_by(archive: Archive, by: By, span: Span) -> dict[Key, Sums]:

@@ -18,7 +18,7 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyErro
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from proxy.config import Store as Settings
-from proxy.learning.rows import MOST_SOURCES, DecisionRow, LiveRating, Rated, Rating, salted
+from proxy.learning.rows import MOST_SOURCES, DecisionRow, LiveRating, Rated, Rating, is_rating, salted
 from proxy.learning.tables import StoreUnknown, decisions, feedback, meta, migrate, stamp
 from proxy.learning.trouble import RowsRefused, StoreRefused, StoreUnavailable, TooManySources
 
@@ -132,7 +132,8 @@ class Store:
             before = None
             if not done.rowcount:
                 same = (feedback.c.decision_id == found.id) & (feedback.c.source == rating.source)
-                before = (await connection.execute(select(feedback.c.rating).where(same))).scalar_one()
+                found_there = (await connection.execute(select(feedback.c.rating).where(same))).scalar_one()
+                before = found_there if is_rating(found_there) else None  # somebody else may have written a text there
                 await connection.execute(update(feedback).where(same).values(**values))
         return Rated(found.id, found.route, found.answered, before)
 

@@ -48,6 +48,17 @@ def rate(house: House, named: str, rating: object = "up", *, headers: Any = None
     return house.http.post("/v1/feedback", json={"id": named, "rating": rating, **fields}, headers=headers)
 
 
+def test_a_rating_takes_the_place_of_what_was_none(stored: House, file: Path) -> None:
+    decision = stored.chat().headers["x-pointsman-id"]
+    assert rate(stored, decision).status_code == 200
+    with closing(sqlite3.connect(file)) as connection, connection:
+        connection.execute("UPDATE feedback SET rating = 'up' WHERE decision_id = ?", (decision,))
+    told = rate(stored, decision, 0.25)
+    assert (told.status_code, told.json()["replaced"]) == (200, False)
+    (row,) = rows(file, "feedback", f"decision_id = '{decision}'")
+    assert row["rating"] == 0.25
+
+
 def test_a_decision_is_rated_by_its_id_and_its_row_is_there(stored: House, file: Path) -> None:
     answered = stored.chat()
     decision = answered.headers["x-pointsman-id"]
