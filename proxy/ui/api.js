@@ -42,8 +42,6 @@ function headersWith(key) {
 export const post = async (path, body, { signal, key } = {}) =>
   json(await ask(path, { method: "POST", headers: headersWith(key), body, signal }));
 
-export const events = (path) => new EventSource(url(path));
-
 // A streamed answer: its headers at once, then each event's data as it arrives.
 export async function stream(path, body, { signal, key }) {
   const answered = await ask(path, { method: "POST", headers: headersWith(key), body, signal });
@@ -77,3 +75,10 @@ export async function* dataOf(answered) {
 }
 
 export const read = json;
+
+// What a stream of events tells, each event's data.
+export async function events(path, signal) {
+  const answered = await ask(path, { headers: { accept: "text/event-stream" }, signal, cache: "no-store" });
+  if (!answered.ok) await json(answered);
+  return dataOf(answered);
+}

@@ -8,53 +8,66 @@ import { NONE, clock, count, ms, percent, quantile, range, usd } from "./format.
 const MOST = 2000; // what is remembered for the charts
 const ROWS = 40;
 const LOOK_MS = 2000;
+const PAUSE_MS = 1000; // before it connects again; twice as long each time that it is refused
+const MOST_PAUSE_MS = 15_000;
 
-let source = null;
+let watching = null;
 let looking = 0;
 let parts = null;
 let seen = [];
 let pending = false;
 
 export function startLive() {
-  if (source) return;
+  if (watching) return;
   parts ??= build();
-  connect();
+  watching = new AbortController();
+  watch(watching.signal);
   look();
   looking = setInterval(() => { look(); paint(); }, LOOK_MS);
 }
 
 export function stopLive() {
-  source?.close();
-  source = null;
+  watching?.abort();
+  watching = null;
   clearInterval(looking);
 }
 
-function connect() {
-  source = events("v1/live");
-  source.addEventListener("hello", (event) => {
-    const { worker, last } = JSON.parse(event.data);
-    seen = last;
-    say(`Watching process ${worker}. With several workers each tells of its own requests only; /metrics adds all up.`, true);
-    paint();
-  });
-  source.addEventListener("message", (event) => {
-    seen.push(JSON.parse(event.data));
-    if (seen.length > MOST) seen = seen.slice(-MOST);
-    if (pending) return;
-    pending = true;
-    requestAnimationFrame(() => { pending = false; paint(); });
-  });
-  source.addEventListener("error", async () => {
-    if (!source) return;
-    const isOver = source.readyState === EventSource.CLOSED;
-    if (!isOver) {
-      say("Connecting again …", false);
-      return;
+// No EventSource: to it any answer but 200 is the end, and it does not say which answer came. What stands in front of a
+// server that starts again says 502 for a while.
+async function watch(signal) {
+  let pause = PAUSE_MS;
+  while (!signal.aborted) {
+    let trouble = "";
+    try {
+      let isFirst = true;
+      for await (const data of await events("v1/live", signal)) {
+        if (isFirst) greet(JSON.parse(data));
+        else add(JSON.parse(data));
+        isFirst = false;
+        pause = PAUSE_MS;
+      }
+    } catch (error) {
+      if (signal.aborted) return;
+      trouble = `${error.message} `;
     }
-    source = null;
-    clearInterval(looking);
-    say("The server refused to be watched: too many watch it already, or ui is off.", false);
-  });
+    say(`${trouble}Connecting again …`, false);
+    await new Promise((resolve) => setTimeout(resolve, pause));
+    pause = Math.min(2 * pause, MOST_PAUSE_MS);
+  }
+}
+
+function greet({ worker, last }) {
+  seen = last;
+  say(`Watching process ${worker}. With several workers each tells of its own requests only; /metrics adds all up.`, true);
+  paint();
+}
+
+function add(told) {
+  seen.push(told);
+  if (seen.length > MOST) seen = seen.slice(-MOST);
+  if (pending) return;
+  pending = true;
+  requestAnimationFrame(() => { pending = false; paint(); });
 }
 
 function say(text, isOn) {
