@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
+import httpx
 import pytest
 
 from proxy.learning.store import Store
@@ -44,6 +47,11 @@ def store(tmp_path: Path) -> str:
     return url
 
 
+def redirected(where: str, arguments: Sequence[str]) -> list[str]:
+    """The command line of a command as a shell starts it with this redirection."""
+    return ["/bin/sh", "-c", f'exec "$@" {where}', "sh", sys.executable, "-m", "proxy", *arguments]
+
+
 @pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
 def test_what_an_encoding_lacks_is_replaced_and_in_json_escaped(routes: str, encoding: str) -> None:
     command = [sys.executable, "-m", "proxy", "explain", "-c", routes, "hi"]
@@ -59,3 +67,30 @@ def test_a_table_is_written_in_any_encoding(store: str) -> None:
     environ = os.environ | {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
     shown = subprocess.run(command, env=environ, stdout=subprocess.PIPE, check=True).stdout
     assert b"\n?? " in shown
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a shell of Unix")
+def test_a_closed_output_takes_everything(store: str) -> None:
+    command = redirected(">&-", ["report", "--store", store])
+    ended = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+@pytest.mark.parametrize(("where", "workers"), [("2>/dev/full", "1"), ("2>&-", "1"), ("2>&-", "2")])
+def test_a_log_that_cannot_be_written_keeps_nobody_from_serving(routes: str, where: str, workers: str) -> None:
+    with socket.socket() as free:  # there is no greeting to tell the port
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = redirected(where, ["serve", "-c", routes, "--port", str(port), "--workers", workers])
+    with (
+        subprocess.Popen(command) as serving,
+        httpx.Client(base_url=f"http://127.0.0.1:{port}", transport=httpx.HTTPTransport(retries=8)) as http,
+    ):
+        try:
+            asked = {"model": "auto", "messages": [{"role": "user", "content": "hi"}]}
+            for _ in range(3):
+                assert http.post("/v1/chat/completions", json=asked, timeout=30).status_code == 403
+        finally:
+            serving.terminate()
+    assert serving.returncode == 0
