@@ -132,12 +132,14 @@ function paint() {
   set("Answer p50 / p95", both(took));
   set("Failed", seen.length ? percent(seen.filter((each) => each.status >= 500 || each.status === 0).length / seen.length) : NONE);
   set("Cost", priced.length ? usd(sum(priced, "cost_usd")) : NONE);
-  const baseline = sum(compared, "baseline_cost_usd");
-  set("Saved", baseline ? `${usd(Math.abs(baseline - sum(compared, "cost_usd")))} ${baseline < sum(compared, "cost_usd") ? "lost " : ""}(${percent(1 - sum(compared, "cost_usd") / baseline)})` : "no baseline set");
+  set("Saved", compared.length ? saved(sum(compared, "baseline_cost_usd"), sum(compared, "cost_usd")) : priced.length ? "no baseline was set" : NONE);
   show(parts.rows, seen.slice(-ROWS).reverse().map(row));
   parts.routes.update(seen);
   parts.latency.update(seen);
 }
+
+const saved = (baseline, cost) =>
+  `${usd(Math.abs(baseline - cost))}${baseline < cost ? " lost" : ""}${baseline ? ` (${percent(1 - cost / baseline)})` : ""}`;
 
 const row = (each) =>
   h("tr", { class: each.status >= 400 || each.status === 0 ? "failed" : "" },

@@ -28,7 +28,7 @@ export function openTry() {
   prompt.addEventListener("keydown", (event) => {
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) send();
   });
-  $("key").addEventListener("input", () => { state.key = $("key").value.trim(); });
+  $("key").addEventListener("input", () => { state.key = $("key").value.trim().replace(/^bearer\s+/i, ""); });
   $("key-form").addEventListener("submit", (event) => event.preventDefault());
   $("key").addEventListener("change", () => type(state.text, { now: true }));
   $("protocol").addEventListener("change", () => {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
@@ -13,7 +14,7 @@ from starlette.responses import HTMLResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from proxy.telemetry.watchers import MOST
-from tests.relay.wire import ROUTES, house
+from tests.relay.wire import MESSAGES, ROUTES, house
 from tests.serving import Served, serving
 
 
@@ -66,3 +67,18 @@ def test_live_goes_on_after_a_restart_behind_a_proxy_and_says_truly_what_keeps_i
             tab.clock.fast_forward(20_000)
             expect(status).to_contain_text("Watching process")
             expect(targets).to_contain_text("takes requests")
+
+
+def test_what_was_saved_is_told_where_costs_are_known_and_there_is_a_baseline(tab: Page) -> None:
+    saved = tab.locator(".tile", has_text="Saved").locator("dd")
+    requests = tab.locator(".tile", has_text="Requests").locator("dd")
+    for baseline, told in (("baseline: sim\n", re.compile(r"^\$[\d.]+ \(0%\)$")), ("", "no baseline was set")):
+        with house(ROUTES + baseline) as served:
+            tab.goto(f"{served.url}/ui#live")
+            expect(tab.locator(".live-status")).to_contain_text("Watching process")
+            expect(saved).to_have_text("–")
+            served.http.post("/v1/chat/completions", json={"model": "other", "messages": MESSAGES})
+            expect(requests).to_have_text("1")
+            expect(saved).to_have_text("–")
+            served.http.post("/v1/chat/completions", json={"model": "sim", "messages": MESSAGES})
+            expect(saved).to_have_text(told)
