@@ -7,6 +7,7 @@ from importlib import import_module
 import click
 
 from proxy import __version__
+from proxy.cli.streams import fit_streams
 
 _COMMANDS = {
     "serve": "serve",
@@ -43,3 +44,4 @@ class _Commands(click.Group):
 @click.version_option(__version__, prog_name="pointsman")
 def main() -> None:
     """Pointsman: each request goes to the model that fits it."""
+    fit_streams()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections import Counter
 from pathlib import Path
@@ -16,6 +15,7 @@ from proxy.cli.advice import advice
 from proxy.cli.options import cache_dir_option, config_option, load_or_exit
 from proxy.cli.prompt import PromptRouter
 from proxy.cli.showing import console, table
+from proxy.cli.streams import echo_json
 from proxy.reload.prepare import Outcome
 
 _REFUSED = "(refused)"
@@ -46,7 +46,7 @@ def check(config_path: Path, cache_dir: Path | None, as_json: bool, thorough: bo
         tests = [_as_json(outcome) for outcome in outcomes]
         told = {"valid": True, "tests": tests, "failed": len(failed), "advice": advised}
         told |= topic_advice.as_json(findings, config.topics)
-        click.echo(json.dumps(told, ensure_ascii=False))
+        echo_json(told)
     else:
         counts = f"{len(config.models)} models, {len(config.topics)} topics, {len(config.routes)} routes"
         click.echo(f"{config_path}: valid; {counts}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +20,7 @@ from proxy.cli.showing import console
 from proxy.cli.store_options import FROM_CONFIG, check_source, since_option, store_of, store_option
 from proxy.cli.stored import embedder_of, looked_at, read_or_exit, refuse_too_little
 from proxy.cli.stored import show as show_stored
+from proxy.cli.streams import echo_json
 from proxy.cli.writing import plot_option, write_whole
 from proxy.config import Config, ConfigError, Duration, learned_of
 from proxy.learning import judging, routed
@@ -126,7 +126,7 @@ def evaluate(
     if plot_path is not None:
         write_whole(plot_path, plot(told.found).encode())
     if as_json:
-        click.echo(json.dumps(told.found, ensure_ascii=False))
+        echo_json(told.found)
         return
     if told.seen:
         click.echo(f"{told.seen:,} requests are left out, on which the policy was trained")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from pathlib import Path
@@ -15,6 +14,7 @@ from rich.text import Text
 
 from proxy.cli.options import cache_dir_option, config_option, load_or_exit
 from proxy.cli.prompt import PromptRouter
+from proxy.cli.streams import echo_json
 from proxy.config import WireProtocol
 from proxy.errors import ProxyError
 from proxy.routing.router import AUTO
@@ -54,7 +54,7 @@ def explain(
     except ProxyError as error:
         raise click.ClickException(str(error)) from None
     if as_json:
-        click.echo(json.dumps(explained, ensure_ascii=False))
+        echo_json(explained)
     else:
         _show(Console(), explained)
 

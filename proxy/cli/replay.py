@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ from proxy.cli.progress import loading_bar, reading_count
 from proxy.cli.replay_tables import as_json, show
 from proxy.cli.showing import Unreadable, console
 from proxy.cli.store_options import since_option, store_of
+from proxy.cli.streams import echo_json
 from proxy.config import Config, ConfigError, Duration, File
 from proxy.embedding import MiniLM, Vector
 from proxy.embedding.minilm import head_and_tail
@@ -90,7 +90,7 @@ def replay_command(
 
 def _tell(found: Replay, as_one: bool) -> None:
     if as_one:
-        click.echo(json.dumps(as_json(found), ensure_ascii=False))
+        echo_json(as_json(found))
     else:
         show(console(), found)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 from typing import cast
@@ -14,6 +13,7 @@ from proxy.cli.report_figures import report_of
 from proxy.cli.report_tables import show
 from proxy.cli.showing import Unreadable, console
 from proxy.cli.store_options import since_option, store_of
+from proxy.cli.streams import echo_json
 from proxy.config import Config, Duration, Split
 from proxy.learning.archive import StoreUnreadable
 from proxy.learning.asking import Span
@@ -43,7 +43,7 @@ def report_command(config_path: Path, store: str | None, since: Duration | None,
     except StoreUnreadable as error:
         raise Unreadable(str(error)) from None
     if as_one:
-        click.echo(json.dumps(found, ensure_ascii=False))
+        echo_json(found)
     else:
         show(console(), found)
 

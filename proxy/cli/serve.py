@@ -20,6 +20,7 @@ from starlette.types import ASGIApp
 from threadpoolctl import threadpool_limits
 
 from proxy.cli.options import cache_dir_option, config_option, exit_with, load_or_exit
+from proxy.cli.streams import fit_streams
 from proxy.config import Config, ConfigError, Upstream
 from proxy.config.values import Url
 from proxy.server.protocol import Protocol
@@ -119,6 +120,7 @@ def worker_app(
     # Imported here so that prometheus_client first sees the environment of the process that counts.
     from proxy.app import ConfigSource, build_app
 
+    fit_streams()
     configure_logging(log_format, level=log_level)
     overlay = partial(on_simulator, url=simulator) if simulator else None
     source = ConfigSource(config_path, os.environ, overlay=overlay)
@@ -230,10 +232,11 @@ def _simulator() -> Iterator[str]:
 def _greet(config: Config, host: str, port: int, simulator: str | None) -> None:
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     where = f"simulated upstreams at {simulator}" if simulator else ", ".join(config.upstreams)
-    click.echo(
-        f"Pointsman listens on {url}\n"
-        f"  base_url  {url}/v1\n"
-        f"  models    auto, {', '.join(config.models)}\n"
-        f"  answers   {where}\n",
-        err=True,
-    )
+    with contextlib.suppress(OSError):  # a full disk behind the log is no reason not to serve
+        click.echo(
+            f"Pointsman listens on {url}\n"
+            f"  base_url  {url}/v1\n"
+            f"  models    auto, {', '.join(config.models)}\n"
+            f"  answers   {where}\n",
+            err=True,
+        )

@@ -12,6 +12,7 @@ from rich.console import Console
 from proxy.cli.options import load_or_exit
 from proxy.cli.progress import working_bar
 from proxy.cli.showing import console, table
+from proxy.cli.streams import echo_json
 from proxy.cli.writing import write_whole
 from proxy.shipped import shipped
 from proxy.simulator.offline import rate_offline
@@ -64,7 +65,7 @@ def traffic(
         except CannotRun as error:
             raise click.ClickException(str(error)) from None
     if as_json:
-        click.echo(json.dumps(found, ensure_ascii=False))
+        echo_json(found)
     else:
         _show(console(), found)
 

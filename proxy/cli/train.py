@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -20,6 +19,7 @@ from proxy.cli.showing import console
 from proxy.cli.store_options import check_source, since_option, store_of, store_option
 from proxy.cli.stored import drawn_models, embedder_of, looked_at, read_or_exit, refuse_too_little, refuse_unheard
 from proxy.cli.stored import show as show_stored
+from proxy.cli.streams import echo_json
 from proxy.cli.writing import plot_option, to_write, write_whole
 from proxy.config import Config, ConfigError, Duration, choices, learned_of, quote
 from proxy.learning import judging
@@ -135,7 +135,7 @@ def train(
         version = _write(out, replace(trained.policy, about=about))
     if as_json:
         told = {"written": str(out) if written else None, "version": version if written else None, "reason": reason}
-        click.echo(json.dumps({**told, **found}, ensure_ascii=False))
+        echo_json({**told, **found})
     else:
         if found["read"] > found["rows"]:
             click.echo(f"{found['read']:,} rows, of which {found['rows']:,} are looked at; --limit takes more")

@@ -19,6 +19,7 @@ from proxy.cli.labelled import read_labelled, same
 from proxy.cli.options import cache_dir_option, config_option, exit_with, load_or_exit
 from proxy.cli.prompt import PromptRouter
 from proxy.cli.showing import console, table
+from proxy.cli.streams import echo_json
 from proxy.config import CannotEdit, Config, ConfigError, edit_thresholds, parse_config, with_thresholds
 from proxy.reload.prepare import Prepared, prepare
 from proxy.routing.chat import prompt_body, read_chat
@@ -83,7 +84,7 @@ def tune_thresholds(labelled: Path, config_path: Path, cache_dir: Path | None, a
     unwritten = _write(config_path, config, outcome) if write and proposed else None
     written = write and bool(proposed) and unwritten is None
     if as_json:
-        click.echo(json.dumps({**_as_json(outcome), "written": written}, ensure_ascii=False))
+        echo_json({**_as_json(outcome), "written": written})
     else:
         _tell(outcome, labelled, config_path)
         if written:

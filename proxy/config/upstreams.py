@@ -17,6 +17,7 @@ TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 """The name of a header (RFC 9110, section 5.6.2)."""
 
 _OTHERS_VARIABLE = re.compile(r"(?:\$|os\.environ/)([A-Za-z_][A-Za-z0-9_]*)")
+_BEARER = re.compile(r"bearer(?:\s+|$)", re.IGNORECASE)
 _ENDPOINTS = ("/chat/completions", "/completions", "/responses", "/messages")
 _ONE_CONNECTION = "it speaks of one connection, not of the message"
 _EACH_BODY = "it is said anew for each body"
@@ -52,6 +53,10 @@ def judge_upstreams(config: Config, file: Judge) -> None:
             file.say((*path, "usage"), "Anthropic's streams always tell their usage; leave it out")
         _keys(path, upstream, file)
         _headers((*path, "headers"), upstream, file)
+        for part, values in (("headers", upstream.headers), ("query", upstream.query)):
+            for key, value in () if values is BROKEN else values.items():
+                if value is not BROKEN:
+                    _value((*path, part, key), value, file)
         _way(path, upstream, file)
 
 
@@ -80,12 +85,27 @@ def _keys(path: Path, upstream: Upstream, file: Judge) -> None:
 
 
 def _key(path: Path, key: Secret, file: Judge) -> None:
-    """What every upstream would refuse: another program's way to name a variable, and what is put before the key."""
-    if (named := _OTHERS_VARIABLE.fullmatch(key.reveal())) is not None:
-        name = named[1] if named[1].isupper() and file.variable(path) is None else "NAME"
-        file.say(path, f"would be sent as it is written; ${{{name}}} stands for the value of a variable")
-    elif key.reveal().lower().startswith("bearer "):
+    """What every upstream would refuse: another program's way to name a variable, and what is around the key."""
+    text = key.reveal()
+    bare = text.strip()
+    if (named := _OTHERS_VARIABLE.fullmatch(bare)) is not None:
+        _would_be_sent(path, named[1], file)
+    elif _BEARER.match(bare):
         file.say(path, "is the key alone; leave out 'Bearer', which is put before it where it belongs")
+    elif bare != text:
+        file.say(path, "begins or ends with white space, which would be sent with the key; leave it out")
+
+
+def _value(path: Path, value: Secret, file: Judge) -> None:
+    """A header or a part of the query may carry a key, too."""
+    text = value.reveal().strip()
+    if (named := _OTHERS_VARIABLE.fullmatch(_BEARER.sub("", text, count=1))) is not None:
+        _would_be_sent(path, named[1], file)
+
+
+def _would_be_sent(path: Path, variable: str, file: Judge) -> None:
+    name = variable if variable.isupper() and file.variable(path) is None else "NAME"
+    file.say(path, f"would be sent as it is written; ${{{name}}} stands for the value of a variable")
 
 
 def _headers(path: Path, upstream: Upstream, file: Judge) -> None:

@@ -13,13 +13,17 @@ from proxy.relay.upstreams import Target
 
 
 class ListTargets:
-    """The models with their targets, and of each whether it gets requests, why not, and when it will."""
+    """The models, what they speak, and their targets: whether each gets requests, why not, and when it will."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
         """`worker` is the process that answers: each has its own view."""
         held = running(scope)
         models = [
-            {"model": model, "targets": [_told(target) for target in held.upstreams.targets(model)]}
+            {
+                "model": model,
+                "protocol": held.config.protocol(model),
+                "targets": [_told(target) for target in held.upstreams.targets(model)],
+            }
             for model in held.config.models
         ]
         await send_json(send, {"worker": os.getpid(), "models": models})

@@ -34,19 +34,14 @@ async function ask(path, options) {
   }
 }
 
-function headersWith(key) {
-  if (!/^[\x21-\x7e]*$/.test(key ?? "")) throw new Error("The key has characters that no header can carry.");
-  return { "content-type": "application/json", ...(key ? { authorization: `Bearer ${key}` } : {}) };
-}
+const send = (path, body, { signal, headers } = {}) =>
+  ask(path, { method: "POST", headers: { "content-type": "application/json", ...headers }, body, signal });
 
-export const post = async (path, body, { signal, key } = {}) =>
-  json(await ask(path, { method: "POST", headers: headersWith(key), body, signal }));
-
-export const events = (path) => new EventSource(url(path));
+export const post = async (path, body, options) => json(await send(path, body, options));
 
 // A streamed answer: its headers at once, then each event's data as it arrives.
-export async function stream(path, body, { signal, key }) {
-  const answered = await ask(path, { method: "POST", headers: headersWith(key), body, signal });
+export async function stream(path, body, options) {
+  const answered = await send(path, body, options);
   return { status: answered.status, headers: answered.headers, ok: answered.ok, answered };
 }
 
@@ -77,3 +72,10 @@ export async function* dataOf(answered) {
 }
 
 export const read = json;
+
+// What a stream of events tells, each event's data.
+export async function events(path, signal) {
+  const answered = await ask(path, { headers: { accept: "text/event-stream" }, signal, cache: "no-store" });
+  if (!answered.ok) await json(answered);
+  return dataOf(answered);
+}

@@ -8,53 +8,66 @@ import { NONE, clock, count, ms, percent, quantile, range, usd } from "./format.
 const MOST = 2000; // what is remembered for the charts
 const ROWS = 40;
 const LOOK_MS = 2000;
+const PAUSE_MS = 1000; // before it connects again; twice as long each time that it is refused
+const MOST_PAUSE_MS = 15_000;
 
-let source = null;
+let watching = null;
 let looking = 0;
 let parts = null;
 let seen = [];
 let pending = false;
 
 export function startLive() {
-  if (source) return;
+  if (watching) return;
   parts ??= build();
-  connect();
+  watching = new AbortController();
+  watch(watching.signal);
   look();
   looking = setInterval(() => { look(); paint(); }, LOOK_MS);
 }
 
 export function stopLive() {
-  source?.close();
-  source = null;
+  watching?.abort();
+  watching = null;
   clearInterval(looking);
 }
 
-function connect() {
-  source = events("v1/live");
-  source.addEventListener("hello", (event) => {
-    const { worker, last } = JSON.parse(event.data);
-    seen = last;
-    say(`Watching process ${worker}. With several workers each tells of its own requests only; /metrics adds all up.`, true);
-    paint();
-  });
-  source.addEventListener("message", (event) => {
-    seen.push(JSON.parse(event.data));
-    if (seen.length > MOST) seen = seen.slice(-MOST);
-    if (pending) return;
-    pending = true;
-    requestAnimationFrame(() => { pending = false; paint(); });
-  });
-  source.addEventListener("error", async () => {
-    if (!source) return;
-    const isOver = source.readyState === EventSource.CLOSED;
-    if (!isOver) {
-      say("Connecting again …", false);
-      return;
+// No EventSource: to it any answer but 200 is the end, and it does not say which answer came. What stands in front of a
+// server that starts again says 502 for a while.
+async function watch(signal) {
+  let pause = PAUSE_MS;
+  while (!signal.aborted) {
+    let trouble = "";
+    try {
+      let isFirst = true;
+      for await (const data of await events("v1/live", signal)) {
+        if (isFirst) greet(JSON.parse(data));
+        else add(JSON.parse(data));
+        isFirst = false;
+        pause = PAUSE_MS;
+      }
+    } catch (error) {
+      if (signal.aborted) return;
+      trouble = `${error.message} `;
     }
-    source = null;
-    clearInterval(looking);
-    say("The server refused to be watched: too many watch it already, or ui is off.", false);
-  });
+    say(`${trouble}Connecting again …`, false);
+    await new Promise((resolve) => setTimeout(resolve, pause));
+    pause = Math.min(2 * pause, MOST_PAUSE_MS);
+  }
+}
+
+function greet({ worker, last }) {
+  seen = last;
+  say(`Watching process ${worker}. With several workers each tells of its own requests only; /metrics adds all up.`, true);
+  paint();
+}
+
+function add(told) {
+  seen.push(told);
+  if (seen.length > MOST) seen = seen.slice(-MOST);
+  if (pending) return;
+  pending = true;
+  requestAnimationFrame(() => { pending = false; paint(); });
 }
 
 function say(text, isOn) {
@@ -119,12 +132,14 @@ function paint() {
   set("Answer p50 / p95", both(took));
   set("Failed", seen.length ? percent(seen.filter((each) => each.status >= 500 || each.status === 0).length / seen.length) : NONE);
   set("Cost", priced.length ? usd(sum(priced, "cost_usd")) : NONE);
-  const baseline = sum(compared, "baseline_cost_usd");
-  set("Saved", baseline ? `${usd(Math.abs(baseline - sum(compared, "cost_usd")))} ${baseline < sum(compared, "cost_usd") ? "lost " : ""}(${percent(1 - sum(compared, "cost_usd") / baseline)})` : "no baseline set");
+  set("Saved", compared.length ? saved(sum(compared, "baseline_cost_usd"), sum(compared, "cost_usd")) : priced.length ? "no baseline was set" : NONE);
   show(parts.rows, seen.slice(-ROWS).reverse().map(row));
   parts.routes.update(seen);
   parts.latency.update(seen);
 }
+
+const saved = (baseline, cost) =>
+  `${usd(Math.abs(baseline - cost))}${baseline < cost ? " lost" : ""}${baseline ? ` (${percent(1 - cost / baseline)})` : ""}`;
 
 const row = (each) =>
   h("tr", { class: each.status >= 400 || each.status === 0 ? "failed" : "" },

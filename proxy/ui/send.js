@@ -4,11 +4,11 @@ import { saidBy } from "./answer.js";
 import { dataOf, post, read, stream } from "./api.js";
 import { $, h, show } from "./dom.js";
 import { count, ms, usd } from "./format.js";
-import { pathOf, requestOf, streamed } from "./request.js";
-import { onChange, state } from "./state.js";
+import { headersOf, requestOf, streamed } from "./request.js";
+import { onChange, protocol, state } from "./state.js";
 
 let sending = null;
-let decision = null; // to be rated: its id, and the key that it was made with, which alone may rate it
+let decision = null; // to be rated: its id, and the headers with the key that it was made with, which alone may rate it
 const prices = new Map(); // by model, of the last decision that was explained: its text may be gone when the answer ends
 
 export function stop() {
@@ -20,21 +20,22 @@ export async function send() {
     $("prompt").focus();
     return;
   }
-  const request = requestOf(state.text);
-  const { key } = state;
+  const { text, key } = state;
   begin();
-  const path = pathOf(request.parsed);
-  if (!path) {
+  const request = requestOf(text, await protocol());
+  if (!request.path) {
     fail("It has neither “messages” nor “input” nor “prompt”, so there is nothing to send.");
     end();
     return;
   }
   const began = performance.now();
   const seen = { text: "", first: null, usage: null, finish: null };
+  let asked = null;
   let headers = null;
   let isAnswer = false;
   try {
-    const answer = await stream(path, streamed(request), { signal: sending.signal, key });
+    asked = headersOf(request, key);
+    const answer = await stream(request.path, streamed(request), { signal: sending.signal, headers: asked });
     headers = answer.headers;
     facts(headers, seen, began);
     if (!answer.ok) await read(answer.answered);
@@ -54,7 +55,7 @@ export async function send() {
     else fail(error.message);
   }
   facts(headers, seen, began, performance.now() - began);
-  if (isAnswer && headers.get("x-pointsman-id")) offerRating({ id: headers.get("x-pointsman-id"), key });
+  if (isAnswer && headers.get("x-pointsman-id")) offerRating({ id: headers.get("x-pointsman-id"), headers: asked });
   end();
 }
 
@@ -95,7 +96,7 @@ function take(event, seen, began) {
     follow(() => $("answer-text").append(text, more && `${more}\n`));
   }
   seen.finish = finish ?? seen.finish;
-  seen.usage = usage ?? seen.usage;
+  if (usage) seen.usage = { prompt: 0, cached: 0, ...seen.usage, ...usage }; // Anthropic's streams tell it in two parts
 }
 
 // Whoever reads at the end stays there; whoever scrolled up is left alone.
@@ -153,7 +154,7 @@ async function rate(rating) {
   const comment = $("comment").value.trim();
   const rated = decision;
   try {
-    const told = await post("v1/feedback", JSON.stringify({ id: rated.id, rating, ...(comment ? { comment } : {}) }), { key: rated.key });
+    const told = await post("v1/feedback", JSON.stringify({ id: rated.id, rating, ...(comment ? { comment } : {}) }), { headers: rated.headers });
     if (rated !== decision) return;
     for (const button of buttons()) button.setAttribute("aria-pressed", String(button.dataset.rating === rating));
     $("rated").textContent = `Kept for ${told.route} → ${told.model}: ${told.rating}${told.replaced ? ", in place of the one before" : ""}.`;

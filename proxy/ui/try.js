@@ -4,7 +4,7 @@ import { get } from "./api.js";
 import { $, direction, h, s, show } from "./dom.js";
 import { annotate, journey, verdictInWords } from "./journey.js";
 import { send, stop } from "./send.js";
-import { onChange, state, type } from "./state.js";
+import { onChange, protocol, state, type } from "./state.js";
 
 const EXAMPLES = [
   "My for loop skips the last element of the array",
@@ -28,17 +28,29 @@ export function openTry() {
   prompt.addEventListener("keydown", (event) => {
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) send();
   });
-  $("key").addEventListener("input", () => { state.key = $("key").value.trim(); });
+  $("key").addEventListener("input", () => { state.key = $("key").value.trim().replace(/^bearer\s+/i, ""); });
   $("key-form").addEventListener("submit", (event) => event.preventDefault());
   $("key").addEventListener("change", () => type(state.text, { now: true }));
+  $("protocol").addEventListener("change", () => {
+    state.protocol = $("protocol").value;
+    type(state.text, { now: true });
+  });
   $("send").addEventListener("click", send);
   $("stop").addEventListener("click", stop);
   onChange(paint);
+  protocol().then(offerProtocols);
   if (prompt.value) type(prompt.value, { now: true }); // a browser may bring back what was typed before a reload
   else paint();
 }
 
+// Where models of both are there, either may be asked for.
+function offerProtocols() {
+  $("protocols").hidden = state.protocols.length < 2;
+  $("protocol").value = state.protocol;
+}
+
 function paint() {
+  offerProtocols();
   if ($("prompt").value !== state.text) $("prompt").value = state.text;
   $("prompt").dir = direction(state.text);
   $("prompt-note").textContent = state.request?.note ?? "A prompt, or a whole request as JSON. As you type, nothing is sent to a model.";

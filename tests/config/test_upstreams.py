@@ -4,7 +4,13 @@ import pytest
 
 from tests.config.files import problems, put
 
-SECRETS = {"FILLED": "hunter2-k3y", "EMPTY": "", "FILE": "/hunter2/ca.pem", "BEARER": "Bearer hunter2"}
+SECRETS = {
+    "FILLED": "hunter2-k3y",
+    "EMPTY": "",
+    "FILE": "/hunter2/ca.pem",
+    "BEARER": "Bearer hunter2",
+    "SPACED": " hunter2 ",
+}
 
 
 def upstream(more: str, url: str = "https://api.openai.com/v1") -> str:
@@ -63,7 +69,36 @@ def upstream(more: str, url: str = "https://api.openai.com/v1") -> str:
             ["3:58 upstreams.openai.api_key: is the key alone; leave out 'Bearer', which is put before it where it belongs"],
             id="more-than-the-key",
         ),
+        pytest.param(
+            "api_keys: [Bearer, 'Bearer ${EMPTY}']",
+            [
+                "3:60 upstreams.openai.api_keys[0]: is the key alone; leave out 'Bearer', which is put before it where it belongs",
+                "3:68 upstreams.openai.api_keys[1]: is the key alone; leave out 'Bearer', which is put before it where it belongs",
+            ],
+            id="less-than-the-key",
+        ),
+        pytest.param(
+            "api_keys: [' sk-abc', '${SPACED}', '$KEY ']",
+            [
+                "3:60 upstreams.openai.api_keys[0]: begins or ends with white space, which would be sent with the key; leave it out",
+                "3:71 upstreams.openai.api_keys[1]: begins or ends with white space, which would be sent with the key; leave it out",
+                "3:84 upstreams.openai.api_keys[2]: would be sent as it is written; ${KEY} stands for the value of a variable",
+            ],
+            id="white-space-around-a-key",
+        ),
         pytest.param("api_key: sk-$NAME", [], id="a-key-with-a-dollar"),
+        pytest.param(
+            "headers: {x-api-key: $ANTHROPIC_KEY, authorization: Bearer $hunter2}, query: {key: os.environ/KEY}",
+            [
+                "3:70 upstreams.openai.headers.x-api-key: would be sent as it is written; ${ANTHROPIC_KEY} stands for the value of a variable",
+                "3:101 upstreams.openai.headers.authorization: would be sent as it is written; ${NAME} stands for the value of a variable",
+                "3:132 upstreams.openai.query.key: would be sent as it is written; ${KEY} stands for the value of a variable",
+            ],
+            id="variables-as-elsewhere-in-headers-and-the-query",
+        ),
+        pytest.param(
+            "headers: {authorization: 'Bearer ${FILLED}', x-a: sk-$NAME}, query: {a: a $NAME}", [], id="values-with-a-dollar"
+        ),
         pytest.param(
             'headers: {"a b": x, "": y, "x:": z}',
             [

@@ -54,3 +54,12 @@ def page(chromium: Browser, world: World) -> Iterator[Page]:
     assert trouble == []
     assert hosts == {urlsplit(world.url).netloc}
     assert title != "broken", "a script in a text was run"
+
+
+@pytest.fixture
+def tab(chromium: Browser) -> Iterator[Page]:
+    """A new visitor who has gone nowhere yet, for tests with a server of their own."""
+    page = chromium.new_page()
+    page.set_default_timeout(15_000)
+    yield page
+    page.close()

@@ -138,6 +138,14 @@ def test_an_answer_is_rated_with_the_key_it_was_asked_with(page: Page, world: Wo
     assert rating_of(world, answered.value.headers["x-pointsman-id"]) == (1.0, None)
 
 
+def test_a_key_may_be_pasted_with_what_is_put_before_it(page: Page) -> None:
+    page.click("summary")
+    page.fill("#key", " bearer  sk-pasted ")
+    with page.expect_request("**/v1/route*") as asked:
+        decide(page, f"{CODE} Pasted.", "code")
+    assert asked.value.headers["authorization"] == "Bearer sk-pasted"
+
+
 def test_a_whole_request_goes_as_it_stands(page: Page) -> None:
     body = json.dumps({"model": "reasoner", "seed": 2**63 - 1, "messages": [{"role": "user", "content": "hi"}]})
     with page.expect_request("**/v1/route*") as asked:
