@@ -16,7 +16,9 @@ from proxy.routing.asks import PIN_HEADER
 from proxy.routing.router import AUTO
 
 _OURS = frozenset(("route", "targets", "models", "feedback", "policy", "map", "live"))
-_ROUTED = frozenset(api.path.removeprefix("/") for api in APIS)
+_ROUTED = tuple(api.path for api in APIS)
+# They end as what is routed does, and are APIs of their own: OpenAI's Assistants, and Mistral's.
+_END_ALIKE = re.compile(r"threads/[^/]+/messages|(?:fim|agents)/completions")
 _BREAKS = re.compile(r"[/\\]")
 _STEPS_OUT = frozenset(("", ".", ".."))
 
@@ -56,7 +58,7 @@ class Passthrough:
         """
         decoded = unquote(path)
         leads_out = not _STEPS_OUT.isdisjoint(_BREAKS.split(decoded)) or not decoded.isprintable()
-        is_disguised = method == "POST" and decoded.partition(";")[0].casefold() in _ROUTED
+        is_disguised = method == "POST" and _is_routed(decoded)
         if leads_out or is_disguised or not path.isascii() or not self._is_passed(decoded):
             raise UnknownPath(f"There is nothing at {method} /v1/{path[:200]}.")
 
@@ -91,6 +93,16 @@ class Passthrough:
             if self._protocols[name] == protocol:
                 return name
         raise UnknownPath(f"No upstream here speaks {protocol}'s protocol.")
+
+
+def _is_routed(path: str) -> bool:
+    """
+    Whether an upstream may answer this path as one of those that are routed.
+
+    By its end alone: where `base_url` has no `/v1`, a client can add that, or whatever else a server takes before it.
+    """
+    plain = "/".join(step.partition(";")[0] for step in _BREAKS.split(path)).casefold()
+    return f"/{plain}".endswith(_ROUTED) and _END_ALIKE.fullmatch(plain) is None
 
 
 def asked_model(body: bytes) -> str | None:

@@ -246,6 +246,29 @@ def test_what_is_routed_cannot_be_passed_under_another_spelling(house: House, pa
     assert house.raw.exchanges == []
 
 
+@pytest.mark.parametrize(
+    "path",
+    ["v1/chat/completions", "v1/responses", "engines/gpt/chat/completions", "openai/deployments/gpt/chat/completions", "v1;x/completions"],
+)  # fmt: skip
+def test_what_is_blocked_cannot_be_passed_where_a_base_url_has_no_version(path: str) -> None:
+    """LiteLLM, llama.cpp and DeepSeek answer below / what they answer below /v1."""
+    with open_house(
+        """
+version: 1
+upstreams: {bare: {base_url: "${RAW}"}}
+models: {gpt: {target: {upstream: bare, name: gpt}}}
+default: gpt
+routes: [{name: no-secrets, when: {text: {contains: SECRET}}, block: {status: 403, message: Not here.}}]
+"""
+    ) as house:
+        body = {"model": "gpt", "input": "SECRET", "messages": [{"role": "user", "content": "SECRET"}]}
+        assert house.http.post("/v1/chat/completions", json=body).status_code == 403
+        answer = house.http.post(f"/v1/{path}", json=body)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (404, "unknown_url")
+        assert house.raw.exchanges == []
+        assert house.http.post("/v1/threads/thread_1/messages", json=body).status_code == 200
+
+
 @pytest.mark.parametrize("path", ["/v1/chat%2fcompletions", "/v1/%63hat/completions"])
 def test_what_is_routed_is_routed_however_it_is_escaped(house: House, path: str) -> None:
     body = b'{"model":"keyed","messages":[]}'
