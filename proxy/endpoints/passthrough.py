@@ -110,6 +110,7 @@ class _PassedExchange(Exchange):
             scope["headers"],
             is_routed=False,
             is_of_a_model=model is not None,
+            is_of_an_account=not self._is_inference(),
         )
         async with Guard(receive) as guard:
             offer = Offer(model or UNROUTED, None, lambda target: body_for(target, guard), only)
@@ -131,4 +132,8 @@ class _PassedExchange(Exchange):
         return not has_body or self._headers.get("content-type", "").lower().startswith("application/json")
 
     def _may_be_repeated(self) -> bool:
-        return self._scope["method"] in _IDEMPOTENT or self._path.startswith(_INFERENCE)
+        return self._scope["method"] in _IDEMPOTENT or self._is_inference()
+
+    def _is_inference(self) -> bool:
+        path: str = self._path
+        return path.startswith(_INFERENCE)

@@ -127,17 +127,18 @@ class Running:
         record.model = record.decided = decision.model
         return decision, signals
 
-    def keep_answer(self, facts: Facts, record: Record, answer_id: str) -> None:
+    def keep_answer(self, facts: Facts, record: Record, key_hash: bytes | None, answer_id: str) -> None:
         """
         Remember who keeps this answer: only that one can be asked to go on from it.
 
         Args:
             facts: of the request.
             record: of the request, which is being answered.
+            key_hash: of the key that the target is asked with; None where nobody was asked.
             answer_id: as the upstream named its answer.
         """
-        held, most = Held(record.route, record.model, record.target, record.arm), self.config.conversation.cache
-        self.conversations.keep_answer(facts, held, answer_id, most=most)
+        held = Held(record.route, record.model, record.target, key_hash, record.arm)
+        self.conversations.keep_answer(facts, held, answer_id, most=self.config.conversation.cache)
 
     def _live(self, drawn_by: str | None) -> Live:
         """What learned routes weigh at this moment, as far as any does."""
@@ -185,17 +186,19 @@ class Running:
         one is insisted on.
         """
         held = self.conversations.find(facts, self.config.conversation.keep)
-        keeper = None if held is None else held.target
+        keeper, key_hash = (None, None) if held is None else (held.target, held.key_hash)
         is_new = keeper is None and facts.is_in_kept_conversation
         if is_new:
-            keeper = self.unnamed(facts.protocol).label
+            unnamed = self.unnamed(facts.protocol)
+            keeper, key_hash = unnamed.label, unnamed.keys.first().hash
         upstream = next((one.upstream for one in self.upstreams.all_targets() if one.label == keeper), None)
         there = [one.label for one in self.upstreams.targets(decision.model) if one.upstream == upstream]
         if there:
-            return replace(decision, target=keeper if keeper in there else there[0], fallbacks=())
+            label = keeper if keeper in there else there[0]
+            return replace(decision, target=label, key_hash=key_hash, fallbacks=())
         if decision.is_firm or not is_new:
             return decision
-        created = Held(DEFAULT_ROUTE, self.passthrough.default(facts.protocol), keeper)
+        created = Held(DEFAULT_ROUTE, self.passthrough.default(facts.protocol), keeper, key_hash)
         return self.router.resume(created, facts) or decision
 
     def _in_conversation(self, facts: Facts, kept: Decision, decision: Decision, signals: Signals) -> Decision:

@@ -60,6 +60,8 @@ class Call(NamedTuple):
     """Whether a model must answer it, so that a reply with a good status can be told from an answer."""
     is_of_a_model: bool = True
     """Whether it asks for a model of routes.yaml, so that how it ends says something of that model's target."""
+    is_of_an_account: bool = False
+    """Whether it may be about what an upstream keeps for the account of one key, so that always the same is used."""
 
 
 class Reply:
