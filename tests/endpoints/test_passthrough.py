@@ -111,8 +111,8 @@ def test_of_a_json_body_the_model_is_replaced_and_nothing_else(house: House, bod
         pytest.param(form(b"keyed", first=False), form(b"k", first=False), "keyed/k", id="after-the-file"),
         pytest.param(form(b"whisper-1"), form(b"whisper-1"), "raw/raw-model-with-a-name", id="unknown-here"),
         pytest.param(
-            form(b"keyed", bytes(200_000), first=False), form(b"keyed", bytes(200_000), first=False),
-            "raw/raw-model-with-a-name", id="after-a-large-file-nobody-looks",
+            form(b"keyed", bytes(200_000), first=False), form(b"k", bytes(200_000), first=False),
+            "keyed/k", id="after-a-large-file",
         ),
         pytest.param(form(b"x", form(b"keyed")), form(b"x", form(b"keyed")), "raw/raw-model-with-a-name", id="in-a-file"),
     ],
@@ -127,6 +127,37 @@ def test_of_a_form_the_model_is_replaced_and_nothing_else(
     assert house.raw.last.body == arrives
     assert house.raw.last.values(b"content-type") == [FORM["content-type"].encode()]
     assert house.raw.last.values(b"content-length") == ([] if is_chunked else [b"%d" % len(arrives)])
+
+
+SMALL = ROUTES.replace("server: {", "server: {max_body: 100000, ")
+LARGE = bytes(300_000)
+
+
+@pytest.mark.parametrize("path", ["audio/transcriptions", "audio/translations", "images/edits", "videos"])
+def test_a_form_that_says_too_late_where_it_goes_goes_nowhere(path: str) -> None:
+    with open_house(SMALL) as house:
+        late = form(b"keyed", LARGE, first=False)
+        answer = house.http.post(f"/v1/{path}", content=late, headers=FORM)
+        told = answer.json()["error"]
+        assert (answer.status_code, told["type"], told["param"]) == (400, "invalid_request_error", "model")
+        assert "100,000 bytes" in told["message"]
+        assert "x-pointsman-model" in told["message"]
+        assert house.raw.exchanges == []
+        pinned = house.http.post(f"/v1/{path}", content=late, headers={**FORM, "x-pointsman-model": "keyed"})
+        assert (target(pinned), house.raw.last.body) == ("keyed/k", late)
+        early = house.http.post(f"/v1/{path}", content=form(b"keyed", LARGE), headers=FORM)
+        assert (target(early), house.raw.last.body) == ("keyed/k", form(b"k", LARGE))
+
+
+def test_nor_is_a_model_looked_for_where_there_is_one_upstream_or_a_form_has_none() -> None:
+    late = form(b"keyed", LARGE, first=False)
+    with open_house(SMALL) as house:
+        answer = house.http.post("/v1/files", content=late, headers=FORM)
+        assert (target(answer), house.raw.last.body) == ("raw/raw-model-with-a-name", late)
+    one = re.sub(r"(?m)^  (keyed|hasty|claude|opus|sim): .*\n", "", SMALL)
+    with open_house(one) as house:
+        answer = house.http.post("/v1/audio/transcriptions", content=late, headers=FORM)
+        assert (target(answer), house.raw.last.body) == ("raw/raw-model-with-a-name", late)
 
 
 def test_a_form_goes_where_the_header_says_and_says_so_itself(house: House) -> None:
