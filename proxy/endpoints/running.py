@@ -117,7 +117,7 @@ class Running:
             assert decision is not None, "final signals always lead to a decision"
         if kept is not None:
             decision = self._in_conversation(facts, kept, decision, signals)
-        if facts.goes_on_from and decision.target is None and decision.block is None:
+        if facts.is_tied and decision.target is None and decision.block is None:
             decision = self._where_kept(decision, facts)
         if remember and not decision.is_firm:
             held = Held(decision.route, decision.model, arm=decision.arm, chances=decision.chances or None)
@@ -180,14 +180,14 @@ class Running:
 
     def _where_kept(self, decision: Decision, facts: Facts) -> Decision:
         """
-        The same at the upstream that keeps what the request goes on from: no other knows of it.
+        The same at the upstream that keeps what the request names: no other knows of it.
 
-        A conversation that nobody has answered in is where all are created. There another model may answer, unless this
-        one is insisted on.
+        A conversation that nobody has answered in, and a file, are where all are created. There another model may
+        answer, unless this one is insisted on.
         """
         held = self.conversations.find(facts, self.config.conversation.keep)
         keeper, key_hash = (None, None) if held is None else (held.target, held.key_hash)
-        is_new = keeper is None and facts.is_in_kept_conversation
+        is_new = keeper is None and (facts.is_in_kept_conversation or facts.names_files)
         if is_new:
             unnamed = self.unnamed(facts.protocol)
             keeper, key_hash = unnamed.label, unnamed.keys.first().hash
