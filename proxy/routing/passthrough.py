@@ -11,7 +11,7 @@ import msgspec
 
 from proxy.config import Config, WireProtocol
 from proxy.errors import UnknownModel, UnknownPath
-from proxy.routing.apis import APIS
+from proxy.routing.apis import APIS, protocol_of
 from proxy.routing.asks import PIN_HEADER
 from proxy.routing.router import AUTO
 
@@ -63,8 +63,8 @@ class Passthrough:
             raise UnknownPath(f"There is nothing at {method} /v1/{path[:200]}.")
 
     def protocol(self, path: str, headers: Mapping[str, str]) -> WireProtocol:
-        """What the client speaks: Anthropic's clients name a version of the API, and count below `/messages`."""
-        return "anthropic" if "anthropic-version" in headers or path.startswith("messages/") else "openai"
+        """What the client speaks: Anthropic's count below `/messages`."""
+        return "anthropic" if path.startswith("messages/") else protocol_of(headers)
 
     def model(self, asked: str | None, headers: Mapping[str, str], protocol: WireProtocol) -> str | None:
         """

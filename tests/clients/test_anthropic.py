@@ -176,6 +176,24 @@ def test_what_pointsman_refuses_itself(claude: Anthropic, url: str) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "kind"),
+    [
+        pytest.param("get", "/v1/models/nope", "not_found_error", id="a-model-that-is-not-there"),
+        pytest.param("post", "/v2/x", "not_found_error", id="a-path-that-is-not-there"),
+        pytest.param("post", "/v1/models", "invalid_request_error", id="a-wrong-method"),
+        pytest.param("get", "/v1/files/", "not_found_error", id="a-path-that-is-not-passed"),
+    ],
+)
+def test_beside_its_api_it_is_told_of_errors_in_its_envelope_too(
+    claude: Anthropic, method: str, path: str, kind: str
+) -> None:
+    with pytest.raises(anthropic.APIStatusError) as caught:
+        getattr(claude, method)(path, cast_to=object)
+    body: Any = caught.value.body
+    assert (body["type"], body["error"]["type"]) == ("error", kind)
+
+
 @pytest.mark.parametrize("pieces", [{}, {"chunk_bytes": 7}], ids=["event-by-event", "in-small-pieces"])
 def test_a_cut_stream_raises_its_error(claude: Anthropic, pieces: dict[str, int]) -> None:
     seen: list[str] = []
