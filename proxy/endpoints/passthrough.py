@@ -27,7 +27,10 @@ METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD")
 
 _IDEMPOTENT = frozenset(("GET", "HEAD", "PUT", "DELETE"))  # RFC 9110, 9.2.2
 # Asked twice, these cost twice, and nothing is left behind that would be there twice.
-_INFERENCE = ("embeddings", "moderations", "images/", "audio/", "rerank", "score", "messages/count_tokens")
+_INFERENCE = (
+    "embeddings", "moderations", "images/", "audio/", "rerank", "score",
+    "messages/count_tokens", "responses/input_tokens",
+)  # fmt: skip
 # The forms of these name a model, be it behind the file; those of others, such as files, name none.
 _FORMS_WITH_MODEL = ("images/", "audio/", "videos")
 _MOST_HELD = 32 * 1024 * 1024

@@ -270,7 +270,7 @@ def _forgiving(script: Any, exchange: Exchange) -> None:
     [
         *[(method, "/v1/files/1", 3) for method in ("GET", "HEAD", "DELETE", "PUT")],
         *[("POST", f"/v1/{path}", 3) for path in ("embeddings", "moderations", "images/generations", "audio/speech")],
-        ("POST", "/v1/messages/count_tokens", 3),
+        *[("POST", f"/v1/{path}", 3) for path in ("messages/count_tokens", "responses/input_tokens")],
         *[("POST", f"/v1/{path}", 1) for path in ("batches", "files", "fine_tuning/jobs", "threads/1/runs")],
         ("PATCH", "/v1/files/1", 1),
     ],
