@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from hashlib import blake2b
 from time import monotonic
 
 from proxy.routing.conversation import Held
-from proxy.routing.facts import Facts
+from proxy.routing.facts import Facts, callers_answer
 
 
 class Conversations:
@@ -42,6 +42,10 @@ class Conversations:
         if facts.refers_to_items and (held := self._get(_hash(facts.callers_items), keep_s)) is not None:
             return held
         return None if facts.starts_conversation else self._get(key_of(facts), keep_s)
+
+    def find_answer(self, headers: Mapping[str, str], answer_id: str, keep_s: float) -> Held | None:
+        """Where an answer, or a conversation that an upstream keeps, is; None when that is not known any more."""
+        return self._get(_hash(callers_answer(headers, answer_id)), keep_s)
 
     def keep(self, facts: Facts, held: Held, *, most: int) -> None:
         """

@@ -19,7 +19,7 @@ from proxy.relay.upload import Field, Upload, boundary_of
 from proxy.relay.upstreams import Target
 from proxy.routing.asks import PIN_HEADER
 from proxy.routing.decision import PASSED_ROUTE
-from proxy.routing.passthrough import asked_model
+from proxy.routing.passthrough import asked_model, kept_answer
 from proxy.telemetry.metrics import UNROUTED
 from proxy.telemetry.record import LONGEST_NAME
 
@@ -133,7 +133,7 @@ class _PassedExchange(Exchange):
             most: attempts; as routes.yaml says when None.
         """
         held, scope = self.running, self._scope
-        only = held.unnamed(self.protocol) if model is None else None
+        only, key_hash = self._keeper() if model is None else (None, None)
         call = Call(
             scope["method"],
             f"/{self._path}",
@@ -141,13 +141,19 @@ class _PassedExchange(Exchange):
             scope["headers"],
             is_routed=False,
             is_of_a_model=model is not None,
-            is_of_an_account=not self._is_inference(),
+            is_of_an_account=key_hash is None and not self._is_inference(),
         )
         async with Guard(receive) as guard:
-            offer = Offer(model or UNROUTED, None, lambda target: body_for(target, guard), only)
+            offer = Offer(model or UNROUTED, None, lambda target: body_for(target, guard), only, key_hash)
             sent = perf_counter()
             reply = await Attempts(held.upstreams, guard, call, self._trail, most=most).open(iter((offer,)))
             await self._relay(reply, sent)
+
+    def _keeper(self) -> tuple[Target, bytes | None]:
+        """Who is asked where no model is named, and with which key, where that is known."""
+        answer_id = kept_answer(self._path)
+        found = None if answer_id is None else self.running.keeper(answer_id, self._headers)
+        return (self.running.unnamed(self.protocol), None) if found is None else found
 
     def _model(self, asked: str | None) -> str | None:
         self._record.requested = (asked or "")[:LONGEST_NAME]

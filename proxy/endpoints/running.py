@@ -92,6 +92,19 @@ class Running:
         """
         return self.upstreams.targets(self.passthrough.default(protocol))[0]
 
+    def keeper(self, answer_id: str, headers: Mapping[str, str]) -> tuple[Target, bytes | None] | None:
+        """
+        The target that keeps an answer or a conversation, and a hash of its key for that; None when it is not known.
+
+        Args:
+            answer_id: what the upstream has called it.
+            headers: the request's, of the caller whose it is.
+        """
+        held = self.conversations.find_answer(headers, answer_id, self.config.conversation.keep)
+        label = None if held is None else held.target
+        target = next((one for one in self.upstreams.all_targets() if one.label == label), None)
+        return None if held is None or target is None else (target, held.key_hash)
+
     async def decide(self, facts: Facts, record: Record, *, remember: bool = True) -> tuple[Decision, Signals]:
         """
         The decision for a request, and the signals that led to it.

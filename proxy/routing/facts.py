@@ -292,7 +292,7 @@ class Facts(ABC):
 
     def callers_answer(self, answer_id: str) -> str:
         """The same of an answer that an upstream keeps: who has its id need not say `user` again to go on from it."""
-        return f"{self._key}\0{conversation_after(answer_id)}"
+        return callers_answer(self.headers, answer_id)
 
     @property
     def callers_items(self) -> str:
@@ -301,7 +301,7 @@ class Facts(ABC):
 
     @property
     def _key(self) -> str:
-        return self.headers.get("authorization") or self.headers.get("x-api-key", "")
+        return _key_in(self.headers)
 
     def text(self, which: Text) -> str:
         """
@@ -334,6 +334,15 @@ class Facts(ABC):
         if self._shape is None or self._shape[0] is not text:
             self._shape = (text, shape_of(text))
         return self._shape[1]
+
+
+def callers_answer(headers: Mapping[str, str], answer_id: str) -> str:
+    """As `Facts.callers_answer`, of a request of which the headers are known alone."""
+    return f"{_key_in(headers)}\0{conversation_after(answer_id)}"
+
+
+def _key_in(headers: Mapping[str, str]) -> str:
+    return headers.get("authorization") or headers.get("x-api-key", "")
 
 
 def conversation_after(answer_id: str) -> str:

@@ -19,8 +19,15 @@ _OURS = frozenset(("route", "targets", "models", "feedback", "policy", "map", "l
 _ROUTED = tuple(api.path for api in APIS)
 # They end as what is routed does, and are APIs of their own: OpenAI's Assistants, and Mistral's.
 _END_ALIKE = re.compile(r"threads/[^/]+/messages|(?:fim|agents)/completions")
+_KEPT_ANSWER = re.compile(r"(?:responses|conversations)/([^/]+)")
 _BREAKS = re.compile(r"[/\\]")
 _STEPS_OUT = frozenset(("", ".", ".."))
+
+
+def kept_answer(path: str) -> str | None:
+    """The id of the response, or of the stored conversation, that a path is of; None for any other path."""
+    found = _KEPT_ANSWER.match(path)
+    return None if found is None else found[1]
 
 
 def is_ours(path: str) -> bool:

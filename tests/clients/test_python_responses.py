@@ -347,6 +347,22 @@ def test_a_file_is_read_where_it_was_sent(keepers: tuple[House, OpenAI], api: st
     assert f"{target(answer)} {answer.headers['x-pointsman-reason']}" == expected
 
 
+def test_a_response_is_read_again_where_it_was_given(keepers: tuple[House, OpenAI]) -> None:
+    house, client = keepers
+    house.raw.script = lambda exchange: exchange.answer(
+        b'{"id": "resp_1", "output": []}', b"content-type: application/json"
+    )
+    again = client.responses.with_raw_response
+    for said, where in ((LONG, "b/o3"), ("hi", "a/gpt-4o")):
+        assert target(again.create(model="auto", input=said, background=True)) == where
+        assert target(again.retrieve("resp_1")) == where
+        assert target(again.cancel("resp_1")) == where
+    assert target(again.create(model="auto", input=LONG)) == "b/o3"
+    with OpenAI(base_url=client.base_url, api_key="sk-another", max_retries=0) as stranger:
+        assert target(stranger.responses.with_raw_response.retrieve("resp_1")) == "a/gpt-4o"
+    assert target(again.retrieve("resp_1", extra_headers={"x-pointsman-model": "small"})) == "a/gpt-4o"
+
+
 def test_a_previous_response_that_nobody_knows_is_the_upstreams_to_refuse(client: OpenAI) -> None:
     with pytest.raises(openai.BadRequestError) as caught:
         ask(client, previous_response_id="resp_of_yesterday")

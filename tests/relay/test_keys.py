@@ -213,6 +213,14 @@ def test_what_goes_on_from_a_response_is_asked_with_the_key_of_that_one(upstream
     assert set(seen) == {"sk-1", "sk-2", "sk-3"}, "those that begin use the keys in turn"
 
 
+def test_so_is_a_response_that_is_read_again(upstream: Keyed, accounts: OpenAI) -> None:
+    for _ in range(3):
+        made = accounts.responses.create(model="auto", input="hi", background=True)
+        assert accounts.responses.retrieve(made.id).id == made.id
+        accounts.responses.delete(made.id)
+    assert upstream.asked() == [key for key in ("sk-1", "sk-2", "sk-3") for _ in range(3)]
+
+
 def test_so_is_what_goes_on_in_a_stored_conversation(upstream: Keyed, accounts: OpenAI) -> None:
     accounts.responses.create(model="auto", input="hi")
     for _ in range(2):
