@@ -56,7 +56,7 @@ from proxy.reload.reloader import Reloader
 from proxy.reload.shadowing import shadowing_of
 from proxy.reload.source import ConfigSource
 from proxy.reload.watching import watching
-from proxy.routing.apis import APIS
+from proxy.routing.apis import APIS, protocol_of
 from proxy.routing.decision import PASSED_ROUTE
 from proxy.routing.passthrough import Passthrough, is_ours
 from proxy.routing.policy import Policy, policy_version
@@ -325,31 +325,31 @@ def _seed(metrics: Metrics, ready: Prepared, upstreams: Upstreams) -> None:
     )
 
 
-def _response(error: ProxyError) -> Response:
-    response = Response(error.body(), error.status, media_type="application/json")
+def _response(request: Request, error: ProxyError) -> Response:
+    body = error.anthropic_body() if protocol_of(request.headers) == "anthropic" else error.body()
+    response = Response(body, error.status, media_type="application/json")
     for name, value in error.headers:
         response.headers[name.decode("ascii")] = value.decode("ascii")
     return response
 
 
-async def _answer(request: Request, error: Exception) -> Response:  # noqa: ARG001
+async def _answer(request: Request, error: Exception) -> Response:
     assert isinstance(error, ProxyError)
-    return _response(error)
+    return _response(request, error)
 
 
 async def _answer_starlette(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if error.status_code == 405:
         allow = (error.headers or {}).get("Allow", "POST")
-        return _response(
-            WrongMethod(f"{request.method} is not allowed on {request.url.path}; use {allow}.", allow=allow)
-        )
-    return _response(UnknownPath(f"There is nothing at {request.method} {request.url.path}."))
+        told = f"{request.method} is not allowed on {request.url.path}; use {allow}."
+        return _response(request, WrongMethod(told, allow=allow))
+    return _response(request, UnknownPath(f"There is nothing at {request.method} {request.url.path}."))
 
 
 async def _answer_unforeseen(request: Request, error: Exception) -> Response:  # noqa: ARG001
     # Starlette raises it again after the answer, and the server logs the traceback.
-    return _response(ProxyError("Internal error; the operator finds it in the log."))
+    return _response(request, ProxyError("Internal error; the operator finds it in the log."))
 
 
 __all__ = ["ConfigSource", "ModelLoader", "build_app", "embedder_name", "fingerprint", "load_minilm", "minilm"]

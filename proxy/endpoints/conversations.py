@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from hashlib import blake2b
 from time import monotonic
 
 from proxy.routing.conversation import Held
-from proxy.routing.facts import Facts
+from proxy.routing.facts import Facts, callers_answer
 
 
 class Conversations:
@@ -33,12 +33,19 @@ class Conversations:
         """
         Where the conversation of this request is; None when it begins, or was silent for longer than `keep_s`.
 
-        What goes on from an answer is where that is kept, whatever else the conversation is called. What is known by
+        What goes on from an answer, or refers to parts of it, is where that is kept, whatever else the conversation is
+        called. What is known by
         its first words alone begins with its first turn: two strangers may both say "hi".
         """
         if facts.goes_on_from and (held := self._get(_key_of_answer(facts, facts.goes_on_from), keep_s)) is not None:
             return held
+        if facts.refers_to_items and (held := self._get(_hash(facts.callers_items), keep_s)) is not None:
+            return held
         return None if facts.starts_conversation else self._get(key_of(facts), keep_s)
+
+    def find_answer(self, headers: Mapping[str, str], answer_id: str, keep_s: float) -> Held | None:
+        """Where an answer, or a conversation that an upstream keeps, is; None when that is not known any more."""
+        return self._get(_hash(callers_answer(headers, answer_id)), keep_s)
 
     def keep(self, facts: Facts, held: Held, *, most: int) -> None:
         """
@@ -55,7 +62,8 @@ class Conversations:
 
     def keep_answer(self, facts: Facts, held: Held, answer_id: str, *, most: int) -> None:
         """
-        The answer to this request is kept there, and so is what it goes on from, unless that is known to be elsewhere.
+        The answer to this request is kept there, with its parts, and so is what it goes on from, unless that is known
+        to be elsewhere.
 
         Args:
             facts: of the request.
@@ -68,6 +76,7 @@ class Conversations:
             known = self._held.get(before)
             self._put(before, held if known is None else known[0], most)
         self._put(_key_of_answer(facts, answer_id), held, most)
+        self._put(_hash(facts.callers_items), held, most)
 
     def _get(self, key: bytes, keep_s: float) -> Held | None:
         found = self._held.get(key)

@@ -10,14 +10,16 @@ from starlette.types import Receive, Scope, Send
 
 from proxy.endpoints.exchange import Admission, Exchange
 from proxy.endpoints.running import Running, running
+from proxy.errors import BadRequest
 from proxy.relay.attempts import Attempts, Offer
 from proxy.relay.body import read_body, replace_model
 from proxy.relay.guard import Guard
 from proxy.relay.reply import Body, Call
-from proxy.relay.upload import Upload, model_field
+from proxy.relay.upload import Field, Upload, boundary_of
 from proxy.relay.upstreams import Target
+from proxy.routing.asks import PIN_HEADER
 from proxy.routing.decision import PASSED_ROUTE
-from proxy.routing.passthrough import asked_model
+from proxy.routing.passthrough import asked_model, kept_answer
 from proxy.telemetry.metrics import UNROUTED
 from proxy.telemetry.record import LONGEST_NAME
 
@@ -25,8 +27,15 @@ METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD")
 
 _IDEMPOTENT = frozenset(("GET", "HEAD", "PUT", "DELETE"))  # RFC 9110, 9.2.2
 # Asked twice, these cost twice, and nothing is left behind that would be there twice.
-_INFERENCE = ("embeddings", "moderations", "images/", "audio/", "rerank", "score", "messages/count_tokens")
-_PEEKED = 64 * 1024
+_INFERENCE = (
+    "embeddings", "moderations", "images/", "audio/", "rerank", "score",
+    "messages/count_tokens", "responses/input_tokens",
+)  # fmt: skip
+# The forms of these name a model, be it behind the file; those of others, such as files, name none.
+_FORMS_WITH_MODEL = ("images/", "audio/", "videos")
+_MOST_HELD = 32 * 1024 * 1024
+"""Of such a form, until its model is here; more than the recordings that OpenAI takes."""
+_MOST_HELD_OF_OTHERS = 64 * 1024
 
 
 class PassThrough:
@@ -79,9 +88,7 @@ class _PassedExchange(Exchange):
             length=int(length) if length.isdigit() and "transfer-encoding" not in self._headers else None,
             timeout_s=self.running.config.server.body_timeout,
         )
-        kind = self._headers.get("content-type", "")
-        is_form = kind.lower().startswith("multipart/form-data")
-        field = model_field(await upload.peek(_PEEKED), kind) if is_form else None
+        field = await self._model_field(upload)
         model = self._model(None if field is None else field.value)
 
         def body_for(target: Target, guard: Guard) -> Upload:
@@ -90,6 +97,30 @@ class _PassedExchange(Exchange):
             return upload.begin(guard, target.timeouts)
 
         await self._pass_on(model, body_for, upload.receive, is_repeatable=False)
+
+    async def _model_field(self, upload: Upload) -> Field | None:
+        """
+        Where a form names its model.
+
+        Raises:
+            BadRequest: it has not said so far which of several upstreams it is for.
+        """
+        boundary = boundary_of(self._headers.get("content-type", ""))
+        if boundary is None or self._is_compressed():
+            return None
+        if not self._path.startswith(_FORMS_WITH_MODEL):
+            return await upload.model_field(boundary, _MOST_HELD_OF_OTHERS)
+        most = min(_MOST_HELD, self.running.config.server.max_body)
+        field = await upload.model_field(boundary, most)
+        is_unknown = field is None and not upload.is_read and PIN_HEADER not in self._headers
+        if is_unknown and len({target.upstream for target in self.running.upstreams.all_targets()}) > 1:
+            # A guess would send a recording to a provider that nobody named.
+            raise BadRequest(
+                f"The form names no model in its first {most:,} bytes: put the field `model` before the file, "
+                f"or name the model in the header {PIN_HEADER}.",
+                param="model",
+            )
+        return field
 
     async def _pass_on(
         self, model: str | None, body_for: Callable[[Target, Guard], Body], receive: Receive, *, is_repeatable: bool
@@ -102,7 +133,7 @@ class _PassedExchange(Exchange):
             is_repeatable: whether it may be asked again, as often as routes.yaml says.
         """
         held, scope = self.running, self._scope
-        only = held.unnamed(self.protocol) if model is None else None
+        only, key_hash = self._keeper() if model is None else (None, None)
         call = Call(
             scope["method"],
             f"/{self._path}",
@@ -111,12 +142,19 @@ class _PassedExchange(Exchange):
             is_routed=False,
             is_of_a_model=model is not None,
             is_repeatable=is_repeatable,
+            is_of_an_account=key_hash is None and not self._is_inference(),
         )
         async with Guard(receive) as guard:
-            offer = Offer(model or UNROUTED, None, lambda target: body_for(target, guard), only)
+            offer = Offer(model or UNROUTED, None, lambda target: body_for(target, guard), only, key_hash)
             sent = perf_counter()
             reply = await Attempts(held.upstreams, guard, call, self._trail).open(iter((offer,)))
             await self._relay(reply, sent)
+
+    def _keeper(self) -> tuple[Target, bytes | None]:
+        """Who is asked where no model is named, and with which key, where that is known."""
+        answer_id = kept_answer(self._path)
+        found = None if answer_id is None else self.running.keeper(answer_id, self._headers)
+        return (self.running.unnamed(self.protocol), None) if found is None else found
 
     def _model(self, asked: str | None) -> str | None:
         self._record.requested = (asked or "")[:LONGEST_NAME]
@@ -126,10 +164,17 @@ class _PassedExchange(Exchange):
 
     def _is_held(self) -> bool:
         """Whether the body is JSON, which may name a model and is small, or there is none."""
-        if self._headers.get("content-encoding", "identity") != "identity":
+        if self._is_compressed():
             return False
         has_body = "transfer-encoding" in self._headers or self._headers.get("content-length", "0") != "0"
         return not has_body or self._headers.get("content-type", "").lower().startswith("application/json")
 
+    def _is_compressed(self) -> bool:
+        return self._headers.get("content-encoding", "identity") != "identity"
+
     def _may_be_repeated(self) -> bool:
-        return self._scope["method"] in _IDEMPOTENT or self._path.startswith(_INFERENCE)
+        return self._scope["method"] in _IDEMPOTENT or self._is_inference()
+
+    def _is_inference(self) -> bool:
+        path: str = self._path
+        return path.startswith(_INFERENCE)

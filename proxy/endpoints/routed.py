@@ -99,16 +99,21 @@ class _RoutedExchange(Exchange):
                 hides_usage=reply.target in self._hides_usage_of,
                 reads_finish_of=self._api if held.writer is not None or self._trace.is_recorded else None,
                 # At once: the next turn may come before the stream of this one has ended.
-                tell_id=partial(held.keep_answer, facts, record) if facts.is_kept else None,
+                tell_id=partial(held.keep_answer, facts, record, self._trail.key_hash) if facts.is_kept else None,
             )
 
     def _offers(self, body: bytes, decision: Decision, facts: Facts) -> Iterator[Offer]:
         """The model that was decided on, then those that may stand in for it."""
-        yield self._offer(body, decision.model, decision.edits, decision.target)
+        first = self._offer(body, decision.model, decision.edits)
+        if decision.target is not None:
+            targets = self.running.upstreams.targets(decision.model)
+            only = next((target for target in targets if target.label == decision.target), None)
+            first = first._replace(only=only, key_hash=decision.key_hash)
+        yield first
         for model, edits in self.running.router.fallbacks(decision, facts):
             yield self._offer(body, model, edits)
 
-    def _offer(self, body: bytes, model: str, all_edits: tuple[Edits, ...], label: str | None = None) -> Offer:
+    def _offer(self, body: bytes, model: str, all_edits: tuple[Edits, ...]) -> Offer:
         def body_for(target: Target) -> bytes:
             edited = body
             for edits in all_edits:
@@ -120,9 +125,7 @@ class _RoutedExchange(Exchange):
                     self._hides_usage_of.add(target)
             return replace_model(edited, target.name)
 
-        targets = self.running.upstreams.targets(model) if label is not None else ()
-        only = next((target for target in targets if target.label == label), None)
-        return Offer(model, self.running.config.models[model].context, body_for, only)
+        return Offer(model, self.running.config.models[model].context, body_for)
 
     def finish(self) -> None:
         """Leave the record, and keep the decision."""

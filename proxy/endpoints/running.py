@@ -92,6 +92,19 @@ class Running:
         """
         return self.upstreams.targets(self.passthrough.default(protocol))[0]
 
+    def keeper(self, answer_id: str, headers: Mapping[str, str]) -> tuple[Target, bytes | None] | None:
+        """
+        The target that keeps an answer or a conversation, and a hash of its key for that; None when it is not known.
+
+        Args:
+            answer_id: what the upstream has called it.
+            headers: the request's, of the caller whose it is.
+        """
+        held = self.conversations.find_answer(headers, answer_id, self.config.conversation.keep)
+        label = None if held is None else held.target
+        target = next((one for one in self.upstreams.all_targets() if one.label == label), None)
+        return None if held is None or target is None else (target, held.key_hash)
+
     async def decide(self, facts: Facts, record: Record, *, remember: bool = True) -> tuple[Decision, Signals]:
         """
         The decision for a request, and the signals that led to it.
@@ -117,7 +130,7 @@ class Running:
             assert decision is not None, "final signals always lead to a decision"
         if kept is not None:
             decision = self._in_conversation(facts, kept, decision, signals)
-        if facts.goes_on_from and decision.target is None and decision.block is None:
+        if facts.is_tied and decision.target is None and decision.block is None:
             decision = self._where_kept(decision, facts)
         if remember and not decision.is_firm:
             held = Held(decision.route, decision.model, arm=decision.arm, chances=decision.chances or None)
@@ -127,17 +140,18 @@ class Running:
         record.model = record.decided = decision.model
         return decision, signals
 
-    def keep_answer(self, facts: Facts, record: Record, answer_id: str) -> None:
+    def keep_answer(self, facts: Facts, record: Record, key_hash: bytes | None, answer_id: str) -> None:
         """
         Remember who keeps this answer: only that one can be asked to go on from it.
 
         Args:
             facts: of the request.
             record: of the request, which is being answered.
+            key_hash: of the key that the target is asked with; None where nobody was asked.
             answer_id: as the upstream named its answer.
         """
-        held, most = Held(record.route, record.model, record.target, record.arm), self.config.conversation.cache
-        self.conversations.keep_answer(facts, held, answer_id, most=most)
+        held = Held(record.route, record.model, record.target, key_hash, record.arm)
+        self.conversations.keep_answer(facts, held, answer_id, most=self.config.conversation.cache)
 
     def _live(self, drawn_by: str | None) -> Live:
         """What learned routes weigh at this moment, as far as any does."""
@@ -179,23 +193,25 @@ class Running:
 
     def _where_kept(self, decision: Decision, facts: Facts) -> Decision:
         """
-        The same at the upstream that keeps what the request goes on from: no other knows of it.
+        The same at the upstream that keeps what the request names: no other knows of it.
 
-        A conversation that nobody has answered in is where all are created. There another model may answer, unless this
-        one is insisted on.
+        A conversation that nobody has answered in, and a file, are where all are created. There another model may
+        answer, unless this one is insisted on.
         """
         held = self.conversations.find(facts, self.config.conversation.keep)
-        keeper = None if held is None else held.target
-        is_new = keeper is None and facts.is_in_kept_conversation
+        keeper, key_hash = (None, None) if held is None else (held.target, held.key_hash)
+        is_new = keeper is None and (facts.is_in_kept_conversation or facts.names_files)
         if is_new:
-            keeper = self.unnamed(facts.protocol).label
+            unnamed = self.unnamed(facts.protocol)
+            keeper, key_hash = unnamed.label, unnamed.keys.first().hash
         upstream = next((one.upstream for one in self.upstreams.all_targets() if one.label == keeper), None)
         there = [one.label for one in self.upstreams.targets(decision.model) if one.upstream == upstream]
         if there:
-            return replace(decision, target=keeper if keeper in there else there[0], fallbacks=())
+            label = keeper if keeper in there else there[0]
+            return replace(decision, target=label, key_hash=key_hash, fallbacks=())
         if decision.is_firm or not is_new:
             return decision
-        created = Held(DEFAULT_ROUTE, self.passthrough.default(facts.protocol), keeper)
+        created = Held(DEFAULT_ROUTE, self.passthrough.default(facts.protocol), keeper, key_hash)
         return self.router.resume(created, facts) or decision
 
     def _in_conversation(self, facts: Facts, kept: Decision, decision: Decision, signals: Signals) -> Decision:

@@ -140,7 +140,7 @@ class Shadow:
         except _CannotTell:
             return None
         if facts.is_kept and decided.answer_id is not None:
-            running.keep_answer(facts, own, decided.answer_id)
+            running.keep_answer(facts, own, None, decided.answer_id)
         is_known = decision.arm is None or decision.chances
         chance = decision.chance_of(decided.decision.model) if is_known else None
         return Would(decision.route, decision.model, signals.vector, chance)

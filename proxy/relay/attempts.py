@@ -53,6 +53,8 @@ class Offer(NamedTuple):
     """What to send to one of its targets."""
     only: Target | None = None
     """The one target that may answer; any of the model's when None."""
+    key_hash: bytes | None = None
+    """Of the key that it is asked with while that does not rest; None for the next in turn."""
 
 
 @dataclass(slots=True)
@@ -65,6 +67,8 @@ class Trail:
     """The one that was tried last."""
     target: Target | None = None
     """Likewise; None before the first attempt."""
+    key_hash: bytes | None = None
+    """Of the key that it was asked with; likewise."""
     outcome: Outcome | None = None
     """How the last attempt ended, once it has, and no other follows."""
     ended: list[tuple[str, Outcome]] = field(default_factory=list)
@@ -144,7 +148,7 @@ class Attempts:
         self._guard.begin(target.timeouts.total)
         while True:
             self._trail.begin(offer.model, target)
-            found = await self._try(target, offer.body(target))
+            found = await self._try(offer, target)
             if isinstance(found, Reply):
                 self._trail.outcome = found.outcome
                 return found
@@ -228,12 +232,14 @@ class Attempts:
                 return next_offer, other
         return (offer, target) if trouble.cause in _REPEATABLE else None
 
-    async def _try(self, target: Target, body: Body) -> Reply | _Trouble:
+    async def _try(self, offer: Offer, target: Target) -> Reply | _Trouble:
+        body = offer.body(target)
         clock, trace = asyncio.get_running_loop().time, self._trail.trace
         call = self._call
         if context := trace.context():
             call = call._replace(headers=with_context(call.headers, context))
-        key = target.keys.pick(self._tried_keys)
+        key = self._key(offer, target)
+        self._trail.key_hash = key.hash
         key_rested = target.keys.are_several and target.keys.rests(key)
         is_probe, sent = target.begin(), clock()
         reply: Reply | None = None
@@ -265,6 +271,11 @@ class Attempts:
             told = f"The upstream {target.upstream!r} refuses the key that it is given here. An operator must look."
             error = UpstreamUnavailable(told, code="upstream_unauthorized")
         return _Trouble(outcome, "context" if outcome == "rejected" else outcome, reply, error)
+
+    def _key(self, offer: Offer, target: Target) -> Key:
+        if self._call.is_of_an_account:
+            return target.keys.first(self._tried_keys)
+        return target.keys.pick(self._tried_keys, offer.key_hash)
 
 
 def _judge(reply: Reply, key: Key, *, key_rested: bool) -> None:

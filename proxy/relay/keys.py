@@ -1,4 +1,10 @@
-"""Several keys of one upstream: used in turn, and each that is refused rests by itself."""
+"""
+Several keys of one upstream: used in turn, and each that is refused rests by itself.
+
+What an upstream keeps belongs to the account of the key that it was made with, and with another account's it is not
+there. So what goes on from a stored answer is asked with the key of that one; and files, batches and the like, of which
+nobody knows here whose they are, with the first.
+"""
 
 from __future__ import annotations
 
@@ -35,15 +41,17 @@ class Rest:
 class Key:
     """One key as one target sends it."""
 
-    def __init__(self, position: int, own: OwnHeaders, everywhere: Rest, here: Rest) -> None:
+    def __init__(self, position: int, key_hash: bytes, own: OwnHeaders, everywhere: Rest, here: Rest) -> None:
         """
         Args:
             position: in routes.yaml, counted from 1: what is told of it.
+            key_hash: what it is known by, also after a reload that moves it.
             own: the headers that carry it.
             everywhere: its rest at all targets of the upstream, where nobody knows it.
             here: its rest at this target: limits are counted for each model.
         """
         self.position = position
+        self.hash = key_hash
         self.own = own
         self.everywhere = everywhere
         self.here = here
@@ -90,22 +98,35 @@ class Keys:
         """How many stand in routes.yaml, so that `key 2 of 3` is the second there; 0 where none is sent."""
         return self._written if self.has_credentials else 0
 
-    def pick(self, tried: Collection[Key] = ()) -> Key:
+    def pick(self, tried: Collection[Key] = (), key_hash: bytes | None = None) -> Key:
         """
         The next in turn of those that do not rest; where all do, the one whose rest ends first.
 
         Args:
             tried: those that are left out while there is another.
+            key_hash: of the one that goes before all others if it does not rest; None for none.
         """
         if not self.are_several:
             return self._keys[0]
+        for key in self._keys:
+            if key.hash == key_hash and key not in tried and not self.rests(key):
+                return key
         for _ in self._keys:
             key = self._keys[self._turn]
             self._turn = (self._turn + 1) % len(self._keys)
             if key not in tried and not self.rests(key):
                 return key
-        left = [key for key in self._keys if key not in tried] or self._keys
-        return min(left, key=lambda key: key.longer.until)
+        return self._soonest(tried)
+
+    def first(self, tried: Collection[Key] = ()) -> Key:
+        """
+        The first in routes.yaml of those that do not rest; where all do, the one whose rest ends first.
+
+        Args:
+            tried: those that are left out while there is another.
+        """
+        able = (key for key in self._keys if key not in tried and not self.rests(key))
+        return next(able, None) or self._soonest(tried)
 
     def has_another(self, tried: Collection[Key]) -> bool:
         """Whether a key is left that neither was tried nor rests."""
@@ -159,6 +180,10 @@ class Keys:
         now = self._clock()
         found = [(key.position, key.longer) for key in self._keys]
         return [KeyStanding(position, rest.reason, rest.until - now) for position, rest in found if rest.until > now]
+
+    def _soonest(self, tried: Collection[Key]) -> Key:
+        left = [key for key in self._keys if key not in tried] or self._keys
+        return min(left, key=lambda key: key.longer.until)
 
     def _rest(self, key: Key, rest: Rest, seconds: float, reason: str) -> None:
         now = self._clock()

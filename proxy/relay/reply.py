@@ -67,6 +67,8 @@ class Call(NamedTuple):
     """Whether it may be asked again; if not, it goes over a connection of its own, which nobody is about to close."""
     is_background: bool = False
     """Whether the upstream goes on with it when nobody listens, so that asking another one too costs twice."""
+    is_of_an_account: bool = False
+    """Whether it may be about what an upstream keeps for the account of one key, so that always the same is used."""
 
 
 class Reply:

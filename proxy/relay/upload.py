@@ -16,12 +16,15 @@ from proxy.relay.body import ClientLeft, why_ended
 from proxy.relay.guard import Guard
 
 _BOUNDARY = re.compile(r'boundary="?([^";\s]{1,70})"?', re.IGNORECASE)
-# The head of the part, other lines of it before and after.
+# The head of the part behind its boundary, other lines of it before and after.
 _MODEL_PART = re.compile(
-    rb'(?:[^\r\n]+\r\n)*?content-disposition[ \t]*:[ \t]*form-data[ \t]*;[ \t]*name="?model"?[ \t]*'
+    rb'[ \t]*\r\n(?:[^\r\n]+\r\n)*?content-disposition[ \t]*:[ \t]*form-data[ \t]*;[ \t]*name="?model"?[ \t]*'
     rb"(?:\r\n[^\r\n]+)*\r\n\r\n",
     re.IGNORECASE,
 )
+_LONGEST_PART_HEAD = 4096
+_LONGEST_MODEL = 256
+_PIECE = 64 * 1024
 
 
 class Upload(httpx.AsyncByteStream):
@@ -41,29 +44,39 @@ class Upload(httpx.AsyncByteStream):
         self.length = length
         self._receive = receive
         self._timeout_s = timeout_s
-        self._held = b""
+        self._held = bytearray()
         self._is_read = False
         self._is_begun = False
         self._sent = asyncio.Event()
         self._guard: Guard | None = None
         self._timeouts: Timeouts | None = None
 
-    async def peek(self, size: int) -> bytes:
+    @property
+    def is_read(self) -> bool:
+        """Whether its last byte has arrived."""
+        return self._is_read
+
+    async def model_field(self, boundary: bytes, most: int) -> Field | None:
         """
-        The first bytes: as many, or all there are, however they arrive.
+        The field `model` of a form; what arrives until it is here is held.
+
+        Args:
+            boundary: as `boundary_of` says.
+            most: bytes that are held for it; where there are more, and it is not among them, nobody looks further.
 
         Raises:
             BodyTimeout: the client was too slow.
             ClientLeft: the client hung up.
             ShuttingDown: the server ends.
         """
-        while len(self._held) < size and not self._is_read:
+        search = ModelSearch(boundary)
+        while (field := search.find(self._held)) is None and len(self._held) < most and not self._is_read:
             self._held += await self._next()
-        return self._held[:size]
+        return field
 
     def replace(self, start: int, end: int, new: bytes) -> None:
-        """Put something else in the place of some of the bytes that were peeked at."""
-        self._held = self._held[:start] + new + self._held[end:]
+        """Put something else in the place of some of the bytes that are held."""
+        self._held[start:end] = new
         if self.length is not None:
             self.length += len(new) - (end - start)
 
@@ -83,10 +96,11 @@ class Upload(httpx.AsyncByteStream):
         assert guard is not None
         assert timeouts is not None
         self._is_begun = True
-        held, self._held = self._held, b""
-        if held:
+        while self._held:
             guard.expire_in(timeouts.idle, "idle")
-            yield held
+            piece = bytes(self._held[:_PIECE])
+            del self._held[:_PIECE]
+            yield piece
         while not self._is_read:
             guard.pause()  # for the client there is a limit of its own
             try:
@@ -131,27 +145,57 @@ class Field(NamedTuple):
     end: int
 
 
-def model_field(head: bytes, content_type: str) -> Field | None:
-    """
-    The field `model` of a form, where it stands in the first bytes of it.
-
-    Args:
-        head: the beginning of the body.
-        content_type: `multipart/form-data` with its boundary.
-    """
+def boundary_of(content_type: str) -> bytes | None:
+    """What stands between the parts of a form; None for what is no form, or does not say."""
+    if not content_type.lower().startswith("multipart/form-data"):
+        return None
     named = _BOUNDARY.search(content_type)
-    if named is None:
+    return None if named is None else b"--" + named[1].encode("latin-1")
+
+
+class ModelSearch:
+    """Looks for the field `model` in a form while it arrives, at every byte once."""
+
+    def __init__(self, boundary: bytes) -> None:
+        """
+        Args:
+            boundary: as `boundary_of` says.
+        """
+        self._boundary = boundary
+        self._end = b"\r\n" + boundary
+        self._looked_at = 0
+
+    def find(self, head: bytes | bytearray) -> Field | None:
+        """
+        The field, once it is here whole.
+
+        Args:
+            head: all of the form that is here; each time as before, with more at its end.
+        """
+        while (start := head.find(self._boundary, self._looked_at)) >= 0:
+            begin = start + len(self._boundary)
+            # A file may hold a form itself; what is in it is no field of this one.
+            if start == 0 or head[start - 2 : start] == b"\r\n":
+                longest = begin + _LONGEST_PART_HEAD
+                following = head.find(self._boundary, begin, longest)
+                blank = head.find(b"\r\n\r\n", begin, longest if following < 0 else following)
+                if blank < 0 and following < 0 and len(head) < longest:
+                    return None
+                value = blank + 4
+                if blank >= 0 and _MODEL_PART.match(head, begin, value) is not None:
+                    longest = value + _LONGEST_MODEL + len(self._end)
+                    end = head.find(self._end, value, longest)
+                    if end >= 0:
+                        return _field(head, value, end)
+                    if len(head) < longest:
+                        return None
+            self._looked_at = begin
+        self._looked_at = max(self._looked_at, len(head) - len(self._boundary) + 1)
         return None
-    boundary = b"--" + named[1].encode("latin-1")
-    # A file may hold a form itself; what is in it is no field of this one.
-    starts = re.finditer(rb"(?:\A|\r\n)" + re.escape(boundary) + rb"[ \t]*\r\n", head)
-    part = next((part for start in starts if (part := _MODEL_PART.match(head, start.end())) is not None), None)
-    if part is None:
-        return None
-    end = head.find(b"\r\n" + boundary, part.end())
-    if end < 0 or end - part.end() > 256:
-        return None
+
+
+def _field(head: bytes | bytearray, start: int, end: int) -> Field | None:
     try:
-        return Field(head[part.end() : end].decode("utf-8"), part.end(), end)
+        return Field(head[start:end].decode("utf-8"), start, end)
     except UnicodeDecodeError:
         return None

@@ -179,7 +179,7 @@ class Fleet:
 
     def rest(self, where: str, key: str) -> Rest:
         """How long a key is left alone, at an upstream or at one target."""
-        return self._rests.setdefault((where, self._hash(key)), Rest())
+        return self._rests.setdefault((where, self.hash(key)), Rest())
 
     def adopt(self, config: Config) -> None:
         """This configuration is in use from now on: its limits hold, and rests of keys that are gone are over."""
@@ -194,12 +194,13 @@ class Fleet:
 
     def _keys_are(self, label: str, keys: Sequence[str]) -> None:
         """A target is asked with these keys from now on; if it had others, a rest that was due to those is over."""
-        hashes = tuple(map(self._hash, keys))
+        hashes = tuple(map(self.hash, keys))
         if self._keys.setdefault(label, hashes) != hashes:
             self._keys[label] = hashes
             self.health(label).has_other_keys()
 
-    def _hash(self, key: str) -> bytes:
+    def hash(self, key: str) -> bytes:
+        """What a key is known by, in this process."""
         # What lives as long as the process should not hold keys that have been taken out of use.
         return hashlib.blake2b(key.encode("utf-8"), key=self._salt, digest_size=16).digest()
 
@@ -313,7 +314,13 @@ def _target(
     written = [key.reveal() for key in upstream.all_keys]
     used = [(position, key) for position, key in enumerate(written, 1) if key] or [(1, "")]
     keys = [
-        Key(position, _own_headers(upstream, key), fleet.rest(target.upstream, key), fleet.rest(label, key))
+        Key(
+            position,
+            fleet.hash(key),
+            _own_headers(upstream, key),
+            everywhere=fleet.rest(target.upstream, key),
+            here=fleet.rest(label, key),
+        )
         for position, key in used
     ]
     return Target(

@@ -15,7 +15,7 @@ from proxy.routing.messages import read_message
 from proxy.routing.reading import UNSET
 from proxy.routing.responses import read_response
 
-__all__ = ["APIS", "CHAT", "COMPLETIONS", "MESSAGES", "RESPONSES", "Api", "api_of", "read_prompt"]
+__all__ = ["APIS", "CHAT", "COMPLETIONS", "MESSAGES", "RESPONSES", "Api", "api_of", "protocol_of", "read_prompt"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +46,14 @@ class _Shape(msgspec.Struct):
 _decode = msgspec.json.Decoder(_Shape).decode
 
 
+def protocol_of(headers: Mapping[str, str]) -> WireProtocol:
+    """What a client speaks, where neither path nor body tells: Anthropic's clients name a version of the API."""
+    return "anthropic" if "anthropic-version" in headers else "openai"
+
+
 def api_of(body: bytes, headers: Mapping[str, str]) -> Api:
     """The kind that a body is of, by what it has; a chat request's where that is not to be told."""
-    if "anthropic-version" in headers:
+    if protocol_of(headers) == "anthropic":
         return MESSAGES
     try:
         shape = _decode(body)

@@ -22,6 +22,8 @@ class Held(NamedTuple):
     model: str
     target: str | None = None
     """By its label: the one that keeps what came before, where that is kept upstream; any of the model's when None."""
+    key_hash: bytes | None = None
+    """Of the target's key whose account that is; None where any will do."""
     arm: str | None = None
     """Of the route's experiment, if it is one."""
     chances: Mapping[str, float] | None = None

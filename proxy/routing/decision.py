@@ -55,6 +55,8 @@ class Decision:
     """The models to try, in this order, when this one fails; `Router.fallbacks` says which of them can serve."""
     target: str | None = None
     """The one target that can answer, by its label; any of the model's when None."""
+    key_hash: bytes | None = None
+    """Of its key that what came before is kept with; None where any will do."""
     candidates: tuple[Candidate, ...] = ()
     """What the policy thinks of the models it chose from, the best first; empty where it did not choose."""
     region: int | None = None

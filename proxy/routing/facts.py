@@ -63,7 +63,25 @@ class Part(msgspec.Struct):
         """What it holds besides text: of images, files and audio the data, or where they are."""
         return [raw for name in _MEDIA if (raw := getattr(self, name)) is not UNSET]
 
+    @property
+    def names_file(self) -> bool:
+        """Whether a file is named that an upstream keeps: in a part of a response, of a chat, or of Anthropic's."""
+        return value_of(self.file_id) is not None or any(map(_has_file_id, (self.file, self.source)))
 
+
+class _File(msgspec.Struct):
+    file_id: str | None = None
+
+
+def _has_file_id(raw: msgspec.Raw) -> bool:
+    if raw is UNSET:
+        return False
+    with suppress(msgspec.DecodeError, RecursionError):
+        return _decode_file(raw).file_id is not None
+    return False
+
+
+_decode_file = msgspec.json.Decoder(_File).decode
 _MEDIA = tuple(name for name in Part.__struct_fields__ if name not in ("type", "text"))
 
 
@@ -200,6 +218,22 @@ class Facts(ABC):
         """Whether that is a conversation, which some request before the first turn has created."""
         return False
 
+    @lazy
+    def refers_to_items(self) -> bool:
+        """Whether it names parts of earlier answers by their ids alone: only the upstream that gave them knows them."""
+        return False
+
+    @lazy
+    def names_files(self) -> bool:
+        """Whether it names a file by the id that it got when some request before has sent it to an upstream."""
+        lists = (message.content for message in self._messages if isinstance(message.content, list))
+        return any(part.names_file for parts in lists for part in parts)
+
+    @property
+    def is_tied(self) -> bool:
+        """Whether it names what one upstream keeps, of which no other knows."""
+        return bool(self.goes_on_from) or self.refers_to_items or self.names_files
+
     @property
     def starts_conversation(self) -> bool:
         """Whether nobody has answered yet; never of a conversation that the client names by header."""
@@ -220,6 +254,10 @@ class Facts(ABC):
             return f"header:{named}"
         if isinstance(key := value_of(self._common.prompt_cache_key), str) and key:
             return f"key:{key}"
+        return f"opening:{self._opening}"
+
+    @lazy
+    def _opening(self) -> str:
         opening: list[str] = []
         has_spoken = False
         for message in self._messages:
@@ -230,7 +268,7 @@ class Facts(ABC):
             opening += (message.role, _text_of(message))
             if is_user:
                 opening += self._media_of(message)
-        return "opening:" + "\0".join(opening)
+        return "\0".join(opening)
 
     @lazy
     def media(self) -> tuple[str, ...]:
@@ -259,11 +297,16 @@ class Facts(ABC):
 
     def callers_answer(self, answer_id: str) -> str:
         """The same of an answer that an upstream keeps: who has its id need not say `user` again to go on from it."""
-        return f"{self._key}\0{conversation_after(answer_id)}"
+        return callers_answer(self.headers, answer_id)
+
+    @property
+    def callers_items(self) -> str:
+        """The same of the items of a conversation's answers. A `prompt_cache_key` is too wide, many may share one."""
+        return f"{self._key}\0items:{self.headers.get(CONVERSATION_HEADER) or self._opening}"
 
     @property
     def _key(self) -> str:
-        return self.headers.get("authorization") or self.headers.get("x-api-key", "")
+        return _key_in(self.headers)
 
     def text(self, which: Text) -> str:
         """
@@ -296,6 +339,15 @@ class Facts(ABC):
         if self._shape is None or self._shape[0] is not text:
             self._shape = (text, shape_of(text))
         return self._shape[1]
+
+
+def callers_answer(headers: Mapping[str, str], answer_id: str) -> str:
+    """As `Facts.callers_answer`, of a request of which the headers are known alone."""
+    return f"{_key_in(headers)}\0{conversation_after(answer_id)}"
+
+
+def _key_in(headers: Mapping[str, str]) -> str:
+    return headers.get("authorization") or headers.get("x-api-key", "")
 
 
 def conversation_after(answer_id: str) -> str:

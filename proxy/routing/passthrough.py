@@ -11,14 +11,23 @@ import msgspec
 
 from proxy.config import Config, WireProtocol
 from proxy.errors import UnknownModel, UnknownPath
-from proxy.routing.apis import APIS
+from proxy.routing.apis import APIS, protocol_of
 from proxy.routing.asks import PIN_HEADER
 from proxy.routing.router import AUTO
 
 _OURS = frozenset(("route", "targets", "models", "feedback", "policy", "map", "live"))
-_ROUTED = frozenset(api.path.removeprefix("/") for api in APIS)
+_ROUTED = tuple(api.path for api in APIS)
+# They end as what is routed does, and are APIs of their own: OpenAI's Assistants, and Mistral's.
+_END_ALIKE = re.compile(r"threads/[^/]+/messages|(?:fim|agents)/completions")
+_KEPT_ANSWER = re.compile(r"(?:responses|conversations)/([^/]+)")
 _BREAKS = re.compile(r"[/\\]")
 _STEPS_OUT = frozenset(("", ".", ".."))
+
+
+def kept_answer(path: str) -> str | None:
+    """The id of the response, or of the stored conversation, that a path is of; None for any other path."""
+    found = _KEPT_ANSWER.match(path)
+    return None if found is None else found[1]
 
 
 def is_ours(path: str) -> bool:
@@ -56,13 +65,13 @@ class Passthrough:
         """
         decoded = unquote(path)
         leads_out = not _STEPS_OUT.isdisjoint(_BREAKS.split(decoded)) or not decoded.isprintable()
-        is_disguised = method == "POST" and decoded.partition(";")[0].casefold() in _ROUTED
+        is_disguised = method == "POST" and _is_routed(decoded)
         if leads_out or is_disguised or not path.isascii() or not self._is_passed(decoded):
             raise UnknownPath(f"There is nothing at {method} /v1/{path[:200]}.")
 
     def protocol(self, path: str, headers: Mapping[str, str]) -> WireProtocol:
-        """What the client speaks: Anthropic's clients name a version of the API, and count below `/messages`."""
-        return "anthropic" if "anthropic-version" in headers or path.startswith("messages/") else "openai"
+        """What the client speaks: Anthropic's count below `/messages`."""
+        return "anthropic" if path.startswith("messages/") else protocol_of(headers)
 
     def model(self, asked: str | None, headers: Mapping[str, str], protocol: WireProtocol) -> str | None:
         """
@@ -91,6 +100,16 @@ class Passthrough:
             if self._protocols[name] == protocol:
                 return name
         raise UnknownPath(f"No upstream here speaks {protocol}'s protocol.")
+
+
+def _is_routed(path: str) -> bool:
+    """
+    Whether an upstream may answer this path as one of those that are routed.
+
+    By its end alone: where `base_url` has no `/v1`, a client can add that, or whatever else a server takes before it.
+    """
+    plain = "/".join(step.partition(";")[0] for step in _BREAKS.split(path)).casefold()
+    return f"/{plain}".endswith(_ROUTED) and _END_ALIKE.fullmatch(plain) is None
 
 
 def asked_model(body: bytes) -> str | None:

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import msgspec
 
 from proxy.config import Feature, Text
-from proxy.routing.facts import CONVERSATION_HEADER, Facts, Message, Part, conversation_after, parts_given
+from proxy.routing.facts import (
+    CONVERSATION_HEADER,
+    Facts,
+    Message,
+    Part,
+    conversation_after,
+    is_filled_list,
+    parts_given,
+)
 from proxy.routing.lazy import lazy
 from proxy.routing.reading import UNSET, Head, read_head, read_model, value_of
 
@@ -31,7 +39,13 @@ class _Item(msgspec.Struct):
     arguments: str | None = None
 
 
+class _Tool(msgspec.Struct):
+    vector_store_ids: Any = None
+    container: Any = None
+
+
 _decode = msgspec.json.Decoder(_Head).decode
+_decode_tools = msgspec.json.Decoder(list[_Tool]).decode
 _decode_item = msgspec.json.Decoder(_Item).decode
 _decode_items = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
@@ -50,15 +64,19 @@ class ResponseFacts(Facts):
         found: list[Message] = []
         if isinstance(instructions := value_of(self._head.instructions), str):
             found.append(Message("system", instructions))
-        start = bytes(memoryview(self._head.input)[:1])
-        if start == b"[":
-            try:
-                found += map(_message_of, _decode_items(self._head.input))
-            except (msgspec.DecodeError, RecursionError):
-                return found
-        elif isinstance(said := value_of(self._head.input), str):
+        found += map(_message_of, self._items)
+        if not self._items and isinstance(said := value_of(self._head.input), str):
             found.append(Message("user", said))
         return found
+
+    @lazy
+    def _items(self) -> list[msgspec.Raw]:
+        if bytes(memoryview(self._head.input)[:1]) != b"[":
+            return []
+        try:
+            return _decode_items(self._head.input)
+        except (msgspec.DecodeError, RecursionError):
+            return []
 
     def _most_answered(self) -> tuple[msgspec.Raw, ...]:
         return (self._head.max_output_tokens,)
@@ -97,9 +115,28 @@ class ResponseFacts(Facts):
         """Whether `background` is true."""
         return bytes(self._head.background) == b"true"
 
+    @lazy
+    def refers_to_items(self) -> bool:
+        """As Vercel's AI SDK does of all that a model has said, unless it is told not to let it be stored."""
+        return any(map(_is_reference, self._items))
+
+    @lazy
+    def names_files(self) -> bool:
+        """As of any request, or a tool is given files, a store of them, or the container that they are in."""
+        return super().names_files or any(map(_has_files, self._tools))
+
+    @property
+    def _tools(self) -> list[_Tool]:
+        if not is_filled_list(self._head.tools):
+            return []
+        try:
+            return _decode_tools(self._head.tools)
+        except (msgspec.DecodeError, RecursionError):
+            return []
+
     def is_bound(self, which: Text) -> bool:
         """As of any request, or what came before is kept by an upstream, and no other knows of it."""
-        return bool(self.goes_on_from) or super().is_bound(which)
+        return bool(self.goes_on_from) or self.refers_to_items or super().is_bound(which)
 
     @property
     def starts_conversation(self) -> bool:
@@ -130,6 +167,19 @@ def read_response(body: bytes, headers: Mapping[str, str]) -> Facts:
     """
     head = read_head(_decode, body)
     return ResponseFacts(head, model=read_model(head.model), headers=headers)
+
+
+def _has_files(tool: _Tool) -> bool:
+    container = tool.container
+    named = container.get("file_ids") if isinstance(container, dict) else isinstance(container, str)
+    return bool(tool.vector_store_ids or named)
+
+
+def _is_reference(raw: msgspec.Raw) -> bool:
+    try:
+        return _decode_item(raw).type == "item_reference"
+    except (msgspec.DecodeError, RecursionError):
+        return False
 
 
 def _message_of(raw: msgspec.Raw) -> Message:

@@ -156,7 +156,15 @@ class Router:
         all_edits = edits + self._model_edits[held.model]
         arm = held.arm if held.arm in self._arms.get(held.route, ()) else None
         if held.target is not None:  # nobody else knows what came before
-            return Decision(held.route, held.model, "conversation", edits=all_edits, target=held.target, arm=arm)
+            return Decision(
+                held.route,
+                held.model,
+                "conversation",
+                edits=all_edits,
+                target=held.target,
+                key_hash=held.key_hash,
+                arm=arm,
+            )
         fallbacks = self._route_fallbacks.get(held.route)
         return Decision(
             held.route,

@@ -6,6 +6,7 @@ import asyncio
 import re
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import anthropic
@@ -176,6 +177,36 @@ def test_what_pointsman_refuses_itself(claude: Anthropic, url: str) -> None:
     )
 
 
+def test_the_models_are_those_that_speak_its_api(claude: Anthropic) -> None:
+    listed = claude.models.list(limit=1)
+    assert [model.id for model in listed] == ["auto", "haiku", "opus"]
+    assert (listed.has_more, listed.first_id, listed.last_id) == (False, "auto", "opus")
+    for model in listed:
+        assert (model.type, model.display_name, model.lifecycle) == ("model", model.id, "active")
+        assert model.created_at == datetime.fromtimestamp(0, UTC)
+        assert claude.models.retrieve(model.id) == model
+    with pytest.raises(anthropic.NotFoundError):
+        claude.models.retrieve("small")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "kind"),
+    [
+        pytest.param("get", "/v1/models/nope", "not_found_error", id="a-model-that-is-not-there"),
+        pytest.param("post", "/v2/x", "not_found_error", id="a-path-that-is-not-there"),
+        pytest.param("post", "/v1/models", "invalid_request_error", id="a-wrong-method"),
+        pytest.param("get", "/v1/files/", "not_found_error", id="a-path-that-is-not-passed"),
+    ],
+)
+def test_beside_its_api_it_is_told_of_errors_in_its_envelope_too(
+    claude: Anthropic, method: str, path: str, kind: str
+) -> None:
+    with pytest.raises(anthropic.APIStatusError) as caught:
+        getattr(claude, method)(path, cast_to=object)
+    body: Any = caught.value.body
+    assert (body["type"], body["error"]["type"]) == ("error", kind)
+
+
 @pytest.mark.parametrize("pieces", [{}, {"chunk_bytes": 7}], ids=["event-by-event", "in-small-pieces"])
 def test_a_cut_stream_raises_its_error(claude: Anthropic, pieces: dict[str, int]) -> None:
     seen: list[str] = []
@@ -204,6 +235,7 @@ def test_leaving_a_stream_frees_the_upstream(claude: Anthropic, log: Log) -> Non
 def test_openais_clients_beside_it_get_openais_models(url: str) -> None:
     with OpenAI(base_url=url + "/v1", api_key="sk-test", max_retries=0) as client:
         code = client.chat.completions.create(model="auto", messages=[{"role": "user", "content": CODE}])
+        assert [model.id for model in client.models.list()] == ["auto", "small", "haiku", "opus"]
         assert code.model == "gpt-4o-mini", "the route's model speaks another protocol, its fallback does not"
 
 

@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from openai import AsyncOpenAI, OpenAI, pydantic_function_tool
+from openai import AsyncOpenAI, AzureOpenAI, NotFoundError, OpenAI, pydantic_function_tool
 from pydantic import BaseModel
 
 from proxy.simulator import Log
@@ -163,6 +163,20 @@ def test_asynchronous(base_url: str) -> None:
     assert route == "code"
     assert isinstance(json.loads(arguments)["city"], str)
     assert models == ["auto", "small", "large"]
+
+
+@pytest.mark.parametrize("at", ["azure_endpoint", "base_url"])
+def test_azures_client_is_told_that_its_urls_are_not_here(insistent_url: str, at: str, log: Log) -> None:
+    """As the page on migrating says, with the plain client in its place, whose model is the deployment."""
+    where: Any = {at: insistent_url if at == "base_url" else insistent_url.removesuffix("/v1")}
+    with (
+        AzureOpenAI(**where, api_version="2024-10-21", api_key="sk-test", max_retries=0) as azure,
+        pytest.raises(NotFoundError, match="There is nothing at POST"),
+    ):
+        ask(azure, model="large")
+    assert log.entries() == []
+    with OpenAI(base_url=insistent_url, api_key="any", max_retries=0) as plain:
+        assert ask(plain, model="large").model == "gpt-4o"
 
 
 def test_many_at_once_do_not_mix(base_url: str) -> None:

@@ -308,6 +308,87 @@ def test_another_model_that_must_go_on_does_so_at_the_same_upstream(
     assert f"{target(second)} {second.headers['x-pointsman-reason']}" == expected
 
 
+@pytest.mark.parametrize(
+    ("first", "then", "more", "expected"),
+    [
+        pytest.param("hi", LONG, {}, ["a/gpt-4o default", "a/gpt-4o conversation"], id="to-another-model"),
+        pytest.param(LONG, "hi", {}, ["b/o3 rule", "b/o3 conversation"], id="back"),
+        pytest.param("hi", "so", {"x-urgent": "1"}, ["a/gpt-4o default", "a/o1 rule"], id="a-model-that-is-there-too"),
+    ],
+)
+def test_what_refers_to_items_of_an_answer_stays_where_that_is_kept(
+    keepers: tuple[House, OpenAI], first: str, then: str, more: dict[str, str], expected: list[str]
+) -> None:
+    """So Vercel's AI SDK goes on: the user's words once more, and of the answers only what they are called."""
+    house, client = keepers
+    kept: set[tuple[bytes, str]] = set()
+
+    def script(exchange: Exchange) -> None:
+        at = exchange.line.split(b"/")[1]
+        sent = json.loads(exchange.body)["input"]
+        if any(item["type"] == "item_reference" and (at, item["id"]) not in kept for item in sent):
+            exchange.answer(b'{"error": {"message": "Item not found."}}', status=b"400 Bad Request")
+            return
+        kept.add((at, item_id := f"msg_{len(kept)}"))
+        told = {"id": f"resp_{len(kept)}", "output": [{"type": "message", "id": item_id, "content": []}]}
+        exchange.answer(json.dumps(told).encode(), b"content-type: application/json")
+
+    house.raw.script = script
+    said: list[Any] = []
+    told = []
+    for content, headers in ((first, {}), (then, more)):
+        said.append({"type": "message", "role": "user", "content": content})
+        raw = client.responses.with_raw_response.create(model="auto", input=said, extra_headers=headers)
+        said.append({"type": "item_reference", "id": raw.parse().output[0].id})
+        told.append(f"{target(raw)} {raw.headers['x-pointsman-reason']}")
+    assert told == expected
+
+
+@pytest.mark.parametrize("api", ["responses", "chat"])
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        pytest.param(LONG, "a/gpt-4o conversation", id="a-model-that-is-elsewhere"),
+        pytest.param(SOME, "a/o1 rule", id="one-that-is-there-too"),
+        pytest.param("an essay", "b/o3 rule", id="one-that-is-insisted-on"),
+    ],
+)
+def test_a_file_is_read_where_it_was_sent(keepers: tuple[House, OpenAI], api: str, said: str, expected: str) -> None:
+    house, client = keepers
+    house.raw.script = lambda exchange: exchange.answer(
+        b'{"id": "file-1", "output": [], "choices": []}', b"content-type: application/json"
+    )
+    sent = client.files.with_raw_response.create(file=("a.pdf", b"%PDF"), purpose="user_data")
+    assert target(sent) == "a/gpt-4o"
+    file_id = sent.parse().id
+    create: Any
+    parts: list[Any]
+    if api == "responses":
+        create, name = client.responses.with_raw_response.create, "input"
+        parts = [{"type": "input_file", "file_id": file_id}, {"type": "input_text", "text": said}]
+    else:
+        create, name = client.chat.completions.with_raw_response.create, "messages"
+        parts = [{"type": "file", "file": {"file_id": file_id}}, {"type": "text", "text": said}]
+    answer = create(model="auto", **{name: [{"role": "user", "content": parts}]})
+    assert f"{target(answer)} {answer.headers['x-pointsman-reason']}" == expected
+
+
+def test_a_response_is_read_again_where_it_was_given(keepers: tuple[House, OpenAI]) -> None:
+    house, client = keepers
+    house.raw.script = lambda exchange: exchange.answer(
+        b'{"id": "resp_1", "output": []}', b"content-type: application/json"
+    )
+    again = client.responses.with_raw_response
+    for said, where in ((LONG, "b/o3"), ("hi", "a/gpt-4o")):
+        assert target(again.create(model="auto", input=said, background=True)) == where
+        assert target(again.retrieve("resp_1")) == where
+        assert target(again.cancel("resp_1")) == where
+    assert target(again.create(model="auto", input=LONG)) == "b/o3"
+    with OpenAI(base_url=client.base_url, api_key="sk-another", max_retries=0) as stranger:
+        assert target(stranger.responses.with_raw_response.retrieve("resp_1")) == "a/gpt-4o"
+    assert target(again.retrieve("resp_1", extra_headers={"x-pointsman-model": "small"})) == "a/gpt-4o"
+
+
 def test_a_previous_response_that_nobody_knows_is_the_upstreams_to_refuse(client: OpenAI) -> None:
     with pytest.raises(openai.BadRequestError) as caught:
         ask(client, previous_response_id="resp_of_yesterday")

@@ -146,6 +146,22 @@ def test_a_refusal_and_a_stream_are_as_written(servers: tuple[str, str]) -> None
         chat.validate_response(streamed)
 
 
+@pytest.mark.parametrize(
+    ("label", "url", "status"),
+    [
+        ("GET /v1/models", "/v1/models", 200),
+        ("GET /v1/models/{id}", "/v1/models/auto", 200),
+        ("GET /v1/models/{id}", "/v1/models/small", 404),
+    ],
+)
+def test_a_client_of_anthropics_is_told_of_models_as_written(
+    label: str, url: str, status: int, servers: tuple[str, str]
+) -> None:
+    answer = httpx.get(servers[0] + url, headers={"anthropic-version": "2023-06-01"})
+    assert (answer.status_code, answer.json().get("object")) == (status, None)
+    OPERATIONS[label].validate_response(answer)
+
+
 def test_what_never_ends_begins_as_written(servers: tuple[str, str]) -> None:
     with httpx.stream("GET", f"{servers[0]}/v1/live") as live:
         assert live.status_code == 200

@@ -61,9 +61,12 @@ def test_an_upload_streams(house: House) -> None:
     assert answer.json() == {"bytes": 200_000}
 
 
-def test_a_form_streams_once_its_beginning_is_here(house: House) -> None:
+@pytest.mark.parametrize("first", [True, False], ids=["before-the-file", "after-a-file"])
+def test_a_form_streams_once_its_model_is_here(house: House, first: bool) -> None:
     arrived = threading.Event()
-    sent = form(b"keyed", b"z" * 300_000)
+    file = b"z" * 300_000
+    before = b"" if first else form(b"", file, first=False).partition(b"\r\n--b0undary\r\n")[0] + b"\r\n"
+    sent = before + form(b"keyed", file)
     got: list[bytes] = []
 
     def script(exchange: Exchange) -> None:
@@ -75,13 +78,13 @@ def test_a_form_streams_once_its_beginning_is_here(house: House) -> None:
     house.raw.script, house.raw.holds_bodies = script, False
 
     def content() -> Iterator[bytes]:
-        yield sent[:70_000]
+        yield sent[: len(before) + 70_000]
         assert arrived.wait(3)
-        yield sent[70_000:]
+        yield sent[len(before) + 70_000 :]
 
     headers = {**FORM, "content-length": str(len(sent))}
     assert house.http.post("/v1/audio/transcriptions", content=content(), headers=headers).status_code == 200
-    assert b"".join(got) == form(b"k", b"z" * 300_000)
+    assert b"".join(got) == before + form(b"k", file)
 
 
 def test_a_large_upload_takes_no_memory(house: House) -> None:
@@ -159,7 +162,7 @@ def test_a_client_that_leaves_before_its_form_is_understood_never_reaches_an_ups
                 "POST /v1/files HTTP/1.1", b"content-length: 1000000", b"content-type: " + FORM["content-type"].encode()
             )
         )
-        client.sendall(form(b"keyed")[:100])
+        client.sendall(form(b"keyed")[:60])
         house.wait_for_metric("pointsman_in_flight", 1)
     house.wait_for_metric('pointsman_client_disconnects_total{phase="body"}', before + 1)
     assert house.raw.exchanges == []
@@ -203,7 +206,7 @@ def test_a_form_that_falls_silent_before_it_is_understood_is_a_408(house: House)
                 "POST /v1/files HTTP/1.1", b"content-length: 1000000", b"content-type: " + FORM["content-type"].encode()
             )
         )
-        client.sendall(form(b"keyed")[:100])
+        client.sendall(form(b"keyed")[:60])
         answer = receive(client)
     assert (answer.status, answer.error()["code"]) == (408, "body_timeout")
 
@@ -298,7 +301,7 @@ def _forgiving(script: Any, exchange: Exchange) -> None:
     [
         *[(method, "/v1/files/1", 3) for method in ("GET", "HEAD", "DELETE", "PUT")],
         *[("POST", f"/v1/{path}", 3) for path in ("embeddings", "moderations", "images/generations", "audio/speech")],
-        ("POST", "/v1/messages/count_tokens", 3),
+        *[("POST", f"/v1/{path}", 3) for path in ("messages/count_tokens", "responses/input_tokens")],
         *[("POST", f"/v1/{path}", 1) for path in ("batches", "files", "fine_tuning/jobs", "threads/1/runs")],
         ("PATCH", "/v1/files/1", 1),
     ],

@@ -111,8 +111,8 @@ def test_of_a_json_body_the_model_is_replaced_and_nothing_else(house: House, bod
         pytest.param(form(b"keyed", first=False), form(b"k", first=False), "keyed/k", id="after-the-file"),
         pytest.param(form(b"whisper-1"), form(b"whisper-1"), "raw/raw-model-with-a-name", id="unknown-here"),
         pytest.param(
-            form(b"keyed", bytes(200_000), first=False), form(b"keyed", bytes(200_000), first=False),
-            "raw/raw-model-with-a-name", id="after-a-large-file-nobody-looks",
+            form(b"keyed", bytes(200_000), first=False), form(b"k", bytes(200_000), first=False),
+            "keyed/k", id="after-a-large-file",
         ),
         pytest.param(form(b"x", form(b"keyed")), form(b"x", form(b"keyed")), "raw/raw-model-with-a-name", id="in-a-file"),
     ],
@@ -127,6 +127,37 @@ def test_of_a_form_the_model_is_replaced_and_nothing_else(
     assert house.raw.last.body == arrives
     assert house.raw.last.values(b"content-type") == [FORM["content-type"].encode()]
     assert house.raw.last.values(b"content-length") == ([] if is_chunked else [b"%d" % len(arrives)])
+
+
+SMALL = ROUTES.replace("server: {", "server: {max_body: 100000, ")
+LARGE = bytes(300_000)
+
+
+@pytest.mark.parametrize("path", ["audio/transcriptions", "audio/translations", "images/edits", "videos"])
+def test_a_form_that_says_too_late_where_it_goes_goes_nowhere(path: str) -> None:
+    with open_house(SMALL) as house:
+        late = form(b"keyed", LARGE, first=False)
+        answer = house.http.post(f"/v1/{path}", content=late, headers=FORM)
+        told = answer.json()["error"]
+        assert (answer.status_code, told["type"], told["param"]) == (400, "invalid_request_error", "model")
+        assert "100,000 bytes" in told["message"]
+        assert "x-pointsman-model" in told["message"]
+        assert house.raw.exchanges == []
+        pinned = house.http.post(f"/v1/{path}", content=late, headers={**FORM, "x-pointsman-model": "keyed"})
+        assert (target(pinned), house.raw.last.body) == ("keyed/k", late)
+        early = house.http.post(f"/v1/{path}", content=form(b"keyed", LARGE), headers=FORM)
+        assert (target(early), house.raw.last.body) == ("keyed/k", form(b"k", LARGE))
+
+
+def test_nor_is_a_model_looked_for_where_there_is_one_upstream_or_a_form_has_none() -> None:
+    late = form(b"keyed", LARGE, first=False)
+    with open_house(SMALL) as house:
+        answer = house.http.post("/v1/files", content=late, headers=FORM)
+        assert (target(answer), house.raw.last.body) == ("raw/raw-model-with-a-name", late)
+    one = re.sub(r"(?m)^  (keyed|hasty|claude|opus|sim): .*\n", "", SMALL)
+    with open_house(one) as house:
+        answer = house.http.post("/v1/audio/transcriptions", content=late, headers=FORM)
+        assert (target(answer), house.raw.last.body) == ("raw/raw-model-with-a-name", late)
 
 
 def test_a_form_goes_where_the_header_says_and_says_so_itself(house: House) -> None:
@@ -244,6 +275,29 @@ def test_what_is_routed_cannot_be_passed_under_another_spelling(house: House, pa
     answer = talk(house.port, head(f"POST {path} HTTP/1.1", JSON, b"content-length: %d" % len(body)) + body)
     assert answer.status == 404
     assert house.raw.exchanges == []
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["v1/chat/completions", "v1/responses", "engines/gpt/chat/completions", "openai/deployments/gpt/chat/completions", "v1;x/completions"],
+)  # fmt: skip
+def test_what_is_blocked_cannot_be_passed_where_a_base_url_has_no_version(path: str) -> None:
+    """LiteLLM, llama.cpp and DeepSeek answer below / what they answer below /v1."""
+    with open_house(
+        """
+version: 1
+upstreams: {bare: {base_url: "${RAW}"}}
+models: {gpt: {target: {upstream: bare, name: gpt}}}
+default: gpt
+routes: [{name: no-secrets, when: {text: {contains: SECRET}}, block: {status: 403, message: Not here.}}]
+"""
+    ) as house:
+        body = {"model": "gpt", "input": "SECRET", "messages": [{"role": "user", "content": "SECRET"}]}
+        assert house.http.post("/v1/chat/completions", json=body).status_code == 403
+        answer = house.http.post(f"/v1/{path}", json=body)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (404, "unknown_url")
+        assert house.raw.exchanges == []
+        assert house.http.post("/v1/threads/thread_1/messages", json=body).status_code == 200
 
 
 @pytest.mark.parametrize("path", ["/v1/chat%2fcompletions", "/v1/%63hat/completions"])

@@ -25,7 +25,7 @@ FREE = 4
 """The budget: as many as fail before the fifth failure in a row lets a target rest."""
 
 
-NO_KEY = Keys([Key(1, OwnHeaders(), Rest(), Rest())], written=1, label="", clock=lambda: 0.0)
+NO_KEY = Keys([Key(1, b"", OwnHeaders(), Rest(), Rest())], written=1, label="", clock=lambda: 0.0)
 
 
 class Town:

@@ -194,7 +194,7 @@ def test_one_that_is_back_gets_a_growing_share(watched: Watched) -> None:
     assert (shares[0], shares[-1]) == (0.1, 1.0)
 
 
-NO_KEY = Keys([Key(1, OwnHeaders(), Rest(), Rest())], written=1, label="", clock=Clock())
+NO_KEY = Keys([Key(1, b"", OwnHeaders(), Rest(), Rest())], written=1, label="", clock=Clock())
 
 
 def targets(fleet: Fleet, *weights: float) -> list[Target]:

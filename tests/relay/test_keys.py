@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import email.utils
+import json
 import logging
 import time
 from collections.abc import Callable, Iterator
@@ -24,6 +25,7 @@ from tests.relay.wire import MESSAGES, Exchange, House, config_of
 from tests.relay.wire import house as open_house
 
 ANSWER = b'{"choices": []}'
+JSON = b"content-type: application/json"
 TEXT = """
 version: 1
 upstreams:
@@ -175,6 +177,85 @@ def test_the_account_of_a_client_takes_no_key_away(upstream: Keyed) -> None:
     assert (told["state"], told["keys_resting"]) == ("closed", [])
 
 
+class Accounts:
+    """An upstream of which each key has an account of its own, and knows no other's files, responses and the like."""
+
+    def __init__(self, upstream: Keyed) -> None:
+        self._owners: dict[str, str] = {}
+        upstream.house.raw.script = self._answer
+
+    def _answer(self, exchange: Exchange) -> None:
+        method, path, _ = exchange.line.decode().split(" ")
+        sent = json.loads(exchange.body) if method == "POST" and exchange.body[:1] == b"{" else {}
+        kept = [sent.get("previous_response_id"), sent.get("conversation"), None if method == "POST" else path[-4:]]
+        if any(self._owners.get(name) != key_of(exchange) for name in kept if name is not None):
+            exchange.answer(b'{"error": {"message": "not found"}}', JSON, status=b"404 Not Found")
+            return
+        made = f"id-{len(self._owners)}" if method == "POST" else path[-4:]
+        self._owners[made] = key_of(exchange)
+        exchange.answer(b'{"id": "%s", "output": [], "data": []}' % made.encode(), JSON)
+
+
+@pytest.fixture
+def accounts(upstream: Keyed) -> Iterator[OpenAI]:
+    Accounts(upstream)
+    with OpenAI(base_url=f"{upstream.house.url}/v1", api_key="mine", max_retries=0) as client:
+        yield client
+
+
+def test_what_goes_on_from_a_response_is_asked_with_the_key_of_that_one(upstream: Keyed, accounts: OpenAI) -> None:
+    for model in ("small", "auto"):  # insisted on, and routed
+        for _ in range(4):
+            first = accounts.responses.create(model=model, input="hi")
+            second = accounts.responses.create(model=model, input="more", previous_response_id=first.id)
+            accounts.responses.create(model=model, input="more", previous_response_id=second.id)
+    seen = upstream.asked()
+    assert seen[::3] == seen[1::3] == seen[2::3]
+    assert set(seen) == {"sk-1", "sk-2", "sk-3"}, "those that begin use the keys in turn"
+
+
+def test_so_is_a_response_that_is_read_again(upstream: Keyed, accounts: OpenAI) -> None:
+    for _ in range(3):
+        made = accounts.responses.create(model="auto", input="hi", background=True)
+        assert accounts.responses.retrieve(made.id).id == made.id
+        accounts.responses.delete(made.id)
+    assert upstream.asked() == [key for key in ("sk-1", "sk-2", "sk-3") for _ in range(3)]
+
+
+def test_so_is_what_goes_on_in_a_stored_conversation(upstream: Keyed, accounts: OpenAI) -> None:
+    accounts.responses.create(model="auto", input="hi")
+    for _ in range(2):
+        created = accounts.conversations.create()
+        for _ in range(2):
+            accounts.responses.create(model="auto", input="more", conversation=created.id)
+    assert set(upstream.asked()) == {"sk-1"}
+
+
+def test_what_an_upstream_keeps_is_asked_with_the_first_key(upstream: Keyed, accounts: OpenAI) -> None:
+    for named in ({}, {"x-pointsman-model": "large"}):
+        for _ in range(2):
+            made = accounts.files.create(file=("a", b"x"), purpose="user_data", extra_headers=named)
+            accounts.files.retrieve(made.id, extra_headers=named)
+            batch = accounts.batches.create(
+                input_file_id=made.id, endpoint="/v1/responses", completion_window="24h", extra_headers=named
+            )
+            accounts.batches.retrieve(batch.id, extra_headers=named)
+    assert upstream.asked() == ["sk-1"] * 16
+    for _ in range(3):
+        assert upstream.house.http.post("/v1/embeddings", json={"model": "small", "input": "x"}).status_code == 200
+    assert upstream.asked() == ["sk-1", "sk-2", "sk-3"], "of which nothing is kept"
+
+
+def test_the_next_one_stands_in_for_a_key_that_rests(upstream: Keyed) -> None:
+    """It knows what is kept if both are of one account; else nobody could be asked."""
+    upstream.says["sk-1"] = (b"401 Who",)
+    assert upstream.house.chat("small").status_code == 200
+    upstream.asked()
+    for _ in range(2):
+        assert upstream.house.http.get("/v1/files/file-1").status_code == 200
+    assert upstream.asked() == ["sk-2", "sk-2"]
+
+
 def test_when_all_rest_the_target_does_until_the_first_is_back(upstream: Keyed) -> None:
     for key, seconds in (("sk-1", 30), ("sk-2", 10), ("sk-3", 20)):
         upstream.says[key] = (b"429 Busy", b"retry-after: %d" % seconds)
@@ -283,7 +364,7 @@ def test_a_variable_that_is_empty_is_no_key_and_keeps_its_place(caplog: pytest.L
 
 def keys_of(count: int, clock: Clock) -> Keys:
     own = OwnHeaders([(b"authorization", b"x")])
-    keys = [Key(number + 1, own, Rest(), Rest()) for number in range(count)]
+    keys = [Key(number + 1, b"%d" % number, own, Rest(), Rest()) for number in range(count)]
     return Keys(keys, written=count, label="u/m", clock=clock)
 
 

@@ -12,9 +12,10 @@ from proxy.config import Timeouts
 from proxy.errors import BodyTimeout
 from proxy.relay.body import ClientLeft
 from proxy.relay.guard import Guard
-from proxy.relay.upload import Upload, model_field
+from proxy.relay.upload import Field, ModelSearch, Upload, boundary_of
 
 KIND = "multipart/form-data; boundary=b0undary"
+BOUNDARY = b"--b0undary"
 FILE = b'--b0undary\r\nContent-Disposition: form-data; name="file"; filename="a"\r\nContent-Type: audio/wav\r\n\r\n\x00\xff\r\n'
 END = b"--b0undary--\r\n"
 
@@ -48,13 +49,33 @@ def field(value: bytes = b"whisper-1", head: bytes = b'Content-Disposition: form
             KIND, "whisper-1", id="after-a-type",
         ),
         pytest.param(b"", KIND, None, id="nothing"),
+        pytest.param(FILE * 3 + field() + FILE + END, KIND, "whisper-1", id="among-files"),
+        pytest.param(BOUNDARY * 9 + b"\r\n" + field() + END, KIND, "whisper-1", id="after-what-looks-alike"),
+        pytest.param(FILE[:-20] + b"x" * 9000 + FILE + field() + END, KIND, "whisper-1", id="after-an-endless-head"),
     ],
 )  # fmt: skip
 def test_the_model_of_a_form(form: bytes, kind: str, value: str | None) -> None:
-    found = model_field(form, kind)
+    boundary = boundary_of(kind)
+    found = None if boundary is None else ModelSearch(boundary).find(form)
     assert (None if found is None else found.value) == value
     if found is not None:
         assert form[found.start : found.end] == found.value.encode()
+    if boundary is not None:
+        assert _found_at_last(boundary, form) == found, "however it arrives"
+
+
+def _found_at_last(boundary: bytes, form: bytes) -> Field | None:
+    """What is found where one byte more is here each time."""
+    search = ModelSearch(boundary)
+    found = (search.find(form[:size]) for size in range(len(form) + 1))
+    return next((field for field in found if field is not None), None)
+
+
+@pytest.mark.parametrize(
+    "kind", ["application/json", "", "multipart/mixed; boundary=b0undary", "multipart/form-data", "multipart/form-data; boundary="]
+)  # fmt: skip
+def test_what_has_no_parts(kind: str) -> None:
+    assert boundary_of(kind) is None
 
 
 def client(*pieces: bytes, leaves: bool = False) -> Iterable[Message]:
@@ -94,14 +115,14 @@ def test_pieces_pass_as_they_come() -> None:
     asyncio.run(run())
 
 
-def test_what_was_peeked_at_is_sent_first_with_what_was_put_into_it() -> None:
+def test_what_is_held_is_sent_first_with_what_was_put_into_it() -> None:
     async def run() -> None:
         form = field(b"large") + FILE + END
         body = upload(client(form[:30], form[30:100], form[100:]), length=len(form))
-        head = await body.peek(90)
-        assert head == form[:90], "however it arrives"
-        found = model_field(head, KIND)
+        found = await body.model_field(BOUNDARY, 1_000)
         assert found is not None
+        assert form[found.start : found.end] == b"large"
+        assert not body.is_read, "no more is held than it takes"
         body.replace(found.start, found.end, b"gpt-4o-transcribe")
         assert b"".join(await sent(body)) == field(b"gpt-4o-transcribe") + FILE + END
         assert body.length == len(form) + len(b"gpt-4o-transcribe") - len(b"large")
@@ -112,7 +133,7 @@ def test_what_was_peeked_at_is_sent_first_with_what_was_put_into_it() -> None:
 def test_a_length_that_nobody_knows_stays_unknown() -> None:
     async def run() -> None:
         body = upload(client(b"abcdef"))
-        await body.peek(1)
+        assert await body.model_field(BOUNDARY, 1) is None
         body.replace(2, 3, b"XY")
         assert body.length is None
         assert await sent(body) == [b"abXYdef"]
@@ -120,30 +141,41 @@ def test_a_length_that_nobody_knows_stays_unknown() -> None:
     asyncio.run(run())
 
 
-def test_peeking_past_the_end_gives_all_there_is() -> None:
+def test_a_form_without_a_model_is_held_to_its_end() -> None:
     async def run() -> None:
         body = upload(client(b"ab", b"c"))
-        assert await body.peek(1_000) == b"abc"
+        assert await body.model_field(BOUNDARY, 1_000) is None
+        assert body.is_read
         assert await sent(body) == [b"abc"]
 
     asyncio.run(run())
 
 
-@pytest.mark.parametrize("is_peeked", [True, False])
-def test_a_client_that_leaves(is_peeked: bool) -> None:
+def test_or_as_far_as_it_may_be_and_passes_in_pieces() -> None:
     async def run() -> None:
-        body = upload(client(b"ab", leaves=True))
-        with pytest.raises(ClientLeft):
-            await (body.peek(1_000) if is_peeked else sent(body))
+        body = upload(client(b"a" * 50_000, b"b" * 50_000, field() + END))
+        assert await body.model_field(BOUNDARY, 100_000) is None
+        assert not body.is_read
+        assert list(map(len, await sent(body))) == [65_536, 34_464, len(field() + END)]
 
     asyncio.run(run())
 
 
-@pytest.mark.parametrize("is_peeked", [True, False])
-def test_a_client_that_falls_silent(is_peeked: bool) -> None:
+@pytest.mark.parametrize("is_held", [True, False])
+def test_a_client_that_leaves(is_held: bool) -> None:
+    async def run() -> None:
+        body = upload(client(b"ab", leaves=True))
+        with pytest.raises(ClientLeft):
+            await (body.model_field(BOUNDARY, 1_000) if is_held else sent(body))
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("is_held", [True, False])
+def test_a_client_that_falls_silent(is_held: bool) -> None:
     async def run() -> None:
         body = upload([{"type": "http.request", "body": b"ab", "more_body": True}], timeout_s=0.01)
         with pytest.raises(BodyTimeout):
-            await (body.peek(1_000) if is_peeked else sent(body))
+            await (body.model_field(BOUNDARY, 1_000) if is_held else sent(body))
 
     asyncio.run(run())

@@ -114,6 +114,19 @@ def test_a_conversation_is_known_by_how_it_began() -> None:
 
 
 @pytest.mark.parametrize(
+    ("part", "names_files"),
+    [
+        ({"type": "document", "source": {"type": "file", "file_id": "file_1"}}, True),
+        ({"type": "container_upload", "file_id": "file_1"}, True),
+        ({"type": "image", "source": {"type": "base64", "data": "eA=="}}, False),
+        ({"type": "document", "source": "file_id"}, False),
+    ],
+)
+def test_what_names_a_file_that_an_upstream_keeps(part: Any, names_files: bool) -> None:
+    assert facts(user([part])).names_files == names_files
+
+
+@pytest.mark.parametrize(
     ("metadata", "name"),
     [({"user_id": "ada"}, "ada"), ({"user_id": 3}, None), ({}, None), (None, None), ("ada", None)],
 )

@@ -40,7 +40,9 @@ ALL = passthrough()
         ("GET", "files"), ("POST", "files"), ("GET", "files/file-1/content"), ("POST", "embeddings"),
         ("DELETE", "responses/resp_1"), ("GET", "responses"), ("GET", "chat/completions"), ("POST", "responses/r/cancel"),
         ("POST", "chat/completions/x"), ("GET", "files/a%20b"), ("GET", "files/a%2Bb"), ("GET", "a.b/..c/d.."),
-        ("POST", "completionsx"), ("POST", "messages/batches"), ("GET", "a%ff"),
+        ("POST", "completionsx"), ("POST", "messages/batches"), ("GET", "a%ff"), ("POST", "xresponses"),
+        ("POST", "responses/input_tokens"), ("GET", "chat/completions/c/messages"), ("GET", "v1/chat/completions"),
+        ("POST", "threads/thread_1/messages"), ("POST", "fim/completions"), ("POST", "agents/completions"),
     ],
 )  # fmt: skip
 def test_what_is_passed(method: str, path: str) -> None:
@@ -55,6 +57,10 @@ def test_what_is_passed(method: str, path: str) -> None:
         *[("GET", path) for path in ("a%00b", "a%0d%0ab", "a%7f", "a%0A", "caf\xe9", "\u20ac")],
         *[("POST", path) for path in ("Chat/Completions", "chat/completions;x", "chat%2fcompletions", "%63hat/completions")],
         *[("POST", path) for path in ("RESPONSES", "responses;a=b", "Completions", "messages", "Messages%3Bx", "chat%2fcompletions%2f")],
+        *[("POST", path) for path in ("v1/chat/completions", "v1%2fresponses", "V1/Messages", "openai/v1/completions")],
+        *[("POST", path) for path in ("engines/gpt/completions", "openai/deployments/gpt/chat/completions", "a/b/messages")],
+        *[("POST", path) for path in ("v1;a/chat/completions", "chat;a/completions;b", "v1\\chat\\completions")],
+        *[("POST", path) for path in ("v1/threads/1/messages", "threads/1/2/messages", "x/fim/completions")],
     ],
 )  # fmt: skip
 def test_what_leads_out_or_says_a_routed_path_in_another_way(method: str, path: str) -> None:

@@ -105,10 +105,50 @@ def test_size() -> None:
         pytest.param(
             [user("hi"), CALL, OUTPUT, user("<system-reminder>x</system-reminder>")], {}, True, id="a-tool-reminded"
         ),
+        pytest.param(
+            [user("hi"), {"type": "item_reference", "id": "msg_1"}, user("and?")], {}, True, id="refers-to-items"
+        ),
+        pytest.param([user("item_reference"), SAID, 3, user('{"type": "item_reference"}')], {}, False, id="says-so"),
     ],
 )
 def test_what_only_one_upstream_can_go_on_with(said: Any, fields: dict[str, Any], is_bound: bool) -> None:
     assert facts(said, **fields).is_bound(Text()) == is_bound
+
+
+def test_the_items_of_a_conversation_are_known_by_how_it_began() -> None:
+    """An SDK sends the user's words again, and of the answers only what they are called."""
+    begun = facts([user("hi")])
+    assert (
+        facts([user("hi"), {"type": "item_reference", "id": "msg_1"}, user("and?")]).callers_items
+        == begun.callers_items
+    )
+    assert facts([user("hi")], prompt_cache_key="of-many").callers_items == begun.callers_items
+    assert facts([user("ho")]).callers_items != begun.callers_items
+    assert facts([user("hi")], headers={"authorization": "Bearer other"}).callers_items != begun.callers_items
+    named = [facts([user(said)], headers={"x-pointsman-conversation": "mine"}).callers_items for said in ("hi", "ho")]
+    assert named[0] == named[1] != begun.callers_items
+
+
+@pytest.mark.parametrize(
+    ("content", "fields", "names_files"),
+    [
+        pytest.param("hi", {}, False, id="a-text"),
+        pytest.param([{"type": "input_file", "file_id": "file-1"}], {}, True, id="a-file"),
+        pytest.param([{"type": "input_image", "file_id": "file-1"}], {}, True, id="an-image"),
+        pytest.param([{"type": "input_image", "image_url": "https://a", "file_id": None}], {}, False, id="null"),
+        pytest.param([{"type": "input_file", "file_data": "data:..."}], {}, False, id="a-file-sent-along"),
+        pytest.param("hi", {"tools": [{"type": "file_search", "vector_store_ids": ["vs_1"]}]}, True, id="a-store"),
+        pytest.param("hi", {"tools": [{"type": "code_interpreter", "container": "cntr_1"}]}, True, id="a-container"),
+        pytest.param(
+            "hi", {"tools": [{"container": {"type": "auto", "file_ids": ["file-1"]}}]}, True, id="files-in-it"
+        ),
+        pytest.param("hi", {"tools": [{"container": {"type": "auto"}}, {"type": "function"}]}, False, id="other-tools"),
+        pytest.param("hi", {"tools": [3]}, False, id="no-tools"),
+    ],
+)
+def test_what_names_a_file_that_an_upstream_keeps(content: Any, fields: dict[str, Any], names_files: bool) -> None:
+    read = facts([user(content)], **fields)
+    assert (read.names_files, read.is_tied) == (names_files, names_files)
 
 
 @pytest.mark.parametrize(

@@ -158,8 +158,9 @@ const scenarios = {
     assert.deepEqual(back, content);
     assert.equal((await client.files.delete(made.id)).deleted, true);
     await assert.rejects(client.files.retrieve(made.id), OpenAI.NotFoundError);
-    const heard = { model: "whisper-1", file: new File([content], "talk.wav") };
-    assert.match((await client.audio.transcriptions.create(heard)).text, /talk.wav of 3000000 bytes/);
+    // A form has its fields in the order of the call, here the model behind the file.
+    const heard = { file: new File([content], "talk.wav"), model: "large" };
+    assert.match((await client.audio.transcriptions.create(heard)).text, /^This is gpt-4o at .* talk.wav of 3000000 bytes/);
   },
   async raw_headers() {
     const { data, response } = await ask().withResponse();
