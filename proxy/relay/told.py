@@ -20,6 +20,11 @@ _CODES_OF_THE_CLIENT = frozenset((
     "image_content_policy_violation", "image_file_too_large", "unsupported_image_media_type", "empty_image_file",
     "image_file_not_found",
 ))  # fmt: skip
+# They are of the type of a client's mistake, too, but are about the key or the model that the operator has named.
+_CODES_OF_THE_OPERATOR = frozenset((
+    "invalid_api_key", "account_deactivated", "mismatched_organization", "invalid_organization", "mismatched_project",
+    "model_not_found", "insufficient_quota", "billing_not_active", "rate_limit_exceeded", "401", "403", "404", "429",
+))  # fmt: skip
 _WORD = re.compile(r"[A-Za-z_]{1,64}|[0-9]{1,4}")
 
 
@@ -33,7 +38,9 @@ class ToldError(msgspec.Struct, frozen=True):
     @property
     def is_of_the_client(self) -> bool:
         """Whether the request is what was wrong, so that nobody else would answer it either."""
-        return self.type == _OF_THE_CLIENT or (isinstance(self.code, str) and self.code in _CODES_OF_THE_CLIENT)
+        code = str(self.code)
+        is_of_the_type = self.type == _OF_THE_CLIENT and code not in _CODES_OF_THE_OPERATOR
+        return is_of_the_type or code in _CODES_OF_THE_CLIENT
 
     @property
     def is_too_long(self) -> bool:

@@ -19,6 +19,8 @@ _VALUE = re.compile(rb"[ \t\r\n]*:[ \t\r\n]*(?=\{)")
 _ID = re.compile(rb'(?<!\\)"id"[ \t\r\n]*:[ \t\r\n]*"([!-!#-\[\]-~]{1,200})"')
 _MODEL = re.compile(rb'(?<!\\)"model"[ \t\r\n]*:[ \t\r\n]*"([!-!#-\[\]-~]{1,200})"')
 _NUMBER = re.compile(rb'(?<!\\)"sequence_number"[ \t\r\n]*:[ \t\r\n]*([0-9]{1,15})(?=[ \t\r\n]*[,}])')
+_LONGEST_NUMBER = 64
+"""Bytes of a number with its name."""
 _FIRST_OF_ANTHROPIC = b'"message_start"'
 _LAST_OF_ANTHROPIC = b'"message_delta"'
 
@@ -133,13 +135,21 @@ class StreamUsage:
     def __init__(self) -> None:
         self._head = b""
         self._tail = b""
+        self._is_numbered = False
+        self._number = -1
+        """Of the last event that is neither in the head nor in the tail: one with an image is longer than both."""
 
     def feed(self, chunk: bytes) -> None:
         """See the next bytes of the stream; how they are cut does not matter."""
         if len(self._head) < _HEAD_BYTES:
             self._head += chunk[: _HEAD_BYTES - len(self._head)]
-        room = _TAIL_BYTES - len(chunk)
-        self._tail = self._tail[-room:] + chunk if room > 0 else chunk[-_TAIL_BYTES:]
+            self._is_numbered = _NUMBER.search(self._head) is not None
+        seen = self._tail + chunk
+        self._tail = seen[-_TAIL_BYTES:]
+        if self._is_numbered and len(seen) > _TAIL_BYTES:
+            # A little more than what leaves the tail now, for a number that stands across its beginning.
+            for found in _NUMBER.finditer(seen, 0, len(seen) - _TAIL_BYTES + _LONGEST_NUMBER):
+                self._number = int(found[1])
 
     @property
     def tail(self) -> bytes:
@@ -170,7 +180,8 @@ class StreamUsage:
     def next_number(self) -> int | None:
         """Of the event that would come next; None where events are not numbered, as those of OpenAI's responses are."""
         numbers = _NUMBER.findall(self._tail) or _NUMBER.findall(self._head)
-        return int(numbers[-1]) + 1 if numbers else None
+        last = max(int(numbers[-1]) if numbers else -1, self._number)
+        return None if last < 0 else last + 1
 
     def _word(self, pattern: re.Pattern[bytes]) -> str | None:
         found = pattern.search(self._head)

@@ -256,3 +256,12 @@ def test_an_error_of_the_upstream_s_own_is_told_by_its_code(house: House, caplog
     lines = [record.__dict__ for record in caplog.records if record.getMessage() == "upstream garbled"]
     assert {line["code"] for line in lines} == {"server_error"}
     assert "secret" not in str(lines)
+
+
+@pytest.mark.parametrize("code", ["invalid_api_key", "model_not_found", 429])
+def test_what_is_wrong_with_the_operators_key_or_model_is_no_clients_mistake(code: str | int, house: House) -> None:
+    """Though OpenAI has one type for all of them: a fallback answers, and the client learns nothing of the key."""
+    told = {"type": "error", "error": {"type": "invalid_request_error", "code": code, "message": "key sk-abc***xyz"}}
+    answer, _ = ask_for_a_response(house, "narrow", [*PREPARED, told])
+    assert (answer.status_code, answer.headers["x-pointsman-model"]) == (200, "roomy")
+    assert "sk-abc" not in answer.text

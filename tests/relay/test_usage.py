@@ -170,3 +170,14 @@ def test_the_id_of_a_stream(stream: bytes, name: str | None) -> None:
     seen = StreamUsage()
     seen.feed(stream)
     assert seen.id() == name
+
+
+@pytest.mark.parametrize("size", [1, 100, 4_000, 70_000])
+def test_the_next_number_follows_the_last_event_however_large_that_is(size: int) -> None:
+    """As one with an image is, of which neither the first bytes nor the last tell the number."""
+    events = [b'data: {"sequence_number":%d,"delta":"hi"}\n\n' % number for number in range(500)]
+    stream = b"".join(events) + b'data: {"sequence_number":500,"image":"' + b"x" * 300_000 + b'"}\n\n'
+    seen = StreamUsage()
+    for start in range(0, len(stream), size):
+        seen.feed(stream[start : start + size])
+    assert seen.next_number() == 501
