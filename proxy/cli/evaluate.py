@@ -98,6 +98,9 @@ def evaluate(
         raise click.UsageError("--plot draws a POLICY on LABELLED only.")
     in_use = None if config_path is None else load_or_exit(config_path)
     config = load_or_exit(what) if is_whole else in_use
+    if is_whole and in_use is not None and config is not None and in_use.text != config.text:
+        # The store has texts and vectors as the file in use looks at a request: to another they tell nothing.
+        _refuse(f"{what}: its `text` is not that of {config_path}, by which the stored requests were looked at")
     policy = None if is_whole else _policy(what, embedder_of(config))
     models = () if policy is None else policy.models
     if store is None:

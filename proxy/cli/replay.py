@@ -26,7 +26,7 @@ from proxy.learning.replay import Replay, Rules, replay
 from proxy.reload.loading import loaders
 from proxy.reload.policies import policy_of, unusable
 from proxy.reload.prepare import Prepared, prepare, texts_of
-from proxy.routing.policy import Policy
+from proxy.routing.policy import Policy, policy_version
 
 EXIT_CHANGES = 1
 
@@ -108,7 +108,12 @@ def _rules(configs: Sequence[Config], cache_dir: Path | None, policy_path: Path 
         lazy = _LazyModel(config)
         prepared = _prepared(config, lazy, cache_dir, policy)
         sees_the_same = config.text == configs[-1].text
-        made.append(Rules(config, prepared.router, prepared.topics, prepared.complexity, lazy.embed, sees_the_same))
+        made.append(
+            Rules(
+                config, prepared.router, prepared.topics, prepared.complexity, lazy.embed, sees_the_same,
+                policy_version(prepared.policy),
+            )
+        )  # fmt: skip
     return made
 
 

@@ -1,4 +1,4 @@
-"""Standard output and error, whatever they were made of."""
+"""The standard streams, whatever they were made of."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def fit_streams() -> None:
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
-    for name in ("stdout", "stderr"):
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
-            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - open while the process is
+            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115 - open while the process is
 
 
 def echo_json(value: object) -> None:

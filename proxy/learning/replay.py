@@ -62,6 +62,8 @@ class Rules:
     """Of a stored text that has no vector; None leaves it untold."""
     sees_the_same: bool = True
     """Whether its `text` is that of the rules that decided: if not, the stored text and vector tell it nothing."""
+    policy: str = ""
+    """The version of its policy; empty where it has none."""
 
     def decide(self, row: Row[Any]) -> Decision:
         """
@@ -301,13 +303,15 @@ def _expected_usd(
     """
     What the policy expects, which knows how much each model writes; else the price of the stored tokens.
 
-    A policy expects what models cost when it was trained. Where the price is another than by the `old` rules, it is
-    taken in proportion to what the stored tokens cost by both.
+    A policy expects what models cost when it was trained. Where the price is another than by the `old` rules, and these
+    have the same policy, it is taken in proportion to what the stored tokens cost by both. At which prices another
+    policy was trained nobody knows: likely at its own file's.
     """
     if decision is None:
         return 0.0
     expected = next((each.cost_usd for each in decision.candidates if each.model == way.model), None)
-    usd, old_usd = rules.cost_usd(way.model, row), None if old is None else old.cost_usd(way.model, row)
+    is_same = old is not None and old.policy == rules.policy
+    usd, old_usd = rules.cost_usd(way.model, row), old.cost_usd(way.model, row) if old is not None and is_same else None
     if expected is None:
         return usd
     if usd is None or old_usd is None or usd == old_usd:

@@ -126,6 +126,11 @@ def test_the_store_may_be_that_of_another_file(tmp_path: Path) -> None:
     assert [each.exit_code for each in told] == [1, 1]
     assert all("names no 'store'" in each.stderr for each in told)
     assert "--store without a URL" in run("evaluate", new, "--store", url, "-c", in_use).stderr
+    # Its texts and vectors are those of the last words alone.
+    new.write_text(new.read_text() + "text: {turns: 4}\n")
+    told_off = run("evaluate", new, "--store", "-c", in_use)
+    assert (told_off.exit_code, told_off.stdout) == (2, "")
+    assert "its `text` is not that of" in told_off.stderr
 
 
 def test_what_is_not_stored_is_not_guessed(tmp_path: Path) -> None:

@@ -268,6 +268,18 @@ def test_a_new_price_is_a_new_cost_of_what_the_policy_expects(smart: str, write:
     assert new_usd("{input: 0, output: 0}", "{input: 1, output: 2}") == pytest.approx(0.0012)
 
 
+def test_another_policy_has_the_prices_that_it_was_trained_at(smart: str, tmp_path: Path, write: Any) -> None:
+    learned = fit_policy(made(120, seed=1), embedder=minilm(128).name())
+    means = np.array([2.0 if name == "coder" else -2.0 for name in MODELS], dtype=np.float32)
+    (tmp_path / "other.npz").write_bytes(pack(replace(learned, means=means)))
+    old, other = write("old.yaml", smart), smart.replace("p.npz", "other.npz")
+    plain, dearer = (
+        told("--routes", write(name, text), "-c", old)["cost"]["new_usd"]
+        for name, text in (("same.yaml", other), ("dearer.yaml", other.replace("900", "90000")))
+    )
+    assert dearer == pytest.approx(plain, rel=0.5)
+
+
 def test_exploring_is_no_change(tmp_path: Path, write: Any) -> None:
     learned = BASE + "routes: [{name: smart, use: {learned: [small, large]}}]\n"
     rows = [

@@ -76,6 +76,14 @@ def test_a_closed_output_takes_everything(store: str) -> None:
     assert (ended.returncode, ended.stderr) == (0, "")
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="a shell of Unix")
+def test_a_closed_input_is_an_empty_one(routes: str) -> None:
+    command = redirected("<&-", ["explain", "-", "-c", routes])
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert "default" in ended.stdout
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
 @pytest.mark.parametrize(("where", "workers"), [("2>/dev/full", "1"), ("2>&-", "1"), ("2>&-", "2")])
 def test_a_log_that_cannot_be_written_keeps_nobody_from_serving(routes: str, where: str, workers: str) -> None:
