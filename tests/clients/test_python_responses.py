@@ -386,7 +386,9 @@ def test_a_response_is_read_again_where_it_was_given(keepers: tuple[House, OpenA
     assert target(again.create(model="auto", input=LONG)) == "b/o3"
     with OpenAI(base_url=client.base_url, api_key="sk-another", max_retries=0) as stranger:
         assert target(stranger.responses.with_raw_response.retrieve("resp_1")) == "a/gpt-4o"
-    assert target(again.retrieve("resp_1", extra_headers={"x-pointsman-model": "small"})) == "a/gpt-4o"
+    named = {"x-pointsman-model": "small"}
+    assert target(again.retrieve("resp_1", extra_headers=named)) == "b/o3", "which no model can change"
+    assert target(again.retrieve("resp_of_yesterday", extra_headers={"x-pointsman-model": "large"})) == "b/o3"
 
 
 def test_a_previous_response_that_nobody_knows_is_the_upstreams_to_refuse(client: OpenAI) -> None:

@@ -222,6 +222,15 @@ def test_so_is_a_response_that_is_read_again(upstream: Keyed, accounts: OpenAI) 
     assert upstream.asked() == [key for key in ("sk-1", "sk-2", "sk-3") for _ in range(3)]
 
 
+def test_so_it_is_by_a_client_that_always_names_its_model(upstream: Keyed, accounts: OpenAI) -> None:
+    client = accounts.with_options(default_headers={"x-pointsman-model": "large"})
+    for _ in range(3):
+        made = client.responses.create(model="auto", input="hi", background=True)
+        assert client.responses.retrieve(made.id).id == made.id
+        client.responses.delete(made.id)
+    assert upstream.asked() == [key for key in ("sk-1", "sk-2", "sk-3") for _ in range(3)]
+
+
 def test_so_is_what_goes_on_in_a_stored_conversation(upstream: Keyed, accounts: OpenAI) -> None:
     accounts.responses.create(model="auto", input="hi")
     for _ in range(2):
