@@ -222,6 +222,17 @@ def test_so_is_a_response_that_is_read_again(upstream: Keyed, accounts: OpenAI) 
     assert upstream.asked() == [key for key in ("sk-1", "sk-2", "sk-3") for _ in range(3)]
 
 
+def test_one_that_is_polled_stays_known_while_others_come() -> None:
+    with keyed(f"{TEXT}conversation: {{cache: 4}}\n") as upstream:
+        Accounts(upstream)
+        with OpenAI(base_url=f"{upstream.house.url}/v1", api_key="mine", max_retries=0) as client:
+            client.responses.create(model="auto", input="hi")
+            made = client.responses.create(model="auto", input="polled", background=True)
+            for said in ("one", "two", "three"):
+                assert client.responses.retrieve(made.id).id == made.id
+                client.responses.create(model="auto", input=said)
+
+
 def test_so_it_is_by_a_client_that_always_names_its_model(upstream: Keyed, accounts: OpenAI) -> None:
     client = accounts.with_options(default_headers={"x-pointsman-model": "large"})
     for _ in range(3):
