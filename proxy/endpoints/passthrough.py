@@ -26,11 +26,10 @@ from proxy.telemetry.record import LONGEST_NAME
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD")
 
 _IDEMPOTENT = frozenset(("GET", "HEAD", "PUT", "DELETE"))  # RFC 9110, 9.2.2
+# Whose account asks is all the same to these: they neither keep anything nor can name what is kept, such as a file.
+_OF_NO_ACCOUNT = ("embeddings", "moderations", "images/generations", "audio/speech", "rerank", "score")
 # Asked twice, these cost twice, and nothing is left behind that would be there twice.
-_INFERENCE = (
-    "embeddings", "moderations", "images/", "audio/", "rerank", "score",
-    "messages/count_tokens", "responses/input_tokens",
-)  # fmt: skip
+_INFERENCE = (*_OF_NO_ACCOUNT, "images/", "audio/", "messages/count_tokens", "responses/input_tokens")
 # The forms of these name a model, be it behind the file; those of others, such as files, name none.
 _FORMS_WITH_MODEL = ("images/", "audio/", "videos")
 _MOST_HELD = 32 * 1024 * 1024
@@ -153,7 +152,7 @@ class _PassedExchange(Exchange):
             is_routed=False,
             is_of_a_model=place.model is not None,
             is_repeatable=is_repeatable,
-            is_of_an_account=place.key_hash is None and not self._is_inference(),
+            is_of_an_account=place.key_hash is None and not self._path.startswith(_OF_NO_ACCOUNT),
         )
         async with Guard(receive) as guard:
             model = place.model or UNROUTED

@@ -6,6 +6,7 @@ import asyncio
 import email.utils
 import json
 import logging
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -188,12 +189,17 @@ class Accounts:
         method, path, _ = exchange.line.decode().split(" ")
         sent = json.loads(exchange.body) if method == "POST" and exchange.body[:1] == b"{" else {}
         kept = [sent.get("previous_response_id"), sent.get("conversation"), None if method == "POST" else path[-4:]]
+        kept += re.findall(r'"file_id": ?"([^"]+)"', json.dumps(sent))
         if any(self._owners.get(name) != key_of(exchange) for name in kept if name is not None):
             exchange.answer(b'{"error": {"message": "not found"}}', JSON, status=b"404 Not Found")
             return
         made = f"id-{len(self._owners)}" if method == "POST" else path[-4:]
         self._owners[made] = key_of(exchange)
         exchange.answer(b'{"id": "%s", "output": [], "data": []}' % made.encode(), JSON)
+
+
+def _user(*parts: dict[str, str]) -> Any:
+    return {"role": "user", "content": list(parts)}
 
 
 @pytest.fixture
@@ -261,6 +267,11 @@ def test_what_an_upstream_keeps_is_asked_with_the_first_key(upstream: Keyed, acc
             )
             accounts.batches.retrieve(batch.id, extra_headers=named)
     assert upstream.asked() == ["sk-1"] * 16
+    for _ in range(3):
+        accounts.responses.input_tokens.count(model="small", input=[_user({"type": "input_file", "file_id": made.id})])
+        edited = {"prompt": "brighter", "images": [{"file_id": made.id}]}
+        assert upstream.house.http.post("/v1/images/edits", json=edited).status_code == 200
+    assert upstream.asked() == ["sk-1"] * 6
     for _ in range(3):
         assert upstream.house.http.post("/v1/embeddings", json={"model": "small", "input": "x"}).status_code == 200
     assert upstream.asked() == ["sk-1", "sk-2", "sk-3"], "of which nothing is kept"
