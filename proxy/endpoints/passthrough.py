@@ -20,6 +20,8 @@ from proxy.relay.upstreams import Target
 from proxy.routing.asks import PIN_HEADER
 from proxy.routing.decision import PASSED_ROUTE
 from proxy.routing.passthrough import asked_model, kept_answer
+from proxy.routing.responses import goes_on_from
+from proxy.routing.router import AUTO
 from proxy.telemetry.metrics import UNROUTED
 from proxy.telemetry.record import LONGEST_NAME
 
@@ -81,7 +83,7 @@ class _PassedExchange(Exchange):
             limits = self.running.config.server
             body = await read_body(self._scope, self._receive, max_bytes=limits.max_body, timeout_s=limits.body_timeout)
             asked = asked_model(body)
-            place = self._place(asked)
+            place = self._place(asked, goes_on_from(body) if self._path.startswith("responses/") else "")
             is_named = asked is not None and place.model is not None
             await self._pass_on(
                 place,
@@ -161,21 +163,43 @@ class _PassedExchange(Exchange):
             reply = await Attempts(held.upstreams, guard, call, self._trail).open(iter((offer,)))
             await self._relay(reply, sent)
 
-    def _place(self, asked: str | None) -> _Place:
-        """Where it goes: to who keeps what the path names, where that is known, else to the model that it names."""
+    def _place(self, asked: str | None, before: str = "") -> _Place:
+        """
+        Where it goes: to who keeps what the path names, or what the body goes on from, where that is known; else to the
+        model that it names.
+
+        Args:
+            asked: the model that the body names.
+            before: the response or the conversation that the body goes on from.
+        """
         self._record.requested = (asked or "")[:LONGEST_NAME]
-        place = self._named(asked)
+        model = self.running.passthrough.model(asked, self._headers, self.protocol)
+        place = self._kept() or self._going_on(before, model, asked) or self._named(model)
         self._record.model = self._record.decided = place.model or UNROUTED
         return place
 
-    def _named(self, asked: str | None) -> _Place:
-        held = self.running
-        model = held.passthrough.model(asked, self._headers, self.protocol)
+    def _kept(self) -> _Place | None:
         answer_id = kept_answer(self._path)
-        kept = None if answer_id is None else held.keeper(answer_id, self._headers)
-        if kept is not None:  # a client that names its model always does so here too, where none has anything to do
-            return _Place(None, *kept)
-        return _Place(model, held.unnamed(self.protocol) if model is None else None)
+        kept = None if answer_id is None else self.running.keeper(answer_id, self._headers)
+        # A client that names its model always does so here too, where none has anything to do.
+        return None if kept is None else _Place(None, *kept)
+
+    def _going_on(self, before: str, model: str | None, asked: str | None) -> _Place | None:
+        kept = self.running.keeper(before, self._headers) if before else None
+        if kept is None:
+            return None
+        keeper, key_hash = kept
+        if model is None:
+            return _Place(None, keeper, key_hash)
+        upstreams = self.running.upstreams
+        if asked == AUTO and PIN_HEADER not in self._headers:
+            return _Place(upstreams.model_of(keeper), keeper, key_hash)
+        # As of what is routed: a model that is insisted on answers there, if it is there too.
+        there = upstreams.beside(keeper, model)
+        return None if there is None else _Place(model, there, key_hash)
+
+    def _named(self, model: str | None) -> _Place:
+        return _Place(model, self.running.unnamed(self.protocol) if model is None else None)
 
     def _is_held(self) -> bool:
         """Whether the body is JSON, which may name a model and is small, or there is none."""

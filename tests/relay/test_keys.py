@@ -228,6 +228,19 @@ def test_so_is_a_response_that_is_read_again(upstream: Keyed, accounts: OpenAI) 
     assert upstream.asked() == [key for key in ("sk-1", "sk-2", "sk-3") for _ in range(3)]
 
 
+def test_so_are_its_tokens_when_they_are_counted_and_what_is_made_short(upstream: Keyed, accounts: OpenAI) -> None:
+    for named in ({}, {"x-pointsman-model": "large"}):
+        for _ in range(3):
+            made = accounts.responses.create(model="auto", input="hi", extra_headers=named)
+            for model in ("auto", "small"):
+                accounts.responses.input_tokens.count(
+                    model=model, input="more", previous_response_id=made.id, extra_headers=named
+                )
+            accounts.responses.input_tokens.count(input="more", previous_response_id=made.id)
+            accounts.responses.compact(model="small", previous_response_id=made.id)
+    assert upstream.asked() == [key for key in ("sk-1", "sk-2", "sk-3") * 2 for _ in range(5)]
+
+
 def test_one_that_is_polled_stays_known_while_others_come() -> None:
     with keyed(f"{TEXT}conversation: {{cache: 4}}\n") as upstream:
         Accounts(upstream)
