@@ -199,7 +199,7 @@ class Running:
         """
         held = self.conversations.find(facts, self.config.conversation.keep)
         keeper, key_hash = (None, None) if held is None else (held.target, held.key_hash)
-        is_new = keeper is None and (facts.is_in_kept_conversation or facts.names_files)
+        is_new = keeper is None and facts.names_created
         if is_new:
             unnamed = self.unnamed(facts.protocol)
             keeper, key_hash = unnamed.label, unnamed.keys.first().hash

@@ -290,6 +290,24 @@ def test_what_an_upstream_keeps_is_asked_with_the_first_key(upstream: Keyed, acc
     assert upstream.asked() == ["sk-1", "sk-2", "sk-3"], "of which nothing is kept"
 
 
+def test_so_is_what_names_it_and_insists_on_a_model_elsewhere() -> None:
+    lone = "models:\n  lone: {target: {upstream: other, name: lone}}"
+    with keyed(TEXT.replace("models:", lone).replace("default: small", "default: lone")) as upstream:
+        Accounts(upstream)
+        with OpenAI(base_url=f"{upstream.house.url}/v1", api_key="mine", max_retries=0) as client:
+            named = {"x-pointsman-model": "small"}
+            sent = client.files.create(file=("a", b"x"), purpose="user_data", extra_headers=named)
+            said = [_user({"type": "input_file", "file_id": sent.id})]
+            for _ in range(3):
+                client.responses.create(model="auto", input=said, extra_headers=named)
+                client.responses.create(model="large", input=said)
+            assert upstream.asked() == ["sk-1"] * 7
+            for _ in range(2):
+                created = client.conversations.create(extra_headers=named)
+                client.responses.create(model="auto", input="hi", conversation=created.id, extra_headers=named)
+            assert upstream.asked() == ["sk-1"] * 4
+
+
 def test_the_next_one_stands_in_for_a_key_that_rests(upstream: Keyed) -> None:
     """It knows what is kept if both are of one account; else nobody could be asked."""
     upstream.says["sk-1"] = (b"401 Who",)
