@@ -44,8 +44,16 @@ class Conversations:
         return None if facts.starts_conversation else self._get(key_of(facts), keep_s)
 
     def find_answer(self, headers: Mapping[str, str], answer_id: str, keep_s: float) -> Held | None:
-        """Where an answer, or a conversation that an upstream keeps, is; None when that is not known any more."""
-        return self._get(_hash(callers_answer(headers, answer_id)), keep_s)
+        """
+        Where an answer, or a conversation that an upstream keeps, is; None when that is not known any more.
+
+        What is asked for is not silent, so it is remembered from now on as if it had just been given.
+        """
+        key = _hash(callers_answer(headers, answer_id))
+        held = self._get(key, keep_s)
+        if held is not None:
+            self._touch(key, held)
+        return held
 
     def keep(self, facts: Facts, held: Held, *, most: int) -> None:
         """
@@ -83,10 +91,13 @@ class Conversations:
         return found[0] if found is not None and self._clock() - found[1] <= keep_s else None
 
     def _put(self, key: bytes, held: Held, most: int) -> None:
-        self._held[key] = (held, self._clock())
-        self._held.move_to_end(key)
+        self._touch(key, held)
         while len(self._held) > most:  # by more than one where a reload has lowered it
             self._held.popitem(last=False)
+
+    def _touch(self, key: bytes, held: Held) -> None:
+        self._held[key] = (held, self._clock())
+        self._held.move_to_end(key)
 
 
 def key_of(facts: Facts) -> bytes:

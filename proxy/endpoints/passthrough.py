@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from time import perf_counter
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from starlette.types import Receive, Scope, Send
 
@@ -20,22 +20,34 @@ from proxy.relay.upstreams import Target
 from proxy.routing.asks import PIN_HEADER
 from proxy.routing.decision import PASSED_ROUTE
 from proxy.routing.passthrough import asked_model, kept_answer
+from proxy.routing.responses import goes_on_from
+from proxy.routing.router import AUTO
 from proxy.telemetry.metrics import UNROUTED
 from proxy.telemetry.record import LONGEST_NAME
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD")
 
 _IDEMPOTENT = frozenset(("GET", "HEAD", "PUT", "DELETE"))  # RFC 9110, 9.2.2
+# Whose account asks is all the same to these: they neither keep anything nor can name what is kept, such as a file.
+_OF_NO_ACCOUNT = ("embeddings", "moderations", "images/generations", "audio/speech", "rerank", "score")
 # Asked twice, these cost twice, and nothing is left behind that would be there twice.
-_INFERENCE = (
-    "embeddings", "moderations", "images/", "audio/", "rerank", "score",
-    "messages/count_tokens", "responses/input_tokens",
-)  # fmt: skip
+_INFERENCE = (*_OF_NO_ACCOUNT, "images/", "audio/", "messages/count_tokens", "responses/input_tokens")
 # The forms of these name a model, be it behind the file; those of others, such as files, name none.
 _FORMS_WITH_MODEL = ("images/", "audio/", "videos")
 _MOST_HELD = 32 * 1024 * 1024
 """Of such a form, until its model is here; more than the recordings that OpenAI takes."""
 _MOST_HELD_OF_OTHERS = 64 * 1024
+
+
+class _Place(NamedTuple):
+    """Where a request goes."""
+
+    model: str | None
+    """That is asked; None where none is."""
+    only: Target | None = None
+    """The one target that may answer; any of the model's when None."""
+    key_hash: bytes | None = None
+    """Of the key that knows what the request names; None where that is not known."""
 
 
 class PassThrough:
@@ -71,10 +83,11 @@ class _PassedExchange(Exchange):
             limits = self.running.config.server
             body = await read_body(self._scope, self._receive, max_bytes=limits.max_body, timeout_s=limits.body_timeout)
             asked = asked_model(body)
-            model = self._model(asked)
+            place = self._place(asked, goes_on_from(body) if self._path.startswith("responses/") else "")
+            is_named = asked is not None and place.model is not None
             await self._pass_on(
-                model,
-                lambda target, _: replace_model(body, target.name) if asked is not None and model is not None else body,
+                place,
+                lambda target, _: replace_model(body, target.name) if is_named else body,
                 self._receive,
                 is_repeatable=self._may_be_repeated(),
             )
@@ -89,14 +102,14 @@ class _PassedExchange(Exchange):
             timeout_s=self.running.config.server.body_timeout,
         )
         field = await self._model_field(upload)
-        model = self._model(None if field is None else field.value)
+        place = self._place(None if field is None else field.value)
 
         def body_for(target: Target, guard: Guard) -> Upload:
-            if field is not None and model is not None:
+            if field is not None and place.model is not None:
                 upload.replace(field.start, field.end, target.name.encode("utf-8"))
             return upload.begin(guard, target.timeouts)
 
-        await self._pass_on(model, body_for, upload.receive, is_repeatable=False)
+        await self._pass_on(place, body_for, upload.receive, is_repeatable=False)
 
     async def _model_field(self, upload: Upload) -> Field | None:
         """
@@ -123,44 +136,70 @@ class _PassedExchange(Exchange):
         return field
 
     async def _pass_on(
-        self, model: str | None, body_for: Callable[[Target, Guard], Body], receive: Receive, *, is_repeatable: bool
+        self, place: _Place, body_for: Callable[[Target, Guard], Body], receive: Receive, *, is_repeatable: bool
     ) -> None:
         """
         Args:
-            model: whose targets may answer; None for the one that gets what names no model.
+            place: where it goes.
             body_for: what to send to a target.
             receive: what brings the client's leaving.
             is_repeatable: whether it may be asked again, as often as routes.yaml says.
         """
         held, scope = self.running, self._scope
-        only, key_hash = self._keeper() if model is None else (None, None)
         call = Call(
             scope["method"],
             f"/{self._path}",
             scope["query_string"],
             scope["headers"],
             is_routed=False,
-            is_of_a_model=model is not None,
+            is_of_a_model=place.model is not None,
             is_repeatable=is_repeatable,
-            is_of_an_account=key_hash is None and not self._is_inference(),
+            is_of_an_account=place.key_hash is None and not self._path.startswith(_OF_NO_ACCOUNT),
         )
         async with Guard(receive) as guard:
-            offer = Offer(model or UNROUTED, None, lambda target: body_for(target, guard), only, key_hash)
+            model = place.model or UNROUTED
+            offer = Offer(model, None, lambda target: body_for(target, guard), place.only, place.key_hash)
             sent = perf_counter()
             reply = await Attempts(held.upstreams, guard, call, self._trail).open(iter((offer,)))
             await self._relay(reply, sent)
 
-    def _keeper(self) -> tuple[Target, bytes | None]:
-        """Who is asked where no model is named, and with which key, where that is known."""
-        answer_id = kept_answer(self._path)
-        found = None if answer_id is None else self.running.keeper(answer_id, self._headers)
-        return (self.running.unnamed(self.protocol), None) if found is None else found
+    def _place(self, asked: str | None, before: str = "") -> _Place:
+        """
+        Where it goes: to who keeps what the path names, or what the body goes on from, where that is known; else to the
+        model that it names.
 
-    def _model(self, asked: str | None) -> str | None:
+        Args:
+            asked: the model that the body names.
+            before: the response or the conversation that the body goes on from.
+        """
         self._record.requested = (asked or "")[:LONGEST_NAME]
         model = self.running.passthrough.model(asked, self._headers, self.protocol)
-        self._record.model = self._record.decided = model or UNROUTED
-        return model
+        place = self._kept() or self._going_on(before, model, asked) or self._named(model)
+        self._record.model = self._record.decided = place.model or UNROUTED
+        return place
+
+    def _kept(self) -> _Place | None:
+        answer_id = kept_answer(self._path)
+        kept = None if answer_id is None else self.running.keeper(answer_id, self._headers)
+        # A client that names its model always does so here too, where none has anything to do.
+        return None if kept is None else _Place(None, *kept)
+
+    def _going_on(self, before: str, model: str | None, asked: str | None) -> _Place | None:
+        kept = self.running.keeper(before, self._headers) if before else None
+        if kept is None:
+            return None
+        keeper, key_hash = kept
+        if model is None:
+            return _Place(None, keeper, key_hash)
+        upstreams = self.running.upstreams
+        if asked == AUTO and PIN_HEADER not in self._headers:
+            return _Place(upstreams.model_of(keeper), keeper, key_hash)
+        # As of what is routed: a model that is insisted on answers there, if it is there too.
+        there = upstreams.beside(keeper, model)
+        return None if there is None else _Place(model, there, key_hash)
+
+    def _named(self, model: str | None) -> _Place:
+        return _Place(model, self.running.unnamed(self.protocol) if model is None else None)
 
     def _is_held(self) -> bool:
         """Whether the body is JSON, which may name a model and is small, or there is none."""

@@ -89,6 +89,7 @@ class _RoutedExchange(Exchange):
                 scope["headers"],
                 facts.is_stream,
                 is_background=facts.is_background,
+                is_of_an_account=decision.key_hash is None and facts.names_created,
             )
             attempts = Attempts(held.upstreams, guard, call, self._trail)
             sent = perf_counter()

@@ -101,8 +101,7 @@ class Running:
             headers: the request's, of the caller whose it is.
         """
         held = self.conversations.find_answer(headers, answer_id, self.config.conversation.keep)
-        label = None if held is None else held.target
-        target = next((one for one in self.upstreams.all_targets() if one.label == label), None)
+        target = None if held is None else self.upstreams.named(held.target)
         return None if held is None or target is None else (target, held.key_hash)
 
     async def decide(self, facts: Facts, record: Record, *, remember: bool = True) -> tuple[Decision, Signals]:
@@ -200,15 +199,14 @@ class Running:
         """
         held = self.conversations.find(facts, self.config.conversation.keep)
         keeper, key_hash = (None, None) if held is None else (held.target, held.key_hash)
-        is_new = keeper is None and (facts.is_in_kept_conversation or facts.names_files)
+        is_new = keeper is None and facts.names_created
         if is_new:
             unnamed = self.unnamed(facts.protocol)
             keeper, key_hash = unnamed.label, unnamed.keys.first().hash
-        upstream = next((one.upstream for one in self.upstreams.all_targets() if one.label == keeper), None)
-        there = [one.label for one in self.upstreams.targets(decision.model) if one.upstream == upstream]
-        if there:
-            label = keeper if keeper in there else there[0]
-            return replace(decision, target=label, key_hash=key_hash, fallbacks=())
+        target = self.upstreams.named(keeper)
+        there = None if target is None else self.upstreams.beside(target, decision.model)
+        if there is not None:
+            return replace(decision, target=there.label, key_hash=key_hash, fallbacks=())
         if decision.is_firm or not is_new:
             return decision
         created = Held(DEFAULT_ROUTE, self.passthrough.default(facts.protocol), keeper, key_hash)

@@ -228,6 +228,19 @@ class Upstreams:
         """Every target once."""
         return list({target.label: target for of_model in self._targets.values() for target in of_model}.values())
 
+    def named(self, label: str | None) -> Target | None:
+        """The target of this label; None where there is none."""
+        return next((target for target in self.all_targets() if target.label == label), None)
+
+    def model_of(self, target: Target) -> str:
+        """The first model that this is a target of."""
+        return next(model for model, of_model in self._targets.items() if target in of_model)
+
+    def beside(self, target: Target, model: str) -> Target | None:
+        """The model's target at the same upstream, that of this label if it is one; None where it has none there."""
+        there = [one for one in self._targets[model] if one.upstream == target.upstream]
+        return next((one for one in there if one.label == target.label), there[0] if there else None)
+
     def targets(self, model: str) -> tuple[Target, ...]:
         """The targets of this model, in the order of routes.yaml."""
         return self._targets[model]

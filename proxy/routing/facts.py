@@ -230,6 +230,11 @@ class Facts(ABC):
         return any(part.names_file for parts in lists for part in parts)
 
     @property
+    def names_created(self) -> bool:
+        """Whether it names what requests of their own create at an upstream: a conversation, or files."""
+        return self.is_in_kept_conversation or self.names_files
+
+    @property
     def is_tied(self) -> bool:
         """Whether it names what one upstream keeps, of which no other knows."""
         return bool(self.goes_on_from) or self.refers_to_items or self.names_files

@@ -169,6 +169,17 @@ def read_response(body: bytes, headers: Mapping[str, str]) -> Facts:
     return ResponseFacts(head, model=read_model(head.model), headers=headers)
 
 
+def goes_on_from(body: bytes) -> str:
+    """
+    What a body goes on from, as of a request for a response; empty where that is nothing or it cannot be read, for then
+    the upstream judges.
+    """
+    try:
+        return ResponseFacts(_decode(body), model="", headers={}).goes_on_from
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return ""
+
+
 def _has_files(tool: _Tool) -> bool:
     container = tool.container
     named = container.get("file_ids") if isinstance(container, dict) else isinstance(container, str)

@@ -386,7 +386,42 @@ def test_a_response_is_read_again_where_it_was_given(keepers: tuple[House, OpenA
     assert target(again.create(model="auto", input=LONG)) == "b/o3"
     with OpenAI(base_url=client.base_url, api_key="sk-another", max_retries=0) as stranger:
         assert target(stranger.responses.with_raw_response.retrieve("resp_1")) == "a/gpt-4o"
-    assert target(again.retrieve("resp_1", extra_headers={"x-pointsman-model": "small"})) == "a/gpt-4o"
+    named = {"x-pointsman-model": "small"}
+    assert target(again.retrieve("resp_1", extra_headers=named)) == "b/o3", "which no model can change"
+    assert target(again.retrieve("resp_of_yesterday", extra_headers={"x-pointsman-model": "large"})) == "b/o3"
+
+
+@pytest.mark.parametrize(
+    ("said", "then", "expected"),
+    [
+        pytest.param(LONG, {"model": "auto"}, ("b/o3", "o3"), id="auto"),
+        pytest.param(LONG, {}, ("b/o3", None), id="no-model"),
+        pytest.param(
+            "hi",
+            {"model": "auto", "extra_headers": {"x-pointsman-model": "near"}},
+            ("a/o1", "o1"),
+            id="a-model-that-is-there-too",
+        ),
+        pytest.param(
+            "hi",
+            {"model": "auto", "extra_headers": {"x-pointsman-model": "large"}},
+            ("b/o3", "o3"),
+            id="one-that-is-insisted-on",
+        ),
+    ],
+)
+@pytest.mark.parametrize("kept_in", ["previous_response_id", "conversation"])
+def test_tokens_of_what_goes_on_are_counted_where_that_is_kept(
+    keepers: tuple[House, OpenAI], kept_in: str, said: str, then: dict[str, Any], expected: tuple[str, str | None]
+) -> None:
+    house, client = keepers
+    house.raw.script = lambda exchange: exchange.answer(
+        b'{"id": "resp_1", "output": []}', b"content-type: application/json"
+    )
+    client.responses.create(model="auto", input=said)
+    known: dict[str, Any] = {kept_in: "resp_1"}  # answers and conversations are remembered alike
+    counted = client.responses.input_tokens.with_raw_response.count(input="more", **known, **then)
+    assert (target(counted), json.loads(house.raw.last.body).get("model")) == expected
 
 
 def test_a_previous_response_that_nobody_knows_is_the_upstreams_to_refuse(client: OpenAI) -> None:

@@ -325,6 +325,17 @@ def test_the_map_forgets_what_was_silent_for_long() -> None:
     assert kept.find(turn_facts("a"), keep_s=61) == Held("code", "large")
 
 
+def test_an_answer_that_is_asked_for_is_not_forgotten_meanwhile() -> None:
+    now = 0.0
+    kept = Conversations(clock=lambda: now)
+    kept.keep_answer(facts(user("hi")), Held("code", "large"), "resp_1", most=9)
+    for _ in range(3):
+        now += 50.0
+        assert kept.find_answer({}, "resp_1", keep_s=60) == Held("code", "large")
+    now = 210.5
+    assert kept.find_answer({}, "resp_1", keep_s=60) is None
+
+
 def test_the_map_is_bounded_and_lets_go_of_the_longest_silent() -> None:
     kept = Conversations()
     for name in ("a", "b", "a", "c"):

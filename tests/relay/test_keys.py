@@ -6,6 +6,7 @@ import asyncio
 import email.utils
 import json
 import logging
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -188,12 +189,17 @@ class Accounts:
         method, path, _ = exchange.line.decode().split(" ")
         sent = json.loads(exchange.body) if method == "POST" and exchange.body[:1] == b"{" else {}
         kept = [sent.get("previous_response_id"), sent.get("conversation"), None if method == "POST" else path[-4:]]
+        kept += re.findall(r'"file_id": ?"([^"]+)"', json.dumps(sent))
         if any(self._owners.get(name) != key_of(exchange) for name in kept if name is not None):
             exchange.answer(b'{"error": {"message": "not found"}}', JSON, status=b"404 Not Found")
             return
         made = f"id-{len(self._owners)}" if method == "POST" else path[-4:]
         self._owners[made] = key_of(exchange)
         exchange.answer(b'{"id": "%s", "output": [], "data": []}' % made.encode(), JSON)
+
+
+def _user(*parts: dict[str, str]) -> Any:
+    return {"role": "user", "content": list(parts)}
 
 
 @pytest.fixture
@@ -222,6 +228,39 @@ def test_so_is_a_response_that_is_read_again(upstream: Keyed, accounts: OpenAI) 
     assert upstream.asked() == [key for key in ("sk-1", "sk-2", "sk-3") for _ in range(3)]
 
 
+def test_so_are_its_tokens_when_they_are_counted_and_what_is_made_short(upstream: Keyed, accounts: OpenAI) -> None:
+    for named in ({}, {"x-pointsman-model": "large"}):
+        for _ in range(3):
+            made = accounts.responses.create(model="auto", input="hi", extra_headers=named)
+            for model in ("auto", "small"):
+                accounts.responses.input_tokens.count(
+                    model=model, input="more", previous_response_id=made.id, extra_headers=named
+                )
+            accounts.responses.input_tokens.count(input="more", previous_response_id=made.id)
+            accounts.responses.compact(model="small", previous_response_id=made.id)
+    assert upstream.asked() == [key for key in ("sk-1", "sk-2", "sk-3") * 2 for _ in range(5)]
+
+
+def test_one_that_is_polled_stays_known_while_others_come() -> None:
+    with keyed(f"{TEXT}conversation: {{cache: 4}}\n") as upstream:
+        Accounts(upstream)
+        with OpenAI(base_url=f"{upstream.house.url}/v1", api_key="mine", max_retries=0) as client:
+            client.responses.create(model="auto", input="hi")
+            made = client.responses.create(model="auto", input="polled", background=True)
+            for said in ("one", "two", "three"):
+                assert client.responses.retrieve(made.id).id == made.id
+                client.responses.create(model="auto", input=said)
+
+
+def test_so_it_is_by_a_client_that_always_names_its_model(upstream: Keyed, accounts: OpenAI) -> None:
+    client = accounts.with_options(default_headers={"x-pointsman-model": "large"})
+    for _ in range(3):
+        made = client.responses.create(model="auto", input="hi", background=True)
+        assert client.responses.retrieve(made.id).id == made.id
+        client.responses.delete(made.id)
+    assert upstream.asked() == [key for key in ("sk-1", "sk-2", "sk-3") for _ in range(3)]
+
+
 def test_so_is_what_goes_on_in_a_stored_conversation(upstream: Keyed, accounts: OpenAI) -> None:
     accounts.responses.create(model="auto", input="hi")
     for _ in range(2):
@@ -242,8 +281,31 @@ def test_what_an_upstream_keeps_is_asked_with_the_first_key(upstream: Keyed, acc
             accounts.batches.retrieve(batch.id, extra_headers=named)
     assert upstream.asked() == ["sk-1"] * 16
     for _ in range(3):
+        accounts.responses.input_tokens.count(model="small", input=[_user({"type": "input_file", "file_id": made.id})])
+        edited = {"prompt": "brighter", "images": [{"file_id": made.id}]}
+        assert upstream.house.http.post("/v1/images/edits", json=edited).status_code == 200
+    assert upstream.asked() == ["sk-1"] * 6
+    for _ in range(3):
         assert upstream.house.http.post("/v1/embeddings", json={"model": "small", "input": "x"}).status_code == 200
     assert upstream.asked() == ["sk-1", "sk-2", "sk-3"], "of which nothing is kept"
+
+
+def test_so_is_what_names_it_and_insists_on_a_model_elsewhere() -> None:
+    lone = "models:\n  lone: {target: {upstream: other, name: lone}}"
+    with keyed(TEXT.replace("models:", lone).replace("default: small", "default: lone")) as upstream:
+        Accounts(upstream)
+        with OpenAI(base_url=f"{upstream.house.url}/v1", api_key="mine", max_retries=0) as client:
+            named = {"x-pointsman-model": "small"}
+            sent = client.files.create(file=("a", b"x"), purpose="user_data", extra_headers=named)
+            said = [_user({"type": "input_file", "file_id": sent.id})]
+            for _ in range(3):
+                client.responses.create(model="auto", input=said, extra_headers=named)
+                client.responses.create(model="large", input=said)
+            assert upstream.asked() == ["sk-1"] * 7
+            for _ in range(2):
+                created = client.conversations.create(extra_headers=named)
+                client.responses.create(model="auto", input="hi", conversation=created.id, extra_headers=named)
+            assert upstream.asked() == ["sk-1"] * 4
 
 
 def test_the_next_one_stands_in_for_a_key_that_rests(upstream: Keyed) -> None:
