@@ -34,8 +34,7 @@ class Conversations:
         Where the conversation of this request is; None when it begins, or was silent for longer than `keep_s`.
 
         What goes on from an answer, or refers to parts of it, is where that is kept, whatever else the conversation is
-        called. What is known by
-        its first words alone begins with its first turn: two strangers may both say "hi".
+        called. What is known by its first words alone begins with its first turn: two strangers may both say "hi".
         """
         if facts.goes_on_from and (held := self._get(_key_of_answer(facts, facts.goes_on_from), keep_s)) is not None:
             return held

@@ -212,8 +212,4 @@ class _PassedExchange(Exchange):
         return self._headers.get("content-encoding", "identity") != "identity"
 
     def _may_be_repeated(self) -> bool:
-        return self._scope["method"] in _IDEMPOTENT or self._is_inference()
-
-    def _is_inference(self) -> bool:
-        path: str = self._path
-        return path.startswith(_INFERENCE)
+        return self._scope["method"] in _IDEMPOTENT or self._path.startswith(_INFERENCE)

@@ -129,7 +129,7 @@ class Running:
             assert decision is not None, "final signals always lead to a decision"
         if kept is not None:
             decision = self._in_conversation(facts, kept, decision, signals)
-        if facts.is_tied and decision.target is None and decision.block is None:
+        if decision.target is None and decision.block is None and facts.is_tied:
             decision = self._where_kept(decision, facts)
         if remember and not decision.is_firm:
             held = Held(decision.route, decision.model, arm=decision.arm, chances=decision.chances or None)

@@ -69,12 +69,16 @@ class Part(msgspec.Struct):
         return value_of(self.file_id) is not None or any(map(_has_file_id, (self.file, self.source)))
 
 
+_LONGEST_NAMING = 4096
+"""Bytes of what names a file; what is longer is one, and to look through twenty megabytes of it takes milliseconds."""
+
+
 class _File(msgspec.Struct):
     file_id: str | None = None
 
 
 def _has_file_id(raw: msgspec.Raw) -> bool:
-    if raw is UNSET:
+    if raw is UNSET or len(memoryview(raw)) > _LONGEST_NAMING:
         return False
     with suppress(msgspec.DecodeError, RecursionError):
         return _decode_file(raw).file_id is not None
