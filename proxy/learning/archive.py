@@ -77,7 +77,6 @@ class Archive:
         columns: Sequence[str],
         *,
         since: float | None = None,
-        until: float | None = None,
         rated: bool = False,
         route: str | None = None,
         newest: int | None = None,
@@ -89,9 +88,8 @@ class Archive:
         Args:
             columns: of `tables.decisions`, by name; each row has them as attributes and in this order, then `rating`,
                 the mean of its sources' ratings, each source's last (None where there is none, and what there is where
-                none of it is a rating), and `ratings`, how many sources there are.
+                none of it is a rating).
             since: seconds since 1970, inclusive.
-            until: the same, exclusive.
             rated: whether to leave out those without feedback.
             route: the only one to look at.
             newest: how many to look at, those before being left out, whatever else they are.
@@ -105,12 +103,9 @@ class Archive:
         query = select(
             *(decisions.c[name] for name in columns),
             select(rating).where(own).scalar_subquery().label("rating"),
-            select(func.count()).select_from(feedback).where(own).scalar_subquery().label("ratings"),
         ).order_by(decisions.c.time)
         if since is not None:
             query = query.where(decisions.c.time >= since)
-        if until is not None:
-            query = query.where(decisions.c.time < until)
         if newest is not None:
             last = select(decisions.c.time).order_by(decisions.c.time.desc()).offset(newest - 1).limit(1)
             query = query.where(decisions.c.time >= func.coalesce(last.scalar_subquery(), 0.0))
