@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from proxy.learning.condense import condense, regions_of
+from proxy.learning.condense import SHARPNESS, condense, regions_of
 from proxy.learning.grow import grow
-from proxy.learning.linear import apply, fit_ridges, non_negative
+from proxy.learning.linear import STRENGTHS, apply, fit_ridges, non_negative
 from proxy.learning.prefer import fit_caution, fit_prefer
 from proxy.learning.rated import Floats, Rows, folds_of
 from proxy.routing.forest import Forest
-from proxy.routing.policy import LINEAR, STEPS, Neighbours, Outlook, Policy, numbers_of
+from proxy.routing.policy import LINEAR, Neighbours, Outlook, Policy, numbers_of
 
 INNER_FOLDS = 5
 LEAST_ROWS = 20
@@ -44,9 +42,9 @@ class _Parts:
         return np.stack([apply(cost, rows.inputs[:, :LINEAR]) for cost in self.costs])
 
 
-def fit_policy(rows: Rows, *, embedder: str, seed: int = 0, about: Mapping[str, Any] | None = None) -> Policy:
+def fit_policy(rows: Rows, *, embedder: str, seed: int = 0) -> Policy:
     """
-    Fit a policy.
+    Fit a policy, which tells nothing `about` itself yet.
 
     The members of the blend, their weights, the strength of the cost's regression and the scale of `prefer` are all
     chosen by predictions for rows that were held out inside of `rows`.
@@ -55,36 +53,43 @@ def fit_policy(rows: Rows, *, embedder: str, seed: int = 0, about: Mapping[str, 
         rows: at least `LEAST_ROWS`.
         embedder: the name of the embedding model.
         seed: of every draw.
-        about: what the file is to tell of itself.
     """
     # One thread: on cores that others use as well, numpy's threads wait for each other (measured: 0.4 s become 7).
     with threadpool_limits(limits=1, user_api="blas"):
-        return _fit_policy(rows, embedder, seed, about or {})
+        return _fit_policy(rows, embedder, seed)
 
 
-def _fit_policy(rows: Rows, embedder: str, seed: int, about: Mapping[str, Any]) -> Policy:
+def _fit_policy(rows: Rows, embedder: str, seed: int) -> Policy:
     folds = folds_of(rows.held_together, INNER_FOLDS, seed)
-    members: Floats | None = None
-    log_costs: Floats | None = None
-    for fold in range(INNER_FOLDS):
-        inside, outside = folds != fold, folds == fold
-        if not inside.any() or not outside.any():
-            continue
-        parts, held = _fit_parts(rows.take(inside), seed), rows.take(outside)
-        found, found_costs = parts.members(held), parts.log_costs(held)
-        if members is None or log_costs is None:
-            members = np.zeros((len(found), len(rows), len(rows.models)))
-            log_costs = np.zeros((len(found_costs), len(rows), len(rows.models)))
-        members[:, outside] = found
-        log_costs[:, outside] = found_costs
-    assert members is not None, "there are at least two different rows"
-    assert log_costs is not None
-    blend, cost = _blend(members, rows), _held_out_cost(log_costs, rows)
+    members = np.zeros((len(STRENGTHS) + len(SHARPNESS) + 1, *rows.scores.shape))
+    log_costs = np.zeros((len(STRENGTHS), *rows.scores.shape))
+    for fold in np.unique(folds).tolist():
+        outside = folds == fold
+        assert not outside.all(), "there are at least two different rows"
+        parts, held = _fit_parts(rows.take(~outside), seed), rows.take(outside)
+        members[:, outside], log_costs[:, outside] = parts.members(held), parts.log_costs(held)
+    blend, (best, smearing) = _blend(members, rows), _best_cost(log_costs, rows)
+    cost = np.exp(log_costs[best]) * smearing
     spread, margin = fit_caution(lambda share: _outlook(members, _spread(blend, share), cost, rows), rows)
     blend = _spread(blend, spread)
-    policy = _assemble(_fit_parts(rows, seed), blend, log_costs, rows, embedder, seed, about)
-    prefer = fit_prefer(_outlook(members, blend, cost, rows), rows, margin)
-    return replace(policy, prefer=prefer.astype(np.float32))
+    parts = _fit_parts(rows, seed)
+    linear_cost = parts.costs[best].copy()
+    linear_cost[-1] += np.log(smearing)
+    return Policy(
+        models=rows.models,
+        means=rows.means.astype(np.float32),
+        mean_costs=rows.mean_costs.astype(np.float32),
+        linear=_blended_ridges(parts, blend).astype(np.float32),
+        cost=linear_cost.astype(np.float32),
+        neighbours=parts.neighbours,
+        forest=parts.forest,
+        regions=regions_of(rows, parts.neighbours, seed),
+        blends=blend[len(parts.ridges) :].astype(np.float32),
+        prefer=fit_prefer(_outlook(members, blend, cost, rows), rows, margin).astype(np.float32),
+        embedder=embedder,
+        seen=np.unique(rows.texts),
+        about={},
+    )
 
 
 def _fit_parts(rows: Rows, seed: int) -> _Parts:
@@ -143,38 +148,21 @@ def _blended(members: Floats, blend: Floats) -> Floats:
     return result
 
 
-def _assemble(
-    parts: _Parts, blend: Floats, log_costs: Floats, rows: Rows, embedder: str, seed: int, about: Mapping[str, Any]
-) -> Policy:
+def _blended_ridges(parts: _Parts, blend: Floats) -> Floats:
+    """(inputs + 1, models): all of them as one regression to what is above the models' means."""
     linear = np.zeros_like(parts.ridges[0])
     for ridge, (common_weight, apart_weight) in zip(parts.ridges, blend, strict=False):
         above = ridge.copy()
         above[-1] -= parts.means
         common = above.mean(axis=1, keepdims=True)
         linear += common_weight * common + apart_weight * (above - common)
-    best, smearing = _best_cost(log_costs, rows)
-    cost = parts.costs[best].copy()
-    cost[-1] += np.log(smearing)
-    return Policy(
-        models=rows.models,
-        means=rows.means.astype(np.float32),
-        mean_costs=rows.mean_costs.astype(np.float32),
-        linear=linear.astype(np.float32),
-        cost=cost.astype(np.float32),
-        neighbours=parts.neighbours,
-        forest=parts.forest,
-        regions=regions_of(rows, parts.neighbours, seed),
-        blends=blend[len(parts.ridges) :].astype(np.float32),
-        prefer=np.zeros((STEPS, 2), dtype=np.float32),
-        embedder=embedder,
-        seen=np.unique(rows.texts),
-        about=about,
-    )
+    return linear
 
 
 def _best_cost(log_costs: Floats, rows: Rows) -> tuple[int, Floats]:
     """
-    The strength that predicts the logarithm of costs best, and what each model's exponential is short of the mean.
+    The strength that predicts the logarithm of costs best, and what each model's exponential is short of the mean; NaN
+    without costs.
 
     The second is Duan's smearing, in its multiplicative form: Smearing estimate, JASA 78, 1983.
     """
@@ -186,15 +174,6 @@ def _best_cost(log_costs: Floats, rows: Rows) -> tuple[int, Floats]:
     told = np.where(known, np.exp(log_costs[best]), 0.0).sum(axis=0)
     result: Floats = np.where(known, rows.costs, 0.0).sum(axis=0) / np.maximum(told, 1e-300)
     return best, result
-
-
-def _held_out_cost(log_costs: Floats, rows: Rows) -> Floats:
-    """(rows, models): what would have been predicted for each row without it, USD; NaN without costs."""
-    if not rows.has_costs:
-        return np.full(rows.scores.shape, np.nan)
-    best, smearing = _best_cost(log_costs, rows)
-    result: Floats = np.exp(log_costs[best]) * smearing
-    return result
 
 
 def _outlook(members: Floats, blend: Floats, cost: Floats, rows: Rows) -> Outlook:

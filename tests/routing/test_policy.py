@@ -30,7 +30,7 @@ CODER = BASE.replace("gpt-own:", "coder:")
 
 @cache
 def policy() -> Policy:
-    return unpack(pack(fit_policy(made(), embedder="e", about={"forced": False})))
+    return unpack(pack(replace(fit_policy(made(), embedder="e"), about={"forced": False})))
 
 
 def vector(kind: int) -> Any:
