@@ -101,15 +101,11 @@ def by_folds(
 
 def decide_all(policy: Policy, rows: Rows) -> HeldOut:
     """The same of a policy that is there already; `rows` has its models, in its order."""
-    quality, cost, picks = _decide(policy, rows)
-    single = policy.models.index(policy.best_single(policy.models))
-    return HeldOut(rows, quality, cost, picks, np.full(len(rows), single))
+    return HeldOut(rows, *_decide(policy, rows), np.full(len(rows), policy.means.argmax()))
 
 
 def _decide(policy: Policy, rows: Rows) -> Decided:
-    found = policy.predict(rows.inputs)
-    single = policy.models.index(policy.best_single(policy.models))
-    return picked(Outlook(found.quality, np.array(found.cost_usd)), policy.prefer.tolist(), single)
+    return picked(policy.predict(rows.inputs), policy.prefer.tolist(), int(policy.means.argmax()))
 
 
 def picked(outlook: Outlook, prefer: Iterable[tuple[float, float]], single: int) -> Decided:

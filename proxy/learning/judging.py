@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -12,18 +12,17 @@ import numpy as np
 
 from proxy.config import PREFER
 from proxy.learning.fit import fit_policy
+from proxy.learning.held_out import Decided, by_folds, picked
 from proxy.learning.incumbent import LEAST_UNSEEN
 from proxy.learning.logged import Logged, Share
 from proxy.learning.offpolicy import FEWEST, Estimate, doubly_robust, inverse_propensity, known_by, mean_of
-from proxy.learning.prefer import pick
-from proxy.learning.rated import Floats, Ints, folds_of
+from proxy.learning.rated import Bools, Floats, Ints
 from proxy.routing.policy import STEPS, Outlook, Policy
 
 MOST_LOSS = 0.02
 """How much worse than what was decided a new policy may be for all that is known, and still be taken."""
 SIGNS = 4.0
 """Standard errors from which on a share is another one; the turns of a conversation are rated alike."""
-_AT_ONCE = 4096
 
 
 @dataclass(frozen=True)
@@ -103,25 +102,19 @@ class Judged:
 
 def judge(policy: Policy, logged: Logged) -> Judged:
     """What a policy decides that has not seen these rows; they have its models, in its order."""
-    parts = list(_decided(policy, logged))
-    quality, cost, picks = zip(*parts, strict=True)
-    return Judged(logged, np.concatenate(quality), np.concatenate(cost), np.concatenate(picks, axis=1))
+    return Judged(logged, *_decide(policy, logged))
 
 
-def _decided(policy: Policy, logged: Logged) -> Iterator[tuple[Floats, Floats, Ints]]:
-    for start in range(0, len(logged), _AT_ONCE):
-        rows = slice(start, start + _AT_ONCE)
-        found, able = policy.predict(logged.rows.inputs[rows]), logged.able[rows]
-        picks = np.zeros((STEPS, len(able)), dtype=np.int64)
-        for route in np.unique(logged.route_of[rows]).tolist():
-            which = logged.route_of[rows] == route
-            may = able[which][0]
-            single = policy.models.index(policy.best_single([policy.models[at] for at in np.flatnonzero(may)]))
-            seen = Outlook(
-                np.where(may, found.quality[which], -np.inf).astype(np.float32), np.array(found.cost_usd[which])
-            )
-            picks[:, which] = [pick(seen, weight, margin, single) for weight, margin in policy.prefer.tolist()]
-        yield found.quality.astype(np.float64), np.array(found.cost_usd, dtype=np.float64), picks
+def _decide(policy: Policy, logged: Logged) -> Decided:
+    found = policy.predict(logged.rows.inputs)
+    picks = np.zeros((STEPS, len(logged)), dtype=np.int64)
+    for route in np.unique(logged.route_of).tolist():
+        which = logged.route_of == route
+        may = logged.able[which][0]
+        single = int(np.where(may, policy.means, -np.inf).argmax())
+        seen = Outlook(np.where(may, found.quality[which], np.float32(-np.inf)), found.cost_usd[which])
+        _, _, picks[:, which] = picked(seen, policy.prefer.tolist(), single)
+    return found.quality.astype(np.float64), found.cost_usd.astype(np.float64), picks
 
 
 def cross_judge(
@@ -137,19 +130,13 @@ def cross_judge(
         folds: how many.
         tell: is given how many folds are done, and of how many.
     """
-    fold_of = folds_of(logged.rows.held_together, folds, seed + 1)
-    quality = np.zeros(logged.rows.scores.shape)
-    cost = np.full_like(quality, np.nan)
-    picks = np.zeros((STEPS, len(logged)), dtype=np.int64)
-    for fold in range(folds):
-        outside: Ints = np.flatnonzero(fold_of == fold)
-        if len(outside):
-            policy = fit_policy(logged.rows.take(fold_of != fold), embedder=embedder, seed=seed)
-            found = judge(policy, logged.take(outside))
-            quality[outside], cost[outside], picks[:, outside] = found.quality, found.cost, found.picks
-        if tell is not None:
-            tell(fold + 1, folds)
-    return Judged(logged, quality, cost, picks)
+
+    def decide(inside: Bools, outside: Bools) -> Decided:
+        policy = fit_policy(logged.rows.take(inside), embedder=embedder, seed=seed)
+        return _decide(policy, logged.take(np.flatnonzero(outside)))
+
+    held = by_folds(logged.rows, decide, seed=seed, folds=folds, tell=tell)
+    return Judged(logged, held.quality, held.cost, held.picks)
 
 
 def report(judged: Judged) -> dict[str, Any]:
