@@ -171,7 +171,7 @@ def _of_labelled(data: Labelled, old: Policy | None, seed: int, folds: int) -> _
     reason = why_not_better(found)
     found["incumbent"] = None if old is None else how_compared(old, data.rows, "gain")
     if reason is None and old is not None:
-        reason = why_keep(old, held, embedder=data.embedder)
+        reason = why_keep(old, held)
     kept = ("rows", "single", "single_quality", "single_cost", "settings", "saved", "gain", "calibration_error")
     return _Trained(policy, found, {name: found[name] for name in kept}, reason, show)
 
@@ -184,7 +184,7 @@ def _of_store(logged: Logged, old: Policy | None, embedder: str, seed: int, fold
     reason = judging.why_not_better(found)
     found["incumbent"] = None if old is None else how_compared(old, logged.rows, "over_logged")
     if reason is None and old is not None:
-        reason = judging.why_keep(old, judged, embedder=embedder)
+        reason = judging.why_keep(old, judged)
     about = {name: found[name] for name in ("rows", "logged", "settings", "at_logged_cost")}
     about |= {"from": "store", "over_logged": found["at_logged_cost"]["over_logged"]["value"]}
     return _Trained(policy, found, about, reason, show_stored)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import numpy as np
+from dataclasses import replace
 
 from proxy.learning.held_out import HeldOut, decide_all
 from proxy.learning.measures import figures, outcomes
@@ -35,7 +35,7 @@ def how_compared(old: Policy, rows: Rows, told: str) -> str:
     )
 
 
-def why_keep(old: Policy, new: HeldOut, *, embedder: str) -> str | None:
+def why_keep(old: Policy, new: HeldOut) -> str | None:
     """
     Why the old policy is to be kept, in words; None when the new one is better.
 
@@ -45,12 +45,9 @@ def why_keep(old: Policy, new: HeldOut, *, embedder: str) -> str | None:
     between them nothing is lost, and a policy that knows newer requests is not kept out for want of certainty.
 
     Args:
-        old: in use.
+        old: in use, for the same models and vectors.
         new: held-out decisions of the new one.
-        embedder: the name of the embedding model that made the vectors.
     """
-    if old.embedder != embedder or set(old.models) != set(new.rows.models):
-        return None  # it could not be used here
     unseen = new.rows.unseen(old.seen)
     if len(unseen) < LEAST_UNSEEN:
         told = old.about.get("gain")
@@ -59,15 +56,28 @@ def why_keep(old: Policy, new: HeldOut, *, embedder: str) -> str | None:
             return f"held out, it gains {100 * own:.2f} points over a random mix, and the incumbent {100 * told:.2f}"
         return None
     among = new.take(unseen)
-    # Its columns in the order of the rows.
-    order = [old.models.index(name) for name in among.rows.models]
-    seen_by_old = decide_all(old, among.rows)
-    back = np.argsort(order)
-    decided = HeldOut(
-        among.rows, seen_by_old.quality[:, order], seen_by_old.cost[:, order], back[seen_by_old.picks], among.single
-    )
+    decided = replace(decide_all(in_order(old, among.rows.models), among.rows), single=among.single)
     own, other = (float(figures(outcomes(each)).gain) for each in (among, decided))
     if own < other:
         told = f"it gains {100 * own:.2f} points over a random mix, and the incumbent {100 * other:.2f}"
         return f"on {len(unseen):,} requests that neither has seen, {told}"
     return None
+
+
+def in_order(policy: Policy, models: tuple[str, ...]) -> Policy:
+    """The same policy, its models in this order."""
+    if policy.models == models:
+        return policy
+    order = [policy.models.index(name) for name in models]
+    near, regions, forest = policy.neighbours, policy.regions, policy.forest
+    return replace(
+        policy,
+        models=models,
+        means=policy.means[order],
+        mean_costs=policy.mean_costs[order],
+        linear=policy.linear[:, order],
+        cost=policy.cost[:, order],
+        neighbours=replace(near, sums=near.sums[:, order], counts=near.counts[:, order]),
+        forest=replace(forest, values=forest.values[:, order]),
+        regions=regions._replace(quality=regions.quality[:, order], counts=regions.counts[:, order]),
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy as np
 from proxy.config import PREFER
 from proxy.learning.fit import fit_policy
 from proxy.learning.held_out import Decided, by_folds, picked
-from proxy.learning.incumbent import LEAST_UNSEEN
+from proxy.learning.incumbent import LEAST_UNSEEN, in_order
 from proxy.learning.logged import Logged, Share
 from proxy.learning.offpolicy import FEWEST, Estimate, doubly_robust, inverse_propensity, known_by, mean_of
 from proxy.learning.rated import Bools, Floats, Ints
@@ -204,17 +204,15 @@ def why_not_better(found: dict[str, Any]) -> str | None:
     return None
 
 
-def why_keep(old: Policy, new: Judged, *, embedder: str) -> str | None:
+def why_keep(old: Policy, new: Judged) -> str | None:
     """
-    Why the policy in use is to be kept, in words; None when the new one is better, or the old one is of no use here.
+    Why the policy in use is to be kept, in words; None when the new one is better. Both are for the same models and
+    vectors.
 
     Compared is what both would have earned on decisions that neither has seen, the new one at no more than the old
     one's cost at `balanced`. Where the old one has seen nearly all, its lead over what was decided, as it told itself
     then, is what there is to beat.
     """
-    models = new.logged.rows.models
-    if old.embedder != embedder or set(old.models) != set(models):
-        return None
     unseen = new.logged.rows.unseen(old.seen)
     if len(unseen) < LEAST_UNSEEN:
         told = old.about.get("over_logged")
@@ -225,7 +223,7 @@ def why_keep(old: Policy, new: Judged, *, embedder: str) -> str | None:
             )
         return None
     among = new.take(unseen)
-    before = judge(_in_order(old, models), among.logged)
+    before = judge(in_order(old, new.logged.rows.models), among.logged)
     kept = before.picks[_step(PREFER["balanced"])]
     mine = among.picks[among.step_at(before.cost_of(kept))]
     # Both are told by the new one's predictions, so that these cannot favour either.
@@ -237,25 +235,6 @@ def why_keep(old: Policy, new: Judged, *, embedder: str) -> str | None:
             f"{-100 * lead.value:.2f} points more at no less cost"
         )
     return None
-
-
-def _in_order(policy: Policy, models: tuple[str, ...]) -> Policy:
-    """The same policy, its models in this order."""
-    if policy.models == models:
-        return policy
-    order = [policy.models.index(name) for name in models]
-    near, regions, forest = policy.neighbours, policy.regions, policy.forest
-    return replace(
-        policy,
-        models=models,
-        means=policy.means[order],
-        mean_costs=policy.mean_costs[order],
-        linear=policy.linear[:, order],
-        cost=policy.cost[:, order],
-        neighbours=replace(near, sums=near.sums[:, order], counts=near.counts[:, order]),
-        forest=replace(forest, values=forest.values[:, order]),
-        regions=regions._replace(quality=regions.quality[:, order], counts=regions.counts[:, order]),
-    )
 
 
 def figures_of(judged: Judged, picks: Ints) -> dict[str, Any]:

@@ -144,18 +144,15 @@ def test_what_says_the_same_is_in_the_same_fold() -> None:
 
 def test_a_worse_policy_does_not_replace_the_incumbent() -> None:
     good = fit_policy(made(seed=5), embedder="e")
-    noise = cross_fit(made(200, seed=6, learnable=False), embedder="e", folds=3)
-    fresh = replace(noise, rows=replace(noise.rows, texts=noise.rows.texts + 10_000))
     better = cross_fit(made(200, seed=7), embedder="e", folds=3)
     strangers = replace(better, rows=replace(better.rows, texts=better.rows.texts + 10_000))
     poor = fit_policy(made(200, seed=8, learnable=False), embedder="e")
-    assert why_keep(poor, strangers, embedder="e") is None
+    assert why_keep(poor, strangers) is None
     lost = replace(strangers, picks=np.zeros_like(strangers.picks))
-    assert "neither has seen" in str(why_keep(good, lost, embedder="e"))
-    assert why_keep(good, fresh, embedder="another") is None, "it could not be used here"
+    assert "neither has seen" in str(why_keep(good, lost))
     known = replace(good, about={"gain": 0.5})
     seen = replace(better, rows=replace(better.rows, texts=good.seen[:200]))
-    assert "held out" in str(why_keep(known, seen, embedder="e"))
+    assert "held out" in str(why_keep(known, seen))
     assert good.models == MODELS
 
 

@@ -14,6 +14,7 @@ from proxy.learning import judging
 from proxy.learning.archive import Archive
 from proxy.learning.asking import FAILURES
 from proxy.learning.fit import fit_policy
+from proxy.learning.incumbent import in_order
 from proxy.learning.logged import DAMAGED, UNDRAWN, Logged, read_logged
 from proxy.learning.stored_facts import kept
 from proxy.relay.reply import OUTCOMES
@@ -143,10 +144,9 @@ def test_the_better_of_two_policies_is_kept(tmp_path: Path, policy: Policy) -> N
     always_wrong = replace(policy, linear=-policy.linear, blends=-policy.blends)
     good, bad = judging.judge(policy, logged), judging.judge(always_wrong, logged)
     # Its columns in another order, as another training may have them.
-    turned = judging._in_order(policy, MODELS[::-1])
-    assert "the incumbent would have earned" in str(judging.why_keep(turned, bad, embedder="test"))
-    assert judging.why_keep(always_wrong, good, embedder="test") is None
-    assert judging.why_keep(turned, bad, embedder="another") is None
+    turned = in_order(policy, MODELS[::-1])
+    assert "the incumbent would have earned" in str(judging.why_keep(turned, bad))
+    assert judging.why_keep(always_wrong, good) is None
 
 
 def test_a_model_that_is_rarely_drawn_is_known_by_all_texts_and_not_by_those_it_gets(tmp_path: Path) -> None:
