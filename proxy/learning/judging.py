@@ -17,7 +17,8 @@ from proxy.learning.incumbent import LEAST_UNSEEN, in_order
 from proxy.learning.logged import Logged, Share
 from proxy.learning.offpolicy import FEWEST, Estimate, doubly_robust, inverse_propensity, known_by, mean_of
 from proxy.learning.rated import Bools, Floats, Ints
-from proxy.routing.policy import STEPS, Outlook, Policy
+from proxy.learning.rounding import rounded, usd
+from proxy.routing.policy import STEPS, Outlook, Policy, step_of
 
 MOST_LOSS = 0.02
 """How much worse than what was decided a new policy may be for all that is known, and still be taken."""
@@ -158,7 +159,7 @@ def report(judged: Judged) -> dict[str, Any]:
         "uneven": is_uneven(logged.shares),
         "logged": decided_of(judged),
         "models": [_model(judged, place) for place in range(len(logged.rows.models))],
-        "settings": {name: _setting(judged, _step(value)) for name, value in PREFER.items()},
+        "settings": {name: _setting(judged, step_of(value)) for name, value in PREFER.items()},
         "at_logged_cost": _setting(judged, at),
         "routes": [_route(judged, place, at) for place in range(len(logged.routes))],
     }
@@ -224,7 +225,7 @@ def why_keep(old: Policy, new: Judged) -> str | None:
         return None
     among = new.take(unseen)
     before = judge(in_order(old, new.logged.rows.models), among.logged)
-    kept = before.picks[_step(PREFER["balanced"])]
+    kept = before.picks[step_of(PREFER["balanced"])]
     mine = among.picks[among.step_at(before.cost_of(kept))]
     # Both are told by the new one's predictions, so that these cannot favour either.
     weights = np.maximum(among.weights(mine), among.weights(kept))
@@ -250,15 +251,15 @@ def figures_of(judged: Judged, picks: Ints) -> dict[str, Any]:
         "quality": _estimate(found),
         "inverse_propensity": _estimate(judged.inverse_propensity(picks)),
         "over_logged": _estimate(over),
-        "effective": _rounded(min(found.effective, over.effective), 1),
+        "effective": rounded(min(found.effective, over.effective), 1),
         "enough": found.is_enough and over.is_enough,
-        "cost": _usd(judged.cost_of(picks)),
+        "cost": usd(judged.cost_of(picks)),
     }
 
 
 def decided_of(judged: Judged) -> dict[str, Any]:
     """What was decided earned, and cost."""
-    return {"quality": _estimate(judged.earned), "cost": _usd(judged.logged_cost)}
+    return {"quality": _estimate(judged.earned), "cost": usd(judged.logged_cost)}
 
 
 def _setting(judged: Judged, step: int) -> dict[str, Any]:
@@ -275,11 +276,11 @@ def _model(judged: Judged, place: int) -> dict[str, Any]:
     return {
         "model": logged.rows.models[place],
         "rated": int(chosen.sum()),
-        "rating": _rounded(logged.ratings[chosen].mean()) if chosen.any() else None,
+        "rating": rounded(logged.ratings[chosen].mean()) if chosen.any() else None,
         "alone": _estimate(found),
         "enough": is_enough,
-        "cost": _usd(among.cost_of(always)),
-        "taken": {name: _rounded(np.mean(judged.picks[_step(value)] == place)) for name, value in PREFER.items()},
+        "cost": usd(among.cost_of(always)),
+        "taken": {name: rounded(np.mean(judged.picks[step_of(value)] == place)) for name, value in PREFER.items()},
     }
 
 
@@ -293,18 +294,5 @@ def _route(judged: Judged, place: int, step: int) -> dict[str, Any]:
     }
 
 
-def _step(prefer: float) -> int:
-    return round(prefer * (STEPS - 1))
-
-
 def _estimate(found: Estimate) -> dict[str, float | None]:
-    return {"value": _rounded(found.value), "low": _rounded(found.low), "high": _rounded(found.high)}
-
-
-def _rounded(value: Any, digits: int = 4) -> float | None:
-    number = float(value)
-    return round(number, digits) if math.isfinite(number) else None
-
-
-def _usd(value: float) -> float | None:
-    return _rounded(value * 1000, 6)
+    return {"value": rounded(found.value), "low": rounded(found.low), "high": rounded(found.high)}

@@ -8,9 +8,9 @@ import numpy as np
 
 from proxy.config import PREFER
 from proxy.learning.held_out import HeldOut
-from proxy.learning.measures import Figures, Pair, bootstrap, calibration_error, figures, interval, outcomes, pair
-from proxy.learning.rated import Floats
-from proxy.routing.policy import STEPS
+from proxy.learning.measures import Figures, Pair, bootstrap, calibration_error, figures, outcomes, pair
+from proxy.learning.rounding import middle, rounded, usd
+from proxy.routing.policy import STEPS, step_of
 
 SHARES = (1.0, 0.95)
 
@@ -38,24 +38,24 @@ def report(held: HeldOut, *, seed: int = 0, knowing: HeldOut | None = None) -> d
         "single": held.rows.models[held.usual_single],
         "cheapest": held.rows.models[held.rows.cheapest],
         "singles": [held.rows.models[place] for place in np.unique(held.single).tolist()],
-        "single_quality": _rounded(own.single),
-        "single_cost": _usd(own.single_cost),
+        "single_quality": rounded(own.single),
+        "single_cost": usd(own.single_cost),
         "settings": {name: _setting(own, drawn, value) for name, value in PREFER.items()},
         "saved": [
             {
                 "share": share,
-                "saved": _rounded(own.saved_at(share)),
-                "interval": _pair_of(drawn.saved_at(share)),
+                "saved": rounded(own.saved_at(share)),
+                "interval": middle(drawn.saved_at(share)),
             }
             for share in SHARES
         ],
         "true_domain": None if knowing is None else _knowing(figures(outcomes(knowing))),
-        "gain": _rounded(own.gain, 5),
-        "gain_interval": _pair_of(drawn.gain, 5),
-        "calibration_error": _rounded(calibration_error(held.quality, held.rows.scores)),
+        "gain": rounded(own.gain, 5),
+        "gain_interval": middle(drawn.gain, 5),
+        "calibration_error": rounded(calibration_error(held.quality, held.rows.scores)),
         "pair": _as_pair(pair(held, held.usual_single, held.rows.cheapest)),
         "curve": [
-            {"prefer": step / (STEPS - 1), "quality": _rounded(own.quality[step]), "cost": _usd(own.cost[step])}
+            {"prefer": step / (STEPS - 1), "quality": rounded(own.quality[step]), "cost": usd(own.cost[step])}
             for step in range(0, STEPS, 2)
         ],
     }
@@ -94,10 +94,10 @@ def _models(held: HeldOut) -> list[dict[str, Any]]:
         {
             "model": model,
             "rated": int(np.isfinite(rows.scores[:, place]).sum()),
-            "quality": _rounded(rows.means[place]),
-            "cost": _usd(rows.mean_costs[place]),
+            "quality": rounded(rows.means[place]),
+            "cost": usd(rows.mean_costs[place]),
             "taken": {
-                setting: _rounded(np.mean(held.picks[_step(value)] == place)) for setting, value in PREFER.items()
+                setting: rounded(np.mean(held.picks[step_of(value)] == place)) for setting, value in PREFER.items()
             },
         }
         for place, model in enumerate(rows.models)
@@ -105,24 +105,24 @@ def _models(held: HeldOut) -> list[dict[str, Any]]:
 
 
 def _setting(own: Figures, drawn: Figures, prefer: float) -> dict[str, Any]:
-    at = _step(prefer)
+    at = step_of(prefer)
     return {
         "prefer": prefer,
-        "quality": _rounded(own.quality[at]),
-        "above_single": _rounded(own.quality[at] - own.single),
-        "above_single_interval": _pair_of(drawn.quality[at] - drawn.single),
-        "above_random_mix": _rounded(own.quality[at] - own.mixed[at]),
-        "cost": _usd(own.cost[at]),
-        "saved": _rounded(1.0 - own.cost[at] / own.single_cost),
-        "saved_interval": _pair_of(1.0 - drawn.cost[at] / drawn.single_cost),
+        "quality": rounded(own.quality[at]),
+        "above_single": rounded(own.quality[at] - own.single),
+        "above_single_interval": middle(drawn.quality[at] - drawn.single),
+        "above_random_mix": rounded(own.quality[at] - own.mixed[at]),
+        "cost": usd(own.cost[at]),
+        "saved": rounded(1.0 - own.cost[at] / own.single_cost),
+        "saved_interval": middle(1.0 - drawn.cost[at] / drawn.single_cost),
     }
 
 
 def _knowing(own: Figures) -> dict[str, Any]:
     return {
-        "quality": _rounded(own.quality[-1]),
-        "above_single": _rounded(own.quality[-1] - own.single),
-        "saved": [{"share": share, "saved": _rounded(own.saved_at(share))} for share in SHARES],
+        "quality": rounded(own.quality[-1]),
+        "above_single": rounded(own.quality[-1] - own.single),
+        "saved": [{"share": share, "saved": rounded(own.saved_at(share))} for share in SHARES],
     }
 
 
@@ -130,24 +130,7 @@ def _as_pair(found: Pair) -> dict[str, Any]:
     return {
         "strong": found.strong,
         "weak": found.weak,
-        "apgr": _rounded(found.apgr),
-        "cpt50": _rounded(found.cpt50),
-        "cpt80": _rounded(found.cpt80),
+        "apgr": rounded(found.apgr),
+        "cpt50": rounded(found.cpt50),
+        "cpt80": rounded(found.cpt80),
     }
-
-
-def _step(prefer: float) -> int:
-    return round(prefer * (STEPS - 1))
-
-
-def _rounded(value: Any, digits: int = 4) -> float | None:
-    number = float(value)
-    return round(number, digits) if np.isfinite(number) else None
-
-
-def _usd(value: Any) -> float | None:
-    return _rounded(float(value) * 1000, 6)
-
-
-def _pair_of(values: Floats, digits: int = 4) -> list[float]:
-    return [round(one, digits) for one in interval(values)]

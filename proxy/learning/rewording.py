@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from proxy.config import PREFER
 from proxy.embedding import Vector
 from proxy.learning.held_out import decide_all
 from proxy.learning.rated import Rows
-from proxy.routing.policy import Policy, inputs_of
+from proxy.routing.policy import Policy, inputs_of, step_of
 from proxy.routing.shape import shape_of
 
 REWORDINGS: Mapping[str, Callable[[str], str]] = {
@@ -21,8 +22,6 @@ REWORDINGS: Mapping[str, Callable[[str], str]] = {
     "two letters swapped": lambda text: _swapped(text),
 }
 MOST = 200
-STEP = 50
-"""`balanced`."""
 
 
 def flip_rates(
@@ -50,7 +49,7 @@ def flip_rates(
         inputs = inputs_of(np.stack([vectors[text] for text in said]), length, shapes)
         nothing = np.full((len(said), len(policy.models)), np.nan)
         rows = Rows(policy.models, inputs, nothing, nothing, np.zeros_like(nothing), np.arange(len(said)))
-        chosen[name] = decide_all(policy, rows).picks[STEP]
+        chosen[name] = decide_all(policy, rows).picks[step_of(PREFER["balanced"])]
     before = chosen.pop("as it is")
     return {name: float((after != before).mean()) for name, after in chosen.items()}
 

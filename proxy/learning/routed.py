@@ -12,8 +12,9 @@ import numpy as np
 from proxy.learning import judging
 from proxy.learning.judging import Judged
 from proxy.learning.logged import Logged
-from proxy.learning.measures import bootstrap, interval
+from proxy.learning.measures import bootstrap
 from proxy.learning.rated import Bools, Floats, Ints, Rows
+from proxy.learning.rounding import middle, rounded, usd
 
 
 @dataclass(frozen=True)
@@ -64,21 +65,21 @@ def on_rated(rows: Rows, taken: Taken, *, seed: int = 0) -> dict[str, Any]:
         "rows": len(among),
         "untold": dict(taken.untold),
         "not_rated": int((~compared).sum()),
-        "quality": _rounded(score.mean()),
-        "interval": _pair(score @ draws),
-        "cost": _usd(costs.mean()),
+        "quality": rounded(score.mean()),
+        "interval": middle(score @ draws),
+        "cost": usd(costs.mean()),
         "single": rows.models[single],
-        "single_quality": _rounded(alone.mean()),
-        "single_cost": _usd(among.costs[:, single].mean()),
-        "above_single": _rounded((score - alone).mean()),
-        "above_single_interval": _pair((score - alone) @ draws),
+        "single_quality": rounded(alone.mean()),
+        "single_cost": usd(among.costs[:, single].mean()),
+        "above_single": rounded((score - alone).mean()),
+        "above_single_interval": middle((score - alone) @ draws),
         "above_random_mix": None,
         "routes": [],
     }
     if np.isfinite(among.costs[:, [single, cheapest]]).all() and np.isfinite(costs).all():
         mixed = _mixed(among, single, cheapest, float(costs.mean()))
-        found["above_random_mix"] = _rounded((score - mixed).mean())
-        found["above_random_mix_interval"] = _pair((score - mixed) @ draws)
+        found["above_random_mix"] = rounded((score - mixed).mean())
+        found["above_random_mix_interval"] = middle((score - mixed) @ draws)
     for name in dict.fromkeys(names.tolist()):
         here = names == name
         found["routes"].append(
@@ -86,9 +87,9 @@ def on_rated(rows: Rows, taken: Taken, *, seed: int = 0) -> dict[str, Any]:
                 "route": name,
                 "rows": int(here.sum()),
                 "models": dict(Counter(models[here].tolist()).most_common()),
-                "quality": _rounded(score[here].mean()),
-                "cost": _usd(costs[here].mean()),
-                "single_quality": _rounded(alone[here].mean()),
+                "quality": rounded(score[here].mean()),
+                "cost": usd(costs[here].mean()),
+                "single_quality": rounded(alone[here].mean()),
             }
         )
     return found
@@ -163,17 +164,3 @@ def _mixed(rows: Rows, single: int, cheapest: int, cost: float) -> Floats:
     share = min(max((cost - low) / (high - low), 0.0), 1.0) if high > low else 1.0
     result: Floats = share * rows.scores[:, single] + (1.0 - share) * rows.scores[:, cheapest]
     return result
-
-
-def _rounded(value: Any) -> float | None:
-    number = float(value)
-    return round(number, 4) if np.isfinite(number) else None
-
-
-def _usd(value: Any) -> float | None:
-    number = float(value)
-    return round(1000 * number, 6) if np.isfinite(number) else None
-
-
-def _pair(values: Floats) -> list[float]:
-    return [round(one, 4) for one in interval(values)]

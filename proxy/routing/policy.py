@@ -244,7 +244,7 @@ class Policy:
         else:
             quality, cost, region = self._predict_one(vector, tokens, shape)
         corrected = None if corrections is None or region is None else corrections[region].tolist()
-        weight, margin = self.prefer[round(prefer * (STEPS - 1))].tolist()
+        weight, margin = self.prefer[step_of(prefer)].tolist()
         single = self.best_single(models)
         found = []
         for name in models:
@@ -329,6 +329,11 @@ class Policy:
 def policy_version(policy: Policy | None) -> str:
     """What metrics say: `none` where there is none."""
     return "none" if policy is None else policy.version
+
+
+def step_of(prefer: float) -> int:
+    """The place of a `prefer` of 0 to 1 among those that are told apart."""
+    return round(prefer * (STEPS - 1))
 
 
 def project(inputs: Floats32, axes: Floats32, centre: Floats32) -> Floats32:

@@ -1,0 +1,25 @@
+"""How a report has its figures: as many digits as say something, and None for what is not known."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from proxy.learning.measures import interval
+from proxy.learning.rated import Floats
+
+
+def rounded(value: Any, digits: int = 4) -> float | None:
+    """None for what is no number."""
+    number = float(value)
+    return round(number, digits) if math.isfinite(number) else None
+
+
+def usd(value: Any) -> float | None:
+    """Of a thousand requests, where one costs so much."""
+    return rounded(float(value) * 1000, 6)
+
+
+def middle(values: Floats, digits: int = 4) -> list[float]:
+    """The interval of draws."""
+    return [round(one, digits) for one in interval(values)]
