@@ -6,7 +6,7 @@ import numpy as np
 
 from proxy.embedding import DIMENSIONS
 from proxy.learning.linear import principal
-from proxy.learning.rated import Floats, Ints, Rows
+from proxy.learning.rated import Floats, Ints, Rows, summed
 from proxy.routing.arrays import Floats32
 from proxy.routing.policy import Neighbours, Regions, project
 
@@ -39,11 +39,7 @@ def condense(rows: Rows, seed: int) -> Neighbours:
     places = project(rows.inputs, axes, centre)
     count = int(np.clip(len(rows) // ROWS_A_CENTRE, 1, MOST_CENTRES))
     centres, nearest = _k_means(places, count, seed)
-    sums = np.zeros((len(centres), len(rows.models)))
-    counts = np.zeros_like(sums)
-    above = np.where(rows.weights > 0, np.nan_to_num(rows.scores) - rows.means, 0.0)
-    np.add.at(sums, nearest, above * rows.bounded_weights)
-    np.add.at(counts, nearest, rows.bounded_weights)
+    sums, counts = (summed(each, nearest, len(centres)) for each in (rows.weighed, rows.bounded_weights))
     return Neighbours(axes, centre, centres, sums.astype(np.float32), counts.astype(np.float32), SHARPNESS, PRIOR)
 
 
@@ -59,12 +55,9 @@ def regions_of(rows: Rows, near: Neighbours, seed: int) -> Regions:
     places = near.places(rows.inputs)
     count = int(np.clip(len(rows) // ROWS_A_REGION, 1, MOST_REGIONS))
     centres, nearest = _k_means(places, count, seed)
-    sums = np.zeros((len(centres), len(rows.models)))
-    counts, weights = np.zeros_like(sums), np.zeros_like(sums)
-    known = rows.weights > 0
-    np.add.at(sums, nearest, np.where(known, np.nan_to_num(rows.scores) - rows.means, 0.0) * rows.bounded_weights)
-    np.add.at(weights, nearest, rows.bounded_weights)
-    np.add.at(counts, nearest, known)
+    sums, weights, counts = (
+        summed(each, nearest, len(centres)) for each in (rows.weighed, rows.bounded_weights, rows.weights > 0)
+    )
     quality = np.clip(rows.means + sums / (weights + REGION_PRIOR), 0.0, 1.0)
     return Regions(centres, quality.astype(np.float32), counts.astype(np.float32))
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from proxy.learning.held_out import FOLDS, Decided, HeldOut, by_folds, picked
 from proxy.learning.prefer import fit_prefer
-from proxy.learning.rated import Bools, Floats, Ints, Rows
+from proxy.learning.rated import Bools, Floats, Ints, Rows, summed
 from proxy.routing.policy import Outlook
 
 PRIOR = 10.0
@@ -43,12 +43,9 @@ def by_domain(rows: Rows, domains: Sequence[str], *, seed: int = 0, folds: int =
 
 def _tables(rows: Rows, domain_of: Ints, count: int) -> tuple[Floats, Floats]:
     """(domains, models) each: quality, and cost in USD."""
-    above = np.where(rows.weights > 0, np.nan_to_num(rows.scores) - rows.means, 0.0) * rows.bounded_weights
     is_known = np.isfinite(rows.costs)
     dearer = np.where(is_known, rows.costs - rows.mean_costs, 0.0)
-    sums = [np.zeros((count, len(rows.models))) for _ in range(4)]
-    for total, each in zip(sums, (above, rows.bounded_weights, dearer, is_known), strict=True):
-        np.add.at(total, domain_of, each)
+    sums = [summed(each, domain_of, count) for each in (rows.weighed, rows.bounded_weights, dearer, is_known)]
     return rows.means + sums[0] / (sums[1] + PRIOR), rows.mean_costs + sums[2] / (sums[3] + PRIOR)
 
 

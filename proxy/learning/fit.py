@@ -103,7 +103,7 @@ def _fit_parts(rows: Rows, seed: int) -> _Parts:
         costs = [np.full_like(costs[0], np.nan)]
     near = condense(rows, seed)
     numbers = numbers_of(rows.inputs, near.places(rows.inputs))
-    forest = grow(numbers, rows.scores - rows.means, rows.bounded_weights, seed)
+    forest = grow(numbers, rows.weighed, rows.bounded_weights, seed)
     return _Parts(ridges, near, forest, costs, rows.means)
 
 

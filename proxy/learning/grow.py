@@ -81,24 +81,23 @@ class _Split(NamedTuple):
     """(rows,)."""
 
 
-def grow(numbers: Floats32, above: Floats, weights: Floats, seed: int) -> Forest:
+def grow(numbers: Floats32, sums: Floats, weights: Floats, seed: int) -> Forest:
     """
     A forest that predicts what scores are above their means.
 
     Args:
         numbers: (rows, numbers); a row of which one is not known is left out.
-        above: (rows, models): the scores less the models' means; anything where the weight is 0.
+        sums: (rows, models): weight times what the score is above the model's mean; 0 where the weight is 0.
         weights: (rows, models), 0 or more.
         seed: of every draw.
     """
     known: Ints = np.flatnonzero(np.isfinite(numbers).all(axis=1) & weights.any(axis=1))
-    rows, count = len(known), above.shape[1]
+    rows, count = len(known), sums.shape[1]
     weights = weights[known]
     least = math.ceil(LEAST_RATINGS * weights.size / max(int(np.count_nonzero(weights)), 1))
     if rows < 2 * max(least, LEAST_RATINGS):
         return bare(count)
-    sums = np.where(weights > 0, np.nan_to_num(above[known]), 0.0) * weights
-    sample = _Sample(numbers[known], sums, weights, least)
+    sample = _Sample(numbers[known], sums[known], weights, least)
     random = np.random.default_rng(seed)
     a_tree = min(rows, MOST_ROWS, max(MOST_VALUES * least // (2 * TREES * count), 2 * least))
     at_once = max(1, _AT_ONCE // a_tree)

@@ -95,6 +95,11 @@ class Rows:
         return result
 
     @property
+    def weighed(self) -> Floats:
+        """(rows, models): what a score is above the model's mean, as it counts in a fit; 0 without one."""
+        return np.where(self.weights > 0, np.nan_to_num(self.scores) - self.means, 0.0) * self.bounded_weights
+
+    @property
     def inverse_chances(self) -> Floats:
         """
         (rows, models): one over the chance of a rating's being there; 0 where there is none.
@@ -142,6 +147,13 @@ class Rows:
     def cheapest(self) -> int:
         """The place of the cheapest model; without costs the worst one's, which is all there is to come from."""
         return int(self.mean_costs.argmin()) if self.has_costs else int(self.means.argmin())
+
+
+def summed(values: NDArray[Any], places: Ints, count: int) -> Floats:
+    """(count, models): the sums of (rows, models) that have the same of (rows,) places, 0 to `count` - 1."""
+    found = np.zeros((count, values.shape[1]))
+    np.add.at(found, places, values)
+    return found
 
 
 def keys_of(vectors: Vectors) -> Ints:

@@ -60,8 +60,7 @@ def test_one_rating_a_request_is_enough() -> None:
     asked, random = numbers(6000), np.random.default_rng(3)
     drawn = random.random(len(asked)) < 0.25
     weights = np.stack([drawn / 0.25, ~drawn / 0.75], axis=1)
-    told = np.where(weights > 0, above(asked), np.nan)
-    assert error(grow(asked, told, weights, 0), numbers(seed=1)) < 0.15
+    assert error(grow(asked, above(asked) * weights, weights, 0), numbers(seed=1)) < 0.15
 
 
 def test_an_unknown_number_says_nothing() -> None:
