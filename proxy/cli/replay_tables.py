@@ -9,6 +9,7 @@ from rich.text import Text
 
 from proxy.cli.showing import between, count, day, named, share, table, usd
 from proxy.learning.gain import Gain
+from proxy.learning.offpolicy import FEWEST
 from proxy.learning.replay import Replay, Way, each_way
 
 EXAMPLES = 10
@@ -101,7 +102,8 @@ def _rating(gain: Gain, found: Replay) -> str:
     if not gain.is_enough:
         return (
             f"Rating: not enough to say. {count(gain.rows)} rated decisions of the routes that change had a model "
-            f"drawn by chance (split, explore), and {gain.effective:.0f} of them tell of the new choices; it takes 30."
+            f"drawn by chance (split, explore), and {gain.effective:.0f} of them tell of the new choices; it takes "
+            f"{FEWEST}."
         )
     assert gain.low is not None
     assert gain.high is not None

@@ -88,20 +88,16 @@ def _experiment(several: list[Arm]) -> list[dict[str, Any]]:
         if arm is not first:
             less = {measure: arm.means[measure].less(first.means[measure]) for measure in MEASURES}
             told["difference"] = {measure: _mean(each) for measure, each in less.items()}
-            told["verdict"] = _verdict(less["rating"], arm.means["rating"], first.means["rating"])
-            told["more_ratings_needed"] = _needed(arm, first)
+            one, other = arm.means["rating"], first.means["rating"]
+            more = max(one.more_needed(other), other.more_needed(one))
+            told["verdict"] = _verdict(less["rating"], more)
+            told["more_ratings_needed"] = more
         found.append(told)
     return found
 
 
-def _needed(arm: Arm, first: Arm) -> int:
-    one, other = arm.means["rating"], first.means["rating"]
-    return max(one.more_needed(other), other.more_needed(one))
-
-
-def _verdict(less: Mean, one: Mean, other: Mean) -> str:
-    """What the ratings say, in words."""
-    more = max(one.more_needed(other), other.more_needed(one))
+def _verdict(less: Mean, more: int) -> str:
+    """What the difference of ratings says, in words; so many more would tell."""
     needed = f"some {more:,} more ratings of each would tell a difference of {LEAST:g}"
     if less.interval is None or not less.is_enough:
         return f"not enough ratings to say; {needed}"

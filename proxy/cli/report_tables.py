@@ -112,6 +112,6 @@ def _show_shadow(console: Console, shadow: dict[str, Any]) -> None:
         else:
             told = (
                 f"not enough to say: of {count(gain['decisions'])} decisions drawn by chance (split, explore) with a "
-                f"known {what}, {gain['effective']:.0f} tell of the shadow's choices; it takes 30."
+                f"known {what}, {gain['effective']:.0f} tell of the shadow's choices; it takes {FEWEST}."
             )
         console.print(f"  {what} that it would change: {told}")

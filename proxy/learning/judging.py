@@ -145,8 +145,8 @@ def report(judged: Judged) -> dict[str, Any]:
     The figures, as JSON-ready values.
 
     Costs are USD a thousand requests; ratings 0 to 1, each with its 95% interval. An estimate is `enough` where as much
-    is known as from 30 decisions that were drawn evenly and came out as the policy would have it; in all of these a
-    conversation counts as one.
+    is known as from `FEWEST` decisions that were drawn evenly and came out as the policy would have it; in all of these
+    a conversation counts as one.
     """
     logged, at = judged.logged, judged.step_at(judged.logged_cost)
     return {
