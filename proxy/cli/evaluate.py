@@ -22,7 +22,7 @@ from proxy.cli.stored import embedder_of, looked_at, read_or_exit, refuse_too_li
 from proxy.cli.stored import show as show_stored
 from proxy.cli.streams import echo_json
 from proxy.cli.writing import plot_option, write_whole
-from proxy.config import Config, ConfigError, Duration, learned_of
+from proxy.config import Config, ConfigError, learned_of
 from proxy.learning import judging, routed
 from proxy.learning.domains import by_domain
 from proxy.learning.held_out import decide_all
@@ -68,7 +68,7 @@ def evaluate(
     what: Path,
     labelled: Path | None,
     store: str | None,
-    since: Duration | None,
+    since: float | None,
     route: str | None,
     implicit: bool,
     config_path: Path | None,

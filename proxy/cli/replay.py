@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Sequence
 from functools import cached_property, partial
 from pathlib import Path
@@ -18,7 +17,7 @@ from proxy.cli.replay_tables import as_json, show
 from proxy.cli.showing import Unreadable, console
 from proxy.cli.store_options import since_option, store_of
 from proxy.cli.streams import echo_json
-from proxy.config import Config, ConfigError, Duration, File
+from proxy.config import Config, ConfigError, File
 from proxy.embedding import MiniLM, Vector
 from proxy.embedding.minilm import head_and_tail
 from proxy.learning.archive import Archive, StoreUnreadable
@@ -47,7 +46,7 @@ def replay_command(
     policy_path: Path | None,
     config_path: Path | None,
     store: str | None,
-    since: Duration | None,
+    since: float | None,
     limit: int,
     fail_on_change: bool,
     as_one: bool,
@@ -78,7 +77,7 @@ def replay_command(
                 archive,
                 both[0],
                 both[1] if old is not None else None,
-                since=None if since is None else time.time() - since,
+                since=since,
                 newest=limit,
                 step=count,
             )

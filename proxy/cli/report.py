@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import cast
 
@@ -14,7 +13,7 @@ from proxy.cli.report_tables import show
 from proxy.cli.showing import Unreadable, console
 from proxy.cli.store_options import since_option, store_of
 from proxy.cli.streams import echo_json
-from proxy.config import Config, Duration, Split
+from proxy.config import Config, Split
 from proxy.learning.archive import StoreUnreadable
 from proxy.learning.asking import Span
 from proxy.learning.period import By
@@ -26,7 +25,7 @@ from proxy.learning.period import By
 @since_option
 @click.option("--by", type=click.Choice(["route", "model", "day"]), help="Both route and model when absent.")
 @click.option("--json", "as_one", is_flag=True, help="One JSON object, for scripts.")
-def report_command(config_path: Path, store: str | None, since: Duration | None, by: str | None, as_one: bool) -> None:
+def report_command(config_path: Path, store: str | None, since: float | None, by: str | None, as_one: bool) -> None:
     """
     Report on stored decisions: errors, tokens, cost, what was saved, ratings, latency, experiments and the shadow.
 
@@ -37,9 +36,8 @@ def report_command(config_path: Path, store: str | None, since: Duration | None,
     """
     config = load_or_exit(config_path) if store is None or config_path.exists() else None
     settings = store_of(store, config, config_path)
-    span = Span(None if since is None else time.time() - since)
     try:
-        found = report_of(settings, cast("By", by or "route and model"), span, _order(config))
+        found = report_of(settings, cast("By", by or "route and model"), Span(since), _order(config))
     except StoreUnreadable as error:
         raise Unreadable(str(error)) from None
     if as_one:

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import click
 
-from proxy.config import Config, Duration, Store, StoreUrl, duration_of
+from proxy.config import Config, Store, StoreUrl, duration_of
 
 FROM_CONFIG = "that of routes.yaml"
 """The value of `--store` without a URL."""
 
 
-class _Since(click.ParamType[Duration]):
-    name = "duration"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Duration:
-        found = value if isinstance(value, Duration) else duration_of(str(value))
-        if found is None:
-            self.fail(f"{value!r} is no duration such as 12h or 30d.", param, ctx)
-        return found
+def _begin(context: click.Context, parameter: click.Parameter, value: str | None) -> float | None:
+    """When a time begins that lasts until now, in seconds since 1970."""
+    if value is None:
+        return None
+    found = duration_of(value)
+    if found is None:
+        raise click.BadParameter(f"{value!r} is no duration such as 12h or 30d.", context, parameter)
+    return time.time() - found
 
 
 store_option = click.option(
@@ -27,7 +28,7 @@ store_option = click.option(
     help="Look at stored decisions: sqlite:///FILE, postgresql+asyncpg://..., or that of routes.yaml.",
 )  # fmt: skip
 since_option = click.option(
-    "--since", type=_Since(), metavar="DURATION", help="Only the last 12h, 30d, ... of what is stored."
+    "--since", callback=_begin, metavar="DURATION", help="Only the last 12h, 30d, ... of what is stored."
 )
 
 

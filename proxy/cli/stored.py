@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -45,20 +44,19 @@ def read_or_exit(
     Args:
         store: to read.
         models: the only ones to look at; all that have some ratings when empty.
-        since: the length of time until now that is looked at, in seconds; all when None.
+        since: seconds since 1970; all when None.
         route: the only one to look at.
         implicit: whether outcomes stand in for feedback.
         limit: decisions to keep.
         seed: of that choice.
         requests: whether to keep what another routes.yaml could ask about each.
     """
-    begins = None if since is None else time.time() - since
     try:
         with Archive(store) as archive, reading_count("reading decisions") as tell:
             return read_logged(
                 archive,
                 models=models,
-                since=begins,
+                since=since,
                 route=route,
                 implicit=implicit,
                 limit=limit,
@@ -73,7 +71,7 @@ def read_or_exit(
 
 def looked_at(store: Store, since: float | None, route: str | None) -> str:
     """In words: which of a store's decisions were asked for."""
-    only = [] if since is None else [f"since {day(time.time() - since)} (UTC)"]
+    only = [] if since is None else [f"since {day(since)} (UTC)"]
     only += [] if route is None else [f"of route {quote(route)}"]
     return ", ".join((f"store: {store.url.shown}", *only))
 

@@ -21,7 +21,7 @@ from proxy.cli.stored import drawn_models, embedder_of, looked_at, read_or_exit,
 from proxy.cli.stored import show as show_stored
 from proxy.cli.streams import echo_json
 from proxy.cli.writing import plot_option, to_write, write_whole
-from proxy.config import Config, ConfigError, Duration, choices, learned_of, quote
+from proxy.config import Config, ConfigError, choices, learned_of, quote
 from proxy.learning import judging
 from proxy.learning.domains import by_domain
 from proxy.learning.fit import fit_policy
@@ -65,7 +65,7 @@ EXIT_NOT_BETTER = 1
 def train(
     labelled: Path | None,
     store: str | None,
-    since: Duration | None,
+    since: float | None,
     route: str | None,
     implicit: bool,
     models: str,
