@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 
 import click
 import numpy as np
@@ -13,7 +12,7 @@ from rich.console import Console
 
 from proxy.cli.deciding import Deciding
 from proxy.cli.learning_data import Labelled, show
-from proxy.cli.options import EXIT_BAD_CONFIG, cache_dir_option, exit_with, load_or_exit
+from proxy.cli.options import cache_dir_option, exit_with, load_or_exit, refuse
 from proxy.cli.progress import working_bar
 from proxy.cli.routed import show_rated, show_stored_routes
 from proxy.cli.showing import console
@@ -100,7 +99,7 @@ def evaluate(
     config = load_or_exit(what) if is_whole else in_use
     if is_whole and in_use is not None and config is not None and in_use.text != config.text:
         # The store has texts and vectors as the file in use looks at a request: to another they tell nothing.
-        _refuse(f"{what}: its `text` is not that of {config_path}, by which the stored requests were looked at")
+        refuse(f"{what}: its `text` is not that of {config_path}, by which the stored requests were looked at")
     policy = None if is_whole else _policy(what, embedder_of(config))
     models = () if policy is None else policy.models
     if store is None:
@@ -152,7 +151,7 @@ def _policy(path: Path, embedder: str) -> Policy:
 def _policy_on_rated(policy: Policy, path: Path, data: Labelled, labelled: Path, seed: int) -> _Told:
     unseen = data.rows.unseen(policy.seen)
     if not len(unseen):
-        _refuse(f"{labelled}: {path} was trained on each of these requests; bring others")
+        refuse(f"{labelled}: {path} was trained on each of these requests; bring others")
     rows = data.rows.take(unseen)
     knowing = by_domain(rows, [data.domains[at] for at in unseen.tolist()], seed=seed)
     found = report(decide_all(policy, rows), seed=seed, knowing=knowing)
@@ -167,7 +166,7 @@ def _policy_on_stored(policy: Policy, path: Path, logged: Logged, shown: str) ->
     refuse_too_little(shown, logged, 1)
     unseen = logged.rows.unseen(policy.seen)
     if not len(unseen):
-        _refuse(f"{shown}: {path} was trained on each of these decisions; --since looks at later ones only")
+        refuse(f"{shown}: {path} was trained on each of these decisions; --since looks at later ones only")
     found, seen = judging.report(judging.judge(policy, logged.take(unseen))), len(logged) - len(unseen)
     return _Told({"policy": str(path), "version": policy.version, "seen": seen, **found}, show_stored, seen)
 
@@ -176,11 +175,11 @@ def _routes_on_rated(config: Config, data: Labelled, labelled: Path, cache_dir: 
     deciding = _deciding(config, cache_dir)
     places, taken = deciding.labelled(data)
     if not len(places):
-        _refuse(f"{labelled}: none of its requests can be decided: {_listed(deciding)}")
+        refuse(f"{labelled}: none of its requests can be decided: {_listed(deciding)}")
     known = data.rows.models
     if not set(taken.models) & set(known):
         went, rated = (", ".join(map(repr, dict.fromkeys(names))) for names in (taken.models, known))
-        _refuse(f"{labelled}: no request goes to a model that it rates; they go to {went}, and it rates {rated}")
+        refuse(f"{labelled}: no request goes to a model that it rates; they go to {went}, and it rates {rated}")
     return _Told(routed.on_rated(data.rows.take(places), taken, seed=seed), show_rated)
 
 
@@ -189,11 +188,11 @@ def _routes_on_stored(config: Config, logged: Logged, shown: str, cache_dir: Pat
     deciding = _deciding(config, cache_dir)
     places, taken = deciding.stored(logged)
     if not len(places):
-        _refuse(f"{shown}: none of its decisions can be decided anew: {_listed(deciding)}")
+        refuse(f"{shown}: none of its decisions can be decided anew: {_listed(deciding)}")
     could = routed.drawable(logged.take(places), taken)
     if not could.any():
         went = ", ".join(map(repr, dict.fromkeys(taken.models)))
-        _refuse(
+        refuse(
             f"{shown}: each decision goes to a model that was never drawn in its route ({went}), so nothing is known"
         )
     with working_bar("estimating") as tell:
@@ -212,8 +211,3 @@ def _deciding(config: Config, cache_dir: Path | None) -> Deciding:
 
 def _listed(deciding: Deciding) -> str:
     return ", ".join(f"{why} ({count:,})" for why, count in deciding.untold.most_common())
-
-
-def _refuse(message: str) -> NoReturn:
-    click.echo(message, err=True)
-    sys.exit(EXIT_BAD_CONFIG)

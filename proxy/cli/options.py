@@ -69,7 +69,11 @@ def _embedder_name(config: Config) -> str:
 
 def exit_with(error: ConfigError) -> NoReturn:
     """Show every problem of a file and end with exit code 2."""
-    click.echo(str(error), err=True)
     count = len(error.problems)
-    click.echo(f"{count} {'problem' if count == 1 else 'problems'} found.", err=True)
+    refuse(f"{error}\n{count} {'problem' if count == 1 else 'problems'} found.")
+
+
+def refuse(message: str) -> NoReturn:
+    """Say why there is nothing to go on with, and end with exit code 2."""
+    click.echo(message, err=True)
     sys.exit(EXIT_BAD_CONFIG)

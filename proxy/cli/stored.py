@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from typing import Any
 
-import click
 from rich.console import Console
 
 from proxy.app import minilm_name
 from proxy.cli.learning_data import dollars
-from proxy.cli.options import EXIT_BAD_CONFIG
+from proxy.cli.options import refuse
 from proxy.cli.progress import reading_count
 from proxy.cli.showing import day, named, table
 from proxy.config import Config, Store, Text, did_you_mean, learned_of, named_by, quote
@@ -65,8 +63,7 @@ def read_or_exit(
                 tell=tell,
             )
     except StoreUnreadable as error:
-        click.echo(str(error), err=True)
-        sys.exit(EXIT_BAD_CONFIG)
+        refuse(str(error))
 
 
 def looked_at(store: Store, since: float | None, route: str | None) -> str:
@@ -109,19 +106,15 @@ def refuse_unheard(shown: str, logged: Logged, *, are_named: bool) -> None:
         hint = f"did you mean {quote(near)}?"
     else:
         hint = f"drawn were {', '.join(map(quote, logged.drawn))}"
-    click.echo(f"{shown}: no rated decision drew {quote(unheard[0])}; {hint}", err=True)
-    sys.exit(EXIT_BAD_CONFIG)
+    refuse(f"{shown}: no rated decision drew {quote(unheard[0])}; {hint}")
 
 
 def refuse_too_little(shown: str, logged: Logged, least_rows: int) -> None:
     """Say why nothing can be learned of these decisions, in numbers, and exit with code 2; nothing if it can."""
     if not len(logged):
-        click.echo(f"{shown}: {_why_none(logged)}", err=True)
-    elif (problem := why_not(logged.rows, least_rows)) is not None:
-        click.echo(f"{shown}: {problem}{_beside(logged)}", err=True)
-    else:
-        return
-    sys.exit(EXIT_BAD_CONFIG)
+        refuse(f"{shown}: {_why_none(logged)}")
+    if (problem := why_not(logged.rows, least_rows)) is not None:
+        refuse(f"{shown}: {problem}{_beside(logged)}")
 
 
 def _why_none(logged: Logged) -> str:

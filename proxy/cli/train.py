@@ -13,7 +13,7 @@ import numpy as np
 from rich.console import Console
 
 from proxy.cli.learning_data import Labelled, show
-from proxy.cli.options import EXIT_BAD_CONFIG, cache_dir_option, exit_with, load_or_exit
+from proxy.cli.options import cache_dir_option, exit_with, load_or_exit, refuse
 from proxy.cli.progress import working_bar
 from proxy.cli.showing import console
 from proxy.cli.store_options import check_source, since_option, store_of, store_option
@@ -121,8 +121,7 @@ def train(
             labelled, config, models=wanted, limit=limit, seed=seed, cache_dir=cache_dir, output_tokens=output_tokens
         )
         if (problem := why_not(data.rows, LEAST_ROWS)) is not None:
-            click.echo(f"{labelled}: {problem}", err=True)
-            sys.exit(EXIT_BAD_CONFIG)
+            refuse(f"{labelled}: {problem}")
         _warn_of_unrated(config, config_path, data.rows.models)
         old = _comparable(old, incumbent, out, data.embedder, data.rows.models)
         trained = _of_labelled(data, old, seed, folds)
