@@ -9,8 +9,8 @@ from typing import Any
 from sqlalchemy import func, select
 
 from proxy.learning.archive import Archive
-from proxy.learning.asking import Span, is_failure, one_if, rated
-from proxy.learning.clusters import NOTHING, Mean, Sums, sums_of
+from proxy.learning.asking import Span, is_failure, one_if
+from proxy.learning.clusters import NOTHING, Mean, Sums, rating_sums, sums_of
 from proxy.learning.tables import decisions
 
 MEASURES = ("rating", "cost_usd", "seconds", "error")
@@ -79,17 +79,6 @@ def arms(archive: Archive, order: Mapping[str, Sequence[str]], span: Span) -> di
 
 
 def _ratings(archive: Archive, span: Span) -> dict[tuple[str, str], Mean]:
-    each, columns = rated(), decisions.c
-    by = (columns.route, columns.arm)
-    inner = (
-        span.of(
-            select(*by, func.sum(each.c.rating).label("rating_s"), func.count().label("rating_n"))
-            .join_from(each, decisions, columns.id == each.c.decision_id)
-            .where(columns.arm.is_not(None))
-        )
-        .group_by(*by, columns.conversation_hash)
-        .subquery()
-    )
-    names = [inner.c.route, inner.c.arm]
-    found = archive.ask(select(*names, *sums_of(inner, "rating")).group_by(*names))
+    columns = decisions.c
+    found = archive.ask(rating_sums([columns.route, columns.arm], span, columns.arm.is_not(None)))
     return {(row.route, row.arm): Sums.of(row, "rating").share for row in found}

@@ -9,11 +9,14 @@ makes where the rows are.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Label, Subquery, func
+from sqlalchemy import ColumnElement, Label, Select, Subquery, func, select
 
+from proxy.learning.asking import Span, rated
 from proxy.learning.offpolicy import FEWEST, Z95
+from proxy.learning.tables import decisions
 
 _Z80 = 0.841621
 """With the other: a difference of `LEAST` is found with 95% confidence in 80 of 100 experiments."""
@@ -89,6 +92,23 @@ def sums_of(inner: Subquery, name: str) -> list[Label[Any]]:
         func.sum(total * floats).label(f"{name}_products"),
         func.sum(floats * floats).label(f"{name}_size_squares"),
     ]
+
+
+def rating_sums(by: Sequence[ColumnElement[Any]], span: Span, *which: ColumnElement[bool]) -> Select[Any]:
+    """
+    A row for each group of rated decisions: the group's columns, and `Sums` of `rating` over its conversations.
+
+    Args:
+        by: what decisions are grouped by, each with a name.
+        span: to look at.
+        which: of its decisions to look at; all without it.
+    """
+    each = rated()
+    rows = select(*by, func.sum(each.c.rating).label("rating_s"), func.count().label("rating_n"))
+    rows = span.of(rows.join_from(each, decisions, decisions.c.id == each.c.decision_id).where(*which))
+    inner = rows.group_by(*by, decisions.c.conversation_hash).subquery()
+    names = [inner.c[column.name] for column in by]
+    return select(*names, *sums_of(inner, "rating")).group_by(*names)
 
 
 class Mean(NamedTuple):

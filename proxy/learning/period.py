@@ -13,8 +13,8 @@ import numpy as np
 from sqlalchemy import CTE, ColumnElement, FromClause, Select, case, func, select
 
 from proxy.learning.archive import Archive
-from proxy.learning.asking import Span, is_failure, is_sound_rating, one_if, rated
-from proxy.learning.clusters import NOTHING, Mean, Sums, sums_of
+from proxy.learning.asking import Span, is_failure, is_sound_rating, one_if
+from proxy.learning.clusters import NOTHING, Mean, Sums, rating_sums
 from proxy.learning.rated import Floats
 from proxy.learning.tables import decisions, feedback
 
@@ -261,11 +261,4 @@ def ratings_by(archive: Archive, by: By, span: Span) -> dict[Key, Sums]:
     Raises:
         StoreUnreadable: the database does not answer.
     """
-    each, columns = rated(), _columns(by)
-    rows = select(*columns, func.sum(each.c.rating).label("rating_s"), func.count().label("rating_n"))
-    rows = span.of(rows.join_from(each, decisions, decisions.c.id == each.c.decision_id))
-    inner = rows.group_by(*columns, decisions.c.conversation_hash).subquery()
-    names = [inner.c[column.name] for column in columns]
-    every: list[ColumnElement[Any]] = [*names, *sums_of(inner, "rating")]
-    query: Select[Any] = select(*every)
-    return {_row_key(by, row): Sums.of(row, "rating") for row in archive.ask(query.group_by(*names))}
+    return {_row_key(by, row): Sums.of(row, "rating") for row in archive.ask(rating_sums(_columns(by), span))}
