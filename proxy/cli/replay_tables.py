@@ -10,7 +10,7 @@ from rich.text import Text
 from proxy.cli.showing import between, count, day, named, share, table, usd
 from proxy.learning.gain import Gain
 from proxy.learning.offpolicy import FEWEST
-from proxy.learning.replay import Replay, Way, each_way
+from proxy.learning.replay import Replay, Way
 
 EXAMPLES = 10
 _LONGEST = 80
@@ -35,7 +35,7 @@ def as_json(found: Replay) -> dict[str, Any]:
         "left_out": dict(found.left_out),
         "changes": [
             {"from": old._asdict(), "to": new._asdict(), "decisions": decisions}
-            for old, new, decisions in each_way(found)
+            for old, new, decisions in found.ways
         ],
         "cost": {
             "decisions": found.priced,
@@ -75,7 +75,7 @@ def show(console: Console, found: Replay) -> None:
         return
     if found.changes:
         ways = table("from", "to", "decisions", left=2)
-        for old, new, decisions in each_way(found):
+        for old, new, decisions in found.ways:
             ways.add_row(_way(old), _way(new), count(decisions))
         console.print()
         console.print(ways)

@@ -12,13 +12,13 @@ Pure, and of nothing but what a store holds: all who share the store come to the
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from proxy.learning.rated import Floats, Ints
+from proxy.learning.rated import Floats, Ints, numbered
 from proxy.learning.rows import USER, LiveRating
 from proxy.routing.arrays import Floats32
 
@@ -84,9 +84,9 @@ def corrections_of(
     if not known:
         return found
     # By numbers, so that all else is arrays: there may be tens of thousands of ratings.
-    cells = _numbered((each.region, places[each.model]) for each in known)
-    sources, conversations = _numbered(map(_source, known)), _numbered(each.conversation for each in known)
-    decisions = _numbered(each.decision for each in known)
+    cells = numbered((each.region, places[each.model]) for each in known)
+    sources, conversations = numbered(map(_source, known)), numbered(each.conversation for each in known)
+    decisions = numbered(each.decision for each in known)
     ages_s = np.maximum(now - np.array([each.time for each in known]), 0.0)
     above = np.array([each.rating - each.predicted for each in known])
     # A decision counts once, under however many names it is rated.
@@ -99,12 +99,6 @@ def corrections_of(
         found.ratings[at] = len(among)
         found.weight[at] = kept.sum()
     return found
-
-
-def _numbered(names: Iterable[Hashable]) -> Ints:
-    """A number for each, the same for the same."""
-    numbers: dict[Hashable, int] = {}
-    return np.array([numbers.setdefault(name, len(numbers)) for name in names], dtype=np.int64)
 
 
 def _bounded_twice(weights: Floats, sources: Ints, conversations: Ints) -> Floats:

@@ -25,7 +25,7 @@ from sqlalchemy import func, select
 from proxy.embedding import DIMENSIONS, Vector
 from proxy.learning.archive import Archive, Row
 from proxy.learning.asking import FAILURES, Span, is_sound_rating, one_if
-from proxy.learning.rated import LEAST_CHANCE, Bools, Floats, Ints, Rows, keys_of
+from proxy.learning.rated import LEAST_CHANCE, Bools, Floats, Ints, Rows, keys_of, numbered
 from proxy.learning.reading import LEAST_COST
 from proxy.learning.rows import CERTAIN, is_number, is_propensity, is_rating, vector_of
 from proxy.learning.stored_facts import asked_of
@@ -319,7 +319,6 @@ def _rows(models: tuple[str, ...], used: Sequence[_One], vectors: Any, chosen: I
     costs[at, chosen] = [one.cost for one in used]
     weights[at, chosen] = 1.0 / np.maximum(propensities, LEAST_CHANCE)
     tokens = np.array([one.tokens for one in used])
-    places: dict[bytes, int] = {}
-    conversations = np.array([places.setdefault(one.conversation, len(places)) for one in used], dtype=np.int64)
+    conversations = numbered(one.conversation for one in used)
     shapes = np.array([one.shape for one in used], dtype=np.float32).reshape(-1, SIZE)
     return Rows(models, inputs_of(vectors, tokens, shapes), scores, costs, weights, keys_of(vectors), conversations)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -147,6 +148,12 @@ class Rows:
     def cheapest(self) -> int:
         """The place of the cheapest model; without costs the worst one's, which is all there is to come from."""
         return int(self.mean_costs.argmin()) if self.has_costs else int(self.means.argmin())
+
+
+def numbered(names: Iterable[Hashable]) -> Ints:
+    """(names,): a number for each from 0 on, the same for the same."""
+    numbers: dict[Hashable, int] = {}
+    return np.array([numbers.setdefault(name, len(numbers)) for name in names], dtype=np.int64)
 
 
 def summed(values: NDArray[Any], places: Ints, count: int) -> Floats:

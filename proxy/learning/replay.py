@@ -7,8 +7,8 @@ something that is not stored, is counted with its reason, and never guessed.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -20,6 +20,7 @@ from proxy.embedding import DIMENSIONS, Vector
 from proxy.errors import ProxyError
 from proxy.learning.archive import Archive, Row
 from proxy.learning.gain import Gain, Moments
+from proxy.learning.rated import numbered
 from proxy.learning.rows import CERTAIN, is_number, is_propensity, is_rating, vector_of
 from proxy.learning.stored_facts import NotStored, StoredFacts
 from proxy.routing.complexity import Complexity
@@ -133,6 +134,18 @@ class Change(NamedTuple):
         return None if self.old_usd is None or self.new_usd is None else self.new_usd - self.old_usd
 
 
+class Drawn(NamedTuple):
+    """A rated decision whose model was drawn."""
+
+    rating: float
+    weight: float
+    """Of the new way; see `Moments`."""
+    usual: float
+    """Of the old one."""
+    propensity: float
+    conversation: bytes
+
+
 @dataclass
 class Replay:
     """What came of it."""
@@ -151,13 +164,8 @@ class Replay:
     first: float | None = None
     """When the oldest that was looked at was made, in seconds since 1970."""
     last: float | None = None
-    _ratings: dict[str, list[tuple[float, float, float, float, int]]] = field(default_factory=dict)
-    """
-    By the old route: the ratings of decisions whose model was drawn; the weights of the new way and of the usual one,
-    propensities and conversations.
-    """
-    _conversations: dict[bytes, int] = field(default_factory=dict)
-    """A number for each."""
+    drawn: defaultdict[str, list[Drawn]] = field(default_factory=lambda: defaultdict(list))
+    """By the old route: rated decisions whose model was drawn."""
 
     @property
     def told(self) -> int:
@@ -170,18 +178,18 @@ class Replay:
         return sum(change.old.model != change.new.model for change in self.changes)
 
     @property
-    def ways(self) -> Counter[tuple[Way, Way]]:
-        """How many go from where to where."""
-        return Counter((change.old, change.new) for change in self.changes)
+    def ways(self) -> list[tuple[Way, Way, int]]:
+        """From where to where, and how many; the most first."""
+        counts = Counter((change.old, change.new) for change in self.changes)
+        return [(*way, count) for way, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))]
 
     @cached_property
     def rating(self) -> Gain:
         """What ratings would gain in the routes of which something changes, over decisions drawn by chance."""
-        among = [
-            each for route in {change.old.route for change in self.changes} for each in self._ratings.get(route, ())
-        ]
-        *numbers, conversations = np.array(among, dtype=np.float64).reshape(-1, 5).T
-        return Moments.of(*numbers, groups=conversations.astype(np.int64)).gain
+        routes = sorted({change.old.route for change in self.changes})
+        among = [each for route in routes for each in self.drawn[route]]
+        numbers = np.array([each[:-1] for each in among], dtype=np.float64).reshape(-1, 4)
+        return Moments.of(*numbers.T, groups=numbered(each.conversation for each in among)).gain
 
     def strongest(self, most: int) -> list[Change]:
         """The changes with the greatest difference in cost, one of each text or id."""
@@ -243,8 +251,7 @@ def _look(found: Replay, row: Row[Any], new: Rules, old: Rules | None) -> None:
     if row.rating is not None and decision is not None and is_drawn:
         weight = decision.chance_of(row.model) / row.propensity
         usual = 1.0 if of_old is None else of_old.chance_of(row.model) / row.propensity
-        conversation = found._conversations.setdefault(row.conversation_hash, len(found._conversations))
-        found._ratings.setdefault(before.route, []).append((row.rating, weight, usual, row.propensity, conversation))
+        found.drawn[before.route].append(Drawn(row.rating, weight, usual, row.propensity, row.conversation_hash))
     if old is None:
         # Whatever the reason: before there is a policy it is that of a rule.
         if row.propensity < EXPLORED * new.left_to_policy(row.route, row.arm):
@@ -317,9 +324,3 @@ def _expected_usd(
     if usd is None or old_usd is None or usd == old_usd:
         return expected
     return expected * usd / old_usd if old_usd else usd
-
-
-def each_way(found: Replay) -> Iterator[tuple[Way, Way, int]]:
-    """From where to where, and how many; the most first."""
-    for (old, new), count in sorted(found.ways.items(), key=lambda item: (-item[1], item[0])):
-        yield old, new, count
