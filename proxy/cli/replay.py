@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -17,11 +16,11 @@ from proxy.cli.replay_tables import as_json, show
 from proxy.cli.showing import Unreadable, console
 from proxy.cli.store_options import since_option, store_of
 from proxy.cli.streams import echo_json
-from proxy.config import Config, ConfigError, File
+from proxy.config import Config, ConfigError, File, Text
 from proxy.embedding import MiniLM, Vector
 from proxy.embedding.minilm import head_and_tail
 from proxy.learning.archive import Archive, StoreUnreadable
-from proxy.learning.replay import Replay, Rules, replay
+from proxy.learning.replay import Rules, replay
 from proxy.reload.loading import loaders
 from proxy.reload.policies import policy_of, unusable
 from proxy.reload.prepare import Prepared, prepare, texts_of
@@ -69,51 +68,43 @@ def replay_command(
     if policy_path is not None:
         new = msgspec.structs.replace(new, policy=File(policy_path))
     settings = store_of(store, old or new, config_path or routes_path)
-    configs = [new] if old is None else [new, old]
-    both = _rules(configs, cache_dir, policy_path)
+    text = new.text if old is None else old.text
+    rules = _rules(new, text, cache_dir, policy_path)
+    before = None if old is None else _rules(old, text, cache_dir)
     try:
         with Archive(settings) as archive, reading_count("deciding again") as count:
-            found = replay(
-                archive,
-                both[0],
-                both[1] if old is not None else None,
-                since=since,
-                newest=limit,
-                step=count,
-            )
+            found = replay(archive, rules, before, since=since, newest=limit, step=count)
     except StoreUnreadable as error:
         raise Unreadable(str(error)) from None
-    _tell(found, as_one)
-    sys.exit(EXIT_CHANGES if fail_on_change and found.changes else 0)
-
-
-def _tell(found: Replay, as_one: bool) -> None:
     if as_one:
         echo_json(as_json(found))
     else:
         show(console(), found)
+    sys.exit(EXIT_CHANGES if fail_on_change and found.changes else 0)
 
 
-def _rules(configs: Sequence[Config], cache_dir: Path | None, policy_path: Path | None) -> list[Rules]:
-    """What decides by each of these: the new one, and the one in use if that is known."""
-    made: list[Rules] = []
-    for place, config in enumerate(configs):
-        try:
-            policy = policy_of(config, partial(embedder_name, config))
-            if place == 0 and policy_path is not None and policy is None:
-                raise unusable(policy_path, "no such file")
-        except ConfigError as error:
-            exit_with(error)
-        lazy = _LazyModel(config)
-        prepared = _prepared(config, lazy, cache_dir, policy)
-        sees_the_same = config.text == configs[-1].text
-        made.append(
-            Rules(
-                config, prepared.router, prepared.topics, prepared.complexity, lazy.embed, sees_the_same,
-                policy_version(prepared.policy),
-            )
-        )  # fmt: skip
-    return made
+def _rules(config: Config, stored: Text, cache_dir: Path | None, needed: Path | None = None) -> Rules:
+    """
+    What decides by a routing file.
+
+    Args:
+        config: what it says.
+        stored: by which the stored requests were looked at.
+        cache_dir: a folder that keeps what is made of examples.
+        needed: its policy, if that must be there.
+    """
+    try:
+        policy = policy_of(config, partial(embedder_name, config))
+        if policy is None and needed is not None:
+            raise unusable(needed, "no such file")
+    except ConfigError as error:
+        exit_with(error)
+    lazy = _LazyModel(config)
+    prepared = _prepared(config, lazy, cache_dir, policy)
+    return Rules(
+        config, prepared.router, prepared.topics, prepared.complexity, lazy.embed, config.text == stored,
+        policy_version(policy),
+    )  # fmt: skip
 
 
 def _prepared(config: Config, lazy: _LazyModel, cache_dir: Path | None, policy: Policy | None) -> Prepared:

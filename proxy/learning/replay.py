@@ -59,12 +59,12 @@ class Rules:
     router: Router
     topics: Topics | None
     complexity: Complexity
-    embed: Callable[[str], Vector] | None = None
-    """Of a stored text that has no vector; None leaves it untold."""
-    sees_the_same: bool = True
+    embed: Callable[[str], Vector]
+    """Of a stored text that has no vector."""
+    sees_the_same: bool
     """Whether its `text` is that of the rules that decided: if not, the stored text and vector tell it nothing."""
-    policy: str = ""
-    """The version of its policy; empty where it has none."""
+    policy: str
+    """What `policy_version` says of its policy."""
 
     def decide(self, row: Row[Any]) -> Decision:
         """
@@ -88,7 +88,7 @@ class Rules:
             return decision
         if not self.sees_the_same:
             raise NotStored("the text as its `text` now has it")
-        if text is None or self.embed is None:
+        if text is None:
             raise NotStored("the text's vector (its rule did not need it)")
         decision = self.router.decide(facts, Signals.of(self.embed(text), self.topics, self.complexity))
         assert decision is not None, "final signals always lead to a decision"
