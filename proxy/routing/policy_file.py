@@ -91,18 +91,18 @@ def unpack(content: bytes) -> Policy:
         raise PolicyUnusable(f"it has {len(content):,} bytes, more than the {MOST_BYTES:,} that a policy may have")
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            about = _about(_member(archive, "about", MOST_BYTES // 64))
+            text = _text_of(_member(archive, "about", MOST_BYTES // 64))
+            about = _about(text.tobytes())
             arrays = {name: _array(archive, name, shape, most) for name, (shape, most) in _shapes(about).items()}
             seen = _plain(_member(archive, "seen", MOST_BYTES), np.dtype("<i8"), (None,), most=_MOST_SEEN)
             stored = _plain(_member(archive, "sha256", 1024), np.dtype(np.uint8), (32,)).tobytes()
-            text = _member(archive, "about", MOST_BYTES // 64)
     except (
         zipfile.BadZipFile, KeyError, ValueError, EOFError, OSError, zlib.error, NotImplementedError, RecursionError,
     ) as error:  # fmt: skip
         raise PolicyUnusable("it is damaged, or no policy") from error
     except RuntimeError as error:  # of an encrypted archive
         raise PolicyUnusable("it is encrypted") from error
-    digest = _digest({**arrays, "seen": seen, "about": _text_of(text)})
+    digest = _digest({**arrays, "seen": seen, "about": text})
     if digest != stored:
         raise PolicyUnusable("its content is not what was written: its hash differs")
     directions, centres = arrays["centre"].size, len(arrays["centres"])
@@ -199,8 +199,7 @@ def _shapes(about: _About) -> dict[str, tuple[tuple[int | None, ...], int]]:
     }
 
 
-def _about(content: bytes) -> _About:
-    text = _text_of(content).tobytes()
+def _about(text: bytes) -> _About:
     # The format before all else: another one may have other members.
     version: Any = msgspec.json.decode(text)
     if isinstance(version, dict) and isinstance(version.get("format"), int) and version["format"] != FORMAT:
