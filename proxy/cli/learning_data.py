@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,6 @@ from proxy.learning.preparing import rows_of
 from proxy.learning.rated import Ints, Rows
 from proxy.learning.reading import Read, read_rated
 from proxy.reload.loading import loaders
-
-Embed = Callable[[Sequence[str]], Mapping[str, Vector]]
 
 
 class Labelled:

@@ -127,7 +127,6 @@ class _One(msgspec.Struct, gc=False):
     shape: Shape
     cost: float
     rating: float
-    is_implicit: bool
     conversation: bytes
     request: tuple[str | None, str | None] | None
 
@@ -225,14 +224,14 @@ class _Reading:
             return  # Vitter's algorithm R
         one = _One(
             row.id, row.route, row.model, row.propensity, row.vector, *_asked(row), _cost(row), rating,
-            row.rating is None, row.conversation_hash, (row.facts, row.text) if self._requests else None,
+            row.conversation_hash, (row.facts, row.text) if self._requests else None,
         )  # fmt: skip
         if place == len(self._kept):
             self._kept.append(one)
         else:
             self._by_id.pop(self._kept[place].id, None)
             self._kept[place] = one
-        if one.is_implicit:
+        if row.rating is None:
             self._by_id[one.id] = one
 
     def _why_not(self, row: Row[Any], rating: float) -> str | None:

@@ -144,7 +144,7 @@ def is_rating(value: object) -> bool:
 
 def is_propensity(value: object) -> bool:
     """Whether a stored value can be how likely a model was; as unlikely as `LEAST_PROPENSITY` is none that we draw."""
-    return isinstance(value, int | float) and LEAST_PROPENSITY <= value <= 1.0
+    return is_number(value) and LEAST_PROPENSITY <= value <= 1.0
 
 
 def hash_of_key(key: str) -> bytes:
