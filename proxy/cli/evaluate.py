@@ -158,7 +158,7 @@ def _policy_on_rated(policy: Policy, path: Path, data: Labelled, labelled: Path,
     seen = len(data.rows) - len(unseen)
     found = {"policy": str(path), "version": policy.version, "left_out": seen, **found}
     if texts := data.texts(unseen):
-        found["flips"] = flip_rates(policy, list(texts), list(texts.values()), data.embed)
+        found["flips"] = flip_rates(policy, texts, data.embed)
     return _Told(found, show, seen)
 
 

@@ -166,7 +166,7 @@ def _of_labelled(data: Labelled, old: Policy | None, seed: int, folds: int) -> _
         found = {"read": data.read.found, **report(held, seed=seed, knowing=knowing)}
         policy = fit_policy(data.rows, embedder=data.embedder, seed=seed)
     if texts := data.texts(np.arange(len(data.rows))):
-        found["flips"] = flip_rates(policy, list(texts), list(texts.values()), data.embed)
+        found["flips"] = flip_rates(policy, texts, data.embed)
     reason = why_not_better(found)
     found["incumbent"] = None if old is None else how_compared(old, data.rows, "gain")
     if reason is None and old is not None:

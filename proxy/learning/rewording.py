@@ -8,8 +8,7 @@ import numpy as np
 
 from proxy.config import PREFER
 from proxy.embedding import Vector
-from proxy.learning.held_out import decide_all
-from proxy.learning.rated import Rows
+from proxy.learning.prefer import pick
 from proxy.routing.policy import Policy, inputs_of, step_of
 from proxy.routing.shape import shape_of
 
@@ -26,8 +25,7 @@ MOST = 200
 
 def flip_rates(
     policy: Policy,
-    texts: Sequence[str],
-    tokens: Sequence[float],
+    texts: Mapping[str, float],
     embed: Callable[[Sequence[str]], Mapping[str, Vector]],
 ) -> dict[str, float]:
     """
@@ -35,21 +33,19 @@ def flip_rates(
 
     Args:
         policy: decides.
-        texts: some, each different; the first 200 are looked at.
-        tokens: of their prompts.
+        texts: some, and how many tokens their prompts have; the first 200 are looked at.
         embed: the vectors of texts.
     """
-    texts = texts[:MOST]
-    kinds = {"as it is": list(texts)} | {name: [change(text) for text in texts] for name, change in REWORDINGS.items()}
+    first = list(texts)[:MOST]
+    kinds = {"as it is": first} | {name: [change(text) for text in first] for name, change in REWORDINGS.items()}
     vectors = embed([text for said in kinds.values() for text in said])
-    length = np.array(tokens[: len(texts)])
+    tokens = np.array([texts[text] for text in first])
+    weight, margin = policy.prefer[step_of(PREFER["balanced"])].tolist()
     chosen = {}
     for name, said in kinds.items():
         shapes = np.stack([shape_of(text) for text in said])
-        inputs = inputs_of(np.stack([vectors[text] for text in said]), length, shapes)
-        nothing = np.full((len(said), len(policy.models)), np.nan)
-        rows = Rows(policy.models, inputs, nothing, nothing, np.zeros_like(nothing), np.arange(len(said)))
-        chosen[name] = decide_all(policy, rows).picks[step_of(PREFER["balanced"])]
+        inputs = inputs_of(np.stack([vectors[text] for text in said]), tokens, shapes)
+        chosen[name] = pick(policy.predict(inputs), weight, margin, int(policy.means.argmax()))
     before = chosen.pop("as it is")
     return {name: float((after != before).mean()) for name, after in chosen.items()}
 

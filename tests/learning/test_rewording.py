@@ -29,5 +29,5 @@ def test_a_vector_that_stays_flips_nothing_and_one_that_turns_around_does() -> N
             for text in said
         }
 
-    assert set(flip_rates(policy, texts[:1], [20.0], embed)) == set(REWORDINGS)
-    assert set(flip_rates(policy, texts[:1], [20.0], embed).values()) == {0.0}
+    assert set(flip_rates(policy, {texts[0]: 20.0}, embed)) == set(REWORDINGS)
+    assert set(flip_rates(policy, {texts[0]: 20.0}, embed).values()) == {0.0}
