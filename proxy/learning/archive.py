@@ -21,7 +21,7 @@ from sqlalchemy.pool import NullPool
 
 from proxy.config import Store as Settings
 from proxy.learning.asking import is_sound_rating
-from proxy.learning.store import PATIENCE_S, in_words
+from proxy.learning.databases import PATIENCE_S, in_words
 from proxy.learning.tables import VERSION, StoreUnknown, decisions, feedback, meta, version_of
 
 __all__ = ["Archive", "Row", "StoreUnreadable"]

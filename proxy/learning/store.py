@@ -7,30 +7,35 @@ import importlib.util
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, closing, contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Table, bindparam, delete, event, func, or_, select, update
+from sqlalchemy import Table, bindparam, delete, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError, StatementError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from proxy.config import Store as Settings
+from proxy.learning.databases import (
+    CONNECTIONS,
+    PATIENCE_S,
+    begin_file,
+    in_words,
+    is_about_rows,
+    postgresql_engine,
+    sqlite_engine,
+)
 from proxy.learning.rows import MOST_SOURCES, DecisionRow, LiveRating, Rated, Rating, is_rating, salted
 from proxy.learning.tables import StoreUnknown, decisions, feedback, meta, migrate, stamp
 from proxy.learning.trouble import RowsRefused, StoreRefused, StoreUnavailable, TooManySources
 
-__all__ = ["RowsRefused", "Store", "StoreRefused", "StoreUnavailable", "in_words"]
+__all__ = ["RowsRefused", "Store", "StoreRefused", "StoreUnavailable"]
 
-PATIENCE_S = 3.0
-CONNECTIONS = 3
 _CHUNK = 100
 _NAMESAKES = 100
 _TRIMMED_AT_ONCE = 1_000
 _BETWEEN_TRIMS_S = 60.0
-_BETWEEN_LOCKS_S = 0.01
 MOST_RATINGS = 20_000
 _RESET = "corrections_reset"
 _AHEAD_S = 300.0
@@ -243,7 +248,7 @@ class Store:
             if self._engine is None:
                 if self._file is not None:
                     # aiosqlite leaves a thread behind where a file cannot be opened, which may outlive the loop.
-                    await asyncio.to_thread(_begin_file, str(self._file), self._patience_s)
+                    await asyncio.to_thread(begin_file, str(self._file), self._patience_s)
                 engine = self._new_engine()
                 try:
                     async with engine.begin() as connection:
@@ -258,8 +263,8 @@ class Store:
 
     def _new_engine(self) -> AsyncEngine:
         if self._file is not None:
-            return _sqlite(str(self._file), self._patience_s)
-        return _postgresql(self.settings.url.reveal(), self._patience_s)
+            return sqlite_engine(str(self._file), self._patience_s)
+        return postgresql_engine(self.settings.url.reveal(), self._patience_s)
 
     def _is_another_file(self) -> bool:
         return self._file is not None and self._identity() != self._is
@@ -295,7 +300,7 @@ class Store:
         except sqlite3.Error as error:
             raise StoreUnavailable(str(error)) from None
         except (SQLAlchemyError, OSError, TimeoutError) as error:
-            if _is_about_rows(error):
+            if is_about_rows(error):
                 raise RowsRefused(type(error).__name__) from None
             raise StoreUnavailable(in_words(error)) from None
         except Exception as error:  # a value that a driver trips over
@@ -308,45 +313,6 @@ def _identity(file: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return found.st_dev, found.st_ino
-
-
-def _begin_file(file: str, patience_s: float) -> None:
-    """
-    Open it once, and set what stays with a file.
-
-    Where the journal's mode is changed SQLite does not wait for a lock, as it does elsewhere: of several workers that
-    start on a new file one would be told at once that it is locked.
-    """
-    until = time.monotonic() + patience_s
-    with closing(sqlite3.connect(file, timeout=patience_s)) as connection:
-        connection.execute("PRAGMA page_size = 8192")  # of a new file: four rows a page, a third less work than 4096
-        while True:
-            try:
-                connection.execute("PRAGMA journal_mode = WAL")  # readers and a writer do not wait for each other
-            except sqlite3.OperationalError as error:
-                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > until:
-                    raise
-                time.sleep(_BETWEEN_LOCKS_S)
-            else:
-                return
-
-
-def _is_about_rows(error: Exception) -> bool:
-    if not isinstance(error, DBAPIError):
-        return isinstance(error, StatementError)
-    state = getattr(error.orig, "sqlstate", None) or ""
-    is_misfit = isinstance(error.orig and error.orig.__cause__, ValueError)  # found by asyncpg, before it is sent
-    return isinstance(error, IntegrityError | DataError) or state[:2] in ("22", "23") or is_misfit
-
-
-def in_words(error: Exception) -> str:
-    """What a database or its driver says is wrong, without a row, an address or a password."""
-    if isinstance(error, DBAPIError) and error.orig is not None:
-        if type(error.orig).__module__ == "sqlite3":
-            return str(error.orig)
-        error = cause if isinstance(cause := error.orig.__cause__, Exception) else error
-    told = error.strerror if isinstance(error, OSError) else None
-    return told or type(error).__name__
 
 
 async def _reset_at(connection: AsyncConnection) -> float:
@@ -367,48 +333,3 @@ def _insert_of(engine: AsyncEngine) -> str:
     compiled = statement.compile(dialect=engine.dialect)
     assert compiled.positiontup == list(fields), "the columns are in the order of the fields"
     return str(compiled)
-
-
-# For all but numbers, texts and bytearrays sqlite3 searches in vain for an adapter, which takes longer than writing the
-# value; of a row's forty a quarter are None or a bool. These two change nothing but that.
-sqlite3.register_adapter(type(None), lambda _: None)
-sqlite3.register_adapter(bool, int)
-
-
-def _sqlite(file: str, patience_s: float) -> AsyncEngine:
-    url = URL.create("sqlite+aiosqlite", database=file)
-    engine = create_async_engine(
-        url,
-        hide_parameters=True,
-        pool_size=CONNECTIONS,
-        max_overflow=0,
-        pool_timeout=patience_s,
-        connect_args={"timeout": patience_s},
-    )
-
-    @event.listens_for(engine.sync_engine, "connect")
-    def connected(connection: Any, _: object) -> None:
-        connection.isolation_level = None  # transactions begin where we say, below
-        cursor = connection.cursor()
-        cursor.execute("PRAGMA synchronous = NORMAL")  # a power cut may cost the last batches, never the file
-        cursor.close()
-
-    @event.listens_for(engine.sync_engine, "begin")
-    def begun(connection: Connection) -> None:
-        # One that reads first and then writes would fail, and not wait, where another process writes between.
-        reads = connection.get_execution_options().get("reads")
-        connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
-
-    return engine
-
-
-def _postgresql(url: str, patience_s: float) -> AsyncEngine:
-    return create_async_engine(
-        make_url(url).set(drivername="postgresql+asyncpg"),
-        hide_parameters=True,
-        pool_size=CONNECTIONS,
-        max_overflow=0,
-        pool_timeout=patience_s,
-        pool_pre_ping=True,
-        connect_args={"timeout": patience_s, "command_timeout": 3 * patience_s},
-    )

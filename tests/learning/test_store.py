@@ -16,8 +16,9 @@ import pytest
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import OperationalError
 
+from proxy.learning.databases import PATIENCE_S
 from proxy.learning.rows import MOST_SOURCES, Rated, Rating, hash_of_key, vector_of
-from proxy.learning.store import PATIENCE_S, RowsRefused, Store, StoreRefused, StoreUnavailable
+from proxy.learning.store import RowsRefused, Store, StoreRefused, StoreUnavailable
 from proxy.learning.tables import VERSION, StoreTooNew, migrate
 from proxy.learning.trouble import TooManySources
 from proxy.telemetry.log import configure_logging
