@@ -11,14 +11,14 @@ import numpy as np
 from rich.console import Console
 
 from proxy.cli.deciding import Deciding
-from proxy.cli.learning_data import Labelled, show
+from proxy.cli.learning_data import Labelled
 from proxy.cli.options import cache_dir_option, exit_with, load_or_exit, refuse
+from proxy.cli.policy_tables import show_rated, show_stored
 from proxy.cli.progress import working_bar
-from proxy.cli.routed import show_rated, show_stored_routes
+from proxy.cli.routed import show_rated_routes, show_stored_routes
 from proxy.cli.showing import console
 from proxy.cli.store_options import FROM_CONFIG, check_source, since_option, store_of, store_option
 from proxy.cli.stored import embedder_of, looked_at, read_or_exit, refuse_too_little
-from proxy.cli.stored import show as show_stored
 from proxy.cli.streams import echo_json
 from proxy.cli.writing import plot_option, write_whole
 from proxy.config import Config, ConfigError, learned_of
@@ -159,7 +159,7 @@ def _policy_on_rated(policy: Policy, path: Path, data: Labelled, labelled: Path,
     found = {"policy": str(path), "version": policy.version, "left_out": seen, **found}
     if texts := data.texts(unseen):
         found["flips"] = flip_rates(policy, texts, data.embed)
-    return _Told(found, show, seen)
+    return _Told(found, show_rated, seen)
 
 
 def _policy_on_stored(policy: Policy, path: Path, logged: Logged, shown: str) -> _Told:
@@ -180,7 +180,7 @@ def _routes_on_rated(config: Config, data: Labelled, labelled: Path, cache_dir: 
     if not set(taken.models) & set(known):
         went, rated = (", ".join(map(repr, dict.fromkeys(names))) for names in (taken.models, known))
         refuse(f"{labelled}: no request goes to a model that it rates; they go to {went}, and it rates {rated}")
-    return _Told(routed.on_rated(data.rows.take(places), taken, seed=seed), show_rated)
+    return _Told(routed.on_rated(data.rows.take(places), taken, seed=seed), show_rated_routes)
 
 
 def _routes_on_stored(config: Config, logged: Logged, shown: str, cache_dir: Path | None, seed: int) -> _Told:

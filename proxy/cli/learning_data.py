@@ -1,22 +1,18 @@
-"""What `train` and `evaluate` share: rated requests from a file to arrays, and the report as a table."""
+"""What `train` and `evaluate` share where they look at a file: its rated requests as arrays."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import click
 import numpy as np
-from rich.console import Console
 
 from proxy.app import minilm
 from proxy.cli.options import exit_with
 from proxy.cli.progress import loading_bar, reading_count
-from proxy.cli.showing import table
 from proxy.config import Config, ConfigError, Text, choices, quote
 from proxy.embedding import Vector
-from proxy.learning.offpolicy import FEWEST
 from proxy.learning.preparing import rows_of
 from proxy.learning.rated import Ints, Rows
 from proxy.learning.reading import Read, read_rated
@@ -93,89 +89,3 @@ class Labelled:
         """Of one of the rows."""
         one = self.read.rows[place]
         return self._vectors[one.text] if one.vector is None else one.vector
-
-
-def show(console: Console, report: dict[str, Any]) -> None:
-    """The report as tables."""
-    has_costs = report["single_cost"] is not None
-    console.print(f"\n{report['rows']:,} requests, {report['texts']:,} of them different; all figures are held out\n")
-    warn_of_few(console, report["texts"])
-    models = table("model", "quality", "USD per 1,000", "taken: quality", "taken: balanced", "taken: cheap")
-    for each in report["models"]:
-        marks = " (best single)" * (each["model"] == report["single"])
-        marks += " (cheapest)" * (has_costs and each["model"] == report["cheapest"])
-        taken = [_percent(each["taken"][name]) for name in ("quality", "balanced", "cheap")]
-        models.add_row(each["model"] + marks, f"{each['quality']:.4f}", dollars(each["cost"]), *taken)
-    console.print(models)
-    settings = table(
-        "prefer", "quality", "over best single", "over random mix", "USD per 1,000", "saved of best single's cost"
-    )
-    for name, each in report["settings"].items():
-        settings.add_row(
-            f"{name} ({each['prefer']:g})",
-            f"{each['quality']:.4f}",
-            points(each["above_single"], each["above_single_interval"]),
-            points(each["above_random_mix"]),
-            dollars(each["cost"]),
-            _saved(each["saved"], *each["saved_interval"]) if has_costs else "-",
-        )
-    settings.add_row("best single", f"{report['single_quality']:.4f}", "", "", dollars(report["single_cost"]), "")
-    console.print()
-    console.print(settings)
-    if report["singles"] != [report["single"]]:
-        singles = " or ".join(report["singles"])
-        console.print(f"\nbest single: {singles}, as it is chosen without the requests that it is measured on")
-    console.print()
-    told = table("", "", left=2)
-    for each in report["saved"] if has_costs else ():
-        told.add_row(f"saved at {each['share']:.0%} of best single", _saved_at(each["saved"], *each["interval"]))
-    if (knowing := report["true_domain"]) is not None:
-        saved = ", ".join(f"{_percent(each['saved'])} at {each['share']:.0%}" for each in knowing["saved"])
-        beside = f", saved {saved}" if has_costs else ""
-        told.add_row("one who knows the true domain", f"{points(knowing['above_single'])} points{beside}")
-    low, high = report["gain_interval"]
-    told.add_row(
-        "gain over a random mix", f"{100 * (report['gain'] or 0):.2f} points ({100 * low:.2f} to {100 * high:.2f})"
-    )
-    told.add_row("calibration error", f"{report['calibration_error']:.3f}")
-    if report["pair"]["apgr"] is not None:
-        two = report["pair"]
-        told.add_row(
-            f"{two['strong']} or {two['weak']}",
-            f"APGR {two['apgr']:.3f}, CPT(50) {two['cpt50']:.1%}, CPT(80) {two['cpt80']:.1%}",
-        )
-    for what, rate in report.get("flips", {}).items():
-        told.add_row(f"other model with {what}", f"{rate:.1%}")
-    console.print(told)
-
-
-def warn_of_few(console: Console, requests: int) -> None:
-    """Say so, where intervals cannot be believed."""
-    if requests < FEWEST:
-        console.print(f"few: the intervals of fewer than {FEWEST} requests say little\n")
-
-
-def _percent(share: float | None, digits: int = 1) -> str:
-    return "-" if share is None else f"{round(share, digits + 2) + 0.0:.{digits}%}"  # -0.0 is shown as 0.0
-
-
-def dollars(usd: float | None) -> str:
-    """An amount of USD; a dash for one that is not known."""
-    return "-" if usd is None else f"{usd:.4g}"
-
-
-def points(value: float, interval: Sequence[float] | None = None) -> str:
-    """A difference of two qualities in hundredths, with its interval."""
-    between = "" if interval is None else f" ({100 * interval[0]:+.1f} to {100 * interval[1]:+.1f})"
-    return f"{round(100 * value, 2) + 0.0:+.2f}{between}"  # -0.0 is shown as +0.00
-
-
-def _saved(share: float | None, low: float, high: float) -> str:
-    return "-" if share is None else f"{_percent(share)} ({_percent(low, 0)} to {_percent(high, 0)})"
-
-
-def _saved_at(share: float | None, low: float, high: float) -> str:
-    """The same of what some draws never reach; those are at its lower end as -1."""
-    if share is None:
-        return "never"
-    return _saved(share, low, high) if low > -1 else f"{_percent(share)} (never to {_percent(high, 0)})"

@@ -7,15 +7,14 @@ from typing import Any
 
 from rich.console import Console
 
-from proxy.cli.learning_data import dollars, points, warn_of_few
+from proxy.cli.policy_tables import KNOWN_BY, dollars, points, setting_cells, show_left_out, value, warn_of_few
 from proxy.cli.showing import table
-from proxy.cli.stored import KNOWN_BY, setting_cells, value
 
 
-def show_rated(console: Console, found: dict[str, Any]) -> None:
+def show_rated_routes(console: Console, found: dict[str, Any]) -> None:
     """What it does on rated requests."""
     console.print(f"\n{found['rows']:,} requests")
-    _show_left_out(console, found["untold"])
+    show_left_out(console, found["untold"])
     if found["not_rated"]:
         console.print(f"left out: {found['not_rated']:,}, on which one of the models compared was not rated")
     console.print()
@@ -49,8 +48,8 @@ def show_stored_routes(console: Console, found: dict[str, Any]) -> None:
     """What it would have done on stored decisions."""
     conversations = f"of {found['conversations']:,} conversations"
     console.print(f"\n{found['rows']:,} rated decisions {conversations} that were drawn, and can be decided anew")
-    _show_left_out(console, found["left_out"])
-    _show_left_out(console, found["untold"])
+    show_left_out(console, found["left_out"])
+    show_left_out(console, found["untold"])
     if found["never_drawn"]:
         console.print(f"left out: {found['never_drawn']:,}, they go to a model that was never drawn there")
     decided = found["logged"]
@@ -65,11 +64,6 @@ def show_stored_routes(console: Console, found: dict[str, Any]) -> None:
     console.print(KNOWN_BY)
     if found["explores"]:
         console.print("what it would explore is left out: told is what its policy takes, and what was decided explored")
-
-
-def _show_left_out(console: Console, counts: Mapping[str, int]) -> None:
-    for why, count in sorted(counts.items()):
-        console.print(f"left out: {count:,}, {why}")
 
 
 def _models(counts: Mapping[str, int]) -> str:

@@ -1,28 +1,17 @@
-"""What `train` and `evaluate` share where they look at the store: its decisions as arrays, and the report as tables."""
+"""What `train` and `evaluate` share where they look at the store: its decisions as arrays, or why there are too few."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
-
-from rich.console import Console
 
 from proxy.app import minilm_name
-from proxy.cli.learning_data import dollars
 from proxy.cli.options import refuse
 from proxy.cli.progress import reading_count
-from proxy.cli.showing import day, named, table
+from proxy.cli.showing import day
 from proxy.config import Config, Store, Text, did_you_mean, learned_of, named_by, quote
 from proxy.learning.archive import Archive, StoreUnreadable
 from proxy.learning.logged import UNDRAWN, Logged, read_logged
-from proxy.learning.offpolicy import FEWEST
 from proxy.learning.preparing import why_not
-
-KNOWN_BY = (
-    f"\nknown by: as many even draws would say as much; fewer than {FEWEST} are not enough, and the turns of a "
-    "conversation count as one"
-)
-_MOST_SHOWN = 20
 
 
 def read_or_exit(
@@ -132,63 +121,3 @@ def _why_none(logged: Logged) -> str:
 def _beside(logged: Logged) -> str:
     told = ", ".join(f"{why} ({count:,})" for why, count in sorted(logged.left_out.items()))
     return f"; left out: {told}" if told else ""
-
-
-def show(console: Console, report: dict[str, Any]) -> None:
-    """The report of `judging` as tables."""
-    sample = f" of {report['read']:,}" if report["read"] > report["rows"] else ""
-    console.print(
-        f"\n{report['rows']:,}{sample} rated decisions that were drawn, {report['texts']:,} different texts, "
-        f"{report['conversations']:,} conversations"
-    )
-    for why, count in sorted(report["left_out"].items()):
-        console.print(f"left out: {count:,}, {why}")
-    if report["uneven"]:
-        shares = ", ".join(f"{named(one['model'])} {one['rated'] / one['drawn']:.1%}" for one in report["shares"])
-        console.print(
-            f"rated are not as many of each model's decisions: {shares}. Where those who are displeased speak up more "
-            "often, or less, all below is off by that, and no interval knows it."
-        )
-    console.print(
-        f"\nwhat was decided: {value(report['logged']['quality'])}, USD {dollars(report['logged']['cost'])} per 1,000\n"
-    )
-    models = table(
-        "model", "rated", "mean", "always it", "USD per 1,000", "taken: quality", "taken: balanced", "taken: cheap"
-    )
-    for each in report["models"]:
-        taken = [f"{each['taken'][name]:.1%}" for name in ("quality", "balanced", "cheap")]
-        alone = value(each["alone"]) if each["enough"] else "(few)"
-        rating = "-" if each["rating"] is None else f"{each['rating']:.4f}"
-        models.add_row(named(each["model"]), f"{each['rated']:,}", rating, alone, dollars(each["cost"]), *taken)
-    console.print(models)
-    settings = table("prefer", "doubly robust", "inverse prop.", "over decided", "USD per 1,000", "known by")
-    told = [*report["settings"].items(), ("at the logged cost", report["at_logged_cost"])]
-    for name, each in told:
-        settings.add_row(f"{name} ({each['prefer']:g})", *setting_cells(each))
-    console.print()
-    console.print(settings)
-    routes = table("route", "decisions", "decided", "doubly robust", "over decided", "USD per 1,000", "known by")
-    for each in report["routes"][:_MOST_SHOWN]:
-        quality, _, over, cost, enough = setting_cells(each)
-        decided = value(each["logged"]["quality"])
-        routes.add_row(named(each["route"]), f"{each['rows']:,}", decided, quality, over, cost, enough)
-    console.print()
-    console.print(routes)
-    console.print(KNOWN_BY)
-
-
-def setting_cells(each: dict[str, Any]) -> tuple[str, str, str, str, str]:
-    """Both estimates, the lead over what was decided, the cost, and how much there is to go by."""
-    over = each["over_logged"]
-    lead = "-" if over["low"] is None else f"{100 * over['value']:+.1f} ±{50 * (over['high'] - over['low']):.1f}"
-    enough = f"{each['effective'] or 0:,.0f}{'' if each['enough'] else ' (few)'}"
-    return value(each["quality"]), value(each["inverse_propensity"]), lead, dollars(each["cost"]), enough
-
-
-def value(found: dict[str, Any]) -> str:
-    """With half of its 95% interval, which is as wide on either side; without, where one conversation has none."""
-    if found["value"] is None:
-        return "-"
-    if found["low"] is None:
-        return f"{found['value']:.3f}"
-    return f"{found['value']:.3f} ±{(found['high'] - found['low']) / 2:.3f}"

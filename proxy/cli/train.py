@@ -12,13 +12,13 @@ import click
 import numpy as np
 from rich.console import Console
 
-from proxy.cli.learning_data import Labelled, show
+from proxy.cli.learning_data import Labelled
 from proxy.cli.options import cache_dir_option, exit_with, load_or_exit, refuse
+from proxy.cli.policy_tables import show_rated, show_stored
 from proxy.cli.progress import working_bar
 from proxy.cli.showing import console
 from proxy.cli.store_options import check_source, since_option, store_of, store_option
 from proxy.cli.stored import drawn_models, embedder_of, looked_at, read_or_exit, refuse_too_little, refuse_unheard
-from proxy.cli.stored import show as show_stored
 from proxy.cli.streams import echo_json
 from proxy.cli.writing import plot_option, to_write, write_whole
 from proxy.config import Config, ConfigError, choices, learned_of, quote
@@ -172,7 +172,7 @@ def _of_labelled(data: Labelled, old: Policy | None, seed: int, folds: int) -> _
     if reason is None and old is not None:
         reason = why_keep(old, held)
     kept = ("rows", "single", "single_quality", "single_cost", "settings", "saved", "gain", "calibration_error")
-    return _Trained(policy, found, {name: found[name] for name in kept}, reason, show)
+    return _Trained(policy, found, {name: found[name] for name in kept}, reason, show_rated)
 
 
 def _of_store(logged: Logged, old: Policy | None, embedder: str, seed: int, folds: int) -> _Trained:
