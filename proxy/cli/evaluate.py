@@ -27,14 +27,13 @@ from proxy.learning.domains import by_domain
 from proxy.learning.held_out import decide_all
 from proxy.learning.logged import Logged
 from proxy.learning.plot import plot
-from proxy.learning.preparing import OUTPUT_TOKENS
+from proxy.learning.preparing import LEAST_ROWS, OUTPUT_TOKENS
 from proxy.learning.report import report
 from proxy.learning.rewording import flip_rates
 from proxy.reload.policies import read_policy, unusable
 from proxy.routing.policy import Policy
 from proxy.routing.policy_file import PolicyUnusable, check_fits
 
-LEAST_ROWS = 50
 FOLDS = 3
 """Of the predictions that estimates lean on where there is no policy; these need not be the best there are."""
 

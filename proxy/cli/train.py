@@ -29,14 +29,13 @@ from proxy.learning.held_out import cross_fit
 from proxy.learning.incumbent import how_compared, why_keep
 from proxy.learning.logged import Logged
 from proxy.learning.plot import plot
-from proxy.learning.preparing import OUTPUT_TOKENS, why_not
+from proxy.learning.preparing import LEAST_ROWS, OUTPUT_TOKENS, why_not
 from proxy.learning.report import report, why_not_better
 from proxy.learning.rewording import flip_rates
 from proxy.reload.policies import read_policy, unusable
 from proxy.routing.policy import Policy
 from proxy.routing.policy_file import PolicyUnusable, check_fits, pack, unpack
 
-LEAST_ROWS = 50
 EXIT_NOT_BETTER = 1
 
 

@@ -16,8 +16,8 @@ from proxy.routing.forest import Forest
 from proxy.routing.policy import LINEAR, Neighbours, Outlook, Policy, numbers_of
 
 INNER_FOLDS = 5
-LEAST_ROWS = 20
-"""With fewer there is nothing that could be held out."""
+LEAST_COMPLETE = 20
+"""Requests answered by every model, from which on it shows how the models differ."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def fit_policy(rows: Rows, *, embedder: str, seed: int = 0) -> Policy:
     chosen by predictions for rows that were held out inside of `rows`.
 
     Args:
-        rows: at least `LEAST_ROWS`.
+        rows: of at least two different texts, or conversations.
         embedder: the name of the embedding model.
         seed: of every draw.
     """
@@ -112,12 +112,12 @@ def _blend(members: Floats, rows: Rows) -> Floats:
     (members, 2): weights for what all models have in common on a request, and for how they differ.
 
     A choice hangs on the differences alone, which are far harder to see than how hard a request is: weights fitted to
-    both at once would be right about what does not matter. Where no request was answered by every model, there are no
-    differences to fit to, and both get the weights that fit the scores.
+    both at once would be right about what does not matter. Where few requests were answered by every model, there
+    are no differences to fit to, and both get the weights that fit the scores.
     """
     complete = rows.is_complete
     above = rows.scores - rows.means
-    if len(rows.models) > 1 and int(complete.sum()) >= LEAST_ROWS:
+    if len(rows.models) > 1 and int(complete.sum()) >= LEAST_COMPLETE:
         own, seen = above[complete], members[:, complete]
         common, seen_common = own.mean(axis=1), seen.mean(axis=2)
         apart = own - common[:, np.newaxis]

@@ -13,6 +13,8 @@ from proxy.learning.reading import Rated
 from proxy.routing.policy import inputs_of
 from proxy.routing.shape import SIZE, UNKNOWN, shape_of
 
+LEAST_ROWS = 50
+"""Different requests to learn from, at the least."""
 OUTPUT_TOKENS = 300
 """Of an answer, where only prices are known."""
 
