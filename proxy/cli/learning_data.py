@@ -10,12 +10,12 @@ import click
 import numpy as np
 from rich.console import Console
 
-from proxy.app import minilm
 from proxy.cli.options import exit_with
 from proxy.cli.progress import loading_bar, reading_count
 from proxy.cli.showing import table
 from proxy.config import Config, ConfigError, Text, choices, quote
 from proxy.embedding import Vector
+from proxy.embedding.shipped_model import minilm
 from proxy.learning.offpolicy import FEWEST
 from proxy.learning.preparing import rows_of
 from proxy.learning.rated import Ints, Rows

@@ -8,9 +8,9 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from proxy.app import load_minilm
 from proxy.cli.progress import loading_bar
 from proxy.config import Config, WireProtocol, load_shadow
+from proxy.embedding.shipped_model import minilm
 from proxy.reload.loading import loaders
 from proxy.reload.policies import policy_of
 from proxy.reload.prepare import prepare, texts_of
@@ -30,7 +30,7 @@ class PromptRouter:
             cache_dir: a folder that keeps what is made of examples; None keeps nothing.
             tests: whether the prompts of its tests will be asked for.
         """
-        model = load_minilm(config)
+        model = minilm(config.text.max_tokens)
         with loading_bar() as bar:
             bulk, self.fitter = loaders(model, cache_dir, bar)
             # The shadow decides nothing here, but a folder for vectors that is filled here is to have its texts too.

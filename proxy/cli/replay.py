@@ -11,7 +11,6 @@ from pathlib import Path
 import click
 import msgspec
 
-from proxy.app import embedder_name, load_minilm
 from proxy.cli.options import cache_dir_option, exit_with, load_or_exit
 from proxy.cli.progress import loading_bar, reading_count
 from proxy.cli.replay_tables import as_json, show
@@ -21,6 +20,7 @@ from proxy.cli.streams import echo_json
 from proxy.config import Config, ConfigError, Duration, File
 from proxy.embedding import MiniLM, Vector
 from proxy.embedding.minilm import head_and_tail
+from proxy.embedding.shipped_model import minilm, minilm_name
 from proxy.learning.archive import Archive, StoreUnreadable
 from proxy.learning.replay import Replay, Rules, replay
 from proxy.reload.loading import loaders
@@ -100,7 +100,7 @@ def _rules(configs: Sequence[Config], cache_dir: Path | None, policy_path: Path 
     made: list[Rules] = []
     for place, config in enumerate(configs):
         try:
-            policy = policy_of(config, partial(embedder_name, config))
+            policy = policy_of(config, partial(minilm_name, config.text.max_tokens))
             if place == 0 and policy_path is not None and policy is None:
                 raise unusable(policy_path, "no such file")
         except ConfigError as error:
@@ -135,7 +135,7 @@ class _LazyModel:
 
     @cached_property
     def model(self) -> MiniLM:
-        return load_minilm(self._config)
+        return minilm(self._config.text.max_tokens)
 
     def embed(self, text: str) -> Vector:
         """As a server embeds what a request says."""

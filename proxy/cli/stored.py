@@ -10,12 +10,12 @@ from typing import Any
 import click
 from rich.console import Console
 
-from proxy.app import minilm_name
 from proxy.cli.learning_data import dollars
 from proxy.cli.options import EXIT_BAD_CONFIG
 from proxy.cli.progress import reading_count
 from proxy.cli.showing import day, named, table
 from proxy.config import Config, Store, Text, did_you_mean, learned_of, named_by, quote
+from proxy.embedding.shipped_model import minilm_name
 from proxy.learning.archive import Archive, StoreUnreadable
 from proxy.learning.logged import UNDRAWN, Logged, read_logged
 from proxy.learning.offpolicy import FEWEST
