@@ -1,4 +1,4 @@
-"""The app: which URL goes where, what lives as long as it, and how errors are answered."""
+"""The app: which URL goes where, the start and the end, and how errors are answered."""
 
 from __future__ import annotations
 
