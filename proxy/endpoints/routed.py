@@ -107,9 +107,8 @@ class _RoutedExchange(Exchange):
         """The model that was decided on, then those that may stand in for it."""
         first = self._offer(body, decision.model, decision.edits)
         if decision.target is not None:
-            targets = self.running.upstreams.targets(decision.model)
-            only = next((target for target in targets if target.label == decision.target), None)
-            first = first._replace(only=only, key_hash=decision.key_hash)
+            only = tuple(target for target in first.targets if target.label == decision.target)
+            first = first._replace(targets=only or first.targets, key_hash=decision.key_hash)
         yield first
         for model, edits in self.running.router.fallbacks(decision, facts):
             yield self._offer(body, model, edits)
@@ -126,7 +125,8 @@ class _RoutedExchange(Exchange):
                     self._hides_usage_of.add(target)
             return replace_model(edited, target.name)
 
-        return Offer(model, self.running.config.models[model].context, body_for)
+        held = self.running
+        return Offer(model, held.upstreams.targets(model), held.config.models[model].context, body_for)
 
     def finish(self) -> None:
         """Leave the record, and keep the decision."""

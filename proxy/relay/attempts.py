@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple, get_args
 import msgspec
 
 from proxy.errors import Overloaded, ProxyError, UpstreamUnavailable
+from proxy.relay.balancing import pick, soonest, why_not
 from proxy.relay.guard import Guard
 from proxy.relay.headers import with_context
 from proxy.relay.health import OF_THE_WAY
@@ -47,12 +48,12 @@ class Offer(NamedTuple):
     """A model that may answer a request."""
 
     model: str
+    targets: tuple[Target, ...]
+    """Those that may be asked, of the model's."""
     context: int | None
     """Tokens that fit; None when that is not known."""
     body: Callable[[Target], Body]
-    """What to send to one of its targets."""
-    only: Target | None = None
-    """The one target that may answer; any of the model's when None."""
+    """What to send to one of the targets."""
     key_hash: bytes | None = None
     """Of the key that it is asked with while that does not rest; None for the next in turn."""
 
@@ -194,27 +195,18 @@ class Attempts:
             offer, target = self._last_standing(passed)
             passed = passed[: passed.index(offer)]
         for before, after in pairwise([*passed, offer]):
-            self._trail.fallbacks.append((before.model, after.model, self._upstreams.why_not(before.model)))
+            self._trail.fallbacks.append((before.model, after.model, why_not(before.targets)))
         return offer, target
 
     def _last_standing(self, offers: list[Offer]) -> tuple[Offer, Target]:
-        choices = [(offer, target) for offer in offers if (target := self._soonest(offer)) is not None]
+        choices = [(offer, target) for offer in offers if (target := soonest(offer.targets)) is not None]
         if not choices:
             raise Overloaded("Every upstream for this request has as many requests as it may have. Try again soon.")
         return min(choices, key=lambda choice: choice[1].health.rest_s)
 
     def _pick(self, offer: Offer) -> Target | None:
         """A target that may be asked, and was not yet."""
-        if offer.only is None:
-            return self._upstreams.pick(offer.model, self._tried)
-        target = offer.only
-        is_able = target.label not in self._tried and target.health.is_available and not target.is_full
-        return target if is_able else None
-
-    def _soonest(self, offer: Offer) -> Target | None:
-        if offer.only is None:
-            return self._upstreams.soonest(offer.model)
-        return None if offer.only.is_full else offer.only
+        return pick(offer.targets, self._tried, self._upstreams.random)
 
     def _next(
         self, trouble: _Trouble, offer: Offer, target: Target, offers: Iterator[Offer]
