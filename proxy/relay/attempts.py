@@ -241,7 +241,7 @@ class Attempts:
             # An upstream that refuses an upload may close amid it, and what it said can be lost with the connection.
             if failed.outcome not in _LOST or not (isinstance(body, Upload) and body.is_half_sent):
                 self._trail.failed(failed.outcome)
-            return _Trouble(failed.outcome, failed.outcome, None, failed.error)
+            return _Trouble(failed.outcome, None, failed.error)
         finally:
             if reply is None:
                 target.end(is_probe=is_probe)
@@ -262,7 +262,7 @@ class Attempts:
         if outcome == "unauthorized":  # what is forbidden may be about the request, so its client sees it
             told = f"The upstream {target.upstream!r} refuses the key that it is given here. An operator must look."
             error = UpstreamUnavailable(told, code="upstream_unauthorized")
-        return _Trouble(outcome, "context" if outcome == "rejected" else outcome, reply, error)
+        return _Trouble(outcome, reply, error)
 
     def _key(self, offer: Offer, target: Target) -> Key:
         if self._call.is_of_an_account:
@@ -289,11 +289,15 @@ class _Trouble:
     """An attempt that another may better."""
 
     outcome: Outcome
-    cause: Cause
     reply: Reply | None
     """What the upstream said, for the client where nobody betters it."""
     error: ProxyError | None
     """What to say in its place."""
+
+    @property
+    def cause(self) -> Cause:
+        """Why another one is asked; a rejection is no trouble but where the prompt is too long."""
+        return "context" if self.outcome == "rejected" else self.outcome
 
     def end(self) -> Reply:
         """The reply, where nobody bettered it; raises the error where that goes before it."""
