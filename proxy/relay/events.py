@@ -9,6 +9,7 @@ import msgspec
 
 from proxy.config import WireProtocol
 from proxy.errors import ProxyError
+from proxy.relay.unreadable import UNREADABLE
 
 # WHATWG HTML, section 9.2.6: a line ends with CRLF, LF or CR, and an event ends with an empty line.
 _EVENT_END = re.compile(rb"\r\n\r\n|\n\n|\r\r|\r\n\n|\n\r\n")
@@ -108,7 +109,7 @@ def are_last(events: bytes) -> bool:
         data = found or data
     try:
         return data == _LAST_DATA or _decode_event(data).type in _LAST_TYPES
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+    except UNREADABLE:
         return False
 
 

@@ -8,6 +8,7 @@ import msgspec
 
 from proxy.relay.events import MOST_HELD, EventReader
 from proxy.relay.told import ToldError
+from proxy.relay.unreadable import UNREADABLE
 
 # Events that come before a model has said anything: of OpenAI's responses, and of Anthropic's messages.
 _PREPARING = frozenset(("response.created", "response.in_progress", "response.queued", "message_start", "ping"))
@@ -109,7 +110,7 @@ def check_whole(body: bytes) -> ToldError | None:
         if bytes(answer.error) in _NO_ERROR or bytes(answer.choices) not in _NO_ERROR:
             return None
         told = _told(_decode(answer.error))
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+    except UNREADABLE:
         raise NotAnAnswer("sent its answer in another form than JSON") from None
     # Only of responses this is a form that clients know; of others an error with a good status is none to them.
     if answer.status == "failed" and told.is_of_the_client:
@@ -150,7 +151,7 @@ def _says_nothing(choice: Any) -> bool:
 def _object(data: bytes) -> dict[str, Any]:
     try:
         found = _decode(data)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+    except UNREADABLE:
         found = None
     if not isinstance(found, dict):
         raise NotAnAnswer("sent its first event in another form than JSON")
