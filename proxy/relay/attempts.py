@@ -6,9 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any, Literal, NamedTuple, get_args
-
-import msgspec
+from typing import Literal, NamedTuple, get_args
 
 from proxy.errors import Overloaded, ProxyError, UpstreamUnavailable
 from proxy.relay.balancing import pick, soonest, why_not
@@ -18,7 +16,7 @@ from proxy.relay.health import OF_THE_WAY
 from proxy.relay.keys import Key
 from proxy.relay.reply import Body, Call, Failed, Outcome, Reply, open_reply
 from proxy.relay.retry_after import retry_after_s
-from proxy.relay.told import ToldError
+from proxy.relay.told import told_in
 from proxy.relay.upload import Upload
 from proxy.relay.upstreams import Target, Upstreams
 from proxy.telemetry.tracing import UNTRACED, Trace
@@ -329,23 +327,7 @@ def _is_larger(offer: Offer, than: Offer) -> bool:
 
 def _is_too_long(reply: Reply) -> bool:
     """Whether the upstream says that the prompt does not fit."""
-    if reply.mistake is not None:
-        return reply.mistake.is_too_long
-    if reply.status != 400 or (body := reply.whole) is None:
-        return False
-    try:
-        told = _decode(body)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        return False
-    error = told.error if isinstance(told.error, ToldError) else ToldError(message=told.error or told.message)
-    return error.is_too_long
-
-
-class _Envelope(msgspec.Struct):
-    error: ToldError | str | None = None
-    """A text in xAI's."""
-    message: Any = None
-    """In vLLM's and SGLang's, which have no envelope."""
-
-
-_decode = msgspec.json.Decoder(_Envelope).decode
+    told = reply.mistake
+    if told is None and reply.status == 400 and (body := reply.whole) is not None:
+        told = told_in(body)
+    return told is not None and told.is_too_long
