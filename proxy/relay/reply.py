@@ -10,7 +10,6 @@ from typing import Literal, NamedTuple, get_args
 import httpx
 
 from proxy.errors import ProxyError, UpstreamTimeout, UpstreamUnavailable
-from proxy.relay.events import MOST_HELD
 from proxy.relay.guard import DeadlinePassed, Guard
 from proxy.relay.headers import Headers, OwnHeaders, request_headers, response_headers
 from proxy.relay.opening import NotAnAnswer, StreamOpening, check_whole
@@ -37,7 +36,8 @@ OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 # Passing troubles of a server, by RFC 9110 and, from 520 on, as Cloudflare and Anthropic (529) use them.
 _STATUSES_OF_TROUBLE = frozenset((408, 500, 502, 503, 504, *range(520, 531)))
 _REDIRECTS = frozenset((301, 302, 303, 307, 308))
-
+_MOST_HELD = 1024 * 1024
+"""Bytes of an answer that are held while it is not known whether it is one; none that a model writes is larger."""
 
 Body = bytes | Upload
 """Of a request; an upload can be sent once only."""
@@ -128,7 +128,7 @@ class Reply:
             if chunk:
                 self._held.append(chunk)
                 size += len(chunk)
-                if size > MOST_HELD or (may_begin and (opening is None or opening.feed(chunk))):
+                if size > _MOST_HELD or (may_begin and (opening is None or opening.feed(chunk))):
                     self.mistake = None if opening is None else opening.mistake
                     return
         self._is_complete = True
