@@ -108,21 +108,21 @@ class Reply:
         self._guard = guard
         self._when_closed: Callable[[], None] | None = None
 
-    async def hold(self, *, checked: bool, is_background: bool = False) -> None:
+    async def hold(self, call: Call) -> None:
         """
         Read until what is here should not be kept from the client: a stream's first content, else the whole.
 
         Args:
-            checked: whether a reply with a good status must be a model's answer; where it need not, what is neither
-                JSON nor trouble, such as speech, is not held.
-            is_background: whether a stream's announcement of the answer is content, too.
+            call: that it replies to; where no model must answer that, what is neither JSON nor trouble, such as speech,
+                is not held.
 
         Raises:
             NotAnAnswer: it is none.
         """
-        has_opening = checked and self.is_plain and self.is_stream and self.status < 300
-        opening = StreamOpening(is_background=is_background) if has_opening else None
-        may_begin = self.status < 300 and (self.is_stream or not (checked or self._is_json))
+        is_good = self.status < 300
+        is_checked = call.is_routed and self.is_plain and is_good
+        opening = StreamOpening(is_background=call.is_background) if is_checked and self.is_stream else None
+        may_begin = is_good and (self.is_stream or not (call.is_routed or self._is_json))
         size = 0
         async for chunk in self._chunks:
             if chunk:
@@ -136,7 +136,7 @@ class Reply:
             self._leave_body_out()
         if opening is not None:
             opening.end()
-        elif checked and self.is_plain and not self.is_stream and self.status < 300:
+        elif is_checked:
             self.mistake = check_whole(b"".join(self._held))
 
     def _leave_body_out(self) -> None:
@@ -248,7 +248,7 @@ async def open_reply(target: Target, call: Call, own: OwnHeaders, body: Body, gu
             reply = Reply(response, target, guard)
             if not 200 <= reply.status < 600:  # RFC 9110, section 15: as if it were a 5xx
                 raise NotAnAnswer(f"answered with the status {reply.status}")
-            await reply.hold(checked=call.is_routed, is_background=call.is_background)
+            await reply.hold(call)
         except asyncio.CancelledError:
             guard.end_attempt()
             raise
