@@ -81,6 +81,7 @@ class Reply:
         target: who sent it.
         is_stream: whether it is a stream of events.
         is_plain: whether its bytes can be looked at; not where it is compressed.
+        whole: the body, if all of it is here already.
         mistake: the client's, that it tells under a good status.
     """
 
@@ -93,6 +94,7 @@ class Reply:
         self.target = target
         self.is_stream = self._is_json = False
         self.is_plain = True
+        self.whole: bytes | None = None
         self.mistake: ToldError | None = None
         for name, value in self.headers:
             if name == b"content-type":
@@ -104,7 +106,6 @@ class Reply:
         self._stream = response.stream
         self._chunks = aiter(response.stream)
         self._held: list[bytes] = []
-        self._is_complete = False
         self._guard = guard
         self._when_closed: Callable[[], None] | None = None
 
@@ -131,27 +132,25 @@ class Reply:
                 if size > _MOST_HELD or (may_begin and (opening is None or opening.feed(chunk))):
                     self.mistake = None if opening is None else opening.mistake
                     return
-        self._is_complete = True
         if self._shows_query and self.status in _REDIRECTS:  # so does the page that comes with one
-            self._leave_body_out()
+            self._held.clear()
+            left = [header for header in self.headers if header[0] not in (b"content-length", b"content-encoding")]
+            self.headers = [*left, (b"content-length", b"0")]
+        self.whole = b"".join(self._held)
         if opening is not None:
             opening.end()
         elif is_checked:
-            self.mistake = check_whole(b"".join(self._held))
-
-    def _leave_body_out(self) -> None:
-        self._held.clear()
-        self.headers = [header for header in self.headers if header[0] not in (b"content-length", b"content-encoding")]
-        self.headers.append((b"content-length", b"0"))
+            self.mistake = check_whole(self.whole)
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """What is held, then the rest as it arrives."""
         # Here and below: while the client takes a piece, however slowly, no time of the upstream's passes.
         self._guard.pause()
+        if self.whole is not None:
+            yield self.whole
+            return
         for chunk in self._held:
             yield chunk
-        if self._is_complete:
-            return
         idle = self.target.timeouts.idle
         self._guard.expire_in(idle, "idle")
         try:
@@ -178,11 +177,6 @@ class Reply:
         if status in (401, 403) and self.target.has_own_key:
             return "unauthorized" if status == 401 else "forbidden"
         return "failed" if status in _STATUSES_OF_TROUBLE else "rejected"
-
-    @property
-    def whole(self) -> bytes | None:
-        """The body, if all of it is here already."""
-        return b"".join(self._held) if self._is_complete else None
 
     def when_closed(self, do: Callable[[], None]) -> None:
         """Call this once it is closed."""
