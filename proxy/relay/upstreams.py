@@ -9,6 +9,7 @@ import random
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from itertools import chain
 from urllib.parse import quote
 
 import httpx
@@ -218,19 +219,22 @@ class Upstreams:
         """
         self.attempts = attempts
         self._targets = {model: tuple(of_model) for model, of_model in targets.items()}
+        self._by_label: dict[str | None, Target] = {}
+        for target in chain.from_iterable(self._targets.values()):
+            self._by_label.setdefault(target.label, target)
         self.random = fleet.random
         self.budget = fleet.budget
 
     def all_targets(self) -> list[Target]:
-        """Every target once."""
-        return list({target.label: target for of_model in self._targets.values() for target in of_model}.values())
+        """Every target once, as its first model has it."""
+        return list(self._by_label.values())
 
     def named(self, label: str | None) -> Target | None:
-        """The target of this label; None where there is none."""
-        return next((target for target in self.all_targets() if target.label == label), None)
+        """The target of this label, as its first model has it; None where there is none."""
+        return self._by_label.get(label)
 
     def model_of(self, target: Target) -> str:
-        """The first model that this is a target of."""
+        """The model that has the target so: with its weight and its timeouts."""
         return next(model for model, of_model in self._targets.items() if target in of_model)
 
     def beside(self, target: Target, model: str) -> Target | None:
