@@ -180,13 +180,9 @@ class Attempts:
         Raises:
             Overloaded: all have as many requests as they may have.
         """
-        first = next(offers)
-        if (target := self._pick(first)) is not None:
-            return first, target
-        passed = [first]
+        passed: list[Offer] = []
         for offer in offers:
-            target = self._pick(offer)
-            if target is not None:
+            if (target := self._pick(offer)) is not None:
                 break
             passed.append(offer)
         else:
