@@ -1,4 +1,4 @@
-"""The usage of an answer, read from the side while its bytes pass."""
+"""What an answer tells of itself besides its end, read from the side while its bytes pass: usage, id, model, number."""
 
 from __future__ import annotations
 
