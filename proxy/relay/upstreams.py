@@ -19,9 +19,10 @@ from proxy.config import Target as TargetConfig
 from proxy.errors import UnknownPath
 from proxy.relay.connecting import TransportFactory
 from proxy.relay.headers import OwnHeaders
-from proxy.relay.health import Health, RetryBudget, State
+from proxy.relay.health import Health, State
 from proxy.relay.keys import Key, Keys, Rest
 from proxy.relay.query import OwnQuery, carries_key
+from proxy.relay.retry_budget import RetryBudget
 from proxy.telemetry.attributes import of_target
 
 _URLS_KEPT = 16

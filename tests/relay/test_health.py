@@ -1,4 +1,4 @@
-"""The breaker and the retry budget, on a clock that stands until it is moved."""
+"""The breaker, on a clock that stands until it is moved."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from proxy.relay.health import Health, RetryBudget, State
+from proxy.relay.health import Health, State
 
 
 class Clock:
@@ -186,18 +186,6 @@ def test_one_that_is_back_gets_a_growing_share(watched: Watched) -> None:
         watched.clock.now += 1
     assert shares == sorted(shares)
     assert (shares[0], shares[-1]) == (0.1, 1.0)
-
-
-def test_the_budget_is_a_share_of_recent_requests_and_some_more() -> None:
-    clock = Clock()
-    budget = RetryBudget(clock)
-    budget.share, budget.free = 0.2, 3.0
-    assert [budget.take() for _ in range(5)] == [True, True, True, False, False]
-    for _ in range(10):
-        budget.request()
-    assert [budget.take() for _ in range(3)] == [True, True, False]
-    clock.now += 100
-    assert budget.take(), "what was long ago does not count"
 
 
 def test_one_that_was_only_busy_is_back_at_once(watched: Watched) -> None:
