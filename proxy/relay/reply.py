@@ -137,6 +137,7 @@ class Reply:
             left = [header for header in self.headers if header[0] not in (b"content-length", b"content-encoding")]
             self.headers = [*left, (b"content-length", b"0")]
         self.whole = b"".join(self._held)
+        self._held.clear()
         if opening is not None:
             opening.end()
         elif is_checked:
@@ -147,7 +148,8 @@ class Reply:
         # Here and below: while the client takes a piece, however slowly, no time of the upstream's passes.
         self._guard.pause()
         if self.whole is not None:
-            yield self.whole
+            if self.whole:
+                yield self.whole
             return
         for chunk in self._held:
             yield chunk
