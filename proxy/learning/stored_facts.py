@@ -175,7 +175,7 @@ class StoredFacts(Facts):
 
     def __getattr__(self, name: str) -> Any:
         # What is not stored was not set above: the name that is then missing says what was asked for.
-        raise NotStored({"model": "the requested model", "_common": "the user"}.get(name, name))
+        raise NotStored({"model": "the requested model", "_head": "the user"}.get(name, name))
 
     @property
     def _messages(self) -> Sequence[Message]:

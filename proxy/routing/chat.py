@@ -28,9 +28,7 @@ _decode_messages = msgspec.json.Decoder(list[Message]).decode
 class ChatFacts(Facts):
     """One chat request."""
 
-    def __init__(self, head: _Head, *, model: str, headers: Mapping[str, str]) -> None:
-        super().__init__(head, model=model, headers=headers)
-        self._head = head
+    _head: _Head
 
     @lazy
     def _messages(self) -> Sequence[Message]:

@@ -22,9 +22,7 @@ _decode = msgspec.json.Decoder(_Head).decode
 class CompletionFacts(Facts):
     """One request to go on with a text. A prompt may be a text, a list of texts, or tokens, which say no words."""
 
-    def __init__(self, head: _Head, *, model: str, headers: Mapping[str, str]) -> None:
-        super().__init__(head, model=model, headers=headers)
-        self._head = head
+    _head: _Head
 
     @lazy
     def _prompts(self) -> list[object]:

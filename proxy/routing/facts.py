@@ -123,7 +123,7 @@ class Facts(ABC):
         self.model = model
         self.headers = headers
         self.is_stream = bytes(head.stream) == b"true"
-        self._common = head
+        self._head = head
         self._turns: tuple[Text, int] | None = None
         self._text: tuple[Text, str] | None = None
         self._folded: tuple[str, str] | None = None
@@ -142,7 +142,7 @@ class Facts(ABC):
     @lazy
     def tokens(self) -> int:
         """An estimate of the prompt's tokens: messages, images and tools."""
-        size = len(memoryview(self._common.tools))
+        size = len(memoryview(self._head.tools))
         images = 0
         for message in self._messages:
             if isinstance(message.content, str):
@@ -174,7 +174,7 @@ class Facts(ABC):
 
     def _features_asked(self) -> set[Feature]:
         """What the request asks for beside its messages."""
-        return {"tools"} if is_filled_list(self._common.tools) else set()
+        return {"tools"} if is_filled_list(self._head.tools) else set()
 
     def turns(self, which: Text) -> int:
         """How many messages are the user's, without those that have nothing but what `which` ignores."""
@@ -186,14 +186,14 @@ class Facts(ABC):
     @lazy
     def metadata(self) -> Mapping[str, str]:
         """The body's `metadata`, as far as its values are texts."""
-        value = value_of(self._common.metadata)
+        value = value_of(self._head.metadata)
         items = value.items() if isinstance(value, dict) else ()
         return {key: text for key, text in items if isinstance(text, str)}
 
     @lazy
     def user(self) -> str | None:
         """The body's `user`."""
-        value = value_of(self._common.user)
+        value = value_of(self._head.user)
         return value if isinstance(value, str) else None
 
     def is_bound(self, which: Text) -> bool:
@@ -261,7 +261,7 @@ class Facts(ABC):
         """
         if named := self.headers.get(CONVERSATION_HEADER):
             return f"header:{named}"
-        if isinstance(key := value_of(self._common.prompt_cache_key), str) and key:
+        if isinstance(key := value_of(self._head.prompt_cache_key), str) and key:
             return f"key:{key}"
         return f"opening:{self._opening}"
 

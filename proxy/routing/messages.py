@@ -44,9 +44,7 @@ class MessageFacts(Facts):
 
     protocol: ClassVar[WireProtocol] = "anthropic"
 
-    def __init__(self, head: _Head, *, model: str, headers: Mapping[str, str]) -> None:
-        super().__init__(head, model=model, headers=headers)
-        self._head = head
+    _head: _Head
 
     @lazy
     def _messages(self) -> Sequence[Message]:
