@@ -9,7 +9,7 @@ import msgspec
 from proxy.config import AUTO, Feature
 from proxy.routing.facts import Facts, Message, is_filled_list, leniently
 from proxy.routing.lazy import lazy
-from proxy.routing.reading import UNSET, Head, read_head, read_model, require, value_of
+from proxy.routing.reading import UNSET, Head, read_as, read_head, read_model, require, value_of
 
 
 class _Head(Head):
@@ -32,10 +32,8 @@ class ChatFacts(Facts):
 
     @lazy
     def _messages(self) -> Sequence[Message]:
-        try:
-            return _decode_messages(self._head.messages)
-        except (msgspec.ValidationError, RecursionError):
-            return leniently(self._head.messages)
+        messages = read_as(_decode_messages, self._head.messages)
+        return leniently(self._head.messages) if messages is None else messages
 
     def _most_answered(self) -> tuple[msgspec.Raw, ...]:
         return self._head.max_completion_tokens, self._head.max_tokens

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from hashlib import blake2b
 from itertools import takewhile
 from typing import Any, ClassVar
@@ -19,7 +18,7 @@ import msgspec
 
 from proxy.config import Feature, Text, WireProtocol
 from proxy.routing.lazy import lazy
-from proxy.routing.reading import UNSET, Head, value_of
+from proxy.routing.reading import UNSET, Head, read_as, value_of
 from proxy.routing.shape import Shape, shape_of
 
 CONVERSATION_HEADER = "x-pointsman-conversation"
@@ -80,9 +79,8 @@ class _File(msgspec.Struct):
 def _has_file_id(raw: msgspec.Raw) -> bool:
     if raw is UNSET or len(memoryview(raw)) > _LONGEST_NAMING:
         return False
-    with suppress(msgspec.DecodeError, RecursionError):
-        return _decode_file(raw).file_id is not None
-    return False
+    file = read_as(_decode_file, raw)
+    return file is not None and file.file_id is not None
 
 
 _decode_file = msgspec.json.Decoder(_File).decode
@@ -96,7 +94,6 @@ class Message(msgspec.Struct):
     content: str | list[Part] | None = None
 
 
-_decode_any = msgspec.json.Decoder().decode
 _decode_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode_given = msgspec.json.Decoder(str | Part).decode
 
@@ -366,30 +363,22 @@ def conversation_after(answer_id: str) -> str:
 
 def parts_given(raw: msgspec.Raw) -> list[Part]:
     """What a tool gave, be it a text, a part or a list of them: images and the like as a user sends them, too."""
-    try:
-        found = _decode_list(raw)
-    except (msgspec.DecodeError, RecursionError):
-        found = [raw]
-    return [_part_given(one) for one in found]
+    found = read_as(_decode_list, raw)
+    return [_part_given(one) for one in ([raw] if found is None else found)]
 
 
 def _part_given(raw: msgspec.Raw) -> Part:
-    with suppress(msgspec.DecodeError, RecursionError):
-        part: str | Part = _decode_given(raw)
-        if isinstance(part, str):
-            return Part("text", part)
-        if part.type in _TEXTS or part.type in _FEATURES_OF_PARTS:
-            return part
+    part: str | Part | None = read_as(_decode_given, raw)
+    if isinstance(part, str):
+        return Part("text", part)
+    if part is not None and (part.type in _TEXTS or part.type in _FEATURES_OF_PARTS):
+        return part
     return Part("text", str(bytes(raw), "utf-8"))  # whatever it is, it counts by its size
 
 
 def leniently(raw: msgspec.Raw) -> list[Message]:
     """What can be understood of messages of which at least one has a shape of its own."""
-    try:
-        decoded = _decode_any(raw)
-    except (msgspec.DecodeError, RecursionError):
-        return []
-    return [_lenient_message(message) for message in decoded if isinstance(message, dict)]
+    return [_lenient_message(message) for message in value_of(raw) or () if isinstance(message, dict)]
 
 
 def _lenient_message(message: dict[str, Any]) -> Message:

@@ -14,11 +14,10 @@ from proxy.routing.facts import (
     Message,
     Part,
     conversation_after,
-    is_filled_list,
     parts_given,
 )
 from proxy.routing.lazy import lazy
-from proxy.routing.reading import UNSET, Head, read_head, read_model, value_of
+from proxy.routing.reading import UNSET, Head, read_as, read_head, read_model, value_of
 
 
 class _Head(Head):
@@ -71,10 +70,7 @@ class ResponseFacts(Facts):
     def _items(self) -> list[msgspec.Raw]:
         if bytes(memoryview(self._head.input)[:1]) != b"[":
             return []
-        try:
-            return _decode_items(self._head.input)
-        except (msgspec.DecodeError, RecursionError):
-            return []
+        return read_as(_decode_items, self._head.input) or []
 
     def _most_answered(self) -> tuple[msgspec.Raw, ...]:
         return (self._head.max_output_tokens,)
@@ -125,12 +121,7 @@ class ResponseFacts(Facts):
 
     @property
     def _tools(self) -> list[_Tool]:
-        if not is_filled_list(self._head.tools):
-            return []
-        try:
-            return _decode_tools(self._head.tools)
-        except (msgspec.DecodeError, RecursionError):
-            return []
+        return read_as(_decode_tools, self._head.tools) or []
 
     def is_bound(self, which: Text) -> bool:
         """As of any request, or what came before is kept by an upstream, and no other knows of it."""
@@ -185,17 +176,14 @@ def _has_files(tool: _Tool) -> bool:
 
 
 def _is_reference(raw: msgspec.Raw) -> bool:
-    try:
-        return _decode_item(raw).type == "item_reference"
-    except (msgspec.DecodeError, RecursionError):
-        return False
+    item = read_as(_decode_item, raw)
+    return item is not None and item.type == "item_reference"
 
 
 def _message_of(raw: msgspec.Raw) -> Message:
     """An item as a message: a call of a tool is the assistant's, its output is the tool's."""
-    try:
-        item = _decode_item(raw)
-    except (msgspec.DecodeError, RecursionError):
+    item = read_as(_decode_item, raw)
+    if item is None:
         return Message()
     if item.type == "message":
         return Message(item.role, item.content)
