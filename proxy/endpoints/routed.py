@@ -22,7 +22,7 @@ from proxy.relay.body import read_body, replace_model
 from proxy.relay.edits import edit_body
 from proxy.relay.finish import Finish
 from proxy.relay.guard import Guard
-from proxy.relay.reply import Call
+from proxy.relay.reply import Call, Reply
 from proxy.relay.upstreams import Target
 from proxy.relay.usage_chunk import ask_for_usage
 from proxy.routing.apis import CHAT, COMPLETIONS, MESSAGES, Api
@@ -94,14 +94,21 @@ class _RoutedExchange(Exchange):
             attempts = Attempts(held.upstreams, guard, call, self._trail)
             sent = perf_counter()
             reply = await attempts.open(self._offers(body, decision, facts))
-            await self._relay(
-                reply,
-                sent,
-                hides_usage=reply.target in self._hides_usage_of,
-                reads_finish_of=self._api if held.writer is not None or self._trace.is_recorded else None,
-                # At once: the next turn may come before the stream of this one has ended.
-                tell_id=partial(held.keep_answer, facts, record, self._trail.key_hash) if facts.is_kept else None,
-            )
+            await self._relay(reply, sent)
+
+    def _answer_of(self, reply: Reply) -> Answer:
+        held, facts, trail = self.running, self._facts, self._trail
+        assert facts is not None, "what is answered was read"
+        is_kept = facts.is_kept and trail.outcome == "ok"
+        return Answer(
+            reply,
+            self._send,
+            self.protocol,
+            hides_usage=reply.target in self._hides_usage_of,
+            reads_finish_of=self._api if held.writer is not None or self._trace.is_recorded else None,
+            # At once: the next turn may come before the stream of this one has ended.
+            tell_id=partial(held.keep_answer, facts, self._record, trail.key_hash) if is_kept else None,
+        )
 
     def _offers(self, body: bytes, decision: Decision, facts: Facts) -> Iterator[Offer]:
         """The model that was decided on, then those that may stand in for it."""
