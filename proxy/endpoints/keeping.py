@@ -92,7 +92,7 @@ def keep(
             facts=kept(facts, held.router.asks, which, shape),
             propensity=decision.propensity,
             arm=decision.arm,
-            policy=held.policy_version if decision.candidates else None,
+            policy=record.policy or None,
             prefer=decision.prefer,
             region=decision.region,
             predicted=next((one.quality for one in decision.candidates if one.model == decision.model), None),

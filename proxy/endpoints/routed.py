@@ -79,7 +79,7 @@ class _RoutedExchange(Exchange):
             decision, signals = await held.decide(facts, record)
             self._decision, self._vector = decision, signals.vector
             record.decision_s = perf_counter() - began
-            self._trace.decided(record, held.policy_version if decision.candidates else "")
+            self._trace.decided(record)
             if decision.block is not None:
                 raise Blocked(decision.block.message, status=decision.block.status)
             call = Call(
