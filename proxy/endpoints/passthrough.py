@@ -17,9 +17,9 @@ from proxy.relay.guard import Guard
 from proxy.relay.reply import Body, Call
 from proxy.relay.upload import Field, Upload, boundary_of
 from proxy.relay.upstreams import Target
-from proxy.routing.asks import PIN_HEADER
 from proxy.routing.decision import PASSED_ROUTE
 from proxy.routing.passthrough import asked_model, kept_answer
+from proxy.routing.pin import PIN_HEADER
 from proxy.routing.responses import goes_on_from
 from proxy.routing.router import AUTO
 from proxy.telemetry.metrics import UNROUTED

@@ -6,9 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from proxy.config import When
+from proxy.routing.pin import PIN_HEADER
 from proxy.routing.preference import PREFER_HEADER
-
-PIN_HEADER = "x-pointsman-model"
 
 OUR_HEADERS = (PIN_HEADER, PREFER_HEADER)
 """Those that may steer a decision whatever the rules are."""
