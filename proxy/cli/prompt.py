@@ -9,7 +9,7 @@ from time import perf_counter
 from typing import Any
 
 from proxy.cli.progress import loading_bar
-from proxy.config import Config, WireProtocol, load_shadow
+from proxy.config import AUTO, Config, WireProtocol, load_shadow
 from proxy.embedding.shipped_model import minilm
 from proxy.reload.loading import loaders
 from proxy.reload.policies import policy_of
@@ -17,7 +17,6 @@ from proxy.reload.prepare import prepare, texts_of
 from proxy.reload.shadowing import Shadowing
 from proxy.routing.apis import read_prompt
 from proxy.routing.explain import explain
-from proxy.routing.router import AUTO
 
 
 class PromptRouter:

@@ -8,6 +8,7 @@ from typing import ClassVar, NamedTuple
 
 from starlette.types import Receive, Scope, Send
 
+from proxy.config import AUTO
 from proxy.endpoints.exchange import Admission, Exchange
 from proxy.endpoints.running import Running, running
 from proxy.errors import BadRequest
@@ -21,7 +22,6 @@ from proxy.routing.decision import PASSED_ROUTE
 from proxy.routing.passthrough import asked_model, kept_answer
 from proxy.routing.pin import PIN_HEADER
 from proxy.routing.responses import goes_on_from
-from proxy.routing.router import AUTO
 from proxy.telemetry.metrics import UNROUTED
 from proxy.telemetry.record import LONGEST_NAME
 

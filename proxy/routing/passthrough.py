@@ -9,11 +9,11 @@ from urllib.parse import unquote
 
 import msgspec
 
-from proxy.config import Config, WireProtocol
+from proxy.config import AUTO, Config, WireProtocol
 from proxy.errors import UnknownPath
 from proxy.routing.apis import APIS, protocol_of
 from proxy.routing.pin import pinned_model
-from proxy.routing.router import AUTO, defaults_of
+from proxy.routing.router import defaults_of
 
 _OURS = frozenset(("route", "targets", "models", "feedback", "policy", "map", "live"))
 _ROUTED = tuple(api.path for api in APIS)

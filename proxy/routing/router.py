@@ -9,7 +9,19 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import combinations
 
-from proxy.config import LEARNED_ARM, Block, Config, Learned, Model, Split, When, WireProtocol, learned_of, named_by
+from proxy.config import (
+    AUTO,
+    LEARNED_ARM,
+    Block,
+    Config,
+    Learned,
+    Model,
+    Split,
+    When,
+    WireProtocol,
+    learned_of,
+    named_by,
+)
 from proxy.errors import NobodyCanServe, UnknownModel
 from proxy.routing.asks import asks_of
 from proxy.routing.capability import why_excluded
@@ -33,9 +45,6 @@ from proxy.routing.policy import Policy
 from proxy.routing.preference import asked_preference
 from proxy.routing.signals import Signals
 from proxy.routing.split import share
-
-AUTO = "auto"
-"""The requested name that is always routed."""
 
 _UNKNOWN = Signals()
 _API_OF: dict[WireProtocol, str] = {"openai": "OpenAI's API", "anthropic": "Anthropic's /v1/messages"}
