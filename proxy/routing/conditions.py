@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import fnmatch
-import re
 from collections.abc import Callable, Iterable
 from typing import Literal, Protocol
 
 from proxy.config import Feature, Level, Range, Regex, Text, When
 from proxy.routing.facts import Facts
+from proxy.routing.globs import Globs
 from proxy.routing.signals import Signals
 
 TextSignal = Literal["topic", "complexity"]
@@ -24,32 +23,13 @@ class Condition(Protocol):
         """The same in words, for a person; only with final signals."""
 
 
-class _Globs:
-    """Patterns with `*`, `?` and `[...]` over a short text; upper and lower case differ."""
-
-    __slots__ = ("match", "patterns")
-
-    match: Callable[[str], object]
-    """Something true if one of them fits."""
-
-    def __init__(self, patterns: str | Iterable[str]) -> None:
-        self.patterns = _several(patterns)
-        if any(sign in pattern for pattern in self.patterns for sign in "*?["):
-            self.match = re.compile("|".join(fnmatch.translate(pattern) for pattern in self.patterns)).match
-        else:
-            self.match = frozenset(self.patterns).__contains__
-
-    def __str__(self) -> str:
-        return " or ".join(self.patterns)
-
-
 class ModelIs:
     """The name that the client asked for matches."""
 
     __slots__ = ("_globs",)
 
     def __init__(self, patterns: str | Iterable[str]) -> None:
-        self._globs = _Globs(patterns)
+        self._globs = Globs(_several(patterns))
 
     def holds(self, facts: Facts, signals: Signals) -> bool:  # noqa: ARG002
         return bool(self._globs.match(facts.model))
@@ -72,7 +52,7 @@ class ValueIs:
             value: finds it in a request; None when it is absent.
         """
         self._what = what
-        self._globs = _Globs(patterns)
+        self._globs = Globs(_several(patterns))
         self._value = value
 
     def holds(self, facts: Facts, signals: Signals) -> bool:  # noqa: ARG002

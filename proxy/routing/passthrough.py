@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 import re
 from collections.abc import Mapping
 from urllib.parse import unquote
@@ -12,6 +11,7 @@ import msgspec
 from proxy.config import AUTO, Config, WireProtocol
 from proxy.errors import UnknownPath
 from proxy.routing.apis import APIS, protocol_of
+from proxy.routing.globs import Globs
 from proxy.routing.pin import pinned_model
 from proxy.routing.router import defaults_of
 
@@ -48,7 +48,7 @@ class Passthrough:
     def __init__(self, config: Config) -> None:
         self._models = config.models
         self._defaults = defaults_of(config)
-        self._is_passed = re.compile("|".join(map(fnmatch.translate, config.passthrough)) or r"(?!)").match
+        self._is_passed = Globs(config.passthrough).match
 
     def check(self, method: str, path: str) -> None:
         """

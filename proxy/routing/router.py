@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -39,6 +37,7 @@ from proxy.routing.decision import (
 )
 from proxy.routing.edits import Edits, edits_of
 from proxy.routing.facts import Facts
+from proxy.routing.globs import Globs
 from proxy.routing.live import NOTHING_LIVE, Live
 from proxy.routing.pin import PIN_HEADER, pinned_model
 from proxy.routing.policy import Policy
@@ -79,7 +78,7 @@ class Router:
         self._protocols = {name: config.protocol(name) for name in config.models}
         self._model_edits = {name: edits_of(model) for name, model in config.models.items()}
         self._defaults = defaults_of(config)
-        self._is_routed = re.compile("|".join(fnmatch.translate(glob) for glob in (AUTO, *config.rewrite))).match
+        self._is_routed = Globs((AUTO, *config.rewrite)).match
         self._rules = tuple(
             _Rule(
                 route.name,
