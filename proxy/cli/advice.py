@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from proxy.config import Config, When, learned_of, named_by
+from proxy.routing.conditions import walk
 
 _FEW_EXAMPLES = 5
 
@@ -63,7 +64,6 @@ def _topics(config: Config) -> Iterator[str]:
 
 
 def _asked_for(when: When) -> Iterator[str]:
-    if when.topic is not None:
-        yield from (when.topic,) if isinstance(when.topic, str) else when.topic
-    for part in (*(when.all or ()), *(when.any or ()), *((when.not_,) if when.not_ else ())):
-        yield from _asked_for(part)
+    for part in walk(when):
+        if part.topic is not None:
+            yield from (part.topic,) if isinstance(part.topic, str) else part.topic

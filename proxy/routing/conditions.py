@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Literal, Protocol
 
 from proxy.config import Feature, Level, Range, Regex, Text, When
@@ -306,15 +306,21 @@ def compile_when(when: When, which: Text) -> Condition:
     return parts[0] if len(parts) == 1 else All(parts)
 
 
+def walk(*whens: When) -> Iterator[When]:
+    """These, and all that stands within them, however deep."""
+    for when in whens:
+        yield when
+        yield from walk(*(when.all or ()), *(when.any or ()), *((when.not_,) if when.not_ else ()))
+
+
 def text_signals(when: When) -> frozenset[TextSignal]:
     """The signals of the text's vector that its conditions look at, however deep they stand."""
     found: set[TextSignal] = set()
-    if when.topic is not None:
-        found.add("topic")
-    if when.complexity is not None:
-        found.add("complexity")
-    for part in (*(when.all or ()), *(when.any or ()), *((when.not_,) if when.not_ else ())):
-        found |= text_signals(part)
+    for part in walk(when):
+        if part.topic is not None:
+            found.add("topic")
+        if part.complexity is not None:
+            found.add("complexity")
     return frozenset(found)
 
 
