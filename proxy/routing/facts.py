@@ -299,20 +299,12 @@ class Facts(ABC):
 
         With the caller's key in it: to be hashed, and never kept.
         """
-        return f"{self._key}\0{self.user or ''}\0{self.conversation}"
-
-    def callers_answer(self, answer_id: str) -> str:
-        """The same of an answer that an upstream keeps: who has its id need not say `user` again to go on from it."""
-        return callers_answer(self.headers, answer_id)
+        return f"{key_in(self.headers)}\0{self.user or ''}\0{self.conversation}"
 
     @property
     def callers_items(self) -> str:
         """The same of the items of a conversation's answers. A `prompt_cache_key` is too wide, many may share one."""
-        return f"{self._key}\0items:{self.headers.get(CONVERSATION_HEADER) or self._opening}"
-
-    @property
-    def _key(self) -> str:
-        return _key_in(self.headers)
+        return f"{key_in(self.headers)}\0items:{self.headers.get(CONVERSATION_HEADER) or self._opening}"
 
     def text(self, which: Text) -> str:
         """
@@ -348,11 +340,15 @@ class Facts(ABC):
 
 
 def callers_answer(headers: Mapping[str, str], answer_id: str) -> str:
-    """As `Facts.callers_answer`, of a request of which the headers are known alone."""
-    return f"{_key_in(headers)}\0{conversation_after(answer_id)}"
+    """
+    As `Facts.caller_conversation`, of an answer that an upstream keeps: who has its id need not say `user` again to go
+    on from it.
+    """
+    return f"{key_in(headers)}\0{conversation_after(answer_id)}"
 
 
-def _key_in(headers: Mapping[str, str]) -> str:
+def key_in(headers: Mapping[str, str]) -> str:
+    """The caller's key, in whichever of the two headers it comes; empty without one."""
     return headers.get("authorization") or headers.get("x-api-key", "")
 
 

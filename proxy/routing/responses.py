@@ -13,6 +13,7 @@ from proxy.routing.facts import (
     Facts,
     Message,
     Part,
+    callers_answer,
     conversation_after,
     parts_given,
 )
@@ -140,7 +141,7 @@ class ResponseFacts(Facts):
     @lazy
     def caller_conversation(self) -> str:
         """As of any request, or as of the answer that it goes on from."""
-        return self.callers_answer(self.goes_on_from) if self._is_named_by_it else super().caller_conversation
+        return callers_answer(self.headers, self.goes_on_from) if self._is_named_by_it else super().caller_conversation
 
     @property
     def _is_named_by_it(self) -> bool:
