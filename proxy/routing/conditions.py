@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from typing import Literal, Protocol
 
@@ -69,7 +70,7 @@ class ValueIs:
 class NumberBetween:
     """A number of the request lies between two bounds, both inclusive."""
 
-    __slots__ = ("_limits", "_value", "_what")
+    __slots__ = ("_high", "_low", "_value", "_what")
 
     def __init__(self, limits: Range, what: str, value: Callable[[Facts], int]) -> None:
         """
@@ -78,21 +79,20 @@ class NumberBetween:
             what: how the number is said, such as `about {} tokens`.
             value: finds it in a request.
         """
-        self._limits = limits
+        self._low, self._high = _bounds(limits)
         self._what = what
         self._value = value
 
     def holds(self, facts: Facts, signals: Signals) -> bool:  # noqa: ARG002
-        value, limits = self._value(facts), self._limits
-        return (limits.min is None or value >= limits.min) and (limits.max is None or value <= limits.max)
+        return self._low <= self._value(facts) <= self._high
 
     def why(self, facts: Facts, signals: Signals) -> str:  # noqa: ARG002
-        value, limits = self._value(facts), self._limits
+        value = self._value(facts)
         found = self._what.format(f"{value:,}")
-        if limits.min is not None and value < limits.min:
-            return f"{found}, fewer than {_number(limits.min)}"
-        if limits.max is not None and value > limits.max:
-            return f"{found}, more than {_number(limits.max)}"
+        if value < self._low:
+            return f"{found}, fewer than {_number(self._low)}"
+        if value > self._high:
+            return f"{found}, more than {_number(self._high)}"
         return f"{found}, within the bounds"
 
 
@@ -176,25 +176,23 @@ class TopicIs:
 class ComplexityBetween:
     """How hard the request reads lies between two bounds, both inclusive."""
 
-    __slots__ = ("_limits",)
+    __slots__ = ("_high", "_low")
 
     def __init__(self, limits: Level) -> None:
-        self._limits = limits
+        self._low, self._high = _bounds(limits)
 
     def holds(self, facts: Facts, signals: Signals) -> bool | None:  # noqa: ARG002
-        found, limits = signals.complexity, self._limits
-        if found is None:
-            return None
-        return (limits.min is None or found >= limits.min) and (limits.max is None or found <= limits.max)
+        found = signals.complexity
+        return None if found is None else self._low <= found <= self._high
 
     def why(self, facts: Facts, signals: Signals) -> str:  # noqa: ARG002
-        found, limits = signals.complexity, self._limits
+        found = signals.complexity
         if found is None:
             return signals.missing or "the text was not looked at"
-        if limits.min is not None and found < limits.min:
-            return f"complexity {found:.2f}, below {limits.min:g}"
-        if limits.max is not None and found > limits.max:
-            return f"complexity {found:.2f}, above {limits.max:g}"
+        if found < self._low:
+            return f"complexity {found:.2f}, below {self._low:g}"
+        if found > self._high:
+            return f"complexity {found:.2f}, above {self._high:g}"
         return f"complexity {found:.2f}, within the bounds"
 
 
@@ -350,6 +348,11 @@ def _metadata(key: str) -> Callable[[Facts], str | None]:
 
 def _several(one_or_more: str | Iterable[str]) -> tuple[str, ...]:
     return (one_or_more,) if isinstance(one_or_more, str) else tuple(one_or_more)
+
+
+def _bounds(limits: Range) -> tuple[float, float]:
+    """The least and the most, both inclusive; one that is not given is out of reach."""
+    return -math.inf if limits.min is None else limits.min, math.inf if limits.max is None else limits.max
 
 
 def _number(bound: float) -> str:
