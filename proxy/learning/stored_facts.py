@@ -18,7 +18,8 @@ import numpy as np
 from proxy.config import Feature, Text, WireProtocol
 from proxy.learning.rows import LONGEST_TEXT
 from proxy.routing.asks import OUR_HEADERS, Asks
-from proxy.routing.facts import Facts, Message
+from proxy.routing.facts import Facts
+from proxy.routing.parts import Message
 from proxy.routing.shape import SIZE, UNKNOWN, Shape, shape_of
 
 LONGEST_VALUE = 200

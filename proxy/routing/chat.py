@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from proxy.config import AUTO, Feature
-from proxy.routing.facts import Facts, Message, is_filled_list, leniently
+from proxy.routing.facts import Facts, is_filled_list
 from proxy.routing.lazy import lazy
+from proxy.routing.parts import Message, leniently
 from proxy.routing.reading import UNSET, Head, read_as, read_head, read_model, require, value_of
 
 

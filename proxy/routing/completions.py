@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from proxy.routing.facts import Facts, Message
+from proxy.routing.facts import Facts
 from proxy.routing.lazy import lazy
+from proxy.routing.parts import Message
 from proxy.routing.reading import UNSET, Head, read_head, read_model, require, value_of
 
 

@@ -9,8 +9,9 @@ from typing import ClassVar
 import msgspec
 
 from proxy.config import WireProtocol
-from proxy.routing.facts import Facts, Message, Part, leniently, parts_given
+from proxy.routing.facts import Facts
 from proxy.routing.lazy import lazy
+from proxy.routing.parts import Message, Part, leniently, parts_given
 from proxy.routing.reading import UNSET, Head, read_as, read_head, read_model, require, value_of
 
 

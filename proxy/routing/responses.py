@@ -8,16 +8,9 @@ from typing import Any, ClassVar
 import msgspec
 
 from proxy.config import Feature, Text
-from proxy.routing.facts import (
-    CONVERSATION_HEADER,
-    Facts,
-    Message,
-    Part,
-    callers_answer,
-    conversation_after,
-    parts_given,
-)
+from proxy.routing.facts import CONVERSATION_HEADER, Facts, callers_answer, conversation_after
 from proxy.routing.lazy import lazy
+from proxy.routing.parts import Message, Part, parts_given
 from proxy.routing.reading import UNSET, Head, read_as, read_head, read_model, value_of
 
 
