@@ -19,7 +19,7 @@ from proxy.config.schema import Config, Model, Range, Route, Store, TextMatch, W
 from proxy.config.texts import folded, nothing_in
 from proxy.config.tree import Tree
 from proxy.config.typed import BROKEN
-from proxy.config.upstreams import TOKEN, judge_upstreams
+from proxy.config.upstreams import judge_upstreams
 from proxy.config.uses import judge_fallbacks, judge_use, protocol_of
 
 __all__ = ["AUTO", "DEFAULT", "judge"]
@@ -314,8 +314,6 @@ def _headers(path: Path, headers: dict[str, str | tuple[str, ...]] | None, file:
     seen: dict[str, str] = {}
     for name, globs in headers.items():
         where: Path = (*path, name)
-        if not TOKEN.fullmatch(name):
-            file.say_of_key(where, f"{quote(name)} is not a header name; those have letters, digits and - only")
         first = seen.setdefault(name.lower(), name)
         if first != name:
             file.say_of_key(where, f"the same header as {quote(first)}: letter case does not matter")

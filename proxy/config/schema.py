@@ -16,6 +16,7 @@ import msgspec
 
 from proxy.config.schema_upstreams import (
     Capability,
+    HeaderName,
     HealthCheck,
     Key,
     Model,
@@ -250,7 +251,7 @@ class When(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How hard the request reads, 0 to 1."""
     model: OneOrMore | None = None
     """Globs over the model name that the client asked for."""
-    header: dict[str, OneOrMore] | None = None
+    header: dict[HeaderName, OneOrMore] | None = None
     """
     Header names and globs over their values; every header must match one of its globs. A value is read as UTF-8, and as
     Latin-1 where it is none.

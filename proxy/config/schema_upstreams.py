@@ -10,6 +10,7 @@ from proxy.config.values import Duration, File, ProxyUrl, Secret, Url
 
 __all__ = [
     "Capability",
+    "HeaderName",
     "HealthCheck",
     "Key",
     "Model",

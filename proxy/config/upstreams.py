@@ -11,10 +11,7 @@ from proxy.config.schema import Config, Tls, Upstream
 from proxy.config.typed import BROKEN
 from proxy.config.values import Secret
 
-__all__ = ["TOKEN", "judge_upstreams"]
-
-TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-"""The name of a header (RFC 9110, section 5.6.2)."""
+__all__ = ["judge_upstreams"]
 
 _OTHERS_VARIABLE = re.compile(r"(?:\$|os\.environ/)([A-Za-z_][A-Za-z0-9_]*)")
 _BEARER = re.compile(r"bearer(?:\s+|$)", re.IGNORECASE)
