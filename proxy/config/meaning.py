@@ -13,11 +13,10 @@ from collections.abc import Collection, Iterable, Mapping
 import msgspec
 
 from proxy.config.judging import Judge
-from proxy.config.problems import Path, Report, choices, quote
+from proxy.config.problems import Path, choices, quote
 from proxy.config.reach import Conditions, Globs, canonical, contradiction, covers, first_covers, is_everything
 from proxy.config.schema import Config, Model, Range, Route, Store, TextMatch, When
 from proxy.config.texts import folded, nothing_in
-from proxy.config.tree import Tree
 from proxy.config.typed import BROKEN
 from proxy.config.upstreams import judge_upstreams
 from proxy.config.uses import judge_fallbacks, judge_use, protocol_of
@@ -48,16 +47,14 @@ _NOT_EDITED = {
 }
 
 
-def judge(config: Config, tree: Tree, report: Report) -> None:
+def judge(config: Config, file: Judge) -> None:
     """
     Report everything in `config` that contradicts itself.
 
     Args:
         config: as the file says, with BROKEN in place of what could not be read.
-        tree: where it says so.
-        report: holds the problems of reading already.
+        file: where it says so.
     """
-    file = Judge(tree, report)
     judge_upstreams(config, file)
     _models(config, file)
     _topics(config, file)
