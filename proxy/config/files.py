@@ -38,8 +38,6 @@ def with_files(config: Config, folder: FilePath, file: Judge) -> Config:
         config = msgspec.structs.replace(config, policy=File(folder / config.policy.path))
     if config.shadow is not None and config.shadow is not BROKEN:
         config = msgspec.structs.replace(config, shadow=_shadow(config.shadow, folder, file))
-    if config.upstreams is BROKEN:
-        return config
     upstreams = {
         name: upstream if upstream is BROKEN else _upstream(("upstreams", name), upstream, folder, file)
         for name, upstream in config.upstreams.items()

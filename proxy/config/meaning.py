@@ -133,7 +133,7 @@ def _edits(path: Path, edited: Model | Route, file: Judge) -> None:
     taken: dict[str, str] = {}
     for kind in ("rename", "drop", "default", "set"):
         keys = getattr(edited, kind)
-        for index, key in enumerate(() if keys is BROKEN else keys):
+        for index, key in enumerate(keys):
             where: Path = (*path, kind, index) if kind == "drop" else (*path, kind, key)
             say = file.say if kind == "drop" else file.say_of_key
             if key is BROKEN:
@@ -185,12 +185,12 @@ def _topics(config: Config, file: Judge) -> None:
 
 
 def _references(config: Config, file: Judge) -> None:
-    if config.complexity is None or config.complexity is BROKEN:
+    if config.complexity is None:
         return
     seen: dict[str, tuple[str, int]] = {}
     for kind in ("simple", "complex"):
         texts = getattr(config.complexity, kind)
-        for index, text in enumerate(() if texts is BROKEN else texts):
+        for index, text in enumerate(texts):
             if text is BROKEN:
                 continue
             path: Path = ("complexity", kind, index)

@@ -42,7 +42,7 @@ def judge_upstreams(config: Config, file: Judge) -> None:
         path: Path = ("upstreams", name)
         url = upstream.base_url
         for endpoint in _ENDPOINTS:
-            if url is not BROKEN and url.endswith(endpoint):
+            if url.endswith(endpoint):
                 message = f"ends with {endpoint}, which is added to each request; leave it off"
                 file.say((*path, "base_url"), message)
                 break
@@ -51,7 +51,7 @@ def judge_upstreams(config: Config, file: Judge) -> None:
         _keys(path, upstream, file)
         _headers((*path, "headers"), upstream, file)
         for part, values in (("headers", upstream.headers), ("query", upstream.query)):
-            for key, value in () if values is BROKEN else values.items():
+            for key, value in values.items():
                 if value is not BROKEN:
                     _value((*path, part, key), value, file)
         _way(path, upstream, file)
@@ -106,8 +106,6 @@ def _would_be_sent(path: Path, variable: str, file: Judge) -> None:
 
 
 def _headers(path: Path, upstream: Upstream, file: Judge) -> None:
-    if upstream.headers is BROKEN:
-        return
     seen: dict[str, str] = {}
     for name in upstream.headers:
         lower, where = name.lower(), (*path, name)
