@@ -66,9 +66,7 @@ def reader_for(annotation: Any) -> Reader:
     if origin is dict:
         return MapReader(reader_for(arguments[0]), reader_for(arguments[1]), limits)
     if origin is tuple and len(arguments) == 2 and arguments[1] is ...:
-        return ListReader(reader_for(arguments[0]), tuple, limits)
-    if origin in (list, frozenset):
-        return ListReader(reader_for(arguments[0]), origin, limits)
+        return ListReader(reader_for(arguments[0]), limits)
     raise TypeError(f"no reader for {annotation!r}")
 
 
