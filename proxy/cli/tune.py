@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
-import tempfile
+import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from proxy.cli.options import cache_dir_option, config_option, exit_with, load_o
 from proxy.cli.prompt import PromptRouter
 from proxy.cli.showing import console, table
 from proxy.cli.streams import echo_json
+from proxy.cli.writing import replace_file
 from proxy.config import CannotEdit, Config, ConfigError, edit_thresholds, parse_config, with_thresholds
 from proxy.reload.prepare import Prepared, prepare
 from proxy.routing.chat import prompt_body, read_chat
@@ -129,7 +129,8 @@ def _write(path: Path, config: Config, outcome: _Outcome) -> str | None:
         content = path.read_bytes()
         if parse_config(content, source=str(path), environ=os.environ) != config:
             return "it was changed meanwhile; run tune again"
-        _replace(path.resolve(), edit_thresholds(content, outcome.proposed, source=str(path), environ=os.environ))
+        edited = edit_thresholds(content, outcome.proposed, source=str(path), environ=os.environ)
+        replace_file(path.resolve(), edited, stat.S_IMODE(path.stat().st_mode))
     except CannotEdit as error:
         return f"{error}; paste the lines above"
     except ConfigError:
@@ -137,21 +138,6 @@ def _write(path: Path, config: Config, outcome: _Outcome) -> str | None:
     except OSError as error:
         return f"{error.strerror}; paste the lines above"
     return None
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """All of it or nothing: a server that watches the file never reads half of it."""
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-        new = Path(file.name)
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    try:
-        shutil.copymode(path, new)
-        new.replace(path)
-    except OSError:
-        new.unlink()
-        raise
 
 
 def _tell(outcome: _Outcome, labelled: Path, config_path: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -189,6 +191,17 @@ def test_write_keeps_a_symlink_and_the_files_mode(tmp_path: Path) -> None:
     assert found["written"]
     assert (tmp_path / "r.yaml").is_symlink()
     assert (real.stat().st_mode & 0o777, "0.9999" in real.read_text()) == (0o640, False)
+
+
+def test_a_full_disk_leaves_the_file_and_nothing_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    told = tune(tmp_path, ROWS, "--write", file=RIGHT)
+    assert told.exit_code == 1
+    assert "is left as it was: No space left on device" in told.stderr
+    assert {path.name: path.read_text() for path in tmp_path.iterdir() if path.suffix != ".jsonl"} == {"r.yaml": RIGHT}
 
 
 @pytest.mark.parametrize(
