@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from proxy.config import Config, When, learned_of, named_by
+from proxy.config import Config, When, folded, learned_of, named_by
 from proxy.routing.conditions import walk
 
 _FEW_EXAMPLES = 5
@@ -53,7 +53,7 @@ def _policy(config: Config) -> Iterator[str]:
 def _topics(config: Config) -> Iterator[str]:
     asked_for = {topic for route in config.routes for topic in _asked_for(route.when)}
     for name, topic in config.topics.items():
-        examples = len({" ".join(example.lower().split()) for example in topic.examples})
+        examples = len(set(map(folded, topic.examples)))
         if examples < _FEW_EXAMPLES:
             told = "1 example" if examples == 1 else f"{examples} different examples"
             yield f"topics.{name}: {told}; five to twenty varied ones tell it from the others more surely"

@@ -14,13 +14,13 @@ from typing import Any
 import click
 from rich.console import Console
 
-from proxy.cli.labelled import read_labelled, same
+from proxy.cli.labelled import read_labelled
 from proxy.cli.options import cache_dir_option, config_option, exit_with, load_or_exit
 from proxy.cli.prompt import PromptRouter
 from proxy.cli.showing import console, table
 from proxy.cli.streams import echo_json
 from proxy.cli.writing import replace_file
-from proxy.config import CannotEdit, Config, ConfigError, edit_thresholds, parse_config, with_thresholds
+from proxy.config import CannotEdit, Config, ConfigError, edit_thresholds, folded, parse_config, with_thresholds
 from proxy.reload.prepare import Prepared, prepare
 from proxy.routing.chat import prompt_body, read_chat
 from proxy.routing.thresholds import Compared, Counts, Scored, Tuning, tune
@@ -66,8 +66,8 @@ def tune_thresholds(labelled: Path, config_path: Path, cache_dir: Path | None, a
         texts = read_labelled(labelled, config)
     except ConfigError as error:
         exit_with(error)
-    own = {same(example) for topic in config.topics.values() for example in topic.examples}
-    kept = [one for one in texts if same(one.text) not in own]
+    own = {folded(example) for topic in config.topics.values() for example in topic.examples}
+    kept = [one for one in texts if folded(one.text) not in own]
     left_out = len(texts) - len(kept)
     if not kept:
         raise click.ClickException(
@@ -96,7 +96,7 @@ def tune_thresholds(labelled: Path, config_path: Path, cache_dir: Path | None, a
 def _scored(prepared: Prepared, text: str, topic: str | None) -> Scored:
     scores = prepared.signals(read_chat(prompt_body(text), {})).topics
     assert scores is not None, "the config has topics and the text is not empty"
-    return Scored(same(text), topic, scores.best, scores.score)
+    return Scored(folded(text), topic, scores.best, scores.score)
 
 
 def _proposed(tuning: Tuning, present: Mapping[str, float]) -> dict[str, float]:

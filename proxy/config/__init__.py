@@ -47,6 +47,7 @@ from proxy.config.schema import (
     learned_of,
     named_by,
 )
+from proxy.config.texts import folded
 from proxy.config.values import Duration, File, ProxyUrl, Regex, Secret, StoreUrl, Url
 
 __all__ = [
@@ -99,6 +100,7 @@ __all__ = [
     "did_you_mean",
     "duration_of",
     "edit_thresholds",
+    "folded",
     "json_schema",
     "learned_of",
     "load_config",

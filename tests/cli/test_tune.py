@@ -94,7 +94,7 @@ def test_topics_are_fitted_once_and_kept_where_a_folder_is_given(
 
 
 def test_the_files_own_examples_are_left_out(tmp_path: Path) -> None:
-    told = tune(tmp_path, [*ROWS, {"text": "play  some JAZZ", "topic": "music"}])
+    told = tune(tmp_path, [*ROWS, {"text": "play  some JÁZZ", "topic": "music"}])
     assert "12 texts of a topic, 4 of none\n1 more left out, which are examples of " in told.stdout
     only = tune(tmp_path, [{"text": "Play some jazz", "topic": "music"}])
     assert only.exit_code == 1
@@ -119,7 +119,7 @@ def test_every_bad_line_is_told_with_its_place(tmp_path: Path) -> None:
         {"text": "Sing along", "topic": "musik"},
         {"text": "Sing alone", "topic": "musik"},
         {"text": "Sell a house", "topic": "law"},
-        {"text": "play a  tune", "topic": None},
+        {"text": "pláy a  tune", "topic": None},
         r'{"text": "\ud800", "topic": null}',
         "[" * 100_000,
     ]
