@@ -11,7 +11,9 @@ import msgspec
 
 from proxy.config.judging import Judge
 from proxy.config.problems import Path, quote
-from proxy.config.schema import Config, Shadow, Tls, Upstream
+from proxy.config.schema import Config
+from proxy.config.schema_upstreams import Tls, Upstream
+from proxy.config.schema_uses import Shadow
 from proxy.config.typed import BROKEN
 from proxy.config.values import File
 

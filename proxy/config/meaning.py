@@ -15,7 +15,8 @@ import msgspec
 from proxy.config.judging import Judge
 from proxy.config.problems import Path, choices, quote
 from proxy.config.reach import Conditions, Globs, canonical, contradiction, covers, first_covers, is_everything
-from proxy.config.schema import Config, Model, Range, Route, Store, TextMatch, When
+from proxy.config.schema import Config, Range, Route, Store, TextMatch, When
+from proxy.config.schema_upstreams import Model
 from proxy.config.texts import folded, nothing_in
 from proxy.config.typed import BROKEN
 from proxy.config.upstreams import judge_upstreams

@@ -7,7 +7,8 @@ from urllib.parse import urlsplit
 
 from proxy.config.judging import Judge
 from proxy.config.problems import Path, quote
-from proxy.config.schema import Config, Tls, Upstream
+from proxy.config.schema import Config
+from proxy.config.schema_upstreams import Tls, Upstream
 from proxy.config.typed import BROKEN
 from proxy.config.values import Secret
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from proxy.config.judging import Judge
 from proxy.config.problems import Path
-from proxy.config.schema import LEARNED_ARM, Choosing, Config, Learned, Split, Target
+from proxy.config.schema import Config
+from proxy.config.schema_upstreams import Target
+from proxy.config.schema_uses import LEARNED_ARM, Choosing, Learned, Split
 from proxy.config.typed import BROKEN
 
 __all__ = ["judge_fallbacks", "judge_use", "protocol_of"]
