@@ -191,15 +191,17 @@ def _absent(field: msgspec.structs.FieldInfo) -> str:
     if field.required:
         return "**needed**"
     default = field.default
-    if default is msgspec.NODEFAULT or default is None or isinstance(default, msgspec.Struct | Secret):
-        return "" if default is not msgspec.NODEFAULT else "none"
+    if default is msgspec.NODEFAULT:  # a mapping is made anew each time, and empty
+        return "none"
+    if default is None or isinstance(default, msgspec.Struct | Secret):
+        return ""
     if isinstance(default, Duration):
         return f"`{_duration(default)}`"
     if isinstance(default, bool):
         return f"`{str(default).lower()}`"
     if isinstance(default, tuple):
         return ", ".join(f"`{value}`" for value in default) or "none"
-    return f"`{default}`" if default != {} else "none"
+    return f"`{default}`"
 
 
 def _duration(seconds: float) -> str:
