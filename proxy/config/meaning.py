@@ -76,17 +76,17 @@ def judge(config: Config, file: Judge) -> None:
 
 def _baseline(config: Config, file: Judge) -> None:
     name = config.baseline
-    if name is None or name is BROKEN:
+    if name is None:
         return
     file.name(("baseline",), name, config.models, "model")
     model = config.models.get(name)
-    if model is not None and model is not BROKEN and model.price is None:
+    if model is not None and model.price is None:
         file.say(("baseline",), f"model {quote(name)} has no 'price', so nothing can be measured against it")
 
 
 def _shadow(config: Config, file: Judge) -> None:
     shadow = config.shadow
-    if shadow is None or shadow is BROKEN or BROKEN in (shadow.policy, shadow.routes):
+    if shadow is None or BROKEN in (shadow.policy, shadow.routes):
         return
     if shadow.policy is None and shadow.routes is None:
         file.say(("shadow",), "needs 'policy' for another policy, or 'routes' for another routes.yaml")
@@ -95,8 +95,6 @@ def _shadow(config: Config, file: Judge) -> None:
 
 
 def _drain(config: Config, file: Judge) -> None:
-    if config.server is BROKEN or config.server.drain is BROKEN:
-        return
     delay, grace = config.server.drain.delay, config.server.drain.grace
     if delay is not None and BROKEN not in (delay, grace) and delay >= grace:
         file.say(("server", "drain", "delay"), "leaves requests no time: it is a part of 'grace', which is not longer")
@@ -118,8 +116,6 @@ def _models(config: Config, file: Judge) -> None:
         path: Path = ("models", name)
         if name == AUTO:
             file.say_of_key(path, f"the name {AUTO!r} is reserved: clients send it to be routed; choose another")
-        if model is BROKEN:
-            continue
         if model.target is None and model.targets is None:
             file.say(path, "needs 'target', or 'targets' for several")
         elif None not in (model.target, model.targets) and BROKEN not in (model.target, model.targets):
@@ -205,8 +201,6 @@ def _routes(config: Config, file: Judge) -> None:
     seen: dict[str, int] = {}
     for index, route in enumerate(config.routes):
         path: Path = ("routes", index)
-        if route is BROKEN:
-            continue
         _action(path, route, config, file)
         _when((*path, "when"), route.when, config, file)
         _edits(path, route, file)
@@ -261,7 +255,7 @@ def _when(path: Path, when: When, config: Config, file: Judge) -> None:
         _globs((*path, "metadata", key), globs, file)
     if when.metadata == {} and file.is_readable((*path, "metadata")):
         file.say((*path, "metadata"), "names no key; write one, or leave it out")
-    if when.text is not None and when.text is not BROKEN:
+    if when.text is not None:
         if when.text == TextMatch():
             file.say((*path, "text"), "needs 'contains', 'matches' or both")
         _globs((*path, "text", "contains"), when.text.contains, file, "text")
@@ -291,7 +285,7 @@ def _each(path: Path, value: str | tuple[str, ...] | None) -> Iterable[tuple[Pat
 
 
 def _globs(path: Path, value: str | tuple[str, ...] | None, file: Judge, kind: str = "glob") -> None:
-    if value is None or value is BROKEN:
+    if value is None:
         return
     if value == ():
         file.say(path, f"an empty list matches nothing; write a {kind}, or leave the key out")
@@ -305,9 +299,9 @@ def _glob(path: Path, glob: str, file: Judge, kind: str = "glob") -> None:
 
 
 def _headers(path: Path, headers: dict[str, str | tuple[str, ...]] | None, file: Judge) -> None:
-    if headers is None or headers is BROKEN:
+    if headers is None:
         return
-    if not headers and file.is_readable(path):
+    if headers == {} and file.is_readable(path):
         file.say(path, "names no header; write one, or leave the key out")
     seen: dict[str, str] = {}
     for name, globs in headers.items():
@@ -319,7 +313,7 @@ def _headers(path: Path, headers: dict[str, str | tuple[str, ...]] | None, file:
 
 
 def _range(path: Path, limits: Range | None, file: Judge) -> None:
-    if limits is None or limits is BROKEN or limits.min is BROKEN or limits.max is BROKEN:
+    if limits is None or BROKEN in (limits.min, limits.max):
         return
     if limits.min is None and limits.max is None:
         file.say(path, "needs 'min', 'max' or both")

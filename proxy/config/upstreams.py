@@ -38,8 +38,6 @@ _NOT_SET = {
 def judge_upstreams(config: Config, file: Judge) -> None:
     """Report what in the upstreams contradicts itself."""
     for name, upstream in config.upstreams.items():
-        if upstream is BROKEN:
-            continue
         path: Path = ("upstreams", name)
         url = upstream.base_url
         for endpoint in _ENDPOINTS:
@@ -62,7 +60,7 @@ def _keys(path: Path, upstream: Upstream, file: Judge) -> None:
     if upstream.api_key is not BROKEN:
         _key((*path, "api_key"), upstream.api_key, file)
     keys = upstream.api_keys
-    if keys is None or keys is BROKEN:
+    if keys is None:
         return
     if file.is_written((*path, "api_key")):
         file.say_of_key((*path, "api_keys"), "cannot stand beside 'api_key'; put all of them under 'api_keys'")
