@@ -1,4 +1,4 @@
-"""What a command shows while it embeds a file's texts: on standard error, which no script reads as the answer."""
+"""What a command shows while it works: on standard error, which no script reads as the answer."""
 
 from __future__ import annotations
 

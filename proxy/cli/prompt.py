@@ -1,4 +1,4 @@
-"""Decisions outside a server: for `check` and `explain`."""
+"""A routes.yaml made ready to decide outside a server: for `check`, `explain`, `tune` and `evaluate`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from proxy.routing.explain import explain
 
 
 class PromptRouter:
-    """Decides single prompts with the code that the server decides with."""
+    """One routes.yaml, whose prompts are decided with the code that the server decides with."""
 
     def __init__(self, config: Config, cache_dir: Path | None = None, *, tests: bool = False) -> None:
         """
