@@ -26,10 +26,10 @@ from rich.table import Table
 
 from bench.client import percentile
 from bench.prompts import texts
-from proxy.app import load_minilm
 from proxy.cli.serve import tame_the_process
 from proxy.config import parse_config
 from proxy.embedding import DIMENSIONS, Vector
+from proxy.embedding.shipped_model import minilm
 from proxy.learning.condense import DIRECTIONS, MOST_CENTRES, MOST_REGIONS, PRIOR, SHARPNESS
 from proxy.learning.grow import MOST_ROWS, grow
 from proxy.reload.prepare import Prepared, prepare
@@ -163,7 +163,7 @@ def decide(prepared: Prepared, embed: Callable[[str], Vector], prompts: Sequence
 @click.option("--json", "as_json", is_flag=True, help="One JSON object, in milliseconds.")
 def main(topics: int, examples: int, rules: int, requests: int, as_json: bool) -> None:
     config = parse_config(routes_file(topics, examples, rules), source="routes.yaml", environ=os.environ)
-    embed = load_minilm(config).embed
+    embed = minilm(config.text.max_tokens).embed
     prepared, policy = prepare(config, embed), largest_policy()
     prompts = list(islice(texts(1), requests))
     taken = {"cold": _nothing(), "warm": _nothing()}

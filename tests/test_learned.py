@@ -11,7 +11,8 @@ from typing import Any
 import httpx
 import pytest
 
-from proxy.app import ConfigSource, build_app, minilm
+from proxy.app import ConfigSource, build_app
+from proxy.embedding.shipped_model import minilm
 from proxy.learning.fit import fit_policy
 from proxy.routing.policy import Policy
 from proxy.routing.policy_file import pack

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from proxy.config import Config, When, learned_of, named_by
+from proxy.config import Config, When, folded, learned_of, named_by
+from proxy.routing.conditions import walk
 
 _FEW_EXAMPLES = 5
 
@@ -52,7 +53,7 @@ def _policy(config: Config) -> Iterator[str]:
 def _topics(config: Config) -> Iterator[str]:
     asked_for = {topic for route in config.routes for topic in _asked_for(route.when)}
     for name, topic in config.topics.items():
-        examples = len({" ".join(example.lower().split()) for example in topic.examples})
+        examples = len(set(map(folded, topic.examples)))
         if examples < _FEW_EXAMPLES:
             told = "1 example" if examples == 1 else f"{examples} different examples"
             yield f"topics.{name}: {told}; five to twenty varied ones tell it from the others more surely"
@@ -63,7 +64,6 @@ def _topics(config: Config) -> Iterator[str]:
 
 
 def _asked_for(when: When) -> Iterator[str]:
-    if when.topic is not None:
-        yield from (when.topic,) if isinstance(when.topic, str) else when.topic
-    for part in (*(when.all or ()), *(when.any or ()), *((when.not_,) if when.not_ else ())):
-        yield from _asked_for(part)
+    for part in walk(when):
+        if part.topic is not None:
+            yield from (part.topic,) if isinstance(part.topic, str) else part.topic

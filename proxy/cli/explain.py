@@ -15,9 +15,8 @@ from rich.text import Text
 from proxy.cli.options import cache_dir_option, config_option, load_or_exit
 from proxy.cli.prompt import PromptRouter
 from proxy.cli.streams import echo_json
-from proxy.config import WireProtocol
+from proxy.config import AUTO, WireProtocol
 from proxy.errors import ProxyError
-from proxy.routing.router import AUTO
 
 _BAR = 24
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from proxy.config import Config, ConfigError, Problem, choices, did_you_mean, quote
+from proxy.config import Config, ConfigError, Problem, choices, did_you_mean, folded, quote
 from proxy.routing.chat import prompt_body, read_chat
 
 _FORM = '{"text": "...", "topic": "..."}, with null for a text of no topic'
@@ -42,11 +42,6 @@ def read_labelled(path: Path, config: Config) -> list[Labelled]:
     return found
 
 
-def same(text: str) -> str:
-    """What two texts share that the embedding model takes for one: letter case and white space are nothing to it."""
-    return " ".join(text.lower().split())
-
-
 class _Reader:
     def __init__(self, path: Path, config: Config) -> None:
         self._path, self._config = path, config
@@ -66,7 +61,7 @@ class _Reader:
         for one in found:
             if one.topic is not None and one.topic not in topics:
                 unknown.setdefault(one.topic, []).append(one.line)
-            other = first.setdefault(same(one.text), one)
+            other = first.setdefault(folded(one.text), one)
             if other.topic != one.topic:
                 label = "of no topic" if other.topic is None else f"of topic {quote(other.topic)}"
                 self._say(one.line, f"the same text is {label} on line {other.line}; leave one of the two")

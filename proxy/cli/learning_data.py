@@ -8,11 +8,11 @@ from pathlib import Path
 import click
 import numpy as np
 
-from proxy.app import minilm
 from proxy.cli.options import exit_with
 from proxy.cli.progress import loading_bar, reading_count
 from proxy.config import Config, ConfigError, Text, choices, quote
 from proxy.embedding import Vector
+from proxy.embedding.shipped_model import minilm
 from proxy.learning.preparing import rows_of
 from proxy.learning.rated import Ints, Rows
 from proxy.learning.reading import Read, read_rated

@@ -11,6 +11,7 @@ from typing import NoReturn
 import click
 
 from proxy.config import Config, ConfigError, load_config, load_shadow
+from proxy.embedding.shipped_model import minilm_name
 from proxy.reload.policies import policy_of
 from proxy.reload.shadowing import shadowing_of
 
@@ -52,19 +53,12 @@ def load_or_exit(path: Path) -> Config:
     """The file's config, whose policy and shadow can be used; else every error on standard error, and exit code 2."""
     try:
         config = load_config(path, os.environ)
-        embedder = partial(_embedder_name, config)
+        embedder = partial(minilm_name, config.text.max_tokens)
         policy_of(config, embedder)
         shadowing_of(config, load_shadow(config, os.environ), embedder)
     except ConfigError as error:
         exit_with(error)
     return config
-
-
-def _embedder_name(config: Config) -> str:
-    # Here, since without a learned policy nobody asks, and the process that only starts workers needs no app.
-    from proxy.app import embedder_name
-
-    return embedder_name(config)
 
 
 def exit_with(error: ConfigError) -> NoReturn:

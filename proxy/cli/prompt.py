@@ -1,4 +1,4 @@
-"""Decisions outside a server: for `check` and `explain`."""
+"""A routes.yaml made ready to decide outside a server: for `check`, `explain`, `tune` and `evaluate`."""
 
 from __future__ import annotations
 
@@ -8,20 +8,19 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from proxy.app import load_minilm
 from proxy.cli.progress import loading_bar
-from proxy.config import Config, WireProtocol, load_shadow
+from proxy.config import AUTO, Config, WireProtocol, load_shadow
+from proxy.embedding.shipped_model import minilm
 from proxy.reload.loading import loaders
 from proxy.reload.policies import policy_of
 from proxy.reload.prepare import prepare, texts_of
 from proxy.reload.shadowing import Shadowing
 from proxy.routing.apis import read_prompt
 from proxy.routing.explain import explain
-from proxy.routing.router import AUTO
 
 
 class PromptRouter:
-    """Decides single prompts with the code that the server decides with."""
+    """One routes.yaml, whose prompts are decided with the code that the server decides with."""
 
     def __init__(self, config: Config, cache_dir: Path | None = None, *, tests: bool = False) -> None:
         """
@@ -30,7 +29,7 @@ class PromptRouter:
             cache_dir: a folder that keeps what is made of examples; None keeps nothing.
             tests: whether the prompts of its tests will be asked for.
         """
-        model = load_minilm(config)
+        model = minilm(config.text.max_tokens)
         with loading_bar() as bar:
             bulk, self.fitter = loaders(model, cache_dir, bar)
             # The shadow decides nothing here, but a folder for vectors that is filled here is to have its texts too.

@@ -9,7 +9,6 @@ from pathlib import Path
 import click
 import msgspec
 
-from proxy.app import embedder_name, load_minilm
 from proxy.cli.options import cache_dir_option, exit_with, load_or_exit
 from proxy.cli.progress import loading_bar, reading_count
 from proxy.cli.replay_tables import as_json, show
@@ -19,6 +18,7 @@ from proxy.cli.streams import echo_json
 from proxy.config import Config, ConfigError, File, Text
 from proxy.embedding import MiniLM, Vector
 from proxy.embedding.minilm import head_and_tail
+from proxy.embedding.shipped_model import minilm, minilm_name
 from proxy.learning.archive import Archive, StoreUnreadable
 from proxy.learning.replay import Rules, replay
 from proxy.reload.loading import loaders
@@ -94,7 +94,7 @@ def _rules(config: Config, stored: Text, cache_dir: Path | None, needed: Path | 
         needed: its policy, if that must be there.
     """
     try:
-        policy = policy_of(config, partial(embedder_name, config))
+        policy = policy_of(config, partial(minilm_name, config.text.max_tokens))
         if policy is None and needed is not None:
             raise unusable(needed, "no such file")
     except ConfigError as error:
@@ -125,7 +125,7 @@ class _LazyModel:
 
     @cached_property
     def model(self) -> MiniLM:
-        return load_minilm(self._config)
+        return minilm(self._config.text.max_tokens)
 
     def embed(self, text: str) -> Vector:
         """As a server embeds what a request says."""

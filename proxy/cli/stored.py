@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from proxy.app import minilm_name
 from proxy.cli.options import refuse
 from proxy.cli.progress import reading_count
 from proxy.cli.showing import day
 from proxy.config import Config, Store, Text, did_you_mean, learned_of, named_by, quote
+from proxy.embedding.shipped_model import minilm_name
 from proxy.learning.archive import Archive, StoreUnreadable
 from proxy.learning.logged import UNDRAWN, Logged, read_logged
 from proxy.learning.preparing import why_not

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
-import tempfile
+import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +14,13 @@ from typing import Any
 import click
 from rich.console import Console
 
-from proxy.cli.labelled import read_labelled, same
+from proxy.cli.labelled import read_labelled
 from proxy.cli.options import cache_dir_option, config_option, exit_with, load_or_exit
 from proxy.cli.prompt import PromptRouter
 from proxy.cli.showing import console, table
 from proxy.cli.streams import echo_json
-from proxy.config import CannotEdit, Config, ConfigError, edit_thresholds, parse_config, with_thresholds
+from proxy.cli.writing import replace_file
+from proxy.config import CannotEdit, Config, ConfigError, edit_thresholds, folded, parse_config, with_thresholds
 from proxy.reload.prepare import Prepared, prepare
 from proxy.routing.chat import prompt_body, read_chat
 from proxy.routing.thresholds import Compared, Counts, Scored, Tuning, tune
@@ -66,8 +66,8 @@ def tune_thresholds(labelled: Path, config_path: Path, cache_dir: Path | None, a
         texts = read_labelled(labelled, config)
     except ConfigError as error:
         exit_with(error)
-    own = {same(example) for topic in config.topics.values() for example in topic.examples}
-    kept = [one for one in texts if same(one.text) not in own]
+    own = {folded(example) for topic in config.topics.values() for example in topic.examples}
+    kept = [one for one in texts if folded(one.text) not in own]
     left_out = len(texts) - len(kept)
     if not kept:
         raise click.ClickException(
@@ -96,7 +96,7 @@ def tune_thresholds(labelled: Path, config_path: Path, cache_dir: Path | None, a
 def _scored(prepared: Prepared, text: str, topic: str | None) -> Scored:
     scores = prepared.signals(read_chat(prompt_body(text), {})).topics
     assert scores is not None, "the config has topics and the text is not empty"
-    return Scored(same(text), topic, scores.best, scores.score)
+    return Scored(folded(text), topic, scores.best, scores.score)
 
 
 def _proposed(tuning: Tuning, present: Mapping[str, float]) -> dict[str, float]:
@@ -129,7 +129,8 @@ def _write(path: Path, config: Config, outcome: _Outcome) -> str | None:
         content = path.read_bytes()
         if parse_config(content, source=str(path), environ=os.environ) != config:
             return "it was changed meanwhile; run tune again"
-        _replace(path.resolve(), edit_thresholds(content, outcome.proposed, source=str(path), environ=os.environ))
+        edited = edit_thresholds(content, outcome.proposed, source=str(path), environ=os.environ)
+        replace_file(path.resolve(), edited, stat.S_IMODE(path.stat().st_mode))
     except CannotEdit as error:
         return f"{error}; paste the lines above"
     except ConfigError:
@@ -137,21 +138,6 @@ def _write(path: Path, config: Config, outcome: _Outcome) -> str | None:
     except OSError as error:
         return f"{error.strerror}; paste the lines above"
     return None
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """All of it or nothing: a server that watches the file never reads half of it."""
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-        new = Path(file.name)
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    try:
-        shutil.copymode(path, new)
-        new.replace(path)
-    except OSError:
-        new.unlink()
-        raise
 
 
 def _tell(outcome: _Outcome, labelled: Path, config_path: Path) -> None:

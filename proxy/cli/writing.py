@@ -48,10 +48,25 @@ plot_option = click.option(
 
 def write_whole(path: Path, content: bytes) -> None:
     """
-    Put a new file in place of what there is; a server that watches it never reads half of it.
+    Put a new file in place of what there is, readable as new ones are here.
 
     Raises:
         CannotWrite: it cannot be written.
+    """
+    umask = os.umask(0)
+    os.umask(umask)
+    try:
+        replace_file(path, content, 0o666 & ~umask)
+    except OSError as error:
+        raise CannotWrite(f"{path} cannot be written: {error.strerror or error}.") from None
+
+
+def replace_file(path: Path, content: bytes, mode: int) -> None:
+    """
+    Put a file with these permissions in place of what there is; a server that watches it never reads half of it.
+
+    Raises:
+        OSError: it cannot be written, and what there is stays.
     """
     new: Path | None = None
     try:
@@ -60,11 +75,9 @@ def write_whole(path: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        new.chmod(0o666 & ~umask)
+        new.chmod(mode)
         new.replace(path)
-    except OSError as error:
+    except OSError:
         if new is not None:
             new.unlink(missing_ok=True)
-        raise CannotWrite(f"{path} cannot be written: {error.strerror or error}.") from None
+        raise

@@ -10,43 +10,48 @@ from proxy.config.problems import ConfigError, Problem, choices, did_you_mean, q
 from proxy.config.reference import reference
 from proxy.config.scalars import duration_of
 from proxy.config.schema import (
-    LEARNED_ARM,
-    PREFER,
     Block,
-    Capability,
     Config,
     Conversation,
     Corrections,
     Drain,
     Embedding,
     Feature,
-    HealthCheck,
-    Learned,
     Level,
-    Model,
-    Name,
-    Preference,
-    Price,
     Range,
     References,
     Route,
     RouteTest,
     Server,
-    Shadow,
-    Split,
     Store,
-    Target,
     Text,
     TextMatch,
+    Topic,
+    When,
+)
+from proxy.config.schema_upstreams import (
+    Capability,
+    HealthCheck,
+    Model,
+    Name,
+    Price,
+    Target,
     Timeouts,
     Tls,
-    Topic,
     Upstream,
-    When,
     WireProtocol,
+)
+from proxy.config.schema_uses import (
+    LEARNED_ARM,
+    PREFER,
+    Learned,
+    Preference,
+    Shadow,
+    Split,
     learned_of,
     named_by,
 )
+from proxy.config.texts import folded
 from proxy.config.values import Duration, File, ProxyUrl, Regex, Secret, StoreUrl, Url
 
 __all__ = [
@@ -99,6 +104,7 @@ __all__ = [
     "did_you_mean",
     "duration_of",
     "edit_thresholds",
+    "folded",
     "json_schema",
     "learned_of",
     "load_config",

@@ -22,7 +22,15 @@ from proxy.config.scalars import CUSTOM, to_bool, to_float, to_int, to_text
 from proxy.config.structs import StructReader, StructsReader
 from proxy.config.typed import Reader
 
-__all__ = ["reader_for"]
+__all__ = ["limits_of", "reader_for"]
+
+
+def limits_of(annotation: Any) -> tuple[Any, msgspec.Meta]:
+    """A type without its `Annotated`, and the limits that this sets."""
+    if get_origin(annotation) is not Annotated:
+        return annotation, NO_LIMITS
+    plain, *notes = get_args(annotation)
+    return plain, next((note for note in notes if isinstance(note, msgspec.Meta)), NO_LIMITS)
 
 
 @cache
@@ -33,10 +41,7 @@ def reader_for(annotation: Any) -> Reader:
     Raises:
         TypeError: no reader reads this kind of annotation; it is a mistake in schema.py, not in a file.
     """
-    limits = NO_LIMITS
-    if get_origin(annotation) is Annotated:
-        annotation, *notes = get_args(annotation)
-        limits = next((note for note in notes if isinstance(note, msgspec.Meta)), NO_LIMITS)
+    annotation, limits = limits_of(annotation)
     origin, arguments = get_origin(annotation), get_args(annotation)
     if annotation is Any:
         return AnyReader()
@@ -61,9 +66,7 @@ def reader_for(annotation: Any) -> Reader:
     if origin is dict:
         return MapReader(reader_for(arguments[0]), reader_for(arguments[1]), limits)
     if origin is tuple and len(arguments) == 2 and arguments[1] is ...:
-        return ListReader(reader_for(arguments[0]), tuple, limits)
-    if origin in (list, frozenset):
-        return ListReader(reader_for(arguments[0]), origin, limits)
+        return ListReader(reader_for(arguments[0]), limits)
     raise TypeError(f"no reader for {annotation!r}")
 
 

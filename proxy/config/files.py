@@ -11,7 +11,9 @@ import msgspec
 
 from proxy.config.judging import Judge
 from proxy.config.problems import Path, quote
-from proxy.config.schema import Config, Shadow, Tls, Upstream
+from proxy.config.schema import Config
+from proxy.config.schema_upstreams import Tls, Upstream
+from proxy.config.schema_uses import Shadow
 from proxy.config.typed import BROKEN
 from proxy.config.values import File
 
@@ -38,8 +40,6 @@ def with_files(config: Config, folder: FilePath, file: Judge) -> Config:
         config = msgspec.structs.replace(config, policy=File(folder / config.policy.path))
     if config.shadow is not None and config.shadow is not BROKEN:
         config = msgspec.structs.replace(config, shadow=_shadow(config.shadow, folder, file))
-    if config.upstreams is BROKEN:
-        return config
     upstreams = {
         name: upstream if upstream is BROKEN else _upstream(("upstreams", name), upstream, folder, file)
         for name, upstream in config.upstreams.items()

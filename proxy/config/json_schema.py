@@ -6,11 +6,12 @@ import ast
 import inspect
 import types
 from functools import cache
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, get_args, get_origin
 
 import msgspec
 
 from proxy.config import schema, schema_upstreams, schema_uses
+from proxy.config.annotations import limits_of
 from proxy.config.schema import Config
 from proxy.config.values import Duration, File, ProxyUrl, Regex, Secret, StoreUrl, Url
 
@@ -47,11 +48,8 @@ def json_schema() -> dict[str, Any]:
 
 
 def _of(annotation: Any, definitions: dict[str, Any]) -> dict[str, Any]:
-    limits: msgspec.Meta | None = None
-    if get_origin(annotation) is Annotated:
-        annotation, *notes = get_args(annotation)
-        limits = next((note for note in notes if isinstance(note, msgspec.Meta)), None)
-    return _limited(_plain(annotation, definitions), limits)
+    plain, limits = limits_of(annotation)
+    return _limited(_plain(plain, definitions), limits)
 
 
 def _plain(annotation: Any, definitions: dict[str, Any]) -> dict[str, Any]:
@@ -75,9 +73,7 @@ def _plain(annotation: Any, definitions: dict[str, Any]) -> dict[str, Any]:
     raise TypeError(f"no JSON Schema for {annotation!r}; it is a mistake in schema.py or here")
 
 
-def _limited(found: dict[str, Any], limits: msgspec.Meta | None) -> dict[str, Any]:
-    if limits is None:
-        return found
+def _limited(found: dict[str, Any], limits: msgspec.Meta) -> dict[str, Any]:
     sized = {"array": "Items", "object": "Properties"}.get(str(found.get("type")), "Length")
     bounds = {theirs: value for ours, theirs in _LIMITS.items() if (value := getattr(limits, ours)) is not None}
     bounds |= {
@@ -96,11 +92,10 @@ def _struct(struct: type[msgspec.Struct], definitions: dict[str, Any]) -> dict[s
         return reference
     found: dict[str, Any] = {"type": "object", "description": inspect.getdoc(struct), "additionalProperties": False}
     definitions[struct.__name__] = found  # before its fields: a struct may hold itself
-    hints = get_type_hints(struct, include_extras=True)
     texts = described(struct)
     properties: dict[str, Any] = {}
     for field in msgspec.structs.fields(struct):
-        of_field = _of(hints[field.name], definitions)
+        of_field = _of(field.type, definitions)
         if text := texts.get(field.name):
             # Beside a reference, draft 7 ignores everything.
             of_field = {"description": text, **({"allOf": [of_field]} if "$ref" in of_field else of_field)}

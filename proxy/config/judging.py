@@ -12,11 +12,11 @@ __all__ = ["Judge"]
 
 
 class Judge:
-    """What the rules share: saying something about the value at a path."""
+    """One for all rules of a file, made when reading is over and its problems are in the report."""
 
     def __init__(self, tree: Tree, report: Report) -> None:
         self._tree, self._report = tree, report
-        # Reading is over: what the rules add must not make a route look unreadable to the rules that follow.
+        # What the rules add must not make a route look unreadable to the rules that follow.
         self._unsound = report.unsound()
 
     def say(self, path: Path, message: str) -> None:

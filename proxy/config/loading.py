@@ -75,9 +75,10 @@ def _parse(text: str | bytes, report: Report, environ: Mapping[str, str], folder
     tree = read_tree(decode(text, report), report)
     config = Reading(report, environ).read(reader_for(Config), tree.root, ())
     assert config is not BROKEN  # the root is a mapping, and from a mapping a struct is always made
-    judge(config, tree, report)
+    file = Judge(tree, report)
+    judge(config, file)
     if folder is not None:
-        config = with_files(config, folder, Judge(tree, report))
+        config = with_files(config, folder, file)
     report.unless_empty()
     return _with_lower_headers(config)
 

@@ -13,13 +13,13 @@ from collections.abc import Collection, Iterable, Mapping
 import msgspec
 
 from proxy.config.judging import Judge
-from proxy.config.problems import Path, Report, choices, quote
+from proxy.config.problems import Path, choices, quote
 from proxy.config.reach import Conditions, Globs, canonical, contradiction, covers, first_covers, is_everything
-from proxy.config.schema import Config, Model, Range, Route, Store, TextMatch, When
+from proxy.config.schema import Config, Range, Route, Store, TextMatch, When
+from proxy.config.schema_upstreams import Model
 from proxy.config.texts import folded, nothing_in
-from proxy.config.tree import Tree
 from proxy.config.typed import BROKEN
-from proxy.config.upstreams import TOKEN, judge_upstreams
+from proxy.config.upstreams import judge_upstreams
 from proxy.config.uses import judge_fallbacks, judge_use, protocol_of
 
 __all__ = ["AUTO", "DEFAULT", "judge"]
@@ -48,16 +48,14 @@ _NOT_EDITED = {
 }
 
 
-def judge(config: Config, tree: Tree, report: Report) -> None:
+def judge(config: Config, file: Judge) -> None:
     """
     Report everything in `config` that contradicts itself.
 
     Args:
         config: as the file says, with BROKEN in place of what could not be read.
-        tree: where it says so.
-        report: holds the problems of reading already.
+        file: where it says so.
     """
-    file = Judge(tree, report)
     judge_upstreams(config, file)
     _models(config, file)
     _topics(config, file)
@@ -78,17 +76,17 @@ def judge(config: Config, tree: Tree, report: Report) -> None:
 
 def _baseline(config: Config, file: Judge) -> None:
     name = config.baseline
-    if name is None or name is BROKEN:
+    if name is None:
         return
     file.name(("baseline",), name, config.models, "model")
     model = config.models.get(name)
-    if model is not None and model is not BROKEN and model.price is None:
+    if model is not None and model.price is None:
         file.say(("baseline",), f"model {quote(name)} has no 'price', so nothing can be measured against it")
 
 
 def _shadow(config: Config, file: Judge) -> None:
     shadow = config.shadow
-    if shadow is None or shadow is BROKEN or BROKEN in (shadow.policy, shadow.routes):
+    if shadow is None or BROKEN in (shadow.policy, shadow.routes):
         return
     if shadow.policy is None and shadow.routes is None:
         file.say(("shadow",), "needs 'policy' for another policy, or 'routes' for another routes.yaml")
@@ -97,8 +95,6 @@ def _shadow(config: Config, file: Judge) -> None:
 
 
 def _drain(config: Config, file: Judge) -> None:
-    if config.server is BROKEN or config.server.drain is BROKEN:
-        return
     delay, grace = config.server.drain.delay, config.server.drain.grace
     if delay is not None and BROKEN not in (delay, grace) and delay >= grace:
         file.say(("server", "drain", "delay"), "leaves requests no time: it is a part of 'grace', which is not longer")
@@ -120,8 +116,6 @@ def _models(config: Config, file: Judge) -> None:
         path: Path = ("models", name)
         if name == AUTO:
             file.say_of_key(path, f"the name {AUTO!r} is reserved: clients send it to be routed; choose another")
-        if model is BROKEN:
-            continue
         if model.target is None and model.targets is None:
             file.say(path, "needs 'target', or 'targets' for several")
         elif None not in (model.target, model.targets) and BROKEN not in (model.target, model.targets):
@@ -136,7 +130,7 @@ def _edits(path: Path, edited: Model | Route, file: Judge) -> None:
     taken: dict[str, str] = {}
     for kind in ("rename", "drop", "default", "set"):
         keys = getattr(edited, kind)
-        for index, key in enumerate(() if keys is BROKEN else keys):
+        for index, key in enumerate(keys):
             where: Path = (*path, kind, index) if kind == "drop" else (*path, kind, key)
             say = file.say if kind == "drop" else file.say_of_key
             if key is BROKEN:
@@ -188,12 +182,12 @@ def _topics(config: Config, file: Judge) -> None:
 
 
 def _references(config: Config, file: Judge) -> None:
-    if config.complexity is None or config.complexity is BROKEN:
+    if config.complexity is None:
         return
     seen: dict[str, tuple[str, int]] = {}
     for kind in ("simple", "complex"):
         texts = getattr(config.complexity, kind)
-        for index, text in enumerate(() if texts is BROKEN else texts):
+        for index, text in enumerate(texts):
             if text is BROKEN:
                 continue
             path: Path = ("complexity", kind, index)
@@ -207,8 +201,6 @@ def _routes(config: Config, file: Judge) -> None:
     seen: dict[str, int] = {}
     for index, route in enumerate(config.routes):
         path: Path = ("routes", index)
-        if route is BROKEN:
-            continue
         _action(path, route, config, file)
         _when((*path, "when"), route.when, config, file)
         _edits(path, route, file)
@@ -263,7 +255,7 @@ def _when(path: Path, when: When, config: Config, file: Judge) -> None:
         _globs((*path, "metadata", key), globs, file)
     if when.metadata == {} and file.is_readable((*path, "metadata")):
         file.say((*path, "metadata"), "names no key; write one, or leave it out")
-    if when.text is not None and when.text is not BROKEN:
+    if when.text is not None:
         if when.text == TextMatch():
             file.say((*path, "text"), "needs 'contains', 'matches' or both")
         _globs((*path, "text", "contains"), when.text.contains, file, "text")
@@ -293,7 +285,7 @@ def _each(path: Path, value: str | tuple[str, ...] | None) -> Iterable[tuple[Pat
 
 
 def _globs(path: Path, value: str | tuple[str, ...] | None, file: Judge, kind: str = "glob") -> None:
-    if value is None or value is BROKEN:
+    if value is None:
         return
     if value == ():
         file.say(path, f"an empty list matches nothing; write a {kind}, or leave the key out")
@@ -307,15 +299,13 @@ def _glob(path: Path, glob: str, file: Judge, kind: str = "glob") -> None:
 
 
 def _headers(path: Path, headers: dict[str, str | tuple[str, ...]] | None, file: Judge) -> None:
-    if headers is None or headers is BROKEN:
+    if headers is None:
         return
-    if not headers and file.is_readable(path):
+    if headers == {} and file.is_readable(path):
         file.say(path, "names no header; write one, or leave the key out")
     seen: dict[str, str] = {}
     for name, globs in headers.items():
         where: Path = (*path, name)
-        if not TOKEN.fullmatch(name):
-            file.say_of_key(where, f"{quote(name)} is not a header name; those have letters, digits and - only")
         first = seen.setdefault(name.lower(), name)
         if first != name:
             file.say_of_key(where, f"the same header as {quote(first)}: letter case does not matter")
@@ -323,7 +313,7 @@ def _headers(path: Path, headers: dict[str, str | tuple[str, ...]] | None, file:
 
 
 def _range(path: Path, limits: Range | None, file: Judge) -> None:
-    if limits is None or limits is BROKEN or limits.min is BROKEN or limits.max is BROKEN:
+    if limits is None or BROKEN in (limits.min, limits.max):
         return
     if limits.min is None and limits.max is None:
         file.say(path, "needs 'min', 'max' or both")

@@ -94,7 +94,7 @@ def _beyond(limits: msgspec.Meta, value: Any, node: Scalar | None) -> str | None
             return f"{shown} is not below {limits.lt}"
         if limits.multiple_of is not None and value % limits.multiple_of:
             return f"{shown} is not a multiple of {limits.multiple_of}"
-    elif isinstance(value, (str, tuple, list, dict, frozenset)):
+    elif isinstance(value, (str, tuple, dict)):
         unit = "characters" if isinstance(value, str) else "entries"
         if limits.min_length is not None and len(value) < limits.min_length:
             if limits.min_length == 1:
@@ -149,12 +149,12 @@ class LiteralReader(Reader):
 
 
 class ListReader(Reader):
-    """`tuple[T, ...]`, `list[T]`, `frozenset[T]`."""
+    """`tuple[T, ...]`."""
 
     expected = "a list"
 
-    def __init__(self, item: Reader, build: Callable[[list[Any]], Any], limits: msgspec.Meta) -> None:
-        self._item, self._build, self._limits = item, build, limits
+    def __init__(self, item: Reader, limits: msgspec.Meta) -> None:
+        self._item, self._limits = item, limits
 
     def grasps(self, node: Node) -> bool:
         return isinstance(node, Sequence)
@@ -164,9 +164,9 @@ class ListReader(Reader):
         return f"expected a list, found {describe(node)}{hint}"
 
     def read(self, node: Sequence, path: Path, reading: Reading) -> Any:
-        items = [reading.read(self._item, item, (*path, index)) for index, item in enumerate(node.items)]
+        items = tuple(reading.read(self._item, item, (*path, index)) for index, item in enumerate(node.items))
         complaint = _beyond(self._limits, items, None)
-        return reading.fail(node.place, path, complaint) if complaint else self._build(items)
+        return reading.fail(node.place, path, complaint) if complaint else items
 
 
 class MapReader(Reader):

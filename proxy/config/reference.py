@@ -7,10 +7,11 @@ import types
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, get_args, get_origin
 
 import msgspec
 
+from proxy.config.annotations import limits_of
 from proxy.config.json_schema import described
 from proxy.config.schema import Config
 from proxy.config.values import Duration, File, ProxyUrl, Regex, Secret, StoreUrl, Url
@@ -89,10 +90,9 @@ def _sections() -> list[_Section]:
         if section.struct in found:
             continue
         found[section.struct] = section
-        hints = get_type_hints(section.struct, include_extras=True)
         for field in msgspec.structs.fields(section.struct):
             path = f"{section.path}.{field.encode_name}".lstrip(".")
-            inner = list(_structs(hints[field.name], path))
+            inner = list(_structs(field.type, path))
             # Of several mappings that may stand in one place, each is known by the key that only it needs.
             waiting += [
                 _Section(struct, f"{place}.{_first_needed(struct)}" if len(inner) > 1 else place)
@@ -109,10 +109,9 @@ def _order(section: _Section, keys: list[str]) -> int:
 
 def _structs(annotation: Any, path: str) -> Iterator[tuple[type[msgspec.Struct], str]]:
     """The structs that a field may hold, and where they stand."""
+    annotation, _ = limits_of(annotation)
     origin, arguments = get_origin(annotation), get_args(annotation)
-    if origin is Annotated:
-        yield from _structs(arguments[0], path)
-    elif origin in (Union, types.UnionType):
+    if origin in (Union, types.UnionType):
         for member in arguments:
             yield from _structs(member, path)
     elif origin is tuple:
@@ -133,7 +132,7 @@ def _is_struct(annotation: Any) -> bool:
 
 def _shown(section: _Section, anchors: dict[Any, str]) -> str:
     struct = section.struct
-    hints, texts = get_type_hints(struct, include_extras=True), described(struct)
+    texts = described(struct)
     lines = [
         f"\n## {section.title}\n",
         *([f"{_one_line(str(inspect.getdoc(struct)))}\n"] if section.path else []),
@@ -141,10 +140,9 @@ def _shown(section: _Section, anchors: dict[Any, str]) -> str:
         "|---|---|---|---|",
     ]
     for field in msgspec.structs.fields(struct):
-        hint = hints[field.name]
-        held = next((struct for struct, _ in _structs(hint, "")), None)
+        held = next((struct for struct, _ in _structs(field.type, "")), None)
         text = texts.get(field.name) or (str(inspect.getdoc(held)) if held is not None else "")
-        cells = (f"`{field.encode_name}`", _takes(hint, anchors), _absent(field), _one_line(text))
+        cells = (f"`{field.encode_name}`", _takes(field.type, anchors), _absent(field), _one_line(text))
         lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
     return "\n".join(lines) + "\n"
 
@@ -155,11 +153,8 @@ def _one_line(text: str) -> str:
 
 def _takes(annotation: Any, anchors: dict[Any, str]) -> str:
     """What may be written, in words, with a link to a mapping's own section."""
-    limits: msgspec.Meta | None = None
-    if get_origin(annotation) is Annotated:
-        annotation, *notes = get_args(annotation)
-        limits = next((note for note in notes if isinstance(note, msgspec.Meta)), None)
-    return _plain(annotation, anchors) + _limits(limits)
+    plain, limits = limits_of(annotation)
+    return _plain(plain, anchors) + _limits(limits)
 
 
 def _plain(annotation: Any, anchors: dict[Any, str]) -> str:
@@ -179,9 +174,7 @@ def _plain(annotation: Any, anchors: dict[Any, str]) -> str:
     raise TypeError(f"no words for {annotation!r}; it is a mistake in schema.py or here")
 
 
-def _limits(limits: msgspec.Meta | None) -> str:
-    if limits is None:
-        return ""
+def _limits(limits: msgspec.Meta) -> str:
     if limits.ge is not None and limits.le is not None:
         return f", {limits.ge:,} to {limits.le:,}"
     parts = [
@@ -198,15 +191,17 @@ def _absent(field: msgspec.structs.FieldInfo) -> str:
     if field.required:
         return "**needed**"
     default = field.default
-    if default is msgspec.NODEFAULT or default is None or isinstance(default, msgspec.Struct | Secret):
-        return "" if default is not msgspec.NODEFAULT else "none"
+    if default is msgspec.NODEFAULT:  # a mapping is made anew each time, and empty
+        return "none"
+    if default is None or isinstance(default, msgspec.Struct | Secret):
+        return ""
     if isinstance(default, Duration):
         return f"`{_duration(default)}`"
     if isinstance(default, bool):
         return f"`{str(default).lower()}`"
     if isinstance(default, tuple):
         return ", ".join(f"`{value}`" for value in default) or "none"
-    return f"`{default}`" if default != {} else "none"
+    return f"`{default}`"
 
 
 def _duration(seconds: float) -> str:

@@ -14,72 +14,29 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from proxy.config.schema_upstreams import (
-    Capability,
-    HealthCheck,
-    Key,
-    Model,
-    ModelTimeouts,
-    Name,
-    Price,
-    Target,
-    Timeouts,
-    Tls,
-    Upstream,
-    WireProtocol,
-)
-from proxy.config.schema_uses import (
-    LEARNED_ARM,
-    PREFER,
-    Choosing,
-    Learned,
-    Preference,
-    Shadow,
-    Split,
-    learned_of,
-    named_by,
-)
+from proxy.config.schema_upstreams import HeaderName, Key, Model, Name, Upstream, WireProtocol
+from proxy.config.schema_uses import Learned, Shadow, Split
 from proxy.config.values import Duration, File, Regex, StoreUrl
 
 __all__ = [
-    "LEARNED_ARM",
-    "PREFER",
     "Block",
-    "Capability",
-    "Choosing",
     "Config",
     "Conversation",
     "Corrections",
     "Drain",
     "Embedding",
     "Feature",
-    "HealthCheck",
-    "Learned",
     "Level",
-    "Model",
-    "ModelTimeouts",
-    "Name",
-    "Preference",
-    "Price",
     "Range",
     "References",
     "Route",
     "RouteTest",
     "Server",
-    "Shadow",
-    "Split",
     "Store",
-    "Target",
     "Text",
     "TextMatch",
-    "Timeouts",
-    "Tls",
     "Topic",
-    "Upstream",
     "When",
-    "WireProtocol",
-    "learned_of",
-    "named_by",
 ]
 
 Feature = Literal["tools", "images", "audio", "files", "json_schema", "stream"]
@@ -250,7 +207,7 @@ class When(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How hard the request reads, 0 to 1."""
     model: OneOrMore | None = None
     """Globs over the model name that the client asked for."""
-    header: dict[str, OneOrMore] | None = None
+    header: dict[HeaderName, OneOrMore] | None = None
     """
     Header names and globs over their values; every header must match one of its globs. A value is read as UTF-8, and as
     Latin-1 where it is none.

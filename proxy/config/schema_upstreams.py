@@ -10,6 +10,7 @@ from proxy.config.values import Duration, File, ProxyUrl, Secret, Url
 
 __all__ = [
     "Capability",
+    "HeaderName",
     "HealthCheck",
     "Key",
     "Model",
@@ -58,7 +59,7 @@ Dollars = Annotated[float, msgspec.Meta(ge=0, le=1_000_000)]
 
 
 class Timeouts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How long an upstream may take, in seconds."""
+    """How long an upstream may take."""
 
     connect: Duration = Duration(3.0)
     """To open a connection, TLS included."""
@@ -73,7 +74,7 @@ class Timeouts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ModelTimeouts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How long the targets of one model may take, in seconds, where it is not what their upstreams say."""
+    """How long the targets of one model may take, where it is not what their upstreams say."""
 
     connect: Duration | None = None
     """To open a connection; as the upstream says when absent, and so are all of these."""
@@ -98,9 +99,9 @@ class HealthCheck(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     path: Annotated[str, msgspec.Meta(pattern=r"^/[!-~]*$", description="a path; those begin with /")] = "/models"
     """Below `base_url`."""
     every: Duration = Duration(10.0)
-    """Seconds between two checks. Two in a row that fail and its targets rest; one that does not ends that."""
+    """Between two checks. Two in a row that fail and its targets rest; one that does not ends that."""
     timeout: Duration = Duration(3.0)
-    """How long the answer may take, in seconds."""
+    """How long the answer may take."""
 
 
 class Tls(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

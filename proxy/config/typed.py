@@ -24,8 +24,8 @@ class _Broken:
     """
     Stands where a value could not be read, so that the rest of the config can still be judged.
 
-    It gives in to everything: it has every attribute, no items, and whatever is looked up in it is there. A rule
-    that walks over it therefore finds nothing to say, and must ask `is BROKEN` only before it compares.
+    It gives in to everything: it has every attribute, no items (so it is false), and whatever is looked up in it is
+    there. A rule that walks over it therefore finds nothing to say, and must ask `is BROKEN` only before it compares.
     """
 
     def __getattr__(self, name: str) -> Any:

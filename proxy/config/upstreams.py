@@ -7,14 +7,12 @@ from urllib.parse import urlsplit
 
 from proxy.config.judging import Judge
 from proxy.config.problems import Path, quote
-from proxy.config.schema import Config, Tls, Upstream
+from proxy.config.schema import Config
+from proxy.config.schema_upstreams import Tls, Upstream
 from proxy.config.typed import BROKEN
 from proxy.config.values import Secret
 
-__all__ = ["TOKEN", "judge_upstreams"]
-
-TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-"""The name of a header (RFC 9110, section 5.6.2)."""
+__all__ = ["judge_upstreams"]
 
 _OTHERS_VARIABLE = re.compile(r"(?:\$|os\.environ/)([A-Za-z_][A-Za-z0-9_]*)")
 _BEARER = re.compile(r"bearer(?:\s+|$)", re.IGNORECASE)
@@ -40,12 +38,10 @@ _NOT_SET = {
 def judge_upstreams(config: Config, file: Judge) -> None:
     """Report what in the upstreams contradicts itself."""
     for name, upstream in config.upstreams.items():
-        if upstream is BROKEN:
-            continue
         path: Path = ("upstreams", name)
         url = upstream.base_url
         for endpoint in _ENDPOINTS:
-            if url is not BROKEN and url.endswith(endpoint):
+            if url.endswith(endpoint):
                 message = f"ends with {endpoint}, which is added to each request; leave it off"
                 file.say((*path, "base_url"), message)
                 break
@@ -54,7 +50,7 @@ def judge_upstreams(config: Config, file: Judge) -> None:
         _keys(path, upstream, file)
         _headers((*path, "headers"), upstream, file)
         for part, values in (("headers", upstream.headers), ("query", upstream.query)):
-            for key, value in () if values is BROKEN else values.items():
+            for key, value in values.items():
                 if value is not BROKEN:
                     _value((*path, part, key), value, file)
         _way(path, upstream, file)
@@ -64,7 +60,7 @@ def _keys(path: Path, upstream: Upstream, file: Judge) -> None:
     if upstream.api_key is not BROKEN:
         _key((*path, "api_key"), upstream.api_key, file)
     keys = upstream.api_keys
-    if keys is None or keys is BROKEN:
+    if keys is None:
         return
     if file.is_written((*path, "api_key")):
         file.say_of_key((*path, "api_keys"), "cannot stand beside 'api_key'; put all of them under 'api_keys'")
@@ -109,8 +105,6 @@ def _would_be_sent(path: Path, variable: str, file: Judge) -> None:
 
 
 def _headers(path: Path, upstream: Upstream, file: Judge) -> None:
-    if upstream.headers is BROKEN:
-        return
     seen: dict[str, str] = {}
     for name in upstream.headers:
         lower, where = name.lower(), (*path, name)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from proxy.config.judging import Judge
 from proxy.config.problems import Path
-from proxy.config.schema import LEARNED_ARM, Choosing, Config, Learned, Split, Target
+from proxy.config.schema import Config
+from proxy.config.schema_upstreams import Target
+from proxy.config.schema_uses import LEARNED_ARM, Choosing, Learned, Split
 from proxy.config.typed import BROKEN
 
 __all__ = ["judge_fallbacks", "judge_use", "protocol_of"]
@@ -27,7 +29,7 @@ def _learned(path: Path, names: tuple[str, ...], config: Config, file: Judge) ->
 
 def _split(path: Path, use: Split, config: Config, file: Judge) -> None:
     """Shares of a route, of which one may be the policy's."""
-    arms: dict[str, float] = {} if use.split is BROKEN else use.split
+    arms = use.split
     for name in arms:
         where: Path = (*path, "split", name)
         if name != LEARNED_ARM or (use.learned is None and name in config.models):
@@ -45,14 +47,14 @@ def _split(path: Path, use: Split, config: Config, file: Judge) -> None:
                 file.say_of_key((*path, key), f"has no effect without {LEARNED_ARM!r}, the models to choose among")
     elif use.learned is not BROKEN:
         _learned((*path, "learned"), use.learned, config, file)
-        if use.split is not BROKEN and LEARNED_ARM not in arms:
+        if LEARNED_ARM not in arms:
             file.say((*path, "split"), f"has no share for {LEARNED_ARM!r}, so the policy would choose nothing")
 
 
 def judge_fallbacks(path: Path, fallbacks: tuple[str, ...], first: str | None, config: Config, file: Judge) -> None:
     """A list of models to take one after another, or of which one is chosen; `first` is tried before them."""
     seen: dict[str, int] = {}
-    for index, name in enumerate(() if fallbacks is BROKEN else fallbacks):
+    for index, name in enumerate(fallbacks):
         file.name((*path, index), name, config.models, "model")
         if name is BROKEN:
             continue
@@ -65,10 +67,10 @@ def judge_fallbacks(path: Path, fallbacks: tuple[str, ...], first: str | None, c
 def _one_protocol(path: Path, names: tuple[str, ...], config: Config, file: Judge) -> None:
     """Models of which one is chosen for a request must all be able to read it."""
     spoken: dict[str, str] = {}
-    for name in () if names is BROKEN else names:
-        model = None if name is BROKEN else config.models.get(name)
-        targets = () if model is None or model is BROKEN else model.all_targets
-        if targets is not BROKEN and targets and (protocol := protocol_of(targets[0], config)) is not None:
+    for name in names:
+        model = config.models.get(name)
+        targets = () if model is None else model.all_targets
+        if targets and (protocol := protocol_of(targets[0], config)) is not None:
             spoken[name] = protocol
     if len(protocols := sorted(set(spoken.values()))) > 1:
         told = " and ".join(map(repr, protocols))

@@ -36,7 +36,8 @@ class Conversations:
         What goes on from an answer, or refers to parts of it, is where that is kept, whatever else the conversation is
         called. What is known by its first words alone begins with its first turn: two strangers may both say "hi".
         """
-        if facts.goes_on_from and (held := self._get(_key_of_answer(facts, facts.goes_on_from), keep_s)) is not None:
+        before = facts.goes_on_from
+        if before and (held := self._get(_key_of_answer(facts.headers, before), keep_s)) is not None:
             return held
         if facts.refers_to_items and (held := self._get(_hash(facts.callers_items), keep_s)) is not None:
             return held
@@ -48,7 +49,7 @@ class Conversations:
 
         What is asked for is not silent, so it is remembered from now on as if it had just been given.
         """
-        key = _hash(callers_answer(headers, answer_id))
+        key = _key_of_answer(headers, answer_id)
         held = self._get(key, keep_s)
         if held is not None:
             self._touch(key, held)
@@ -64,7 +65,7 @@ class Conversations:
             most: how many are remembered, those that were silent longest leaving first.
         """
         key = key_of(facts)
-        if not facts.goes_on_from or key != _key_of_answer(facts, facts.goes_on_from):
+        if not facts.goes_on_from or key != _key_of_answer(facts.headers, facts.goes_on_from):
             self._put(key, held, most)
 
     def keep_answer(self, facts: Facts, held: Held, answer_id: str, *, most: int) -> None:
@@ -79,10 +80,10 @@ class Conversations:
             most: as of `keep`.
         """
         if facts.goes_on_from:
-            before = _key_of_answer(facts, facts.goes_on_from)
+            before = _key_of_answer(facts.headers, facts.goes_on_from)
             known = self._held.get(before)
             self._put(before, held if known is None else known[0], most)
-        self._put(_key_of_answer(facts, answer_id), held, most)
+        self._put(_key_of_answer(facts.headers, answer_id), held, most)
         self._put(_hash(facts.callers_items), held, most)
 
     def _get(self, key: bytes, keep_s: float) -> Held | None:
@@ -104,8 +105,8 @@ def key_of(facts: Facts) -> bytes:
     return _hash(facts.caller_conversation)
 
 
-def _key_of_answer(facts: Facts, answer_id: str) -> bytes:
-    return _hash(facts.callers_answer(answer_id))
+def _key_of_answer(headers: Mapping[str, str], answer_id: str) -> bytes:
+    return _hash(callers_answer(headers, answer_id))
 
 
 def _hash(named: str) -> bytes:

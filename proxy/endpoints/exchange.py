@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import traceback
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from time import perf_counter
 from typing import ClassVar
 
@@ -22,7 +21,6 @@ from proxy.relay.guard import DeadlinePassed
 from proxy.relay.headers import Headers
 from proxy.relay.reply import Outcome, Reply, UpstreamCut, deadline_error
 from proxy.relay.usage import cost_usd
-from proxy.routing.apis import Api
 from proxy.routing.reading import header_map
 from proxy.telemetry.metrics import UNROUTED
 from proxy.telemetry.record import Record
@@ -129,24 +127,17 @@ class Exchange(ABC):
             logger.error("unforeseen error", extra={"id": record.id, "error": record.error, "where": where})
             await self._fail(ProxyError("Internal error; the log has it under the id in x-pointsman-id."))
 
-    async def _relay(
-        self,
-        reply: Reply,
-        sent: float,
-        *,
-        hides_usage: bool = False,
-        reads_finish_of: Api | None = None,
-        tell_id: Callable[[str], None] | None = None,
-    ) -> None:
+    def _answer_of(self, reply: Reply) -> Answer:
+        """What the client gets of a reply."""
+        return Answer(reply, self._send, self.protocol)
+
+    async def _relay(self, reply: Reply, sent: float) -> None:
         """
         Send the reply on, and close it.
 
         Args:
             reply: whose first content is here.
             sent: when the request went out, by `perf_counter`.
-            hides_usage: whether a stream's usage chunk is kept from the client.
-            reads_finish_of: the API whose answer it is, where its `finish` will be asked for.
-            tell_id: is told its id, if it is an answer and has one, before the client can know it.
         """
         record = self._record
         try:
@@ -154,14 +145,7 @@ class Exchange(ABC):
                 record.first_token_s = perf_counter() - sent
             record.status = reply.status
             record.model, record.target = self._trail.model, reply.target.label
-            self._answer = Answer(
-                reply,
-                self._send,
-                self.protocol,
-                hides_usage=hides_usage,
-                reads_finish_of=reads_finish_of,
-                tell_id=tell_id if self._trail.outcome == "ok" else None,
-            )
+            self._answer = self._answer_of(reply)
             if "x-request-id" in self._headers:  # the caller's own name for this request goes before the upstream's
                 reply.headers = [(name, value) for name, value in reply.headers if name != b"x-request-id"]
             await self._answer.copy(self._own_headers(reply.headers))

@@ -12,13 +12,13 @@ from proxy.learning.rows import DecisionRow, hash_of_key, plain, word
 from proxy.learning.stored_facts import kept
 from proxy.relay.finish import Finish
 from proxy.routing.decision import Decision
-from proxy.routing.facts import Facts
+from proxy.routing.facts import Facts, key_in
 from proxy.telemetry.record import Record
 
 
 def caller_of(headers: Mapping[str, str]) -> bytes | None:
-    """What tells one caller's key from another's, whichever of the two headers it comes in; None without one."""
-    key = headers.get("authorization") or headers.get("x-api-key", "")
+    """What tells one caller's key from another's; None without one."""
+    key = key_in(headers)
     scheme, _, rest = key.partition(" ")
     if scheme.lower() == "bearer":
         key = rest
@@ -92,7 +92,7 @@ def keep(
             facts=kept(facts, held.router.asks, which, shape),
             propensity=decision.propensity,
             arm=decision.arm,
-            policy=held.policy_version if decision.candidates else None,
+            policy=record.policy or None,
             prefer=decision.prefer,
             region=decision.region,
             predicted=next((one.quality for one in decision.candidates if one.model == decision.model), None),

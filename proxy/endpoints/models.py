@@ -6,13 +6,12 @@ from typing import Any
 
 from starlette.types import Receive, Scope, Send
 
-from proxy.config import Config, WireProtocol
+from proxy.config import AUTO, Config, WireProtocol
 from proxy.endpoints.answers import send_json
 from proxy.endpoints.running import running
 from proxy.errors import UnknownModel
 from proxy.routing.apis import protocol_of
 from proxy.routing.reading import header_map
-from proxy.routing.router import AUTO
 
 _OWNER = "pointsman"
 

@@ -11,9 +11,8 @@ from proxy.endpoints.answers import send_body, send_json
 from proxy.endpoints.running import new_id, running
 from proxy.errors import BadRequest, UpstreamUnavailable
 from proxy.relay.body import ClientLeft, read_body
-from proxy.routing.chat import read_chat
+from proxy.routing.chat import prompt_body, read_chat
 from proxy.routing.reading import header_map
-from proxy.routing.router import AUTO
 from proxy.telemetry.record import Record
 
 _OF_THE_BODY = (b"content-length", b"content-type", b"content-encoding")
@@ -50,7 +49,7 @@ class OneCall:
             sent = await read_body(scope, receive, max_bytes=limits.max_body, timeout_s=limits.body_timeout)
         except ClientLeft:
             return
-        body = msgspec.json.encode({"model": AUTO, "messages": [{"role": "user", "content": _query(sent)}]})
+        body = prompt_body(_query(sent))
         status, headers, answer = await self._ask(scope, receive, body)
         if not status:
             return  # the client left, and nobody was answered

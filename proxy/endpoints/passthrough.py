@@ -8,6 +8,7 @@ from typing import ClassVar, NamedTuple
 
 from starlette.types import Receive, Scope, Send
 
+from proxy.config import AUTO
 from proxy.endpoints.exchange import Admission, Exchange
 from proxy.endpoints.running import Running, running
 from proxy.errors import BadRequest
@@ -17,11 +18,10 @@ from proxy.relay.guard import Guard
 from proxy.relay.reply import Body, Call
 from proxy.relay.upload import Field, Upload, boundary_of
 from proxy.relay.upstreams import Target
-from proxy.routing.asks import PIN_HEADER
 from proxy.routing.decision import PASSED_ROUTE
 from proxy.routing.passthrough import asked_model, kept_answer
+from proxy.routing.pin import PIN_HEADER
 from proxy.routing.responses import goes_on_from
-from proxy.routing.router import AUTO
 from proxy.telemetry.metrics import UNROUTED
 from proxy.telemetry.record import LONGEST_NAME
 
@@ -44,8 +44,8 @@ class _Place(NamedTuple):
 
     model: str | None
     """That is asked; None where none is."""
-    only: Target | None = None
-    """The one target that may answer; any of the model's when None."""
+    targets: tuple[Target, ...]
+    """Those that may answer."""
     key_hash: bytes | None = None
     """Of the key that knows what the request names; None where that is not known."""
 
@@ -158,7 +158,7 @@ class _PassedExchange(Exchange):
         )
         async with Guard(receive) as guard:
             model = place.model or UNROUTED
-            offer = Offer(model, None, lambda target: body_for(target, guard), place.only, place.key_hash)
+            offer = Offer(model, place.targets, None, lambda target: body_for(target, guard), place.key_hash)
             sent = perf_counter()
             reply = await Attempts(held.upstreams, guard, call, self._trail).open(iter((offer,)))
             await self._relay(reply, sent)
@@ -182,7 +182,10 @@ class _PassedExchange(Exchange):
         answer_id = kept_answer(self._path)
         kept = None if answer_id is None else self.running.keeper(answer_id, self._headers)
         # A client that names its model always does so here too, where none has anything to do.
-        return None if kept is None else _Place(None, *kept)
+        if kept is None:
+            return None
+        keeper, key_hash = kept
+        return _Place(None, (keeper,), key_hash)
 
     def _going_on(self, before: str, model: str | None, asked: str | None) -> _Place | None:
         kept = self.running.keeper(before, self._headers) if before else None
@@ -190,16 +193,18 @@ class _PassedExchange(Exchange):
             return None
         keeper, key_hash = kept
         if model is None:
-            return _Place(None, keeper, key_hash)
+            return _Place(None, (keeper,), key_hash)
         upstreams = self.running.upstreams
         if asked == AUTO and PIN_HEADER not in self._headers:
-            return _Place(upstreams.model_of(keeper), keeper, key_hash)
+            return _Place(upstreams.model_of(keeper), (keeper,), key_hash)
         # As of what is routed: a model that is insisted on answers there, if it is there too.
         there = upstreams.beside(keeper, model)
-        return None if there is None else _Place(model, there, key_hash)
+        return None if there is None else _Place(model, (there,), key_hash)
 
     def _named(self, model: str | None) -> _Place:
-        return _Place(model, self.running.unnamed(self.protocol) if model is None else None)
+        if model is None:
+            return _Place(None, (self.running.unnamed(self.protocol),))
+        return _Place(model, self.running.upstreams.targets(model))
 
     def _is_held(self) -> bool:
         """Whether the body is JSON, which may name a model and is small, or there is none."""

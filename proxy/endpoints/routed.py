@@ -22,7 +22,7 @@ from proxy.relay.body import read_body, replace_model
 from proxy.relay.edits import edit_body
 from proxy.relay.finish import Finish
 from proxy.relay.guard import Guard
-from proxy.relay.reply import Call
+from proxy.relay.reply import Call, Reply
 from proxy.relay.upstreams import Target
 from proxy.relay.usage_chunk import ask_for_usage
 from proxy.routing.apis import CHAT, COMPLETIONS, MESSAGES, Api
@@ -79,7 +79,7 @@ class _RoutedExchange(Exchange):
             decision, signals = await held.decide(facts, record)
             self._decision, self._vector = decision, signals.vector
             record.decision_s = perf_counter() - began
-            self._trace.decided(record, held.policy_version if decision.candidates else "")
+            self._trace.decided(record)
             if decision.block is not None:
                 raise Blocked(decision.block.message, status=decision.block.status)
             call = Call(
@@ -94,22 +94,28 @@ class _RoutedExchange(Exchange):
             attempts = Attempts(held.upstreams, guard, call, self._trail)
             sent = perf_counter()
             reply = await attempts.open(self._offers(body, decision, facts))
-            await self._relay(
-                reply,
-                sent,
-                hides_usage=reply.target in self._hides_usage_of,
-                reads_finish_of=self._api if held.writer is not None or self._trace.is_recorded else None,
-                # At once: the next turn may come before the stream of this one has ended.
-                tell_id=partial(held.keep_answer, facts, record, self._trail.key_hash) if facts.is_kept else None,
-            )
+            await self._relay(reply, sent)
+
+    def _answer_of(self, reply: Reply) -> Answer:
+        held, facts, trail = self.running, self._facts, self._trail
+        assert facts is not None, "what is answered was read"
+        is_kept = facts.is_kept and trail.outcome == "ok"
+        return Answer(
+            reply,
+            self._send,
+            self.protocol,
+            hides_usage=reply.target in self._hides_usage_of,
+            reads_finish_of=self._api if held.writer is not None or self._trace.is_recorded else None,
+            # At once: the next turn may come before the stream of this one has ended.
+            tell_id=partial(held.keep_answer, facts, self._record, trail.key_hash) if is_kept else None,
+        )
 
     def _offers(self, body: bytes, decision: Decision, facts: Facts) -> Iterator[Offer]:
         """The model that was decided on, then those that may stand in for it."""
         first = self._offer(body, decision.model, decision.edits)
         if decision.target is not None:
-            targets = self.running.upstreams.targets(decision.model)
-            only = next((target for target in targets if target.label == decision.target), None)
-            first = first._replace(only=only, key_hash=decision.key_hash)
+            only = tuple(target for target in first.targets if target.label == decision.target)
+            first = first._replace(targets=only or first.targets, key_hash=decision.key_hash)
         yield first
         for model, edits in self.running.router.fallbacks(decision, facts):
             yield self._offer(body, model, edits)
@@ -126,7 +132,8 @@ class _RoutedExchange(Exchange):
                     self._hides_usage_of.add(target)
             return replace_model(edited, target.name)
 
-        return Offer(model, self.running.config.models[model].context, body_for)
+        held = self.running
+        return Offer(model, held.upstreams.targets(model), held.config.models[model].context, body_for)
 
     def finish(self) -> None:
         """Leave the record, and keep the decision."""

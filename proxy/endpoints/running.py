@@ -137,6 +137,7 @@ class Running:
         record.stages_s["decide"] = perf_counter() - began - record.stages_s.get("embed", 0.0)
         record.route, record.reason, record.arm = decision.route, decision.reason, decision.arm
         record.model = record.decided = decision.model
+        record.policy = self.policy_version if decision.candidates else ""
         return decision, signals
 
     def keep_answer(self, facts: Facts, record: Record, key_hash: bytes | None, answer_id: str) -> None:

@@ -18,7 +18,8 @@ import numpy as np
 from proxy.config import Feature, Text, WireProtocol
 from proxy.learning.rows import LONGEST_TEXT
 from proxy.routing.asks import OUR_HEADERS, Asks
-from proxy.routing.facts import Facts, Message
+from proxy.routing.facts import Facts
+from proxy.routing.parts import Message
 from proxy.routing.shape import SIZE, UNKNOWN, Shape, shape_of
 
 LONGEST_VALUE = 200
@@ -175,7 +176,7 @@ class StoredFacts(Facts):
 
     def __getattr__(self, name: str) -> Any:
         # What is not stored was not set above: the name that is then missing says what was asked for.
-        raise NotStored({"model": "the requested model", "_common": "the user"}.get(name, name))
+        raise NotStored({"model": "the requested model", "_head": "the user"}.get(name, name))
 
     @property
     def _messages(self) -> Sequence[Message]:

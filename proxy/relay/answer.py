@@ -44,6 +44,8 @@ class Answer:
         self._hides_usage = hides_usage and self._has_events
         self._protocol = protocol
         self._reply = reply
+        self._whole = None if reply.is_stream else reply.whole
+        """The body where it is here already, and no stream: then nothing is read from the side."""
         self._send = send
         self._usage = StreamUsage()
         self._finish = StreamFinish(reads_finish_of) if reads_finish_of is not None and self._has_events else None
@@ -65,10 +67,10 @@ class Answer:
         if self._has_events:  # what hides usage makes it shorter, and what tells of a break longer
             headers = [(name, value) for name, value in headers if name != b"content-length"]
         await self._send({"type": "http.response.start", "status": reply.status, "headers": headers})
-        if (whole := reply.whole) is not None and not reply.is_stream:
+        if self._whole is not None:
             self._look_for_id()
             reply.release()
-            await self._send({"type": "http.response.body", "body": whole})
+            await self._send({"type": "http.response.body", "body": self._whole})
             return
         events = WholeEvents() if self._has_events else None
         async for chunk in reply.chunks():
@@ -110,26 +112,18 @@ class Answer:
 
     def usage(self) -> Usage | None:
         """The tokens, once the answer is over; None when the upstream did not say."""
-        whole = self._whole_json
-        return self._usage.result() if whole is None else usage_of_json(whole)
+        return self._usage.result() if self._whole is None else usage_of_json(self._whole)
 
     def id(self) -> str | None:
         """The id that the upstream gave its answer."""
-        whole = self._whole_json
-        return self._usage.id() if whole is None else id_of_json(whole)
+        return self._usage.id() if self._whole is None else id_of_json(self._whole)
 
     def model(self) -> str | None:
         """The model that the upstream says it is of."""
-        whole = self._whole_json
-        return self._usage.model() if whole is None else model_of_json(whole)
+        return self._usage.model() if self._whole is None else model_of_json(self._whole)
 
     def finish(self) -> Finish:
         """How it ended; call it only where that was to be read."""
         if self._finish is not None:
             return self._finish.result(self._usage.tail)
-        whole = self._whole_json
-        return Finish() if whole is None else finish_of_json(whole)
-
-    @property
-    def _whole_json(self) -> bytes | None:
-        return None if self._reply.is_stream else self._reply.whole
+        return Finish() if self._whole is None else finish_of_json(self._whole)

@@ -6,18 +6,17 @@ import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any, Literal, NamedTuple, get_args
-
-import msgspec
+from typing import Literal, NamedTuple, get_args
 
 from proxy.errors import Overloaded, ProxyError, UpstreamUnavailable
+from proxy.relay.balancing import pick, soonest, why_not
 from proxy.relay.guard import Guard
 from proxy.relay.headers import with_context
 from proxy.relay.health import OF_THE_WAY
 from proxy.relay.keys import Key
 from proxy.relay.reply import Body, Call, Failed, Outcome, Reply, open_reply
 from proxy.relay.retry_after import retry_after_s
-from proxy.relay.told import ToldError
+from proxy.relay.told import told_in
 from proxy.relay.upload import Upload
 from proxy.relay.upstreams import Target, Upstreams
 from proxy.telemetry.tracing import UNTRACED, Trace
@@ -47,12 +46,12 @@ class Offer(NamedTuple):
     """A model that may answer a request."""
 
     model: str
+    targets: tuple[Target, ...]
+    """Those that may be asked, of the model's."""
     context: int | None
     """Tokens that fit; None when that is not known."""
     body: Callable[[Target], Body]
-    """What to send to one of its targets."""
-    only: Target | None = None
-    """The one target that may answer; any of the model's when None."""
+    """What to send to one of the targets."""
     key_hash: bytes | None = None
     """Of the key that it is asked with while that does not rest; None for the next in turn."""
 
@@ -181,40 +180,27 @@ class Attempts:
         Raises:
             Overloaded: all have as many requests as they may have.
         """
-        first = next(offers)
-        if (target := self._pick(first)) is not None:
-            return first, target
-        passed = [first]
+        passed: list[Offer] = []
         for offer in offers:
-            target = self._pick(offer)
-            if target is not None:
+            if (target := self._pick(offer)) is not None:
                 break
             passed.append(offer)
         else:
             offer, target = self._last_standing(passed)
             passed = passed[: passed.index(offer)]
         for before, after in pairwise([*passed, offer]):
-            self._trail.fallbacks.append((before.model, after.model, self._upstreams.why_not(before.model)))
+            self._trail.fallbacks.append((before.model, after.model, why_not(before.targets)))
         return offer, target
 
     def _last_standing(self, offers: list[Offer]) -> tuple[Offer, Target]:
-        choices = [(offer, target) for offer in offers if (target := self._soonest(offer)) is not None]
+        choices = [(offer, target) for offer in offers if (target := soonest(offer.targets)) is not None]
         if not choices:
             raise Overloaded("Every upstream for this request has as many requests as it may have. Try again soon.")
         return min(choices, key=lambda choice: choice[1].health.rest_s)
 
     def _pick(self, offer: Offer) -> Target | None:
         """A target that may be asked, and was not yet."""
-        if offer.only is None:
-            return self._upstreams.pick(offer.model, self._tried)
-        target = offer.only
-        is_able = target.label not in self._tried and target.health.is_available and not target.is_full
-        return target if is_able else None
-
-    def _soonest(self, offer: Offer) -> Target | None:
-        if offer.only is None:
-            return self._upstreams.soonest(offer.model)
-        return None if offer.only.is_full else offer.only
+        return pick(offer.targets, self._tried, self._upstreams.random)
 
     def _next(
         self, trouble: _Trouble, offer: Offer, target: Target, offers: Iterator[Offer]
@@ -249,7 +235,7 @@ class Attempts:
             # An upstream that refuses an upload may close amid it, and what it said can be lost with the connection.
             if failed.outcome not in _LOST or not (isinstance(body, Upload) and body.is_half_sent):
                 self._trail.failed(failed.outcome)
-            return _Trouble(failed.outcome, failed.outcome, None, failed.error)
+            return _Trouble(failed.outcome, None, failed.error)
         finally:
             if reply is None:
                 target.end(is_probe=is_probe)
@@ -270,7 +256,7 @@ class Attempts:
         if outcome == "unauthorized":  # what is forbidden may be about the request, so its client sees it
             told = f"The upstream {target.upstream!r} refuses the key that it is given here. An operator must look."
             error = UpstreamUnavailable(told, code="upstream_unauthorized")
-        return _Trouble(outcome, "context" if outcome == "rejected" else outcome, reply, error)
+        return _Trouble(outcome, reply, error)
 
     def _key(self, offer: Offer, target: Target) -> Key:
         if self._call.is_of_an_account:
@@ -297,11 +283,15 @@ class _Trouble:
     """An attempt that another may better."""
 
     outcome: Outcome
-    cause: Cause
     reply: Reply | None
     """What the upstream said, for the client where nobody betters it."""
     error: ProxyError | None
     """What to say in its place."""
+
+    @property
+    def cause(self) -> Cause:
+        """Why another one is asked; a rejection is no trouble but where the prompt is too long."""
+        return "context" if self.outcome == "rejected" else self.outcome
 
     def end(self) -> Reply:
         """The reply, where nobody bettered it; raises the error where that goes before it."""
@@ -333,23 +323,7 @@ def _is_larger(offer: Offer, than: Offer) -> bool:
 
 def _is_too_long(reply: Reply) -> bool:
     """Whether the upstream says that the prompt does not fit."""
-    if reply.mistake is not None:
-        return reply.mistake.is_too_long
-    if reply.status != 400 or (body := reply.whole) is None:
-        return False
-    try:
-        told = _decode(body)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        return False
-    error = told.error if isinstance(told.error, ToldError) else ToldError(message=told.error or told.message)
-    return error.is_too_long
-
-
-class _Envelope(msgspec.Struct):
-    error: ToldError | str | None = None
-    """A text in xAI's."""
-    message: Any = None
-    """In vLLM's and SGLang's, which have no envelope."""
-
-
-_decode = msgspec.json.Decoder(_Envelope).decode
+    told = reply.mistake
+    if told is None and reply.status == 400 and (body := reply.whole) is not None:
+        told = told_in(body)
+    return told is not None and told.is_too_long

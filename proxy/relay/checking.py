@@ -100,7 +100,12 @@ async def _is_well(check: HealthCheck, target: Target) -> bool:
                     pass
             finally:
                 await response.aclose()
-    except (TimeoutError, httpx.TransportError) as error:
-        logger.debug("health check failed", extra={"upstream": target.upstream, "error": str(error)})
-        return False
-    return status < 500
+        if status < 500:
+            return True
+        why = f"status {status}"
+    except TimeoutError:
+        why = f"no answer within {check.timeout:g} s"
+    except httpx.TransportError as error:
+        why = str(error)
+    logger.debug("health check failed", extra={"upstream": target.upstream, "error": why})
+    return False

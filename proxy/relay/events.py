@@ -9,19 +9,18 @@ import msgspec
 
 from proxy.config import WireProtocol
 from proxy.errors import ProxyError
+from proxy.relay.unreadable import UNREADABLE
 
 # WHATWG HTML, section 9.2.6: a line ends with CRLF, LF or CR, and an event ends with an empty line.
 _EVENT_END = re.compile(rb"\r\n\r\n|\n\n|\r\r|\r\n\n|\n\r\n")
 _LONGEST_END = 4
 # An event larger than this is passed on in pieces; holding more of one back would only cost memory.
-_MOST_HELD = 256 * 1024
-MOST_HELD = 1024 * 1024
-"""Bytes of an answer that are held while it is not known whether it is one; none that a model writes is larger."""
+_LARGEST_EVENT = 256 * 1024
 
 # Of OpenAI's responses, and of Anthropic's messages.
 _LAST_TYPES = frozenset(("response.completed", "response.incomplete", "response.failed", "message_stop"))
-_LAST_DATA = b"[DONE]"
-"""Of OpenAI's other streams."""
+DONE = b"[DONE]"
+"""The last data of OpenAI's other streams."""
 
 _END_OF_LINE = re.compile(rb"\r\n|\n|\r")
 _BOM = b"\xef\xbb\xbf"
@@ -51,7 +50,7 @@ class WholeEvents:
             return chunk
         data = self._held + chunk
         end = _last_event_end(data, len(self._held))
-        if end == 0 and len(data) > _MOST_HELD:
+        if end == 0 and len(data) > _LARGEST_EVENT:
             end = len(data)
         self._held = data[end:]
         return data[:end]
@@ -107,8 +106,8 @@ def are_last(events: bytes) -> bool:
     for _, found in events_of(events):
         data = found or data
     try:
-        return data == _LAST_DATA or _decode_event(data).type in _LAST_TYPES
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return data == DONE or _decode_event(data).type in _LAST_TYPES
+    except UNREADABLE:
         return False
 
 

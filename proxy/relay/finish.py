@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from proxy.relay.events import events_of
+from proxy.relay.unreadable import UNREADABLE
 from proxy.routing.apis import CHAT, MESSAGES, RESPONSES, Api
 
 # Only these events are looked at, and once, when the stream is over; of the others nothing is kept.
@@ -95,14 +96,13 @@ class _Event(msgspec.Struct):
 
 _decode_answer = msgspec.json.Decoder(_Answer).decode
 _decode_event = msgspec.json.Decoder(_Event).decode
-_UNREADABLE = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
 
 
 def finish_of_json(body: bytes) -> Finish:
     """What a whole JSON answer says."""
     try:
         answer = _decode_answer(body)
-    except _UNREADABLE:
+    except UNREADABLE:
         return Finish()
     calls = [call for choice in answer.choices if choice.message for call in choice.message.tool_calls or ()]
     arguments = [call.function.arguments for call in calls if call.function]
@@ -126,7 +126,7 @@ def _is_json(arguments: Any) -> bool:
         return True  # a tool without parameters is called with nothing by some
     try:
         msgspec.json.decode(arguments)
-    except _UNREADABLE:
+    except UNREADABLE:
         return False
     return True
 
@@ -173,7 +173,7 @@ class StreamFinish:
                 return _of_response(map(_decode_event, self._marked()))
             fragments = _of_blocks if self._api is MESSAGES else _of_choices
             return Finish(reason, _bad(_joined(fragments(self._marked()))))
-        except _UNREADABLE:
+        except UNREADABLE:
             return Finish(reason)
 
 

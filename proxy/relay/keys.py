@@ -24,37 +24,32 @@ _FORBIDDEN_IN_A_ROW = 5
 """So many 403 say that the key may not do this; one may say that this request was not liked."""
 
 
+@dataclass(slots=True)
 class Rest:
     """Until when a key is left alone, and why. Lives across reloads."""
 
-    __slots__ = ("forbidden", "reason", "times", "until")
-
-    def __init__(self) -> None:
-        self.until = 0.0
-        self.reason = ""
-        self.times = 0
-        """Rests in a row for which the upstream gave no time."""
-        self.forbidden = 0
-        """403 in a row."""
+    until: float = 0.0
+    reason: str = ""
+    times: int = 0
+    """Rests in a row for which the upstream gave no time."""
+    forbidden: int = 0
+    """403 in a row."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
 class Key:
     """One key as one target sends it."""
 
-    def __init__(self, position: int, key_hash: bytes, own: OwnHeaders, everywhere: Rest, here: Rest) -> None:
-        """
-        Args:
-            position: in routes.yaml, counted from 1: what is told of it.
-            key_hash: what it is known by, also after a reload that moves it.
-            own: the headers that carry it.
-            everywhere: its rest at all targets of the upstream, where nobody knows it.
-            here: its rest at this target: limits are counted for each model.
-        """
-        self.position = position
-        self.hash = key_hash
-        self.own = own
-        self.everywhere = everywhere
-        self.here = here
+    position: int
+    """In routes.yaml, counted from 1: what is told of it."""
+    hash: bytes
+    """What it is known by, also after a reload that moves it."""
+    own: OwnHeaders
+    """The headers that carry it."""
+    everywhere: Rest
+    """Its rest at all targets of the upstream, where nobody knows it."""
+    here: Rest
+    """Its rest at this target: limits are counted for each model."""
 
     @property
     def longer(self) -> Rest:

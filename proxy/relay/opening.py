@@ -6,13 +6,13 @@ from typing import Any
 
 import msgspec
 
-from proxy.relay.events import MOST_HELD, EventReader
+from proxy.relay.events import DONE, EventReader
 from proxy.relay.told import ToldError
+from proxy.relay.unreadable import UNREADABLE
 
 # Events that come before a model has said anything: of OpenAI's responses, and of Anthropic's messages.
 _PREPARING = frozenset(("response.created", "response.in_progress", "response.queued", "message_start", "ping"))
 _FAILED = frozenset(("error", "response.failed"))
-_DONE = b"[DONE]"
 
 _NO_ERROR = (b"", b"null", b"{}", b"[]", b'""')
 
@@ -57,7 +57,6 @@ class StreamOpening:
         """
         self._is_background = is_background
         self._events = EventReader()
-        self._size = 0
         self._is_empty = True
         self.mistake: ToldError | None = None
         """The error that it tells in place of an answer, where that is the client's mistake."""
@@ -69,12 +68,11 @@ class StreamOpening:
         Raises:
             NotAnAnswer: the first event that says something is not JSON, or an error that is not the client's mistake.
         """
-        self._size += len(chunk)
         for name, data in self._events.feed(chunk):
             if data == b"":
                 continue
             self._is_empty = False
-            if data == _DONE:
+            if data == DONE:
                 return True
             event = _object(data)
             if (told := _error_in(name, event)) is not None:
@@ -84,7 +82,7 @@ class StreamOpening:
                 return True
             if not _is_preparation(event) or self._is_background:
                 return True
-        return self._size > MOST_HELD
+        return False
 
     def end(self) -> None:
         """
@@ -109,7 +107,7 @@ def check_whole(body: bytes) -> ToldError | None:
         if bytes(answer.error) in _NO_ERROR or bytes(answer.choices) not in _NO_ERROR:
             return None
         told = _told(_decode(answer.error))
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+    except UNREADABLE:
         raise NotAnAnswer("sent its answer in another form than JSON") from None
     # Only of responses this is a form that clients know; of others an error with a good status is none to them.
     if answer.status == "failed" and told.is_of_the_client:
@@ -150,7 +148,7 @@ def _says_nothing(choice: Any) -> bool:
 def _object(data: bytes) -> dict[str, Any]:
     try:
         found = _decode(data)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+    except UNREADABLE:
         found = None
     if not isinstance(found, dict):
         raise NotAnAnswer("sent its first event in another form than JSON")

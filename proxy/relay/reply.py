@@ -10,7 +10,6 @@ from typing import Literal, NamedTuple, get_args
 import httpx
 
 from proxy.errors import ProxyError, UpstreamTimeout, UpstreamUnavailable
-from proxy.relay.events import MOST_HELD
 from proxy.relay.guard import DeadlinePassed, Guard
 from proxy.relay.headers import Headers, OwnHeaders, request_headers, response_headers
 from proxy.relay.opening import NotAnAnswer, StreamOpening, check_whole
@@ -37,7 +36,8 @@ OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 # Passing troubles of a server, by RFC 9110 and, from 520 on, as Cloudflare and Anthropic (529) use them.
 _STATUSES_OF_TROUBLE = frozenset((408, 500, 502, 503, 504, *range(520, 531)))
 _REDIRECTS = frozenset((301, 302, 303, 307, 308))
-
+_MOST_HELD = 1024 * 1024
+"""Bytes of an answer that are held while it is not known whether it is one; none that a model writes is larger."""
 
 Body = bytes | Upload
 """Of a request; an upload can be sent once only."""
@@ -81,6 +81,7 @@ class Reply:
         target: who sent it.
         is_stream: whether it is a stream of events.
         is_plain: whether its bytes can be looked at; not where it is compressed.
+        whole: the body, if all of it is here already.
         mistake: the client's, that it tells under a good status.
     """
 
@@ -93,6 +94,7 @@ class Reply:
         self.target = target
         self.is_stream = self._is_json = False
         self.is_plain = True
+        self.whole: bytes | None = None
         self.mistake: ToldError | None = None
         for name, value in self.headers:
             if name == b"content-type":
@@ -104,54 +106,53 @@ class Reply:
         self._stream = response.stream
         self._chunks = aiter(response.stream)
         self._held: list[bytes] = []
-        self._is_complete = False
         self._guard = guard
         self._when_closed: Callable[[], None] | None = None
 
-    async def hold(self, *, checked: bool, is_background: bool = False) -> None:
+    async def hold(self, call: Call) -> None:
         """
         Read until what is here should not be kept from the client: a stream's first content, else the whole.
 
         Args:
-            checked: whether a reply with a good status must be a model's answer; where it need not, what is neither
-                JSON nor trouble, such as speech, is not held.
-            is_background: whether a stream's announcement of the answer is content, too.
+            call: that it replies to; where no model must answer that, what is neither JSON nor trouble, such as speech,
+                is not held.
 
         Raises:
             NotAnAnswer: it is none.
         """
-        has_opening = checked and self.is_plain and self.is_stream and self.status < 300
-        opening = StreamOpening(is_background=is_background) if has_opening else None
-        may_begin = self.status < 300 and (self.is_stream or not (checked or self._is_json))
+        is_good = self.status < 300
+        is_checked = call.is_routed and self.is_plain and is_good
+        opening = StreamOpening(is_background=call.is_background) if is_checked and self.is_stream else None
+        may_begin = is_good and (self.is_stream or not (call.is_routed or self._is_json))
         size = 0
         async for chunk in self._chunks:
             if chunk:
                 self._held.append(chunk)
                 size += len(chunk)
-                if size > MOST_HELD or (may_begin and (opening is None or opening.feed(chunk))):
+                if size > _MOST_HELD or (may_begin and (opening is None or opening.feed(chunk))):
                     self.mistake = None if opening is None else opening.mistake
                     return
-        self._is_complete = True
         if self._shows_query and self.status in _REDIRECTS:  # so does the page that comes with one
-            self._leave_body_out()
+            self._held.clear()
+            left = [header for header in self.headers if header[0] not in (b"content-length", b"content-encoding")]
+            self.headers = [*left, (b"content-length", b"0")]
+        self.whole = b"".join(self._held)
+        self._held.clear()
         if opening is not None:
             opening.end()
-        elif checked and self.is_plain and not self.is_stream and self.status < 300:
-            self.mistake = check_whole(b"".join(self._held))
-
-    def _leave_body_out(self) -> None:
-        self._held.clear()
-        self.headers = [header for header in self.headers if header[0] not in (b"content-length", b"content-encoding")]
-        self.headers.append((b"content-length", b"0"))
+        elif is_checked:
+            self.mistake = check_whole(self.whole)
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """What is held, then the rest as it arrives."""
         # Here and below: while the client takes a piece, however slowly, no time of the upstream's passes.
         self._guard.pause()
+        if self.whole is not None:
+            if self.whole:
+                yield self.whole
+            return
         for chunk in self._held:
             yield chunk
-        if self._is_complete:
-            return
         idle = self.target.timeouts.idle
         self._guard.expire_in(idle, "idle")
         try:
@@ -178,11 +179,6 @@ class Reply:
         if status in (401, 403) and self.target.has_own_key:
             return "unauthorized" if status == 401 else "forbidden"
         return "failed" if status in _STATUSES_OF_TROUBLE else "rejected"
-
-    @property
-    def whole(self) -> bytes | None:
-        """The body, if all of it is here already."""
-        return b"".join(self._held) if self._is_complete else None
 
     def when_closed(self, do: Callable[[], None]) -> None:
         """Call this once it is closed."""
@@ -248,7 +244,7 @@ async def open_reply(target: Target, call: Call, own: OwnHeaders, body: Body, gu
             reply = Reply(response, target, guard)
             if not 200 <= reply.status < 600:  # RFC 9110, section 15: as if it were a 5xx
                 raise NotAnAnswer(f"answered with the status {reply.status}")
-            await reply.hold(checked=call.is_routed, is_background=call.is_background)
+            await reply.hold(call)
         except asyncio.CancelledError:
             guard.end_attempt()
             raise

@@ -7,6 +7,8 @@ from typing import Any
 
 import msgspec
 
+from proxy.relay.unreadable import UNREADABLE
+
 _TOO_LONG_CODE = "context_length_exceeded"
 _TOO_LONG = re.compile(
     r"context (?:length|limit|size|window)|(?:prompt|input) is too long|maximum (?:prompt length|number of tokens)",
@@ -53,3 +55,22 @@ class ToldError(msgspec.Struct, frozen=True):
         """Its code, else its type, where that is a word; never its message, which may quote a prompt."""
         words = (str(told) for told in (self.code, self.type) if told is not None)
         return next(filter(_WORD.fullmatch, words), "")
+
+
+class _Envelope(msgspec.Struct):
+    error: ToldError | str | None = None
+    """A text in xAI's."""
+    message: Any = None
+    """In vLLM's and SGLang's, which have no envelope."""
+
+
+_decode = msgspec.json.Decoder(_Envelope).decode
+
+
+def told_in(body: bytes) -> ToldError | None:
+    """The error that a whole reply tells in any of the forms; None where it cannot be read."""
+    try:
+        told = _decode(body)
+    except UNREADABLE:
+        return None
+    return told.error if isinstance(told.error, ToldError) else ToldError(message=told.error or told.message)

@@ -7,9 +7,9 @@ import hashlib
 import os
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Literal
+from itertools import chain
 from urllib.parse import quote
 
 import httpx
@@ -19,15 +19,14 @@ from proxy.config import Target as TargetConfig
 from proxy.errors import UnknownPath
 from proxy.relay.connecting import TransportFactory
 from proxy.relay.headers import OwnHeaders
-from proxy.relay.health import Health, RetryBudget, State
+from proxy.relay.health import Health, State
 from proxy.relay.keys import Key, Keys, Rest
 from proxy.relay.query import OwnQuery, carries_key
+from proxy.relay.retry_budget import RetryBudget
 from proxy.telemetry.attributes import of_target
 
 _URLS_KEPT = 16
 _PORTS = {"http": 80, "https": 443}
-# Less to do by less than this is chance; then the weights alone decide.
-_CLEARLY_LESS = 1.25
 
 
 class Target:
@@ -221,19 +220,22 @@ class Upstreams:
         """
         self.attempts = attempts
         self._targets = {model: tuple(of_model) for model, of_model in targets.items()}
+        self._by_label: dict[str | None, Target] = {}
+        for target in chain.from_iterable(self._targets.values()):
+            self._by_label.setdefault(target.label, target)
         self.random = fleet.random
         self.budget = fleet.budget
 
     def all_targets(self) -> list[Target]:
-        """Every target once."""
-        return list({target.label: target for of_model in self._targets.values() for target in of_model}.values())
+        """Every target once, as its first model has it."""
+        return list(self._by_label.values())
 
     def named(self, label: str | None) -> Target | None:
-        """The target of this label; None where there is none."""
-        return next((target for target in self.all_targets() if target.label == label), None)
+        """The target of this label, as its first model has it; None where there is none."""
+        return self._by_label.get(label)
 
     def model_of(self, target: Target) -> str:
-        """The first model that this is a target of."""
+        """The model that has the target so: with its weight and its timeouts."""
         return next(model for model, of_model in self._targets.items() if target in of_model)
 
     def beside(self, target: Target, model: str) -> Target | None:
@@ -245,32 +247,6 @@ class Upstreams:
         """The targets of this model, in the order of routes.yaml."""
         return self._targets[model]
 
-    def pick(self, model: str, tried: Collection[str] = ()) -> Target | None:
-        """
-        A target of this model that a request may go to; None when none is left.
-
-        Of two random ones, by weight, the one with less to do (Mitzenmacher, The power of two choices, 2001). Both may
-        be the same, so that a slow one is asked now and then and can show that it has recovered.
-
-        Args:
-            model: its name.
-            tried: labels that are left out.
-        """
-        targets = self._targets[model]
-        if len(targets) == 1:
-            target = targets[0]
-            return target if target.label not in tried and target.health.is_available and not target.is_full else None
-        able = [
-            target
-            for target in targets
-            if target.label not in tried and target.health.is_available and not target.is_full
-        ]
-        if len(able) <= 1:
-            return able[0] if able else None
-        weights = [target.weight * target.health.share() for target in able]
-        one, other = self.random.choices(able, weights, k=2)
-        return other if _load(other, one) * _CLEARLY_LESS < _load(one, other) else one
-
     def latencies_s(self) -> dict[str, float]:
         """By model, the seconds to the first content at the quicker of its targets; only where that is known."""
         found = {}
@@ -279,20 +255,6 @@ class Upstreams:
             if known:
                 found[model] = min(known)
         return found
-
-    def soonest(self, model: str) -> Target | None:
-        """Of targets that all rest, the one that ends first; None when all have as many requests as they may have."""
-        able = [target for target in self._targets[model] if not target.is_full]
-        return min(able, key=lambda target: target.health.rest_s) if able else None
-
-    def why_not(self, model: str) -> Literal["resting", "full"]:
-        """Why no target of this model can be picked."""
-        return "full" if all(target.is_full for target in self._targets[model]) else "resting"
-
-
-def _load(target: Target, beside: Target) -> float:
-    """What one more request would meet; a target of which nothing is known is taken to be as fast as the other."""
-    return target.health.load(beside.health.latency_s or 1.0)
 
 
 @asynccontextmanager

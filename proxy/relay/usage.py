@@ -1,4 +1,4 @@
-"""The usage of an answer, read from the side while its bytes pass."""
+"""What an answer tells of itself besides its end, read from the side while its bytes pass: usage, id, model, number."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import msgspec
 
 from proxy.config import Price
 from proxy.relay.body import end_of_value
+from proxy.relay.unreadable import UNREADABLE
 
 # The usage stands in one of the last events of a stream, near its end; Anthropic's tells the prompt's in the first.
 _TAIL_BYTES = 16 * 1024
@@ -90,7 +91,7 @@ def usage_of_json(body: bytes) -> Usage | None:
     """The usage in a whole JSON answer; None when it has none that can be read."""
     try:
         told = _decode_answer(body).usage
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+    except UNREADABLE:
         return None
     return None if told is None else _in_one_way(told)
 
@@ -99,7 +100,7 @@ def id_of_json(body: bytes) -> str | None:
     """The id that an upstream gave a whole JSON answer."""
     try:
         return _decode_named(body).id
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+    except UNREADABLE:
         return None
 
 
@@ -107,7 +108,7 @@ def model_of_json(body: bytes) -> str | None:
     """The model that an upstream says its whole JSON answer is of."""
     try:
         return _decode_made(body).model
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+    except UNREADABLE:
         return None
 
 
@@ -199,7 +200,7 @@ def _last_usage(data: bytes) -> Usage | None:
             end = end_of_value(data, value.end())
         except ValueError:
             continue
-        with suppress(msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        with suppress(*UNREADABLE):
             if (usage := _in_one_way(_decode_usage(data[value.end() : end]))) is not None:
                 return usage
     return None

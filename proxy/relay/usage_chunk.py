@@ -8,6 +8,7 @@ import msgspec
 
 from proxy.relay.edits import edit_body
 from proxy.relay.events import events_of
+from proxy.relay.unreadable import UNREADABLE
 from proxy.routing.edits import Edits
 
 
@@ -57,6 +58,6 @@ def without_usage_chunk(events: bytes) -> bytes:
 def _is_usage_chunk(data: bytes) -> bool:
     try:
         chunk = _decode_chunk(data)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+    except UNREADABLE:
         return False
     return chunk.choices == [] and bool(chunk.usage)

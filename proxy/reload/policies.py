@@ -47,9 +47,7 @@ def policy_of(config: Config, embedder: Callable[[], str], used: Policy | None =
     """
     if config.policy is None:
         return None
-    policy = read_policy(config.policy.path)
-    if policy is None:
-        policy = used
+    policy = read_policy(config.policy.path) or used
     if policy is None:
         return None
     models = {name for route in config.routes if (use := learned_of(route.use)) is not None for name in use.learned}

@@ -154,8 +154,8 @@ class Reloader:
             raise _gone(named)
         usable = _usable_now(written, self._prepared.config)
         shadow = self._shadow_of(usable)
-        policies = policy_version(policy), None if shadow is None else policy_version(shadow.policy)
-        if policies == self._policies() and is_same(written, self._written):
+        in_use = _versions(used, self._prepared.shadow)
+        if _versions(policy, shadow) == in_use and is_same(written, self._written):
             if named is not None and self._stands_in(policy):
                 raise _gone(named)  # which is all the news there is
             return None
@@ -170,11 +170,6 @@ class Reloader:
     def _stands_in(self, policy: Policy | None) -> bool:
         """Whether this is the one in use, and not what its file was found to hold."""
         return policy is not None and policy is self._prepared.policy
-
-    def _policies(self) -> tuple[str, str | None]:
-        """The versions of those in use: the live one's, and the shadow's if there is one."""
-        shadow = self._prepared.shadow
-        return policy_version(self._prepared.policy), None if shadow is None else policy_version(shadow.policy)
 
     def _failed(self, result: ReloadResult, *, problems: list[str]) -> None:
         self._ended(result)
@@ -192,6 +187,11 @@ class Reloader:
 
 def _gone(policy: File) -> ConfigError:
     return unusable(policy.path, "is gone; remove 'policy' from routes.yaml to do without")
+
+
+def _versions(policy: Policy | None, shadow: Shadowing | Prepared | None) -> tuple[str, str | None]:
+    """The live policy's, and that of what decides in the shadow, if anything does."""
+    return policy_version(policy), None if shadow is None else policy_version(shadow.policy)
 
 
 def _usable_now(written: Config, used: Config) -> Config:

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from proxy.config import When
+from proxy.routing.conditions import walk
+from proxy.routing.pin import PIN_HEADER
 from proxy.routing.preference import PREFER_HEADER
-
-PIN_HEADER = "x-pointsman-model"
 
 OUR_HEADERS = (PIN_HEADER, PREFER_HEADER)
 """Those that may steer a decision whatever the rules are."""
@@ -30,11 +30,8 @@ def asks_of(whens: Iterable[When]) -> Asks:
     headers: dict[str, None] = {}
     metadata: dict[str, None] = {}
     user = False
-    left = list(whens)
-    while left:
-        when = left.pop()
+    for when in walk(*whens):
         headers |= dict.fromkeys(when.header or ())
         metadata |= dict.fromkeys(when.metadata or ())
         user = user or when.user is not None
-        left += (*(when.all or ()), *(when.any or ()), *((when.not_,) if when.not_ else ()))
     return Asks(tuple(name for name in headers if name not in _SECRET), tuple(metadata), user)

@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from proxy.config import AUTO, Feature
-from proxy.routing.facts import Facts, Message, is_filled_list, leniently
+from proxy.routing.facts import Facts, is_filled_list
 from proxy.routing.lazy import lazy
-from proxy.routing.reading import UNSET, Head, read_head, read_model, require, value_of
+from proxy.routing.parts import Message, leniently
+from proxy.routing.reading import UNSET, Head, read_as, read_head, read_model, require, value_of
 
 
 class _Head(Head):
@@ -28,16 +29,12 @@ _decode_messages = msgspec.json.Decoder(list[Message]).decode
 class ChatFacts(Facts):
     """One chat request."""
 
-    def __init__(self, head: _Head, *, model: str, headers: Mapping[str, str]) -> None:
-        super().__init__(head, model=model, headers=headers)
-        self._head = head
+    _head: _Head
 
     @lazy
     def _messages(self) -> Sequence[Message]:
-        try:
-            return _decode_messages(self._head.messages)
-        except (msgspec.ValidationError, RecursionError):
-            return leniently(self._head.messages)
+        messages = read_as(_decode_messages, self._head.messages)
+        return leniently(self._head.messages) if messages is None else messages
 
     def _most_answered(self) -> tuple[msgspec.Raw, ...]:
         return self._head.max_completion_tokens, self._head.max_tokens

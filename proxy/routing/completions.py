@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from proxy.routing.facts import Facts, Message
+from proxy.routing.facts import Facts
 from proxy.routing.lazy import lazy
+from proxy.routing.parts import Message
 from proxy.routing.reading import UNSET, Head, read_head, read_model, require, value_of
 
 
@@ -22,9 +23,7 @@ _decode = msgspec.json.Decoder(_Head).decode
 class CompletionFacts(Facts):
     """One request to go on with a text. A prompt may be a text, a list of texts, or tokens, which say no words."""
 
-    def __init__(self, head: _Head, *, model: str, headers: Mapping[str, str]) -> None:
-        super().__init__(head, model=model, headers=headers)
-        self._head = head
+    _head: _Head
 
     @lazy
     def _prompts(self) -> list[object]:

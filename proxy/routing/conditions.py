@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import fnmatch
-import re
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Callable, Iterable, Iterator
 from typing import Literal, Protocol
 
 from proxy.config import Feature, Level, Range, Regex, Text, When
 from proxy.routing.facts import Facts
+from proxy.routing.globs import Globs
 from proxy.routing.signals import Signals
 
 TextSignal = Literal["topic", "complexity"]
@@ -24,32 +24,13 @@ class Condition(Protocol):
         """The same in words, for a person; only with final signals."""
 
 
-class _Globs:
-    """Patterns with `*`, `?` and `[...]` over a short text; upper and lower case differ."""
-
-    __slots__ = ("match", "patterns")
-
-    match: Callable[[str], object]
-    """Something true if one of them fits."""
-
-    def __init__(self, patterns: str | Iterable[str]) -> None:
-        self.patterns = _several(patterns)
-        if any(sign in pattern for pattern in self.patterns for sign in "*?["):
-            self.match = re.compile("|".join(fnmatch.translate(pattern) for pattern in self.patterns)).match
-        else:
-            self.match = frozenset(self.patterns).__contains__
-
-    def __str__(self) -> str:
-        return " or ".join(self.patterns)
-
-
 class ModelIs:
     """The name that the client asked for matches."""
 
     __slots__ = ("_globs",)
 
     def __init__(self, patterns: str | Iterable[str]) -> None:
-        self._globs = _Globs(patterns)
+        self._globs = Globs(_several(patterns))
 
     def holds(self, facts: Facts, signals: Signals) -> bool:  # noqa: ARG002
         return bool(self._globs.match(facts.model))
@@ -72,7 +53,7 @@ class ValueIs:
             value: finds it in a request; None when it is absent.
         """
         self._what = what
-        self._globs = _Globs(patterns)
+        self._globs = Globs(_several(patterns))
         self._value = value
 
     def holds(self, facts: Facts, signals: Signals) -> bool:  # noqa: ARG002
@@ -89,7 +70,7 @@ class ValueIs:
 class NumberBetween:
     """A number of the request lies between two bounds, both inclusive."""
 
-    __slots__ = ("_limits", "_value", "_what")
+    __slots__ = ("_high", "_low", "_value", "_what")
 
     def __init__(self, limits: Range, what: str, value: Callable[[Facts], int]) -> None:
         """
@@ -98,21 +79,20 @@ class NumberBetween:
             what: how the number is said, such as `about {} tokens`.
             value: finds it in a request.
         """
-        self._limits = limits
+        self._low, self._high = _bounds(limits)
         self._what = what
         self._value = value
 
     def holds(self, facts: Facts, signals: Signals) -> bool:  # noqa: ARG002
-        value, limits = self._value(facts), self._limits
-        return (limits.min is None or value >= limits.min) and (limits.max is None or value <= limits.max)
+        return self._low <= self._value(facts) <= self._high
 
     def why(self, facts: Facts, signals: Signals) -> str:  # noqa: ARG002
-        value, limits = self._value(facts), self._limits
+        value = self._value(facts)
         found = self._what.format(f"{value:,}")
-        if limits.min is not None and value < limits.min:
-            return f"{found}, fewer than {_number(limits.min)}"
-        if limits.max is not None and value > limits.max:
-            return f"{found}, more than {_number(limits.max)}"
+        if value < self._low:
+            return f"{found}, fewer than {_number(self._low)}"
+        if value > self._high:
+            return f"{found}, more than {_number(self._high)}"
         return f"{found}, within the bounds"
 
 
@@ -196,25 +176,23 @@ class TopicIs:
 class ComplexityBetween:
     """How hard the request reads lies between two bounds, both inclusive."""
 
-    __slots__ = ("_limits",)
+    __slots__ = ("_high", "_low")
 
     def __init__(self, limits: Level) -> None:
-        self._limits = limits
+        self._low, self._high = _bounds(limits)
 
     def holds(self, facts: Facts, signals: Signals) -> bool | None:  # noqa: ARG002
-        found, limits = signals.complexity, self._limits
-        if found is None:
-            return None
-        return (limits.min is None or found >= limits.min) and (limits.max is None or found <= limits.max)
+        found = signals.complexity
+        return None if found is None else self._low <= found <= self._high
 
     def why(self, facts: Facts, signals: Signals) -> str:  # noqa: ARG002
-        found, limits = signals.complexity, self._limits
+        found = signals.complexity
         if found is None:
             return signals.missing or "the text was not looked at"
-        if limits.min is not None and found < limits.min:
-            return f"complexity {found:.2f}, below {limits.min:g}"
-        if limits.max is not None and found > limits.max:
-            return f"complexity {found:.2f}, above {limits.max:g}"
+        if found < self._low:
+            return f"complexity {found:.2f}, below {self._low:g}"
+        if found > self._high:
+            return f"complexity {found:.2f}, above {self._high:g}"
         return f"complexity {found:.2f}, within the bounds"
 
 
@@ -326,15 +304,21 @@ def compile_when(when: When, which: Text) -> Condition:
     return parts[0] if len(parts) == 1 else All(parts)
 
 
+def walk(*whens: When) -> Iterator[When]:
+    """These, and all that stands within them, however deep."""
+    for when in whens:
+        yield when
+        yield from walk(*(when.all or ()), *(when.any or ()), *((when.not_,) if when.not_ else ()))
+
+
 def text_signals(when: When) -> frozenset[TextSignal]:
     """The signals of the text's vector that its conditions look at, however deep they stand."""
     found: set[TextSignal] = set()
-    if when.topic is not None:
-        found.add("topic")
-    if when.complexity is not None:
-        found.add("complexity")
-    for part in (*(when.all or ()), *(when.any or ()), *((when.not_,) if when.not_ else ())):
-        found |= text_signals(part)
+    for part in walk(when):
+        if part.topic is not None:
+            found.add("topic")
+        if part.complexity is not None:
+            found.add("complexity")
     return frozenset(found)
 
 
@@ -364,6 +348,11 @@ def _metadata(key: str) -> Callable[[Facts], str | None]:
 
 def _several(one_or_more: str | Iterable[str]) -> tuple[str, ...]:
     return (one_or_more,) if isinstance(one_or_more, str) else tuple(one_or_more)
+
+
+def _bounds(limits: Range) -> tuple[float, float]:
+    """The least and the most, both inclusive; one that is not given is out of reach."""
+    return -math.inf if limits.min is None else limits.min, math.inf if limits.max is None else limits.max
 
 
 def _number(bound: float) -> str:

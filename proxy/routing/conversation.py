@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from proxy.config import Config, When
+from proxy.routing.conditions import walk
 
 
 class Held(NamedTuple):
@@ -32,9 +33,11 @@ class Held(NamedTuple):
 
 def is_firm(when: When) -> bool:
     """Whether it looks at anything but the request's text as a whole and its size, however deep that stands."""
-    parts = (*(when.all or ()), *(when.any or ()), *((when.not_,) if when.not_ else ()))
-    asked = (when.model, when.header, when.text, when.has, when.metadata, when.user)
-    return any(one is not None for one in asked) or any(map(is_firm, parts))
+    return any(
+        asked is not None
+        for part in walk(when)
+        for asked in (part.model, part.header, part.text, part.has, part.metadata, part.user)
+    )
 
 
 def ranks(config: Config) -> dict[str, float]:

@@ -10,31 +10,19 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from hashlib import blake2b
 from itertools import takewhile
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import msgspec
 
 from proxy.config import Feature, Text, WireProtocol
 from proxy.routing.lazy import lazy
-from proxy.routing.reading import UNSET, Head, value_of
+from proxy.routing.parts import FEATURES_OF_PARTS, Message, is_aside, said_in, text_of
+from proxy.routing.reading import Head, value_of
 from proxy.routing.shape import Shape, shape_of
 
 CONVERSATION_HEADER = "x-pointsman-conversation"
-
-_FEATURES_OF_PARTS: dict[str, Feature] = {
-    "image_url": "images",
-    "input_image": "images",
-    "image": "images",
-    "computer_screenshot": "images",
-    "input_audio": "audio",
-    "file": "files",
-    "input_file": "files",
-    "document": "files",
-}
-_TEXTS = ("text", "input_text", "output_text")
 TOOL_ROLES = ("tool", "function")
 _PROMPT_ROLES = ("system", "developer")
 # What the tokens of one image cost is the provider's secret; this is a middle of the published tables.
@@ -43,62 +31,6 @@ _TOKENS_PER_MESSAGE = 4
 # UTF-8 bytes per token: about right for English and code, and, since scripts that need more tokens per
 # character also need more bytes per character, not far off for the others.
 _BYTES_PER_TOKEN = 4
-
-
-class Part(msgspec.Struct):
-    """A part of a message; besides the text the JSON of what each kind of part may hold."""
-
-    type: str = ""
-    text: str | None = None
-    image_url: msgspec.Raw = UNSET
-    video_url: msgspec.Raw = UNSET
-    input_audio: msgspec.Raw = UNSET
-    file: msgspec.Raw = UNSET
-    file_id: msgspec.Raw = UNSET
-    file_data: msgspec.Raw = UNSET
-    file_url: msgspec.Raw = UNSET
-    source: msgspec.Raw = UNSET
-
-    def media(self) -> list[msgspec.Raw]:
-        """What it holds besides text: of images, files and audio the data, or where they are."""
-        return [raw for name in _MEDIA if (raw := getattr(self, name)) is not UNSET]
-
-    @property
-    def names_file(self) -> bool:
-        """Whether a file is named that an upstream keeps: in a part of a response, of a chat, or of Anthropic's."""
-        return value_of(self.file_id) is not None or any(map(_has_file_id, (self.file, self.source)))
-
-
-_LONGEST_NAMING = 4096
-"""Bytes of what names a file; what is longer is one, and to look through twenty megabytes of it takes milliseconds."""
-
-
-class _File(msgspec.Struct):
-    file_id: str | None = None
-
-
-def _has_file_id(raw: msgspec.Raw) -> bool:
-    if raw is UNSET or len(memoryview(raw)) > _LONGEST_NAMING:
-        return False
-    with suppress(msgspec.DecodeError, RecursionError):
-        return _decode_file(raw).file_id is not None
-    return False
-
-
-_decode_file = msgspec.json.Decoder(_File).decode
-_MEDIA = tuple(name for name in Part.__struct_fields__ if name not in ("type", "text"))
-
-
-class Message(msgspec.Struct):
-    """One message, or what stands for one in another kind of request."""
-
-    role: str = ""
-    content: str | list[Part] | None = None
-
-
-_decode_any = msgspec.json.Decoder().decode
-_decode_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
-_decode_given = msgspec.json.Decoder(str | Part).decode
 
 
 class Facts(ABC):
@@ -123,7 +55,7 @@ class Facts(ABC):
         self.model = model
         self.headers = headers
         self.is_stream = bytes(head.stream) == b"true"
-        self._common = head
+        self._head = head
         self._turns: tuple[Text, int] | None = None
         self._text: tuple[Text, str] | None = None
         self._folded: tuple[str, str] | None = None
@@ -142,7 +74,7 @@ class Facts(ABC):
     @lazy
     def tokens(self) -> int:
         """An estimate of the prompt's tokens: messages, images and tools."""
-        size = len(memoryview(self._common.tools))
+        size = len(memoryview(self._head.tools))
         images = 0
         for message in self._messages:
             if isinstance(message.content, str):
@@ -150,7 +82,7 @@ class Facts(ABC):
             elif message.content is not None:
                 for part in message.content:
                     size += utf8_length(part.text or "")
-                    images += _FEATURES_OF_PARTS.get(part.type) == "images"
+                    images += FEATURES_OF_PARTS.get(part.type) == "images"
         return size // _BYTES_PER_TOKEN + images * _TOKENS_PER_IMAGE + len(self._messages) * _TOKENS_PER_MESSAGE
 
     @lazy
@@ -169,31 +101,31 @@ class Facts(ABC):
             found.add("stream")
         for message in self._messages:
             if isinstance(message.content, list):
-                found |= {_FEATURES_OF_PARTS[part.type] for part in message.content if part.type in _FEATURES_OF_PARTS}
+                found |= {FEATURES_OF_PARTS[part.type] for part in message.content if part.type in FEATURES_OF_PARTS}
         return frozenset(found)
 
     def _features_asked(self) -> set[Feature]:
         """What the request asks for beside its messages."""
-        return {"tools"} if is_filled_list(self._common.tools) else set()
+        return {"tools"} if is_filled_list(self._head.tools) else set()
 
     def turns(self, which: Text) -> int:
         """How many messages are the user's, without those that have nothing but what `which` ignores."""
         if self._turns is None or self._turns[0] is not which:
-            count = sum(message.role == "user" and not _is_aside(message, which) for message in self._messages)
+            count = sum(message.role == "user" and not is_aside(message, which) for message in self._messages)
             self._turns = (which, count)
         return self._turns[1]
 
     @lazy
     def metadata(self) -> Mapping[str, str]:
         """The body's `metadata`, as far as its values are texts."""
-        value = value_of(self._common.metadata)
+        value = value_of(self._head.metadata)
         items = value.items() if isinstance(value, dict) else ()
         return {key: text for key, text in items if isinstance(text, str)}
 
     @lazy
     def user(self) -> str | None:
         """The body's `user`."""
-        value = value_of(self._common.user)
+        value = value_of(self._head.user)
         return value if isinstance(value, str) else None
 
     def is_bound(self, which: Text) -> bool:
@@ -204,7 +136,7 @@ class Facts(ABC):
         between tags that `which` ignores.
         """
         spoken = (one for one in reversed(self._messages) if one.role not in _PROMPT_ROLES)
-        last = next((message for message in spoken if not _is_aside(message, which)), None)
+        last = next((message for message in spoken if not is_aside(message, which)), None)
         return last is not None and last.role in TOOL_ROLES
 
     @lazy
@@ -261,7 +193,7 @@ class Facts(ABC):
         """
         if named := self.headers.get(CONVERSATION_HEADER):
             return f"header:{named}"
-        if isinstance(key := value_of(self._common.prompt_cache_key), str) and key:
+        if isinstance(key := value_of(self._head.prompt_cache_key), str) and key:
             return f"key:{key}"
         return f"opening:{self._opening}"
 
@@ -274,7 +206,7 @@ class Facts(ABC):
             if has_spoken and not is_user:
                 break
             has_spoken = is_user
-            opening += (message.role, _text_of(message))
+            opening += (message.role, text_of(message))
             if is_user:
                 opening += self._media_of(message)
         return "\0".join(opening)
@@ -302,20 +234,12 @@ class Facts(ABC):
 
         With the caller's key in it: to be hashed, and never kept.
         """
-        return f"{self._key}\0{self.user or ''}\0{self.conversation}"
-
-    def callers_answer(self, answer_id: str) -> str:
-        """The same of an answer that an upstream keeps: who has its id need not say `user` again to go on from it."""
-        return callers_answer(self.headers, answer_id)
+        return f"{key_in(self.headers)}\0{self.user or ''}\0{self.conversation}"
 
     @property
     def callers_items(self) -> str:
         """The same of the items of a conversation's answers. A `prompt_cache_key` is too wide, many may share one."""
-        return f"{self._key}\0items:{self.headers.get(CONVERSATION_HEADER) or self._opening}"
-
-    @property
-    def _key(self) -> str:
-        return _key_in(self.headers)
+        return f"{key_in(self.headers)}\0items:{self.headers.get(CONVERSATION_HEADER) or self._opening}"
 
     def text(self, which: Text) -> str:
         """
@@ -328,7 +252,7 @@ class Facts(ABC):
             return self._text[1]
         found: list[str] = []
         for message in reversed(self._messages):
-            if message.role == "user" and (said := _without(which.ignore, _text_of(message))):
+            if message.role == "user" and (said := said_in(message, which)):
                 found.append(said)
                 if len(found) == which.turns:
                     break
@@ -351,86 +275,21 @@ class Facts(ABC):
 
 
 def callers_answer(headers: Mapping[str, str], answer_id: str) -> str:
-    """As `Facts.callers_answer`, of a request of which the headers are known alone."""
-    return f"{_key_in(headers)}\0{conversation_after(answer_id)}"
+    """
+    As `Facts.caller_conversation`, of an answer that an upstream keeps: who has its id need not say `user` again to go
+    on from it.
+    """
+    return f"{key_in(headers)}\0{conversation_after(answer_id)}"
 
 
-def _key_in(headers: Mapping[str, str]) -> str:
+def key_in(headers: Mapping[str, str]) -> str:
+    """The caller's key, in whichever of the two headers it comes; empty without one."""
     return headers.get("authorization") or headers.get("x-api-key", "")
 
 
 def conversation_after(answer_id: str) -> str:
     """The conversation of a request that goes on from this answer."""
     return f"response:{answer_id}"
-
-
-def parts_given(raw: msgspec.Raw) -> list[Part]:
-    """What a tool gave, be it a text, a part or a list of them: images and the like as a user sends them, too."""
-    try:
-        found = _decode_list(raw)
-    except (msgspec.DecodeError, RecursionError):
-        found = [raw]
-    return [_part_given(one) for one in found]
-
-
-def _part_given(raw: msgspec.Raw) -> Part:
-    with suppress(msgspec.DecodeError, RecursionError):
-        part: str | Part = _decode_given(raw)
-        if isinstance(part, str):
-            return Part("text", part)
-        if part.type in _TEXTS or part.type in _FEATURES_OF_PARTS:
-            return part
-    return Part("text", str(bytes(raw), "utf-8"))  # whatever it is, it counts by its size
-
-
-def leniently(raw: msgspec.Raw) -> list[Message]:
-    """What can be understood of messages of which at least one has a shape of its own."""
-    try:
-        decoded = _decode_any(raw)
-    except (msgspec.DecodeError, RecursionError):
-        return []
-    return [_lenient_message(message) for message in decoded if isinstance(message, dict)]
-
-
-def _lenient_message(message: dict[str, Any]) -> Message:
-    role, content = message.get("role"), message.get("content")
-    if isinstance(content, list):
-        content = [
-            Part(type=str(part.get("type")), text=part["text"] if isinstance(part.get("text"), str) else None)
-            for part in content
-            if isinstance(part, dict)
-        ]
-    elif not isinstance(content, str):
-        content = None
-    return Message(role=role if isinstance(role, str) else "", content=content)
-
-
-def _text_of(message: Message) -> str:
-    if isinstance(message.content, str):
-        return message.content.strip()
-    return "\n".join(part.text for part in message.content or () if part.type in _TEXTS and part.text).strip()
-
-
-def _is_aside(message: Message, which: Text) -> bool:
-    """Whether a user's message has nothing in it but what stands between tags that `which` ignores."""
-    if message.role != "user" or not (text := _text_of(message)) or _without(which.ignore, text):
-        return False
-    return isinstance(message.content, str) or all(part.type in _TEXTS for part in message.content or ())
-
-
-def _without(tags: tuple[str, ...], text: str) -> str:
-    """The text without what stands between these tags; one that is not closed is a text like any other."""
-    if "</" not in text:
-        return text
-    for tag in tags:
-        opening, closing = f"<{tag}>", f"</{tag}>"
-        pieces: list[str] = []
-        at = 0
-        while (start := text.find(opening, at)) >= 0 and (end := text.find(closing, start)) >= 0:
-            pieces.append(text[at:start])
-            at = end + len(closing)
-        text = "".join((*pieces, text[at:]))
-    return text.strip()
 
 
 def is_filled_list(raw: msgspec.Raw) -> bool:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from itertools import groupby
 from typing import ClassVar
 
 import msgspec
 
 from proxy.config import WireProtocol
-from proxy.routing.facts import Facts, Message, Part, leniently, parts_given
+from proxy.routing.facts import Facts
 from proxy.routing.lazy import lazy
-from proxy.routing.reading import UNSET, Head, read_head, read_model, require, value_of
+from proxy.routing.parts import Message, Part, leniently, parts_given
+from proxy.routing.reading import UNSET, Head, read_as, read_head, read_model, require, value_of
 
 
 class _Head(Head):
@@ -44,21 +44,18 @@ class MessageFacts(Facts):
 
     protocol: ClassVar[WireProtocol] = "anthropic"
 
-    def __init__(self, head: _Head, *, model: str, headers: Mapping[str, str]) -> None:
-        super().__init__(head, model=model, headers=headers)
-        self._head = head
+    _head: _Head
 
     @lazy
     def _messages(self) -> Sequence[Message]:
         found: list[Message] = []
-        if len(memoryview(self._head.system)):
-            with suppress(msgspec.DecodeError, RecursionError):  # no text to route on anyway
-                found.append(Message("system", _prompt_of(_decode_system(self._head.system))))
-        try:
-            for message in _decode_messages(self._head.messages):
-                found += _messages_of(message)
-        except (msgspec.DecodeError, RecursionError):
-            found += leniently(self._head.messages)
+        system, messages = read_as(_decode_system, self._head.system), read_as(_decode_messages, self._head.messages)
+        if system is not None:
+            found.append(Message("system", _prompt_of(system)))
+        if messages is None:
+            return found + leniently(self._head.messages)
+        for message in messages:
+            found += _messages_of(message)
         return found
 
     def _most_answered(self) -> tuple[msgspec.Raw, ...]:

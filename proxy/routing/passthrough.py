@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import fnmatch
 import re
 from collections.abc import Mapping
 from urllib.parse import unquote
 
 import msgspec
 
-from proxy.config import Config, WireProtocol
-from proxy.errors import UnknownModel, UnknownPath
+from proxy.config import AUTO, Config, WireProtocol
+from proxy.errors import UnknownPath
 from proxy.routing.apis import APIS, protocol_of
-from proxy.routing.asks import PIN_HEADER
-from proxy.routing.router import AUTO
+from proxy.routing.globs import Globs
+from proxy.routing.pin import pinned_model
+from proxy.routing.router import defaults_of
 
 _OURS = frozenset(("route", "targets", "models", "feedback", "policy", "map", "live"))
 _ROUTED = tuple(api.path for api in APIS)
@@ -47,9 +47,8 @@ class Passthrough:
 
     def __init__(self, config: Config) -> None:
         self._models = config.models
-        self._default = config.default
-        self._is_passed = re.compile("|".join(map(fnmatch.translate, config.passthrough)) or r"(?!)").match
-        self._protocols = {name: config.protocol(name) for name in config.models}
+        self._defaults = defaults_of(config)
+        self._is_passed = Globs(config.passthrough).match
 
     def check(self, method: str, path: str) -> None:
         """
@@ -81,9 +80,7 @@ class Passthrough:
             UnknownModel: the header names none that is.
             UnknownPath: it leaves the choice, and no model speaks its protocol.
         """
-        if (pinned := headers.get(PIN_HEADER)) is not None:
-            if pinned not in self._models:
-                raise UnknownModel(f"Header {PIN_HEADER}: model {pinned!r} is not served here; see /v1/models.")
+        if (pinned := pinned_model(headers, self._models)) is not None:
             return pinned
         if asked == AUTO:
             return self.default(protocol)
@@ -96,10 +93,9 @@ class Passthrough:
         Raises:
             UnknownPath: no model speaks this protocol.
         """
-        for name in (self._default, *self._models):
-            if self._protocols[name] == protocol:
-                return name
-        raise UnknownPath(f"No upstream here speaks {protocol}'s protocol.")
+        if (name := self._defaults.get(protocol)) is None:
+            raise UnknownPath(f"No upstream here speaks {protocol}'s protocol.")
+        return name
 
 
 def _is_routed(path: str) -> bool:

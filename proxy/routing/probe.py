@@ -40,10 +40,6 @@ class Probe:
         result: Floats = (vectors - self.centre) @ self.weights + self.bias
         return result
 
-    def log_probabilities(self, vectors: Floats) -> Floats:
-        """(rows, dimensions) to (rows, classes); each row's exponentials sum to 1."""
-        return _log_softmax(self.logits(vectors))
-
 
 def fit_probe(vectors: Floats, labels: Ints, classes: int) -> Probe:
     """
@@ -77,12 +73,6 @@ def fit_probe(vectors: Floats, labels: Ints, classes: int) -> Probe:
 
     weights = _minimise(loss, np.zeros((inputs.shape[1], classes), dtype=precision)).astype(np.float64)
     return Probe(centre=centre, weights=weights[:-1], bias=weights[-1])
-
-
-def _log_softmax(logits: Floats) -> Floats:
-    shifted = logits - logits.max(axis=1, keepdims=True)
-    result: Floats = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-    return result
 
 
 def _minimise(loss: Callable[[Floats], tuple[float, Floats]], start: Floats) -> Floats:

@@ -28,6 +28,7 @@ class Head(msgspec.Struct):
 
 
 AnyHead = TypeVar("AnyHead", bound=Head)
+_Value = TypeVar("_Value")
 
 
 def read_head(decode: Callable[[bytes], AnyHead], body: bytes) -> AnyHead:
@@ -106,11 +107,16 @@ def require(raw: msgspec.Raw, name: str, kinds: bytes, expected: str) -> None:
 
 
 def value_of(raw: msgspec.Raw) -> Any:
-    """A member's value; None when it is absent or cannot be read, for then the upstream judges."""
+    """A member's value, of whatever kind; None when it is absent or cannot be read, for then the upstream judges."""
+    return read_as(_decode_any, raw)
+
+
+def read_as(decode: Callable[[msgspec.Raw], _Value], raw: msgspec.Raw) -> _Value | None:
+    """A member's value as a decoder reads it; None as of `value_of`, and where it is of another kind."""
     if raw is UNSET:  # as most members are: looking into it takes five times as long
         return None
     try:
-        return _decode_any(raw) if len(memoryview(raw)) else None
+        return decode(raw)
     except (msgspec.DecodeError, RecursionError):
         return None
 

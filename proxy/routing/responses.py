@@ -8,17 +8,10 @@ from typing import Any, ClassVar
 import msgspec
 
 from proxy.config import Feature, Text
-from proxy.routing.facts import (
-    CONVERSATION_HEADER,
-    Facts,
-    Message,
-    Part,
-    conversation_after,
-    is_filled_list,
-    parts_given,
-)
+from proxy.routing.facts import CONVERSATION_HEADER, Facts, callers_answer, conversation_after
 from proxy.routing.lazy import lazy
-from proxy.routing.reading import UNSET, Head, read_head, read_model, value_of
+from proxy.routing.parts import Message, Part, parts_given
+from proxy.routing.reading import UNSET, Head, read_as, read_head, read_model, value_of
 
 
 class _Head(Head):
@@ -55,9 +48,7 @@ class ResponseFacts(Facts):
 
     is_kept: ClassVar[bool] = True
 
-    def __init__(self, head: _Head, *, model: str, headers: Mapping[str, str]) -> None:
-        super().__init__(head, model=model, headers=headers)
-        self._head = head
+    _head: _Head
 
     @lazy
     def _messages(self) -> Sequence[Message]:
@@ -73,10 +64,7 @@ class ResponseFacts(Facts):
     def _items(self) -> list[msgspec.Raw]:
         if bytes(memoryview(self._head.input)[:1]) != b"[":
             return []
-        try:
-            return _decode_items(self._head.input)
-        except (msgspec.DecodeError, RecursionError):
-            return []
+        return read_as(_decode_items, self._head.input) or []
 
     def _most_answered(self) -> tuple[msgspec.Raw, ...]:
         return (self._head.max_output_tokens,)
@@ -127,12 +115,7 @@ class ResponseFacts(Facts):
 
     @property
     def _tools(self) -> list[_Tool]:
-        if not is_filled_list(self._head.tools):
-            return []
-        try:
-            return _decode_tools(self._head.tools)
-        except (msgspec.DecodeError, RecursionError):
-            return []
+        return read_as(_decode_tools, self._head.tools) or []
 
     def is_bound(self, which: Text) -> bool:
         """As of any request, or what came before is kept by an upstream, and no other knows of it."""
@@ -151,7 +134,7 @@ class ResponseFacts(Facts):
     @lazy
     def caller_conversation(self) -> str:
         """As of any request, or as of the answer that it goes on from."""
-        return self.callers_answer(self.goes_on_from) if self._is_named_by_it else super().caller_conversation
+        return callers_answer(self.headers, self.goes_on_from) if self._is_named_by_it else super().caller_conversation
 
     @property
     def _is_named_by_it(self) -> bool:
@@ -187,17 +170,14 @@ def _has_files(tool: _Tool) -> bool:
 
 
 def _is_reference(raw: msgspec.Raw) -> bool:
-    try:
-        return _decode_item(raw).type == "item_reference"
-    except (msgspec.DecodeError, RecursionError):
-        return False
+    item = read_as(_decode_item, raw)
+    return item is not None and item.type == "item_reference"
 
 
 def _message_of(raw: msgspec.Raw) -> Message:
     """An item as a message: a call of a tool is the assistant's, its output is the tool's."""
-    try:
-        item = _decode_item(raw)
-    except (msgspec.DecodeError, RecursionError):
+    item = read_as(_decode_item, raw)
+    if item is None:
         return Message()
     if item.type == "message":
         return Message(item.role, item.content)

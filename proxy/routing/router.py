@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-import fnmatch
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import combinations
 
-from proxy.config import LEARNED_ARM, Block, Config, Learned, Model, Split, When, WireProtocol, learned_of, named_by
+from proxy.config import (
+    AUTO,
+    LEARNED_ARM,
+    Block,
+    Config,
+    Learned,
+    Model,
+    Split,
+    When,
+    WireProtocol,
+    learned_of,
+    named_by,
+)
 from proxy.errors import NobodyCanServe, UnknownModel
-from proxy.routing.asks import PIN_HEADER, asks_of
+from proxy.routing.asks import asks_of
 from proxy.routing.capability import why_excluded
 from proxy.routing.choosing import Drawn, draw
 from proxy.routing.conditions import Condition, compile_when, may_hold_without_text, text_signals
@@ -27,14 +37,13 @@ from proxy.routing.decision import (
 )
 from proxy.routing.edits import Edits, edits_of
 from proxy.routing.facts import Facts
+from proxy.routing.globs import Globs
 from proxy.routing.live import NOTHING_LIVE, Live
+from proxy.routing.pin import PIN_HEADER, pinned_model
 from proxy.routing.policy import Policy
 from proxy.routing.preference import asked_preference
 from proxy.routing.signals import Signals
 from proxy.routing.split import share
-
-AUTO = "auto"
-"""The requested name that is always routed."""
 
 _UNKNOWN = Signals()
 _API_OF: dict[WireProtocol, str] = {"openai": "OpenAI's API", "anthropic": "Anthropic's /v1/messages"}
@@ -68,9 +77,8 @@ class Router:
         self._models = config.models
         self._protocols = {name: config.protocol(name) for name in config.models}
         self._model_edits = {name: edits_of(model) for name, model in config.models.items()}
-        # Where the default speaks another protocol, the first model that speaks this one stands in for it.
-        self._defaults = {self._protocols[name]: name for name in (*reversed(config.models), config.default)}
-        self._is_routed = re.compile("|".join(fnmatch.translate(glob) for glob in (AUTO, *config.rewrite))).match
+        self._defaults = defaults_of(config)
+        self._is_routed = Globs((AUTO, *config.rewrite)).match
         self._rules = tuple(
             _Rule(
                 route.name,
@@ -378,9 +386,7 @@ class Router:
 
     def _pinned(self, facts: Facts) -> str | None:
         """The model that the client insists on, by header or by a name that is not routed."""
-        if (named := facts.headers.get(PIN_HEADER)) is not None:
-            if named not in self._models:
-                raise UnknownModel(f"Header {PIN_HEADER}: model {named!r} is not served here; see /v1/models.")
+        if (named := pinned_model(facts.headers, self._models)) is not None:
             return named
         if self._is_routed(facts.model):
             return None
@@ -389,6 +395,11 @@ class Router:
                 f"Model {facts.model!r} is not served here; see /v1/models, or ask for {AUTO!r}.", param="model"
             )
         return facts.model
+
+
+def defaults_of(config: Config) -> dict[WireProtocol, str]:
+    """By protocol the default, or where that speaks another one the first model that speaks this one."""
+    return {config.protocol(name): name for name in (*reversed(config.models), config.default)}
 
 
 def _reasons(when: When) -> tuple[Reason, ...]:

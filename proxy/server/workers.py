@@ -15,6 +15,7 @@ from multiprocessing.connection import wait
 
 import uvicorn
 from uvicorn.config import STARTUP_FAILURE
+from uvicorn.server import HANDLED_SIGNALS
 from uvicorn.supervisors.multiprocess import SIGNALS, Process
 
 from proxy.server.server import EXIT_REFUSED, Server
@@ -27,7 +28,6 @@ _FORCED_S = 5.0
 # One that did not get as far as to serve is not started again sooner than so long after it was started.
 _AGAIN_S = 5.0
 _NOT_STARTED = frozenset((STARTUP_FAILURE, EXIT_REFUSED))
-_ENDS = frozenset(number for name in ("SIGINT", "SIGTERM", "SIGBREAK") if (number := getattr(signal, name, None)))
 
 
 def outlive_hangups() -> None:
@@ -156,8 +156,10 @@ class Workers:
         with self._waking() as wake:
             for _ in range(self._config.workers):
                 self._workers.append(self._start())
-            while not self._ends and self._failed is None:
+            while self._failed is None:
                 self._sleep(wake)
+                if self._ends:
+                    break
                 self._replace_the_dead()
             self._drain(wake)
         if self._failed is not None:
@@ -188,8 +190,6 @@ class Workers:
 
     def _replace_the_dead(self) -> None:
         for at, worker in enumerate(self._workers):
-            if self._ends:
-                return
             if worker.is_alive(timeout=self._config.timeout_worker_healthcheck):
                 self._serves = self._serves or worker.has_served
                 continue
@@ -199,8 +199,6 @@ class Workers:
                 self._forget(worker.pid)
             if worker.exitcode in _NOT_STARTED and not self._serves:
                 self._failed = worker.exitcode  # and so would the next
-                return
-            if self._ends:
                 return
             if not worker.has_served and time.monotonic() < worker.began + _AGAIN_S:
                 continue
@@ -234,7 +232,7 @@ class Workers:
 
     def _heed(self, number: int) -> None:
         name = SIGNALS[number]
-        if number in _ENDS:
+        if number in HANDLED_SIGNALS:
             self._ends.append(number)
         elif name == "HUP":
             for worker in self._workers:

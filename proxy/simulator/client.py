@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from types import TracebackType
 
 from starlette.types import Message, Receive, Send
 
@@ -28,7 +27,7 @@ class Client:
     async def __aenter__(self) -> "Client":
         return self
 
-    async def __aexit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+    async def __aexit__(self, *_: object) -> None:
         if self._hang_up is not None and not self._hang_up.done():
             self._hang_up.cancel()
             await asyncio.wait([self._hang_up])

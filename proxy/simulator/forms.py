@@ -7,7 +7,7 @@ import re
 import msgspec
 
 from proxy.simulator.chat_request import Json
-from proxy.simulator.errors import Refusal
+from proxy.simulator.errors import missing
 
 _BOUNDARY = re.compile(r'multipart/form-data;.*?boundary="?([^";]+)"?', re.IGNORECASE)
 _PARAMETER = re.compile(r';\s*(name|filename)="((?:[^"\\]|\\.)*)"', re.IGNORECASE)
@@ -52,5 +52,5 @@ def file_of(uploads: dict[str, Upload]) -> Upload:
         Refusal: there is none.
     """
     if (upload := uploads.get("file")) is None:
-        raise Refusal("Missing required parameter: 'file'.", param="file", code="missing_required_parameter")
+        raise missing("file")
     return upload

@@ -1,8 +1,9 @@
 """A value that a JSON schema accepts, as far as simple schemas go."""
 
 import re
+from typing import NamedTuple
 
-Json = dict[str, object]
+from proxy.simulator.chat_request import Json
 
 DEEPEST = 8  # nested values; a recursive schema ends here with what it allows to be empty
 
@@ -36,10 +37,9 @@ def invent(schema: object, prompt: str) -> object:
     return _invent(schema, root, hints, "", 0)
 
 
-class _Hints:
-    def __init__(self, text: str, number: float) -> None:
-        self.text = text
-        self.number = number
+class _Hints(NamedTuple):
+    text: str
+    number: float
 
 
 def _invent(schema: object, root: Json, hints: _Hints, name: str, depth: int) -> object:

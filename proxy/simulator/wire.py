@@ -101,7 +101,7 @@ def completion_events(answer: Answer, request: ChatRequest, stamp: Stamp) -> lis
         if not request.obfuscate:
             return head + choice + tail + b"}\n\n"
         # Padding, so that an observer of the network cannot read tokens from the lengths.
-        padding = b"%s" % stamp.token[: 16 - len(content) % 16].encode()
+        padding = stamp.token[: 16 - len(content) % 16].encode()
         return head + choice + tail + b',"obfuscation":"' + padding + b'"}\n\n'
 
     events: list[Event] = []

@@ -71,17 +71,13 @@ def of_request(method: str, path: str, route: str) -> Attributes:
     return {"http.request.method": method, "url.scheme": "http", "url.path": path, "http.route": route}
 
 
-def of_decision(record: Record, policy: str) -> Attributes:
+def of_decision(record: Record) -> Attributes:
     """What was decided, and from what."""
     found: dict[str, str | int | float] = {
         f"pointsman.{name}": value
-        for name in ("route", "reason", "arm", "topic", "fail_open")
+        for name in ("route", "reason", "arm", "topic", "fail_open", "decided", "policy")
         if (value := getattr(record, name)) and value != UNROUTED
     }
-    if record.decided != UNROUTED:
-        found["pointsman.decided"] = record.decided
-    if policy:
-        found["pointsman.policy"] = policy
     for name in ("score", "complexity"):
         if (number := getattr(record, name)) is not None:
             found[f"pointsman.{name}"] = number
@@ -93,9 +89,9 @@ def of_stages(record: Record) -> Attributes:
     return {f"pointsman.{stage}_seconds": seconds for stage, seconds in record.stages_s.items()}
 
 
-def of_end(record: Record, policy: str) -> Attributes:
+def of_end(record: Record) -> Attributes:
     """What is known of a request when it is over."""
-    found = {"pointsman.decision_id": record.id, **of_decision(record, policy)}
+    found = {"pointsman.decision_id": record.id, **of_decision(record)}
     if record.requested:
         found[REQUEST_MODEL] = record.requested
     if record.model != UNROUTED:

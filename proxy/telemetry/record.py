@@ -32,6 +32,8 @@ class Record:
     reason: str = ""
     arm: str | None = None
     """Of an experiment, as in the decision."""
+    policy: str = ""
+    """The version of the policy that had a say; empty where none had."""
     topic: str = ""
     score: float | None = None
     complexity: float | None = None

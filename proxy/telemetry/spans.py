@@ -49,7 +49,6 @@ class _Spans(Trace):
         "_is_stream",
         "_method",
         "_operation",
-        "_policy",
         "_server",
         "_status",
         "_tracer",
@@ -67,7 +66,6 @@ class _Spans(Trace):
         self._decision: Span | None = None
         self._attempt: Span | None = None
         self._status = 0  # of the attempt
-        self._policy = ""
         self._is_stream = False
         self.trace_id = format_trace_id(server.get_span_context().trace_id)
         self.is_recorded = server.is_recording()
@@ -76,8 +74,8 @@ class _Spans(Trace):
         if self.is_recorded:
             self._decision = self._tracer.start_span("decide", context=self._under)
 
-    def decided(self, record: Record, policy: str) -> None:
-        self._policy, self._is_stream = policy, record.is_stream
+    def decided(self, record: Record) -> None:
+        self._is_stream = record.is_stream
         if self._decision is not None:
             self._end_decision(self._decision, record)
 
@@ -116,12 +114,12 @@ class _Spans(Trace):
             self._attempt.set_attributes(attributes.of_answer(record, said))
             self._end_attempt(self._attempt, record.outcome or record.error)
         server = self._server
-        server.set_attributes(attributes.of_end(record, self._policy))
+        server.set_attributes(attributes.of_end(record))
         _fail(server, attributes.error_of_request(record))
         server.end()
 
     def _end_decision(self, span: Span, record: Record) -> None:
-        span.set_attributes(attributes.of_decision(record, self._policy))
+        span.set_attributes(attributes.of_decision(record))
         span.set_attributes(attributes.of_stages(record))
         _fail(span, record.error)
         span.end()

@@ -42,14 +42,8 @@ class Trace:
     def deciding(self) -> None:
         """The decision begins."""
 
-    def decided(self, record: Record, policy: str) -> None:
-        """
-        It is made.
-
-        Args:
-            record: what was decided.
-            policy: the version of the policy that had a say; empty where none had.
-        """
+    def decided(self, record: Record) -> None:
+        """It is made."""
 
     def attempt(self, target: Attributes, before: int) -> None:
         """

@@ -23,7 +23,7 @@ default: small
 topics:
   code: {examples: [a, b, c, d, e]}
   law: {examples: [one, One, "  one"]}
-  art: {examples: [v, w, x, y]}
+  art: {examples: [v, w, x, café, Cafe]}
 routes:
   - {name: r, when: {any: [{topic: code}, {not: {topic: [law]}}]}, use: {split: {small: 1, large: 1}}}
 """

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from proxy.app import minilm_name
 from proxy.cli import main
 from proxy.config import Text
+from proxy.embedding.shipped_model import minilm_name
 from proxy.learning.fit import fit_policy
 from proxy.learning.logged import DAMAGED
 from proxy.learning.replay import DAMAGED as UNTOLD

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from proxy.app import minilm
 from proxy.cli import main
 from proxy.config import Text
+from proxy.embedding.shipped_model import minilm
 from proxy.learning.fit import fit_policy
 from proxy.learning.rows import DecisionRow, Rating
 from proxy.learning.store import Store

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from proxy.app import minilm, minilm_name
 from proxy.config import Text
+from proxy.embedding.shipped_model import minilm, minilm_name
 from proxy.learning.logged import ALONE, BY_ANOTHER, NO_VECTOR, OTHER_MODELS, UNDRAWN
 from proxy.reload.policies import read_policy
 from proxy.routing.policy_file import pack

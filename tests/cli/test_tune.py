@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +94,7 @@ def test_topics_are_fitted_once_and_kept_where_a_folder_is_given(
 
 
 def test_the_files_own_examples_are_left_out(tmp_path: Path) -> None:
-    told = tune(tmp_path, [*ROWS, {"text": "play  some JAZZ", "topic": "music"}])
+    told = tune(tmp_path, [*ROWS, {"text": "play  some JÁZZ", "topic": "music"}])
     assert "12 texts of a topic, 4 of none\n1 more left out, which are examples of " in told.stdout
     only = tune(tmp_path, [{"text": "Play some jazz", "topic": "music"}])
     assert only.exit_code == 1
@@ -117,7 +119,7 @@ def test_every_bad_line_is_told_with_its_place(tmp_path: Path) -> None:
         {"text": "Sing along", "topic": "musik"},
         {"text": "Sing alone", "topic": "musik"},
         {"text": "Sell a house", "topic": "law"},
-        {"text": "play a  tune", "topic": None},
+        {"text": "pláy a  tune", "topic": None},
         r'{"text": "\ud800", "topic": null}',
         "[" * 100_000,
     ]
@@ -189,6 +191,17 @@ def test_write_keeps_a_symlink_and_the_files_mode(tmp_path: Path) -> None:
     assert found["written"]
     assert (tmp_path / "r.yaml").is_symlink()
     assert (real.stat().st_mode & 0o777, "0.9999" in real.read_text()) == (0o640, False)
+
+
+def test_a_full_disk_leaves_the_file_and_nothing_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    told = tune(tmp_path, ROWS, "--write", file=RIGHT)
+    assert told.exit_code == 1
+    assert "is left as it was: No space left on device" in told.stderr
+    assert {path.name: path.read_text() for path in tmp_path.iterdir() if path.suffix != ".jsonl"} == {"r.yaml": RIGHT}
 
 
 @pytest.mark.parametrize(

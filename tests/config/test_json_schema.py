@@ -73,6 +73,7 @@ def test_what_the_loader_takes_the_schema_takes(text: str) -> None:
         pytest.param(add("embedding: {deadline: 5}"), id="duration-without-unit"),
         pytest.param(add("routes: [{name: r, use: small, when: {any: [{topik: a}]}}]"), id="nested-unknown-key"),
         pytest.param(add("routes: [{name: r, use: small, when: {has: [tool]}}]"), id="unknown-choice"),
+        pytest.param(add("routes: [{name: r, use: small, when: {header: {'a b': c}}}]"), id="header-name"),
         pytest.param(add("routes: [{name: 'a b', use: small, when: {not: 3}}]"), id="wrong-types"),
     ],
 )

@@ -75,10 +75,10 @@ def test_the_table_of_metrics_is_that_of_the_code() -> None:
 def test_the_table_of_the_log_is_that_of_the_code() -> None:
     whole = Record(
         id="ptm-1", request_id="mine", path="/", requested="auto", is_stream=True, route="r", model="m", target="u/m",
-        reason="split", arm="m", topic="code", score=0.5, complexity=0.5, status=200, decided="d", outcome="ok",
-        attempts_before=[("u/d", "failed")], fallbacks=[("d", "m", "failed")], fail_open="late", phase="answer",
-        stages_s={"read": 1.0}, decision_s=1.0, first_token_s=1.0, seconds=1.0, tokens={"prompt": 1}, cost_usd=1.0,
-        baseline_cost_usd=1.0, error="upstream_cut", trace_id="t",
+        reason="split", arm="m", policy="p1", topic="code", score=0.5, complexity=0.5, status=200, decided="d",
+        outcome="ok", attempts_before=[("u/d", "failed")], fallbacks=[("d", "m", "failed")], fail_open="late",
+        phase="answer", stages_s={"read": 1.0}, decision_s=1.0, first_token_s=1.0, seconds=1.0, tokens={"prompt": 1},
+        cost_usd=1.0, baseline_cost_usd=1.0, error="upstream_cut", trace_id="t",
     )  # fmt: skip
     bare = Record(id="", request_id="", path="")
     assert not [one.name for one in fields(Record) if getattr(whole, one.name) == getattr(bare, one.name)], "give it"

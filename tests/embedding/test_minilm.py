@@ -63,7 +63,7 @@ def test_no_texts_have_no_vectors(model: MiniLM) -> None:
 
 def test_the_runtime_tells_its_makers_nothing(tmp_path: Path) -> None:
     """From 1.32 on it numbers the machine and collects what to send, in a folder of the user's, unless forbidden."""
-    program = "from proxy.app import minilm; minilm(128).embed('hello')"
+    program = "from proxy.embedding.shipped_model import minilm; minilm(128).embed('hello')"
     kept = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
     environ = {**kept, "HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
     subprocess.run([sys.executable, "-c", program], env=environ, check=True)

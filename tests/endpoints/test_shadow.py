@@ -92,7 +92,7 @@ def test_one_that_explores_alike_would_choose_as_likely(tmp_path: Path) -> None:
     """By the same lot it draws the same, which says nothing of what it is worth: its chance of that does."""
     explores = FILE.replace("prefer: quality}}\n", "prefer: quality, explore: 0.5}}\n")
     with deciding(tmp_path, explores + "shadow: {policy: live.npz}\n") as running:
-        rows = [running.row(running.ask(f"good morning {number}")) for number in range(30)]
+        rows = [running.row(running.ask(f"good morning {number}")) for number in range(90)]
     assert {row["model"] for row in rows} == {row["shadow_model"] for row in rows} == {"small", "large", "coder"}
     for row in rows:
         assert row["shadow_chance"] == row["propensity"]

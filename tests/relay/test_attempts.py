@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import httpx
 import pytest
@@ -26,6 +26,11 @@ FREE = 4
 
 
 NO_KEY = Keys([Key(1, b"", OwnHeaders(), Rest(), Rest())], written=1, label="", clock=lambda: 0.0)
+
+
+def offers(upstreams: Upstreams) -> Iterator[Offer]:
+    """The model `m` alone."""
+    yield Offer("m", upstreams.targets("m"), None, lambda _target: b"{}")
 
 
 class Town:
@@ -67,7 +72,7 @@ class Town:
         try:
             async with Guard(receive) as guard:
                 attempts = Attempts(self.upstreams, guard, Call("POST", "/chat/completions", b"", []), Trail())
-                reply = await attempts.open(iter([Offer("m", None, lambda _target: b"{}")]))
+                reply = await attempts.open(offers(self.upstreams))
                 await reply.close()
                 return reply.status
         except UpstreamUnavailable as error:
@@ -102,7 +107,7 @@ class Alone:
 
         async with Guard(receive) as self._guard:
             attempts = Attempts(self.upstreams, self._guard, Call("POST", "/chat/completions", b"", []), self.trail)
-            await attempts.open(iter([Offer("m", None, lambda _target: b"{}")]))
+            await attempts.open(offers(self.upstreams))
 
 
 def test_what_ends_between_two_attempts_counts_the_one_that_was_made() -> None:
@@ -170,7 +175,7 @@ class Narrow:
 
         async with Guard(receive) as guard:
             attempts = Attempts(self.upstreams, guard, Call("POST", "/chat/completions", b"", []), trail)
-            reply = await attempts.open(iter([Offer("m", None, lambda _target: b"{}")]))
+            reply = await attempts.open(offers(self.upstreams))
             await reply.close()
             return reply.status
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import httpx
 import pytest
@@ -64,7 +65,14 @@ def wait_for(http: httpx.Client, wanted: list[tuple[str, str | None]]) -> None:
         time.sleep(0.01)
 
 
-def test_an_upstream_that_fails_its_checks_rests_and_is_back(ill: Ill) -> None:
+@pytest.fixture
+def reasons(caplog: pytest.LogCaptureFixture) -> Callable[[], set[str]]:
+    """Why checks have failed so far, as the log has it."""
+    caplog.set_level(logging.DEBUG, logger="proxy.relay.checking")
+    return lambda: {vars(record)["error"] for record in caplog.records if record.message == "health check failed"}
+
+
+def test_an_upstream_that_fails_its_checks_rests_and_is_back(ill: Ill, reasons: Callable[[], set[str]]) -> None:
     config = config_of(ROUTES, URL=f"http://127.0.0.1:{ill.raw.port}")
     with serving(build_app(config, load_model=word_model)) as served, httpx.Client(base_url=served.url) as http:
         assert ill.checks.acquire(timeout=10)
@@ -75,9 +83,10 @@ def test_an_upstream_that_fails_its_checks_rests_and_is_back(ill: Ill) -> None:
         wait_for(http, [("closed", "health_check")] * 2)
     assert ill.lines == {b"GET /v1/health HTTP/1.1"}
     assert ill.keys == {b"Bearer sk-ours"}
+    assert reasons() == {"status 500"}
 
 
-def test_an_upstream_that_does_not_answer_rests(ill: Ill) -> None:
+def test_an_upstream_that_does_not_answer_rests(ill: Ill, reasons: Callable[[], set[str]]) -> None:
     def keep_silent(exchange: Exchange) -> None:
         exchange.wait_until_left(10)
 
@@ -86,6 +95,7 @@ def test_an_upstream_that_does_not_answer_rests(ill: Ill) -> None:
     config = config_of(text, URL=f"http://127.0.0.1:{ill.raw.port}")
     with serving(build_app(config, load_model=word_model)) as served, httpx.Client(base_url=served.url) as http:
         wait_for(http, [("open", "health_check")] * 2)
+    assert reasons() == {"no answer within 0.05 s"}
 
 
 def test_without_a_check_nothing_is_asked(ill: Ill) -> None:

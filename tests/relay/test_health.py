@@ -1,18 +1,12 @@
-"""The breaker, the balance and the retry budget, on a clock that stands until it is moved."""
+"""The breaker, on a clock that stands until it is moved."""
 
 from __future__ import annotations
 
 import random
-from collections import Counter
 
-import httpx
 import pytest
 
-from proxy.config import Timeouts
-from proxy.relay.headers import OwnHeaders
-from proxy.relay.health import Health, RetryBudget, State
-from proxy.relay.keys import Key, Keys, Rest
-from proxy.relay.upstreams import Fleet, Target, Upstreams
+from proxy.relay.health import Health, State
 
 
 class Clock:
@@ -192,83 +186,6 @@ def test_one_that_is_back_gets_a_growing_share(watched: Watched) -> None:
         watched.clock.now += 1
     assert shares == sorted(shares)
     assert (shares[0], shares[-1]) == (0.1, 1.0)
-
-
-NO_KEY = Keys([Key(1, b"", OwnHeaders(), Rest(), Rest())], written=1, label="", clock=Clock())
-
-
-def targets(fleet: Fleet, *weights: float) -> list[Target]:
-    return [
-        Target(
-            upstream=name, name="m", weight=weight, url=f"http://{name}/v1", keys=NO_KEY, timeouts=Timeouts(),
-            transport=httpx.MockTransport(lambda request: httpx.Response(200)), health=fleet.health(f"{name}/m"),
-            load=fleet.load(name),
-        )
-        for name, weight in zip("abc", weights, strict=False)
-    ]  # fmt: skip
-
-
-@pytest.fixture
-def fleet() -> Fleet:
-    return Fleet(clock=Clock(), random_source=random.Random(1))
-
-
-def picks(upstreams: Upstreams, times: int = 3000) -> dict[str, float]:
-    found: Counter[str] = Counter()
-    for _ in range(times):
-        target = upstreams.pick("m")
-        assert target is not None
-        found[target.upstream] += 1
-    return {name: count / times for name, count in sorted(found.items())}
-
-
-def test_the_share_follows_the_weight(fleet: Fleet) -> None:
-    upstreams = Upstreams({"m": targets(fleet, 6, 3, 1)}, fleet)
-    assert picks(upstreams) == {
-        name: pytest.approx(share, abs=0.03) for name, share in (("a", 0.6), ("b", 0.3), ("c", 0.1))
-    }
-
-
-def test_the_busy_and_the_slow_get_less(fleet: Fleet) -> None:
-    a, b, c = targets(fleet, 1, 1, 1)
-    upstreams = Upstreams({"m": [a, b, c]}, fleet)
-    for target, latency_s in ((a, 0.1), (b, 0.1), (c, 0.4)):
-        target.health.succeeded(latency_s)
-    seen = picks(upstreams)
-    assert seen["c"] == pytest.approx(1 / 9, abs=0.03), "now and then, to see whether it has recovered"
-    assert seen["a"] == pytest.approx(seen["b"], abs=0.04)
-    for _ in range(9):
-        a.begin()
-    assert picks(upstreams)["b"] > 0.5
-
-
-def test_a_target_at_rest_or_full_is_not_picked(fleet: Fleet) -> None:
-    a, b = targets(fleet, 1, 1)
-    upstreams = Upstreams({"m": [a, b]}, fleet)
-    a.health.refuses(5)
-    assert set(picks(upstreams, 50)) == {"b"}
-    assert upstreams.pick("m", {"b/m"}) is None
-    assert upstreams.why_not("m") == "resting"
-    fleet.load("b").most = 1
-    b.begin()
-    assert upstreams.pick("m") is None
-    assert upstreams.soonest("m") is a, "it rests, but has room"
-    fleet.load("a").most = 0
-    assert (upstreams.soonest("m"), upstreams.why_not("m")) == (None, "full")
-    b.end(is_probe=False)
-    assert upstreams.pick("m") is b
-
-
-def test_the_budget_is_a_share_of_recent_requests_and_some_more() -> None:
-    clock = Clock()
-    budget = RetryBudget(clock)
-    budget.share, budget.free = 0.2, 3.0
-    assert [budget.take() for _ in range(5)] == [True, True, True, False, False]
-    for _ in range(10):
-        budget.request()
-    assert [budget.take() for _ in range(3)] == [True, True, False]
-    clock.now += 100
-    assert budget.take(), "what was long ago does not count"
 
 
 def test_one_that_was_only_busy_is_back_at_once(watched: Watched) -> None:

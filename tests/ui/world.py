@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 from playwright.sync_api import Browser, sync_playwright
 
-from proxy.app import build_app, minilm
+from proxy.app import build_app
 from proxy.config import Config, parse_config
 from proxy.embedding import MiniLM
+from proxy.embedding.shipped_model import minilm
 from proxy.learning.fit import fit_policy
 from proxy.learning.rated import Rows
 from proxy.routing.policy import inputs_of

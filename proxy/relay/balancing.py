@@ -1,0 +1,50 @@
+"""Which of several targets a request goes to."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Collection, Sequence
+from typing import Literal
+
+from proxy.relay.upstreams import Target
+
+# Less to do by less than this is chance; then the weights alone decide.
+_CLEARLY_LESS = 1.25
+
+
+def pick(targets: Sequence[Target], tried: Collection[str], random_source: random.Random) -> Target | None:
+    """
+    One that a request may go to; None when none is left.
+
+    Of two random ones, by weight, the one with less to do (Mitzenmacher, The power of two choices, 2001). Both may
+    be the same, so that a slow one is asked now and then and can show that it has recovered.
+
+    Args:
+        targets: to choose from.
+        tried: labels that are left out.
+        random_source: draws the two.
+    """
+    able = [
+        target for target in targets if target.label not in tried and target.health.is_available and not target.is_full
+    ]
+    if len(able) <= 1:
+        return able[0] if able else None
+    weights = [target.weight * target.health.share() for target in able]
+    one, other = random_source.choices(able, weights, k=2)
+    return other if _load(other, one) * _CLEARLY_LESS < _load(one, other) else one
+
+
+def soonest(targets: Sequence[Target]) -> Target | None:
+    """Of targets that all rest, the one that ends first; None when all have as many requests as they may have."""
+    able = [target for target in targets if not target.is_full]
+    return min(able, key=lambda target: target.health.rest_s) if able else None
+
+
+def why_not(targets: Sequence[Target]) -> Literal["resting", "full"]:
+    """Why none of them can be picked."""
+    return "full" if all(target.is_full for target in targets) else "resting"
+
+
+def _load(target: Target, beside: Target) -> float:
+    """What one more request would meet; a target of which nothing is known is taken to be as fast as the other."""
+    return target.health.load(beside.health.latency_s or 1.0)

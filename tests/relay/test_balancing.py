@@ -1,0 +1,77 @@
+"""Which of several targets gets a request: by weight, by what it has to do, and only where it may."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Sequence
+
+import httpx
+import pytest
+
+from proxy.config import Timeouts
+from proxy.relay.balancing import pick, soonest, why_not
+from proxy.relay.headers import OwnHeaders
+from proxy.relay.keys import Key, Keys, Rest
+from proxy.relay.upstreams import Fleet, Target
+
+NO_KEY = Keys([Key(1, b"", OwnHeaders(), Rest(), Rest())], written=1, label="", clock=lambda: 0.0)
+
+
+def targets(fleet: Fleet, *weights: float) -> list[Target]:
+    return [
+        Target(
+            upstream=name, name="m", weight=weight, url=f"http://{name}/v1", keys=NO_KEY, timeouts=Timeouts(),
+            transport=httpx.MockTransport(lambda request: httpx.Response(200)), health=fleet.health(f"{name}/m"),
+            load=fleet.load(name),
+        )
+        for name, weight in zip("abc", weights, strict=False)
+    ]  # fmt: skip
+
+
+@pytest.fixture
+def fleet() -> Fleet:
+    return Fleet(clock=lambda: 1000.0, random_source=random.Random(1))
+
+
+def picks(of: Sequence[Target], times: int = 3000) -> dict[str, float]:
+    random_source, found = random.Random(1), Counter[str]()
+    for _ in range(times):
+        target = pick(of, (), random_source)
+        assert target is not None
+        found[target.upstream] += 1
+    return {name: count / times for name, count in sorted(found.items())}
+
+
+def test_the_share_follows_the_weight(fleet: Fleet) -> None:
+    assert picks(targets(fleet, 6, 3, 1)) == {
+        name: pytest.approx(share, abs=0.03) for name, share in (("a", 0.6), ("b", 0.3), ("c", 0.1))
+    }
+
+
+def test_the_busy_and_the_slow_get_less(fleet: Fleet) -> None:
+    a, b, c = targets(fleet, 1, 1, 1)
+    for target, latency_s in ((a, 0.1), (b, 0.1), (c, 0.4)):
+        target.health.succeeded(latency_s)
+    seen = picks([a, b, c])
+    assert seen["c"] == pytest.approx(1 / 9, abs=0.03), "now and then, to see whether it has recovered"
+    assert seen["a"] == pytest.approx(seen["b"], abs=0.04)
+    for _ in range(9):
+        a.begin()
+    assert picks([a, b, c])["b"] > 0.5
+
+
+def test_a_target_at_rest_or_full_is_not_picked(fleet: Fleet) -> None:
+    a, b = targets(fleet, 1, 1)
+    a.health.refuses(5)
+    assert set(picks([a, b], 50)) == {"b"}
+    assert pick([a, b], {"b/m"}, fleet.random) is None
+    assert why_not([a, b]) == "resting"
+    fleet.load("b").most = 1
+    b.begin()
+    assert pick([a, b], (), fleet.random) is None
+    assert soonest([a, b]) is a, "it rests, but has room"
+    fleet.load("a").most = 0
+    assert (soonest([a, b]), why_not([a, b])) == (None, "full")
+    b.end(is_probe=False)
+    assert pick([a, b], (), fleet.random) is b
