@@ -118,6 +118,9 @@ class Exchange(ABC):
         except UpstreamCut as error:
             self._broken("cut")
             await self._fail(error)
+        except Overloaded as error:
+            self.running.recorder.overload()
+            await self._fail(error)
         except ProxyError as error:
             await self._fail(error)
         except Exception as error:

@@ -159,9 +159,9 @@ class Writer:
                 await self._store.close()
 
     def _lose(self, rows: int) -> None:
-        """Count what comes too late, and log it: at the end nobody can ask for metrics any more."""
+        """Count what comes too late, and log it: where the process ends nobody can ask for metrics any more."""
         self.metrics.dropped("shutdown", rows)
-        logger.warning("decisions lost at shutdown", extra={"store": self._store.shown, "rows": rows})
+        logger.warning("decisions lost as the store was closed", extra={"store": self._store.shown, "rows": rows})
 
     async def _run(self) -> None:
         rest_s = 0.0

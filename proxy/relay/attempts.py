@@ -247,7 +247,7 @@ class Attempts:
         if call.is_of_a_model:  # an upstream may refuse a key files or images, and welcome it at its models
             if outcome in _ANSWERED:
                 target.health.succeeded(clock() - sent if outcome == "ok" and call.is_routed else None)
-            _judge(reply, key, key_rested=key_rested)
+            self._judge(reply, key, key_rested=key_rested)
         elif outcome in _ANSWERED:
             target.health.reached()
         if outcome == "ok" or (outcome == "rejected" and not _is_too_long(reply)):
@@ -263,19 +263,20 @@ class Attempts:
             return target.keys.first(self._tried_keys)
         return target.keys.pick(self._tried_keys, offer.key_hash)
 
-
-def _judge(reply: Reply, key: Key, *, key_rested: bool) -> None:
-    """Hold what a model's upstream replied to its target, or to the key where that is one of several."""
-    health, keys, outcome = reply.target.health, reply.target.keys, reply.outcome
-    if outcome in _ANSWERED:
-        keys.accepted(key, despite_rest=key_rested)
-    elif outcome in _OF_THE_KEY and keys.are_several:
-        keys.refused(key, reply.status, retry_after_s(reply.headers))
-        health.rests(keys.rest_s, outcome)  # 0 as long as one does not rest
-    elif outcome == "rate_limited":
-        health.refuses(retry_after_s(reply.headers))
-    else:
-        health.failed(outcome)
+    def _judge(self, reply: Reply, key: Key, *, key_rested: bool) -> None:
+        """Hold what a model's upstream replied to its target, or to the key where that is one of several."""
+        health, keys, outcome = reply.target.health, reply.target.keys, reply.outcome
+        if outcome in _ANSWERED:
+            keys.accepted(key, despite_rest=key_rested)
+            if key_rested:
+                self._upstreams.key_is_well(reply.target.upstream)
+        elif outcome in _OF_THE_KEY and keys.are_several:
+            keys.refused(key, reply.status, retry_after_s(reply.headers))
+            health.rests(keys.rest_s, outcome)  # 0 as long as one does not rest
+        elif outcome == "rate_limited":
+            health.refuses(retry_after_s(reply.headers))
+        else:
+            health.failed(outcome)
 
 
 @dataclass(frozen=True, slots=True)

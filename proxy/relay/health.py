@@ -226,8 +226,8 @@ class Health:
         if seconds > 0:
             self._open(seconds, cause)
 
-    def has_other_keys(self) -> None:
-        """A rest that was due to the keys it had is over."""
+    def has_a_key(self) -> None:
+        """There is one that it may be asked with, so a rest that was due to its keys is over."""
         if self._state == "open" and self._reason in _OF_THE_KEYS:
             self._close()
 

@@ -196,7 +196,7 @@ class Fleet:
         hashes = tuple(map(self.hash, keys))
         if self._keys.setdefault(label, hashes) != hashes:
             self._keys[label] = hashes
-            self.health(label).has_other_keys()
+            self.health(label).has_a_key()
 
     def hash(self, key: str) -> bytes:
         """What a key is known by, in this process."""
@@ -229,6 +229,12 @@ class Upstreams:
     def all_targets(self) -> list[Target]:
         """Every target once, as its first model has it."""
         return list(self._by_label.values())
+
+    def key_is_well(self, upstream: str) -> None:
+        """A key of this upstream rests no more, so neither do its targets that waited for one."""
+        for target in self._by_label.values():
+            if target.upstream == upstream and not target.keys.rest_s:
+                target.health.has_a_key()
 
     def named(self, label: str | None) -> Target | None:
         """The target of this label, as its first model has it; None where there is none."""

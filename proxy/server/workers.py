@@ -66,6 +66,11 @@ class Worker(Process):
         """Whether it got as far as to serve."""
         self.began = time.monotonic()
 
+    def start(self) -> None:
+        """Start the process, which alone has its end of the pipe then: once it is gone, nobody waits for its answer."""
+        super().start()
+        self.child_conn.close()
+
     def is_alive(self, timeout: float = 5) -> bool:
         """
         Whether it runs and answers in so many seconds.
@@ -76,7 +81,8 @@ class Worker(Process):
         if self._is_starting and self.is_running:
             if not self.parent_conn.poll():
                 return True
-            self.parent_conn.recv()
+            with contextlib.suppress(OSError, EOFError):  # it ends in this moment
+                self.parent_conn.recv()
             self._is_starting = False
         return super().is_alive(timeout)
 

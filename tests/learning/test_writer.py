@@ -290,7 +290,7 @@ def test_what_is_lost_at_the_end_is_told(caplog: pytest.LogCaptureFixture) -> No
 
     with dead_port() as port:
         asyncio.run(lose(port))
-    (lost,) = [record for record in caplog.records if record.message == "decisions lost at shutdown"]
+    (lost,) = [record for record in caplog.records if record.message == "decisions lost as the store was closed"]
     assert lost.__dict__["rows"] == 3
 
 
@@ -302,4 +302,4 @@ def test_a_row_that_comes_after_the_end_is_told(tmp_path: Path, caplog: pytest.L
         return kept.counted("dropped_total", cause="shutdown")
 
     assert asyncio.run(lose()) == 1
-    assert told(caplog) == ["decisions lost at shutdown"]
+    assert told(caplog) == ["decisions lost as the store was closed"]

@@ -354,6 +354,29 @@ def test_all_unknown_is_the_operator_s_trouble(upstream: Keyed) -> None:
     assert upstream.target("many/small")["state"] == "open"
 
 
+def test_a_target_rests_no_longer_than_its_keys(upstream: Keyed) -> None:
+    """After a moment in which a provider knew none: another model shows that it does again."""
+    upstream.says = dict.fromkeys(("sk-1", "sk-2", "sk-3"), (b"401 Who",))
+    assert upstream.house.chat("spread").status_code == 502
+    assert upstream.house.chat("spread").headers["x-pointsman-target"] == "other/spread"
+    upstream.says.clear()
+    assert upstream.house.chat("large").content == ANSWER
+    told = upstream.target("many/spread")
+    assert (told["state"], [key["key"] for key in told["keys_resting"]]) == ("closed", [2, 3])
+    assert upstream.house.chat("spread").headers["x-pointsman-target"] == "many/spread"
+
+
+def test_a_target_whose_own_limits_last_rests_on(upstream: Keyed) -> None:
+    """A key that another model takes has still no room left at this one."""
+    upstream.says = dict.fromkeys(("sk-1", "sk-2", "sk-3"), (b"429 Busy", b"retry-after: 20"))
+    assert upstream.house.chat("small").status_code == 429
+    assert upstream.house.chat("large").status_code == 429
+    upstream.says.clear()
+    assert upstream.house.chat("large").content == ANSWER
+    assert upstream.target("many/large")["state"] == "closed"
+    assert upstream.target("many/small")["state"] == "open"
+
+
 def test_a_request_that_is_not_liked_takes_nothing_from_the_others(upstream: Keyed) -> None:
     """As where a prompt was flagged: every key is tried, and the client is told why."""
     upstream.says = dict.fromkeys(("sk-1", "sk-2", "sk-3"), (b"403 Flagged",))

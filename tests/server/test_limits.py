@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.relay.wire import SSE, Exchange, House
+from tests.relay.wire import ROUTES, SSE, Exchange, House
+from tests.relay.wire import house as open_house
 from tests.server.raw import (
     CHAT,
     CHUNKED,
@@ -268,6 +269,27 @@ def test_one_request_too_many_is_counted_and_logged_like_any_other(caplog: pytes
     lines = [vars(record)["fields"] for record in caplog.records if record.name == "pointsman.request"]
     told = [(line["request_id"], line["status"], line["error"]) for line in lines if line["status"] == 503]
     assert told == [("mine", 503, "overloaded")]
+
+
+def test_one_that_no_upstream_has_room_for_is_counted_too() -> None:
+    asked, go_on = threading.Event(), threading.Event()
+
+    def hold(exchange: Exchange) -> None:
+        asked.set()
+        assert go_on.wait(5)
+        exchange.answer()
+
+    crowded = ROUTES.replace('raw: {base_url: "${RAW}/v1"}', 'raw: {base_url: "${RAW}/v1", max_in_flight: 1}')
+    with open_house(crowded) as house:
+        house.raw.script = hold
+        first = threading.Thread(target=house.chat, args=("raw",))
+        first.start()
+        assert asked.wait(5)
+        refused = house.chat("raw")
+        go_on.set()
+        first.join()
+        assert (refused.status_code, refused.json()["error"]["code"]) == (503, "overloaded")
+        assert house.metric("pointsman_overloads_total") == 1
 
 
 @pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="only Linux tells its connections")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+import pytest
 import uvicorn
 
 from proxy.server.workers import Worker
@@ -27,3 +28,12 @@ def test_a_worker_may_take_its_time_to_start_and_none_later() -> None:
     assert not worker.is_alive(timeout=0), "it has answered once, and hangs now"
     worker.parent_conn.close()
     worker.child_conn.close()
+
+
+@pytest.mark.timeout(30)
+def test_nobody_waits_for_the_answer_of_one_that_is_gone() -> None:
+    worker = Worker(uvicorn.Config("nobody:calls_it", log_level="critical"), [])
+    worker.start()
+    worker.process.join()
+    assert not worker.ping(timeout=3600)
+    worker.parent_conn.close()
