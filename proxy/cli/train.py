@@ -37,6 +37,10 @@ from proxy.routing.policy import Policy
 from proxy.routing.policy_file import PolicyUnusable, check_fits, pack, unpack
 
 EXIT_NOT_BETTER = 1
+_SINGLE_FROM = (
+    "The figures are of policies that had not seen the requests that they are told of. The one that was trained on all "
+    "takes {single} for every request from prefer {begins:g} on: there it does not beat it surely enough."
+)
 
 
 @click.command(short_help="Learn from rated requests which model to choose.")
@@ -125,6 +129,7 @@ def train(
         old = _comparable(old, incumbent, out, data.embedder, data.rows.models)
         trained = _of_labelled(data, old, seed, folds)
     reason, found = trained.reason, trained.found
+    found["single_from"] = trained.policy.single_from
     written = reason is None or force
     if plot_path is not None:
         write_whole(plot_path, plot(found).encode())
@@ -138,6 +143,9 @@ def train(
         if found["read"] > found["rows"]:
             click.echo(f"{found['read']:,} rows, of which {found['rows']:,} are looked at; --limit takes more")
         trained.show(console(), found)
+        if (begins := trained.policy.single_from) is not None:
+            single = quote(trained.policy.best_single(trained.policy.models))
+            click.echo("\n" + _SINGLE_FROM.format(single=single, begins=begins))
         if found["incumbent"] is not None:
             click.echo(f"\nIncumbent: {found['incumbent']}")
         if reason is not None:

@@ -178,5 +178,5 @@ def _best_cost(log_costs: Floats, rows: Rows) -> tuple[int, Floats]:
 
 def _outlook(members: Floats, blend: Floats, cost: Floats, rows: Rows) -> Outlook:
     """What would have been predicted for each row without it."""
-    quality = np.clip(_blended(members, blend) + rows.means, 0.0, 1.0)
+    quality = _blended(members, blend) + rows.means
     return Outlook(quality.astype(np.float32), cost.astype(np.float32))

@@ -111,4 +111,4 @@ def _decide(policy: Policy, rows: Rows) -> Decided:
 def picked(outlook: Outlook, prefer: Iterable[tuple[float, float]], single: int) -> Decided:
     """What is predicted, and chosen at each weight of a dollar with each margin of the best single model."""
     picks = np.stack([pick(outlook, weight, margin, single) for weight, margin in prefer])
-    return outlook.quality.astype(np.float64), outlook.cost_usd.astype(np.float64), picks
+    return outlook.bounded.astype(np.float64), outlook.cost_usd.astype(np.float64), picks

@@ -115,7 +115,7 @@ def _decide(policy: Policy, logged: Logged) -> Decided:
         single = int(np.where(may, policy.means, -np.inf).argmax())
         seen = Outlook(np.where(may, found.quality[which], np.float32(-np.inf)), found.cost_usd[which])
         _, _, picks[:, which] = picked(seen, policy.prefer.tolist(), single)
-    return found.quality.astype(np.float64), found.cost_usd.astype(np.float64), picks
+    return found.bounded.astype(np.float64), found.cost_usd.astype(np.float64), picks
 
 
 def cross_judge(

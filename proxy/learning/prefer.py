@@ -18,10 +18,8 @@ SPREADS = (1.0, 0.7, 0.5)
 MARGINS = (0.0, 0.02, 0.05)
 BUDGETS = tuple(share / 20 for share in range(2, 21))
 """Shares of what the best single model costs, at which two ways to choose are compared."""
-PROOF = 1.28
-"""Standard errors: chance alone gets there once in ten times."""
 DOUBT = 0.25
-"""Standard errors that are asked for beside the best single model's quality."""
+"""Standard errors that held-out rows must show beyond the best single model's quality, or it takes all."""
 _WEIGHTS = 121
 
 
@@ -49,8 +47,8 @@ def fit_prefer(outlook: Outlook, rows: Rows, margin: float) -> Floats:
     The weight of a dollar and the margin of the best single model, for every step of `prefer`.
 
     For each step it is the weight with which held-out quality reaches at the least cost what the step stands for.
-    Where none does, the best single model takes all: that is what a policy may never fall below. It also takes all at
-    1, and everywhere without costs, unless held-out rows show that the policy is better than it by more than chance.
+    Where none does, the best single model takes all: that is what a policy may never fall below. So it does everywhere
+    without costs, where held-out rows do not show that the policy is better.
 
     Args:
         outlook: predictions for rows that were held out.
@@ -62,7 +60,7 @@ def fit_prefer(outlook: Outlook, rows: Rows, margin: float) -> Floats:
     """
     if not rows.has_costs:
         gain, error = _gain(outlook, rows, (0.0, margin))
-        return np.tile([0.0, margin if gain > PROOF * error else ALWAYS_SINGLE], (STEPS, 1))
+        return np.tile([0.0, margin if gain > DOUBT * error else ALWAYS_SINGLE], (STEPS, 1))
     quality, cost = _frontier(outlook, rows, margin)
     single, _, floor = _alone(outlook, rows)
     weights = weights_of(outlook)
@@ -75,9 +73,6 @@ def fit_prefer(outlook: Outlook, rows: Rows, margin: float) -> Floats:
         enough = np.flatnonzero(quality >= target - 1e-9)
         table[step] = pairs[enough[cost[enough].argmin()]] if len(enough) else (0.0, ALWAYS_SINGLE)
     table[0] = (float(weights[-1]) * 1e3, 0.0)
-    gain, error = _gain(outlook, rows, (float(table[-1, 0]), float(table[-1, 1])))
-    if gain <= PROOF * error:
-        table[-1] = (0.0, ALWAYS_SINGLE)
     return table
 
 
@@ -136,7 +131,7 @@ def _alone(outlook: Outlook, rows: Rows) -> tuple[float, float, float]:
 
 def _known(outlook: Outlook, rows: Rows) -> tuple[Floats, Floats]:
     """(rows, models): scores and costs; predictions where they are not known."""
-    scores = np.where(np.isfinite(rows.scores), rows.scores, outlook.quality)
+    scores = np.where(np.isfinite(rows.scores), rows.scores, outlook.bounded)
     return scores, np.where(np.isfinite(rows.costs), rows.costs, outlook.cost_usd)
 
 

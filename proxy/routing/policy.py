@@ -31,7 +31,7 @@ from proxy.routing.forest import Forest
 from proxy.routing.shape import SIZE, UNKNOWN, Shape
 
 LINEAR = DIMENSIONS + 2
-"""What the linear maps read: the vector's numbers and two for the prompt's length."""
+"""What the linear maps read: the vector's numbers and two for the text's length."""
 INPUTS = LINEAR + SIZE
 """All that is read of a text: the same and its shape."""
 _HALF = math.sqrt(0.5)
@@ -88,9 +88,14 @@ class Outlook(NamedTuple):
     """What is predicted for some requests."""
 
     quality: Floats32
-    """(requests, models)."""
+    """(requests, models), as they are compared: beyond 1, they still tell apart models that are all next to sure."""
     cost_usd: Floats32
     """(requests, models); NaN where the policy was trained without costs."""
+
+    @property
+    def bounded(self) -> Floats32:
+        """The qualities as they are meant, 0 to 1."""
+        return np.clip(self.quality, 0.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -196,6 +201,13 @@ class Policy:
         """Whether there were costs to learn from; if not, `prefer` changes nothing."""
         return bool(np.isfinite(self.mean_costs).all())
 
+    @cached_property
+    def single_from(self) -> float | None:
+        """The `prefer` from which on the best single model takes every request; None where it nowhere does."""
+        others = np.flatnonzero(self.prefer[:, 1] < ALWAYS_SINGLE)
+        first = 0 if not len(others) else int(others[-1]) + 1
+        return None if first == STEPS else first / (STEPS - 1)
+
     def predict(self, inputs: Floats32) -> Outlook:
         """
         What to expect of each model.
@@ -210,7 +222,6 @@ class Policy:
             common = excess.mean(axis=1, keepdims=True)
             quality += blend[0] * common + blend[1] * (excess - common)
         quality += self.means
-        np.clip(quality, 0.0, 1.0, out=quality)
         if not self.knows_costs:
             return Outlook(quality, np.broadcast_to(self.mean_costs, quality.shape))
         cost = np.exp(np.minimum(known @ self.cost[:-1] + self.cost[-1], _MOST_LOG_COST))
@@ -221,7 +232,7 @@ class Policy:
         models: Sequence[str],
         prefer: float,
         vector: Vector | None,
-        tokens: int,
+        tokens: float,
         penalties: Mapping[str, float] | None = None,
         corrections: Floats32 | None = None,
         shape: Shape = UNKNOWN,
@@ -233,7 +244,7 @@ class Policy:
             models: which may be chosen, at least one; the policy knows all of them.
             prefer: 0 (cheap) to 1 (quality).
             vector: of the request's text; None when there is none, and each model's mean is all that is known.
-            tokens: of the prompt, estimated.
+            tokens: of that text, estimated; NaN where that is not known.
             penalties: by model, what is taken off its score for what is measured now, such as its latency.
             corrections: (regions, models), what feedback adds to the predictions.
             shape: of the request's text.
@@ -257,10 +268,11 @@ class Policy:
                 score -= weight * cost[at]
             if penalties:
                 score -= penalties.get(name, 0.0)
-            found.append(Candidate(name, quality[at], correction, cost[at] if self.knows_costs else None, score))
+            likely = min(max(quality[at], 0.0), 1.0)
+            found.append(Candidate(name, likely, correction, cost[at] if self.knows_costs else None, score))
         return Choice(tuple(sorted(found, key=lambda candidate: -candidate.score)), region)
 
-    def _predict_one(self, vector: Vector, tokens: int, shape: Shape) -> tuple[list[float], list[float], int]:
+    def _predict_one(self, vector: Vector, tokens: float, shape: Shape) -> tuple[list[float], list[float], int]:
         """
         Quality and cost, by model, of one request, and its region: what `predict` says, in a fifth of its time.
 
@@ -282,7 +294,7 @@ class Policy:
         blends = self.blends[: len(excess)]
         common = excess.sum(axis=1) / count
         above = blends[:, 1] @ excess + (blends[:, 0] - blends[:, 1]) @ common
-        quality = [min(max(each, 0.0), 1.0) for each in (found[:count] + above + self.means).tolist()]
+        quality: list[float] = (found[:count] + above + self.means).tolist()
         region = int((self.regions.centres @ places - self._region_half_squares).argmax())
         if not self.knows_costs:
             return quality, [], region
@@ -345,9 +357,9 @@ def project(inputs: Floats32, axes: Floats32, centre: Floats32) -> Floats32:
 
 def _length(tokens: float) -> float:
     """
-    A prompt's length, about -2.5 to 2.5; 0 where it is not known.
+    A text's length, about -2.5 to 2.5; 0 where it is not known.
 
-    What is beyond is taken for the edge: nothing was learned of a prompt of 100,000 tokens.
+    What is beyond is taken for the edge: nothing was learned of a text of 100,000 tokens.
     """
     return 0.0 if math.isnan(tokens) else min(max((math.log(max(tokens, 1.0)) - 4.6) / 1.5, -2.5), 2.5)
 
@@ -360,7 +372,7 @@ def inputs_of(vectors: Vectors, tokens: NDArray[Any], shapes: Floats32 | Shape =
 
     Args:
         vectors: (texts, 768).
-        tokens: (texts,), of the prompts, estimated; NaN where that is not known.
+        tokens: (texts,), estimated; NaN where that is not known.
         shapes: (texts, 40); NaN where they are not known.
 
     Returns:

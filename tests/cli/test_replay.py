@@ -20,6 +20,7 @@ from proxy.learning.rows import DecisionRow, Rating
 from proxy.learning.store import Store
 from proxy.learning.stored_facts import kept
 from proxy.routing.asks import Asks
+from proxy.routing.policy import ALWAYS_SINGLE, STEPS
 from proxy.routing.policy_file import pack
 from tests.learning.made import MODELS, made
 from tests.learning.rows import row, settings
@@ -229,7 +230,8 @@ def smart(tmp_path: Path) -> str:
     """A routes.yaml whose policy takes `coder`, and a store where `large` was explored once."""
     learned = fit_policy(made(120), embedder=minilm(128).name())
     means = np.array([2.0 if name == "coder" else -2.0 for name in MODELS], dtype=np.float32)
-    (tmp_path / "p.npz").write_bytes(pack(replace(learned, means=means)))
+    prefer = np.tile(np.array([0.0, ALWAYS_SINGLE], dtype=np.float32), (STEPS, 1))
+    (tmp_path / "p.npz").write_bytes(pack(replace(learned, means=means, prefer=prefer)))
     explored = decided(
         0, route="smart", model="large", reason="learned", propensity=0.1, vector=made(1).inputs[0, :768]
     )

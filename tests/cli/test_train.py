@@ -12,13 +12,15 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
 from proxy.cli import main
 from proxy.learning.reading import MOST_LINE, read_rated
 from proxy.reload.policies import read_policy
-from proxy.routing.policy_file import pack
+from proxy.routing.policy import ALWAYS_SINGLE
+from proxy.routing.policy_file import pack, unpack
 from tests.config.files import BASE
 from tests.learning.made import made
 
@@ -339,6 +341,25 @@ def test_where_costs_are_missing_a_policy_that_knows_them_is_measured_by_what_it
     told = run("evaluate", trained, data, "--json")
     assert "no cost is known of 'small', 'large' or 'coder'; what the policy expects stands for it" in told.stderr
     assert json.loads(told.stdout)["settings"]["quality"]["cost"] > 0
+
+
+def test_where_what_is_written_leaves_all_to_the_best_single_model_is_told(tmp_path: Path) -> None:
+    """The figures are those of policies that were trained on fewer requests, which may have decided otherwise."""
+    random, rows = np.random.default_rng(5), lines(100, seed=5, learnable=False)
+    for row in rows:
+        row["scores"]["large"] = float(random.random() < 0.6)
+        del row["prompt"]
+    data, out = write(tmp_path / "r.jsonl", rows), tmp_path / "p.npz"
+    found = json.loads(run("train", data, "--out", out, "--folds", 2, "--force", "--json").stdout)
+    policy = unpack(out.read_bytes())
+    begins = policy.single_from
+    assert begins is not None, "the subject of this test"
+    assert found["single_from"] == begins
+    is_single = policy.prefer[:, 1] >= ALWAYS_SINGLE
+    assert is_single[round(100 * begins) :].all()
+    assert not is_single[round(100 * begins) - 1]
+    told = run("train", data, "--out", tmp_path / "q.npz", "--folds", 2, "--force")
+    assert f"takes 'small' for every request from prefer {begins:g} on" in told.stdout
 
 
 def test_on_what_the_incumbent_was_compared_is_told(tmp_path: Path) -> None:
