@@ -158,7 +158,8 @@ class Shadow:
         both = tuple(dict.fromkeys((decided.decision.model, would.model)))
         for judge, policy in self._policies.items():
             if vector is not None and all(name in policy.models for name in both):
-                seen = policy.choose(both, 1.0, vector, facts.tokens, shape=facts.shape(self._live.text)).candidates
+                tokens, shape = facts.text_tokens(self._live.text), facts.shape(self._live.text)
+                seen = policy.choose(both, 1.0, vector, tokens, shape=shape).candidates
                 quality = {one.model: one.quality for one in seen}
                 metrics.quality(judge, quality[decided.decision.model], quality[would.model])
 

@@ -34,7 +34,7 @@ from proxy.routing.policy import inputs_of
 from proxy.routing.shape import SIZE, Shape
 
 _COLUMNS = (
-    "id", "route", "model", "answered", "prompt_tokens", "facts", "cost_usd", "outcome", "is_cut", "bad_tool_calls",
+    "id", "route", "model", "answered", "facts", "cost_usd", "outcome", "is_cut", "bad_tool_calls",
     "retry_of", "propensity", "conversation_hash", "vector",
 )  # fmt: skip
 _OF_REQUESTS = ("text",)
@@ -223,7 +223,7 @@ class _Reading:
         if place == self._limit and (place := self._draw.randrange(self._found)) >= self._limit:
             return  # Vitter's algorithm R
         one = _One(
-            row.id, row.route, row.model, row.propensity, row.vector, *_asked(row), _cost(row), rating,
+            row.id, row.route, row.model, row.propensity, row.vector, *asked_of(row.facts), _cost(row), rating,
             row.conversation_hash, (row.facts, row.text) if self._requests else None,
         )  # fmt: skip
         if place == len(self._kept):
@@ -235,12 +235,12 @@ class _Reading:
             self._by_id[one.id] = one
 
     def _why_not(self, row: Row[Any], rating: float) -> str | None:
+        if is_propensity(row.propensity) and row.propensity >= CERTAIN:
+            return UNDRAWN
         if row.vector is None:
             return NO_VECTOR
         if row.answered != row.model:
             return BY_ANOTHER
-        if is_propensity(row.propensity) and row.propensity >= CERTAIN:
-            return UNDRAWN
         self._named.add(row.model)
         if self._models and row.model not in self._models:
             return OTHER_MODELS
@@ -292,13 +292,6 @@ def _implicit(row: Row[Any]) -> float | None:
     if row.outcome != "ok":
         return None
     return 0.0 if row.is_cut or row.bad_tool_calls else 1.0
-
-
-def _asked(row: Row[Any]) -> tuple[float, Shape]:
-    """Tokens as the router estimated them, which is what a policy is asked with, else as the upstream counted them."""
-    estimated, shape = asked_of(row.facts)
-    tokens = row.prompt_tokens if estimated is None else estimated
-    return float(tokens) if is_number(tokens) else math.nan, shape
 
 
 def _cost(row: Row[Any]) -> float:

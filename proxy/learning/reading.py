@@ -240,7 +240,8 @@ class _Reader:
                 self._say(number, f"'vector' is not a list of {DIMENSIONS} numbers as the embedding model gives")
                 return nothing
             facts = self._facts(number, prompt) if isinstance(prompt, str) else None
-            return "", math.nan if facts is None else facts.tokens, row / np.linalg.norm(row)
+            tokens = math.nan if facts is None else facts.text_tokens(self._which)
+            return "", tokens, row / np.linalg.norm(row)
         if not isinstance(prompt, str):
             self._say(number, f"'prompt' is {'missing' if prompt is None else 'not a string'}; each line is {FORM}")
             return nothing
@@ -248,7 +249,7 @@ class _Reader:
             return nothing
         if not (text := facts.text(self._which)):
             self._say(number, "nothing is looked at of this prompt")
-        return text, facts.tokens, None
+        return text, facts.text_tokens(self._which), None
 
     def _facts(self, number: int, prompt: str) -> Facts | None:
         try:

@@ -49,6 +49,8 @@ class _Kept(msgspec.Struct, omit_defaults=True):
     metadata: Values = {}
     user: str | msgspec.UnsetType | None = msgspec.UNSET
     """Unset where no rule asked."""
+    text_tokens: int | None = None
+    """Of the text; None in what is older than that is kept."""
     shape: bytes | None = None
     """Of the text, in 16 bits a number; None where the text was not looked at."""
 
@@ -56,7 +58,7 @@ class _Kept(msgspec.Struct, omit_defaults=True):
 class _Asked(msgspec.Struct):
     """What a policy is asked with."""
 
-    tokens: int | None = None
+    text_tokens: int | None = None
     shape: bytes | None = None
 
 
@@ -90,6 +92,7 @@ def kept(facts: Facts, asks: Asks, which: Text, shape: Shape | None = None) -> s
         has=tuple(sorted(facts.features)),
         protocol=facts.protocol,
         silent=not facts.text(which),
+        text_tokens=int(facts.text_tokens(which)),
         headers=headers,
         metadata=_values(facts.metadata, asks.metadata) if asks.metadata else {},
         user=user,
@@ -102,9 +105,9 @@ def _values(said: Mapping[str, str], names: Sequence[str]) -> Values:
     return {name: value for name in names if (value := said.get(name)) is None or len(value) <= LONGEST_VALUE}
 
 
-def asked_of(stored: str | None) -> tuple[int | None, Shape]:
+def asked_of(stored: str | None) -> tuple[float, Shape]:
     """
-    What a policy is asked with besides the vector: the prompt's tokens, and the text's shape.
+    What a policy is asked with besides the vector: the text's tokens, NaN where they are not known, and its shape.
 
     Args:
         stored: what `kept` gave; or anything, of which nothing is known.
@@ -112,8 +115,12 @@ def asked_of(stored: str | None) -> tuple[int | None, Shape]:
     try:
         found = _decode_asked(stored or "")
     except (msgspec.DecodeError, UnicodeEncodeError):
-        return None, UNKNOWN
-    return found.tokens, _shape(found.shape)
+        return math.nan, UNKNOWN
+    return _known(found.text_tokens), _shape(found.shape)
+
+
+def _known(number: int | None) -> float:
+    return math.nan if number is None else float(number)
 
 
 def _shape(stored: bytes | None) -> Shape:
@@ -153,6 +160,7 @@ class StoredFacts(Facts):
             self.user = found.user
         self._stored_text = "" if found.silent else text
         self._text = self._folded = self._shape = None
+        self._stored_text_tokens = _known(found.text_tokens)
         self._stored_shape = _shape(found.shape)
 
     def turns(self, which: Text) -> int:  # noqa: ARG002
@@ -166,6 +174,10 @@ class StoredFacts(Facts):
         if len(self._stored_text) >= LONGEST_TEXT:
             raise NotStored(f"the text beyond {LONGEST_TEXT:,} characters")
         return self._stored_text
+
+    def text_tokens(self, which: Text) -> float:  # noqa: ARG002
+        """Of the text that the request was decided on."""
+        return self._stored_text_tokens
 
     def shape(self, which: Text) -> Shape:  # noqa: ARG002
         """The shape of the text that the request was decided on; unknown where nothing looked at that."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -62,8 +63,11 @@ def draw(
         asked = asked_preference(facts.headers)
         prefer = prefer_of(use.prefer) if asked is None else asked
         waits = {name: use.latency * seconds for name, seconds in live.latencies_s.items()} if use.latency else None
-        shape = UNKNOWN if signals.vector is None else facts.shape(text)
-        choice = policy.choose(able, prefer, signals.vector, facts.tokens, waits, live.corrections, shape)
+        tokens, shape = math.nan, UNKNOWN
+        if signals.vector is not None:
+            # Of the text alone: a system prompt, earlier turns and tools make every model dearer, and steer nothing.
+            tokens, shape = facts.text_tokens(text), facts.shape(text)
+        choice = policy.choose(able, prefer, signals.vector, tokens, waits, live.corrections, shape)
         ranked = [candidate.model for candidate in choice.candidates]
         reason = "overload" if signals.is_overload else "learned"
     if drawn is None or signals.vector is None:  # of a text that is not known nothing is learned

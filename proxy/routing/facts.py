@@ -266,6 +266,10 @@ class Facts(ABC):
             self._folded = (text, text.casefold())
         return self._folded[1]
 
+    def text_tokens(self, which: Text) -> float:
+        """An estimate of the tokens of the text to route on, whatever comes with it; NaN where that is not known."""
+        return utf8_length(self.text(which)) // _BYTES_PER_TOKEN + _TOKENS_PER_MESSAGE
+
     def shape(self, which: Text) -> Shape:
         """The shape of the text to route on."""
         text = self.text(which)

@@ -73,10 +73,10 @@ def rows() -> Rows:
     random, model = np.random.default_rng(0), Words()
     kinds = random.integers(0, 2, 240)
     texts = [" ".join(random.choice((MATHS if kind else CHAT).split(), 4)) for kind in kinds]
-    chances = np.where(kinds[:, np.newaxis] == 1, [0.3, 0.85, 0.95], [0.95, 0.6, 0.3])
+    chances = np.where(kinds[:, np.newaxis] == 1, [0.3, 0.85, 0.9], [0.95, 0.6, 0.3])
     scores = (random.random(chances.shape) < chances).astype(np.float64)
     shapes = np.stack([shape_of(text) for text in texts])
-    inputs = inputs_of(np.stack([model.embed(text) for text in texts]), np.full(240, 8), shapes)
+    inputs = inputs_of(np.stack([model.embed(text) for text in texts]), random.integers(5, 100, 240), shapes)
     return Rows(MODELS, inputs, scores, np.full_like(scores, np.nan), np.ones_like(scores), np.arange(240))
 
 
@@ -198,6 +198,21 @@ def test_bad_feedback_moves_traffic_where_it_is_applied_and_a_reset_brings_it_ba
     until(lambda: live_ratings(applying.policy()) == live_ratings(observing.policy()) == 0)
     assert applying.corrections() == applying.shown() == observing.shown() == {}
     assert applying.model() == "coder"
+
+
+def test_what_comes_with_a_text_steers_no_policy(replica: Callable[..., Replica]) -> None:
+    """It would make every model dearer, and a policy that was trained on bare prompts take it for a long one."""
+    asked = replica("observe")
+
+    def told(*before: dict[str, str], **more: Any) -> Any:
+        body = {"model": "auto", "messages": [*before, {"role": "user", "content": MATHS}], **more}
+        return asked.http.post("/v1/route", json=body).json()["candidates"]
+
+    alone = told()
+    assert told({"role": "system", "content": "Follow the style guide. " * 500}) == alone
+    assert told({"role": "user", "content": CHAT}, {"role": "assistant", "content": CHAT * 50}) == alone
+    tool = {"type": "function", "function": {"name": "look", "description": "Looks. " * 500}}
+    assert told(tools=[tool]) == alone
 
 
 def put(text: str, kind: bool) -> str:
