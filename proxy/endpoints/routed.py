@@ -149,6 +149,7 @@ class _RoutedExchange(Exchange):
         """With the answer out: look at the text where that is wanted, ask the shadow, and keep the decision."""
         held, record = self.running, self._record
         self._ended = time()
+        # One that was cut is not gone on from, and tells no end; its client knows its id, and may rate it by that.
         answer = self._answer if record.outcome == "ok" else None
         # Drawn, it tells of the other models too, to those who know what it was asked. What was late is not begun anew.
         is_drawn = decision.propensity < CERTAIN and held.writer is not None
@@ -181,7 +182,7 @@ class _RoutedExchange(Exchange):
             decision,
             self._vector,
             ended=self._ended,
-            answer_id=None if answer is None else answer.id(),
+            answer_id=None if self._answer is None else self._answer.id(),
             finish=Finish() if answer is None else answer.finish(),
             would=would,
         )

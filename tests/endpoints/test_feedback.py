@@ -116,6 +116,35 @@ def test_a_stream_is_rated_by_the_completions_own_id_and_tells_how_it_ended(stor
     assert (row["finish_reason"], row["is_cut"], row["bad_tool_calls"], row["is_stream"]) == ("length", 1, 1, 1)
 
 
+CHUNK = b'data: {"id": "%s", "choices": [{"index": 0, "delta": {"content": "hi"}, "finish_reason": null}]}\n\n'
+
+
+def test_a_stream_that_broke_off_is_rated_by_the_completions_own_id(stored: House, file: Path) -> None:
+    def answer(exchange: Exchange) -> None:
+        exchange.send(SSE.replace(b"connection: close", b"content-length: 9999") + CHUNK % b"chatcmpl-broken")
+        exchange.cut()
+
+    stored.raw.script = answer
+    answered = stored.chat("raw", stream=True)
+    assert rate(stored, "chatcmpl-broken").json()["decision"] == answered.headers["x-pointsman-id"]
+    (row,) = rows(file, where="completion_id = 'chatcmpl-broken'")
+    assert (row["outcome"], row["finish_reason"], row["bad_tool_calls"]) == ("cut", None, None)
+
+
+def test_a_stream_that_its_client_stopped_is_rated_by_the_completions_own_id(stored: House, file: Path) -> None:
+    def answer(exchange: Exchange) -> None:
+        exchange.send(SSE + CHUNK % b"chatcmpl-stopped")
+        exchange.wait_until_left()
+
+    stored.raw.script = answer
+    body = {"model": "raw", "messages": MESSAGES, "stream": True}
+    with stored.http.stream("POST", "/v1/chat/completions", json=body) as answered:
+        assert "chatcmpl-stopped" in next(answered.iter_lines())
+    assert rate(stored, "chatcmpl-stopped").json()["decision"] == answered.headers["x-pointsman-id"]
+    (row,) = rows(file, where="completion_id = 'chatcmpl-stopped'")
+    assert (row["outcome"], row["finish_reason"], row["bad_tool_calls"]) == ("client_left", None, None)
+
+
 def test_the_vector_that_a_decision_was_made_on_is_kept(stored: House, file: Path) -> None:
     text = "fix the bug in the code"
     answered = stored.http.post(
