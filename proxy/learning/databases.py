@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from contextlib import closing
 from typing import Any
 
 from sqlalchemy import Connection, event
@@ -63,15 +62,16 @@ def postgresql_engine(url: str, patience_s: float) -> AsyncEngine:
     )
 
 
-def begin_file(file: str, patience_s: float) -> None:
+def begin_file(file: str, patience_s: float) -> sqlite3.Connection:
     """
-    Open it once, and set what stays with a file.
+    Open it once, and set what stays with a file; a connection, for any thread, that is on this file wherever it goes.
 
     Where the journal's mode is changed SQLite does not wait for a lock, as it does elsewhere: of several workers that
     start on a new file one would be told at once that it is locked.
     """
     until = time.monotonic() + patience_s
-    with closing(sqlite3.connect(file, timeout=patience_s)) as connection:
+    connection = sqlite3.connect(file, timeout=patience_s, check_same_thread=False)
+    try:
         connection.execute("PRAGMA page_size = 8192")  # of a new file: four rows a page, a third less work than 4096
         while True:
             try:
@@ -81,7 +81,17 @@ def begin_file(file: str, patience_s: float) -> None:
                     raise
                 time.sleep(_BETWEEN_LOCKS_S)
             else:
-                return
+                break
+        connection.execute("SELECT 1 FROM sqlite_master").fetchone()  # only then the log is open, too, and not by name
+        return connection
+    except BaseException:
+        connection.close()
+        raise
+
+
+def write_log(connection: sqlite3.Connection) -> None:
+    """Bring into the file what only its log has, as far as nobody is in the way."""
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 def is_about_rows(error: Exception) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import logging
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -25,12 +26,15 @@ from proxy.learning.databases import (
     is_about_rows,
     postgresql_engine,
     sqlite_engine,
+    write_log,
 )
 from proxy.learning.rows import MOST_SOURCES, DecisionRow, LiveRating, Rated, Rating, is_rating, salted
 from proxy.learning.tables import StoreUnknown, decisions, feedback, meta, migrate, stamp
 from proxy.learning.trouble import RowsRefused, StoreRefused, StoreUnavailable, TooManySources
 
 __all__ = ["RowsRefused", "Store", "StoreRefused", "StoreUnavailable"]
+
+logger = logging.getLogger(__name__)
 
 _CHUNK = 100
 _NAMESAKES = 100
@@ -73,6 +77,8 @@ class Store:
         self._insert = ""
         self._opening = asyncio.Lock()
         self._is: tuple[int, int] | None = None
+        self._held: sqlite3.Connection | None = None
+        """On the file that is open, also once it is moved: the engine opens by name whenever it has none to spare."""
         self._beside: dict[Path, tuple[int, int] | None] = {}
         if self._file is None and importlib.util.find_spec("asyncpg") is None:
             raise StoreRefused("store: the driver of PostgreSQL is not installed: pip install 'pointsman[postgres]'")
@@ -90,8 +96,11 @@ class Store:
     async def close(self) -> None:
         """Let its connections go."""
         engine, self._engine = self._engine, None
+        held, self._held = self._held, None
         if engine is not None:
             await engine.dispose()
+        if held is not None:
+            await asyncio.to_thread(held.close)
 
     async def write(self, rows: Sequence[DecisionRow]) -> None:
         """
@@ -243,18 +252,20 @@ class Store:
     async def _opened(self) -> AsyncEngine:
         async with self._opening:
             if self._is_another_file():
+                await self._leave_file()
                 await self.close()  # what is open is the old file, which nobody else finds any more
                 self._forget_beside()
             if self._engine is None:
                 if self._file is not None:
                     # aiosqlite leaves a thread behind where a file cannot be opened, which may outlive the loop.
-                    await asyncio.to_thread(begin_file, str(self._file), self._patience_s)
+                    self._held = await asyncio.to_thread(begin_file, str(self._file), self._patience_s)
                 engine = self._new_engine()
                 try:
                     async with engine.begin() as connection:
                         self._salt = await connection.run_sync(migrate, now=self._clock())
                 except BaseException:
                     await engine.dispose()
+                    await self.close()
                     raise
                 self._engine, self._is = engine, self._identity()
                 self._beside = {file: _identity(file) for file in self._files_beside()}
@@ -275,6 +286,17 @@ class Store:
     def _files_beside(self) -> list[Path]:
         # Beside the file itself, and not beside a link to it.
         return [] if self._file is None else [Path(f"{self._file.resolve()}{end}") for end in ("-wal", "-shm")]
+
+    async def _leave_file(self) -> None:
+        """Complete the file that was open, which may have been moved and be kept, and say that it is left."""
+        if self._held is None:
+            return
+        told = {"store": self.shown}
+        try:
+            await asyncio.to_thread(write_log, self._held)
+        except sqlite3.Error as error:  # it may lack rows then, which is no reason to keep no others
+            told["error"] = str(error)
+        logger.warning("file of the store moved, replaced or deleted; going on with another", extra=told)
 
     def _forget_beside(self) -> None:
         """

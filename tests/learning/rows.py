@@ -1,7 +1,10 @@
-"""Rows for tests of the store."""
+"""Rows for tests of the store, and a disk that has no room for them."""
 
 from __future__ import annotations
 
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import msgspec
@@ -64,3 +67,14 @@ def row(number: int = 0, **fields: Any) -> DecisionRow:
 
 def settings(url: str, **fields: Any) -> Settings:
     return Settings(StoreUrl(url), **fields)
+
+
+@contextmanager
+def full_disk(size: int) -> Iterator[None]:
+    """No file of this process grows beyond so many bytes."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import logging
+import shutil
 import sqlite3
 from collections.abc import Awaitable, Callable
 from contextlib import closing
@@ -23,7 +24,7 @@ from proxy.learning.tables import VERSION, StoreTooNew, migrate
 from proxy.learning.trouble import TooManySources
 from proxy.telemetry.log import configure_logging
 from tests.learning.postgres import Cluster
-from tests.learning.rows import VECTOR, row, settings
+from tests.learning.rows import VECTOR, full_disk, row, settings
 
 T = TypeVar("T")
 ALICE, BOB = hash_of_key("sk-alice"), hash_of_key("sk-bob")
@@ -221,7 +222,54 @@ def test_what_is_old_or_too_much_is_dropped_with_its_ratings(base: Base) -> None
     assert base.run(Store.trim, rows=10) == 0
 
 
-def test_a_deleted_file_is_begun_anew(tmp_path: Path) -> None:
+def left(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
+    """What the log tells of files that were left for others."""
+    return [record for record in caplog.records if record.name == "proxy.learning.store"]
+
+
+@pytest.mark.parametrize("was_there", [False, True])
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_a_file_that_is_moved_away_has_its_rows_and_another_is_begun(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, replicas: int, was_there: bool
+) -> None:
+    base, moved = sqlite_base(tmp_path / "store.db"), sqlite_base(tmp_path / "moved.db")
+    if was_there:
+        base.run(Store.open)
+
+    async def move() -> None:
+        stores = [base.store() for _ in range(replicas)]
+        for number in range(20):
+            await stores[number % replicas].write([row(number, vector=VECTOR)])
+        (tmp_path / "store.db").rename(tmp_path / "moved.db")
+        for number in range(20, 24):
+            await stores[number % replicas].write([row(number, vector=VECTOR)])
+        shutil.copy(tmp_path / "moved.db", tmp_path / "while it runs.db")
+        for store in stores:
+            await store.close()
+
+    asyncio.run(move())
+    assert numbers(sqlite_base(tmp_path / "while it runs.db")) == 20
+    assert (numbers(moved), numbers(base)) == (20, 4)
+    assert moved.ask("PRAGMA integrity_check") == base.ask("PRAGMA integrity_check") == [("ok",)]
+    assert [(each.levelname, each.__dict__["store"]) for each in left(caplog)] == [("WARNING", base.url)] * replicas
+
+
+def test_a_file_that_cannot_be_completed_is_left_all_the_same(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    base = sqlite_base(tmp_path / "store.db")
+
+    async def move(store: Store) -> None:
+        await store.write([row(number, text="x" * 2_000) for number in range(900)])
+        (tmp_path / "store.db").rename(tmp_path / "moved.db")
+        with full_disk(1_000_000):
+            await store.write([row(1000)])
+
+    base.run(move)
+    assert base.ask("SELECT id FROM decisions") == [("ptm-1000",)]
+    (told,) = left(caplog)
+    assert told.__dict__["error"]
+
+
+def test_a_deleted_file_is_begun_anew(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     base = sqlite_base(tmp_path / "store.db")
 
     files = [tmp_path / f"store.db{suffix}" for suffix in ("", "-wal", "-shm")]
@@ -234,6 +282,7 @@ def test_a_deleted_file_is_begun_anew(tmp_path: Path) -> None:
 
     base.run(lose)
     assert base.ask("SELECT id FROM decisions") == [("ptm-2",)]
+    assert len(left(caplog)) == 1
 
 
 @pytest.mark.parametrize(
@@ -335,7 +384,7 @@ def test_a_row_that_no_database_takes_is_not_tried_for_ever(base: Base) -> None:
 
 @pytest.mark.parametrize(("replicas", "name"), [(1, "store.db"), (2, "store.db"), (1, "link.db")])
 def test_a_copy_that_is_brought_back_is_not_destroyed_by_the_log_of_what_was_there(
-    tmp_path: Path, replicas: int, name: str
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, replicas: int, name: str
 ) -> None:
     (tmp_path / "link.db").symlink_to(tmp_path / "store.db")
     base, copy = sqlite_base(tmp_path / name), tmp_path / "copy.db"
@@ -361,6 +410,7 @@ def test_a_copy_that_is_brought_back_is_not_destroyed_by_the_log_of_what_was_the
     assert base.ask("PRAGMA integrity_check") == [("ok",)]
     assert numbers(base) == 2000
     assert base.ask("SELECT count(*) FROM decisions WHERE time >= 1001000 AND time < 1002000") == [(0,)]
+    assert len(left(caplog)) == replicas
 
 
 def test_a_clock_that_was_ahead_does_not_keep_what_is_old(base: Base) -> None:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import resource
 import sqlite3
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, closing, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
 from itertools import count
 from pathlib import Path
 from time import perf_counter
@@ -20,7 +19,7 @@ from proxy.learning.rows import Rating
 from proxy.learning.store import Store, StoreRefused, StoreUnavailable
 from proxy.learning.writer import BATCH, MOST_RATING, Writer, Writers
 from proxy.telemetry.store_metrics import StoreMetrics
-from tests.learning.rows import row, settings
+from tests.learning.rows import full_disk, row, settings
 from tests.relay.wire import dead_port
 
 
@@ -113,17 +112,6 @@ def test_a_decision_that_another_replica_has_not_written_yet_is_waited_for(tmp_p
             return await other.writer.rate(Rating("chatcmpl-1", 1.0, "user"), None)
 
     assert asyncio.run(rate()) is not None
-
-
-@contextmanager
-def full_disk(size: int) -> Iterator[None]:
-    """No file of this process grows beyond so many bytes."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_a_full_disk_costs_nothing_but_time_and_is_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
