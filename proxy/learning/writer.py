@@ -81,6 +81,7 @@ class Writer:
         waiting = len(self._rows)
         if waiting >= self._most:
             self.metrics.dropped("full", 1)
+            self.metrics.queue.set(waiting)
             return
         self._rows.append(row)
         if not waiting:
@@ -170,10 +171,18 @@ class Writer:
             await _until(self._batch, EVERY_S)
             rest_s = 0.0 if await self._flush() else min(_LONGEST_REST_S, 2 * rest_s or EVERY_S)
             if rest_s and not self._is_closing:
-                self._batch.clear()
-                await _until(self._batch, rest_s)
+                await self._rest(rest_s)
         while self._rows and await self._flush():
             pass
+
+    async def _rest(self, seconds: float) -> None:
+        """So long, or until a batch has come together; how many wait is told meanwhile, as nothing else tells it."""
+        self._batch.clear()
+        now = asyncio.get_running_loop().time
+        until = now() + seconds
+        while not self._batch.is_set() and (left := until - now()) > 0:
+            await _until(self._batch, min(left, EVERY_S))
+            self.metrics.queue.set(len(self._rows))
 
     async def _flush_all(self) -> None:
         """Write what waits now; raises StoreUnavailable when that cannot be done."""

@@ -92,6 +92,23 @@ def test_a_full_queue_drops_and_counts(tmp_path: Path) -> None:
     assert len(ids(tmp_path / "store.db")) == 5
 
 
+def test_how_many_wait_for_a_store_out_of_order_is_told_before_the_next_try(tmp_path: Path) -> None:
+    async def wait() -> None:
+        async with keeping(f"sqlite:///{tmp_path}/later/store.db", most=8) as kept:
+            kept.writer.put(row(0))
+            await kept.until("writes_total", 4, result="failed")  # by now it rests for two seconds
+            for number in range(1, 6):
+                kept.writer.put(row(number))
+            await kept.until("queue", 6)
+            assert kept.counted("writes_total", result="failed") == 4
+            for number in range(6, 9):
+                kept.writer.put(row(number))
+            assert (kept.counted("queue"), kept.counted("dropped_total", cause="full")) == (8, 1)
+            (tmp_path / "later").mkdir()
+
+    asyncio.run(wait())
+
+
 def test_a_decision_that_still_waits_can_be_rated(tmp_path: Path) -> None:
     async def rate() -> tuple[Any, float]:
         async with keeping(f"sqlite:///{tmp_path}/store.db") as kept:
