@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Table, bindparam, delete, func, or_, select, update
+from sqlalchemy import Table, and_, bindparam, delete, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -44,6 +44,13 @@ MOST_RATINGS = 20_000
 _RESET = "corrections_reset"
 _AHEAD_S = 300.0
 """By so much the clocks of replicas may differ."""
+_CAN_CORRECT = and_(
+    decisions.c.answered == decisions.c.model,
+    decisions.c.outcome == "ok",
+    decisions.c.region.is_not(None),
+    decisions.c.predicted.is_not(None),
+)
+"""Of a decision by a policy: its ratings say something of what that predicted."""
 
 
 class Store:
@@ -172,8 +179,7 @@ class Store:
                     rated.rating, rated.time, rated.source, columns.conversation_hash, columns.id,
                 )
                 .join(decisions, columns.id == rated.decision_id)
-                .where(columns.policy == policy, columns.answered == columns.model, columns.outcome == "ok")
-                .where(columns.region.is_not(None), columns.predicted.is_not(None))
+                .where(columns.policy == policy, _CAN_CORRECT)
                 .order_by(rated.time.desc(), rated.decision_id, rated.source)
                 .limit(most)
             )  # fmt: skip
@@ -183,13 +189,18 @@ class Store:
         return found
 
     async def reset_corrections(self) -> int:
-        """From now on no rating until now counts for corrections; how many that counted do not any more."""
+        """
+        From now on no rating until now counts for corrections; how many that counted do not any more.
+
+        Counted are those, of any policy, of answers by the model decided on that went well, where the policy made a
+        prediction; also what is too old for `live_ratings`, or beyond its newest.
+        """
         now = self._clock()
         async with self._reading() as connection:  # counting may take long, and nobody need wait for it
             since = await _reset_at(connection)
             of_policy = feedback.join(decisions, decisions.c.id == feedback.c.decision_id)
             counted = select(func.count()).select_from(of_policy)
-            counted = counted.where(feedback.c.time > since, decisions.c.policy.is_not(None))
+            counted = counted.where(feedback.c.time > since, _CAN_CORRECT)
             count: int = (await connection.execute(counted)).scalar_one()
         async with self._transaction() as connection:
             inserting = _inserted(connection, meta).values(name=_RESET, value=stamp(now))

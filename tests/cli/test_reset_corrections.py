@@ -20,8 +20,9 @@ def test_it_tells_what_it_did(tmp_path: Path) -> None:
 
     async def rate() -> None:
         store = Store(settings(url))
-        await store.write([row(1, policy="p1"), row(2)])
-        for number in (1, 2):
+        predicted = {"policy": "p1", "region": 2, "predicted": 0.75}
+        await store.write([row(1, **predicted, answered="small"), row(2), row(3, **predicted, answered="large")])
+        for number in (1, 2, 3):
             await store.rate(Rating(f"ptm-{number}", 1.0, "user"), None)
         await store.close()
 

@@ -15,7 +15,7 @@ LIVE = {"model": "large", "answered": "large", "policy": "p1", "region": 2, "pre
 
 
 def test_only_what_says_something_of_this_policy_is_found(base: Base) -> None:
-    async def keep(store: Store) -> list[LiveRating]:
+    async def keep(store: Store) -> tuple[list[LiveRating], int]:
         await store.write(
             [
                 row(1, **LIVE, conversation_hash=b"a" * 16),
@@ -32,9 +32,10 @@ def test_only_what_says_something_of_this_policy_is_found(base: Base) -> None:
             base.now += 1
             await store.rate(Rating(f"ptm-{number}", 0.25, "user"), None)
         await store.rate(Rating("ptm-8", 1.0, "judge"), None)
-        return await store.live_ratings("p1", since=0.0)
+        return await store.live_ratings("p1", since=0.0), await store.reset_corrections()
 
-    found = base.run(keep)
+    found, reset = base.run(keep)
+    assert reset == len(found) + 1, "that of another policy counts for that one"
     assert [(each.rating, each.source, each.time) for each in found] == [
         (1.0, "judge", base.now),
         (0.25, "user", base.now),
