@@ -96,12 +96,12 @@ def serve(
         )
         configure_logging(log_format, level=log_level)
         listener = stack.enter_context(_listener(host, port))
-        _greet(config, host, listener.getsockname()[1], simulator)
+        greet = partial(_greet, config, host, listener.getsockname()[1], simulator)
         if workers > 1:
             folder = Path(os.environ["PROMETHEUS_MULTIPROC_DIR"])
-            Workers(server_config, listener, forget=partial(_remove_metrics, folder)).run()
+            Workers(server_config, listener, forget=partial(_remove_metrics, folder), greet=greet).run()
         else:
-            Server(server_config).run(sockets=[listener])
+            Server(server_config, greet=greet).run(sockets=[listener])
 
 
 def worker_app(

@@ -8,7 +8,7 @@ import logging
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from socket import socket
 from types import FrameType
 from typing import TYPE_CHECKING, cast
@@ -44,12 +44,14 @@ class Server(uvicorn.Server):
     all waiting.
     """
 
-    def __init__(self, config: uvicorn.Config) -> None:
+    def __init__(self, config: uvicorn.Config, *, greet: Callable[[], None] | None = None) -> None:
         """
         Args:
             config: its app is `build_app`'s, its `http` is `Protocol`.
+            greet: called once it serves.
         """
         super().__init__(config)
+        self._greet = greet
         self._signals: list[int] = []
         self._told = asyncio.Event()  # to end
         self._told_twice = asyncio.Event()  # to end at once
@@ -75,6 +77,8 @@ class Server(uvicorn.Server):
             if "refused" in self.lifespan.state:
                 raise SystemExit(EXIT_REFUSED) from None
             raise
+        if self._greet is not None:
+            self._greet()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

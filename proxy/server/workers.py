@@ -129,16 +129,25 @@ class Workers:
     SIGTERM and SIGINT drain them all, and it waits as long as they take; a second one makes them end at once.
     """
 
-    def __init__(self, config: uvicorn.Config, listener: socket.socket, forget: Callable[[int], None]) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        listener: socket.socket,
+        *,
+        forget: Callable[[int], None],
+        greet: Callable[[], None],
+    ) -> None:
         """
         Args:
             config: of every worker, with their number.
             listener: bound and listening; closed here once it drains, so that nobody waits in its queue.
             forget: is told the process of each worker that ended before it served, at least once.
+            greet: called once the first of them serves.
         """
         self._config = config
         self._listener = listener
         self._forget = forget
+        self._greet = greet
         self._workers: list[Worker] = []
         self._leaving: list[Worker] = []
         """Those that were one too many, until they have drained."""
@@ -197,7 +206,9 @@ class Workers:
     def _replace_the_dead(self) -> None:
         for at, worker in enumerate(self._workers):
             if worker.is_alive(timeout=self._config.timeout_worker_healthcheck):
-                self._serves = self._serves or worker.has_served
+                if worker.has_served and not self._serves:
+                    self._serves = True
+                    self._greet()
                 continue
             worker.kill()  # it may hang
             worker.join()

@@ -29,8 +29,9 @@ HELLO = {"model": "auto", "messages": [{"role": "user", "content": "hello there,
 
 
 class Served:
-    def __init__(self, process: subprocess.Popen[str], url: str, simulator: str) -> None:
+    def __init__(self, process: subprocess.Popen[str], said: str, url: str, simulator: str) -> None:
         self.process = process
+        self._said = said
         self.url = url
         self.simulator = simulator
 
@@ -41,9 +42,13 @@ class Served:
         assert any(part in line for line in lines), f"it ended without {part!r}"
 
     def end(self, how: signal.Signals) -> str:
-        """Everything logged since the start."""
+        """Everything logged since the start, but for what was waited for."""
         self.process.send_signal(how)
-        return self.process.communicate(timeout=15)[1]
+        assert self.process.stderr is not None
+        with self.process.stderr as rest:  # which has what was read ahead, as `communicate` does not
+            log = self._said + rest.read()
+        self.process.wait(timeout=15)
+        return log
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -65,15 +70,24 @@ def serve(folder: Path, *options: str, hang_up: bool = False) -> Iterator[Served
     }
     process = subprocess.Popen(command, cwd=folder, env=environ, stderr=subprocess.PIPE, text=True)
     try:
-        assert process.stderr is not None
-        greeting = "".join(iter(process.stderr.readline, "\n"))
-        urls = re.findall(r"http://127\.0\.0\.1:\d+", greeting)
         if hang_up:
+            deadline = time.monotonic() + 30
+            while not family(process):  # its simulated upstreams are its first child; it has heard of signals by then
+                assert time.monotonic() < deadline
             process.send_signal(signal.SIGHUP)
-        client = httpx.Client(transport=httpx.HTTPTransport(retries=20))
-        with client:
-            client.get(urls[0] + "/readyz", timeout=30)
-        yield Served(process, urls[0], urls[-1])
+        assert process.stderr is not None
+        said, greeting = "", ""
+        for line in iter(process.stderr.readline, ""):
+            if greeting or line.startswith("Pointsman listens on"):
+                if line == "\n":
+                    break
+                greeting += line
+            else:
+                said += line
+        urls = re.findall(r"http://127\.0\.0\.1:\d+", greeting)
+        assert urls, said
+        assert httpx.get(urls[0] + "/readyz", timeout=30).status_code == 200, "it was said, so it is ready"
+        yield Served(process, said, urls[0], urls[-1])
     finally:
         if process.poll() is None:
             process.terminate()
@@ -243,6 +257,7 @@ def test_a_file_that_fails_its_own_tests_ends_the_start(tmp_path: Path, workers:
     assert "tests[1]: 'hi': expected default, got learned" in ended.stderr
     assert "tests[0]" not in ended.stderr
     assert "Traceback" not in ended.stderr
+    assert "listens on" not in ended.stderr
 
 
 def test_a_store_of_a_newer_program_is_told_in_words_at_a_start_and_at_a_reload(tmp_path: Path) -> None:
@@ -258,6 +273,7 @@ def test_a_store_of_a_newer_program_is_told_in_words_at_a_start_and_at_a_reload(
     assert ended.returncode == EXIT_BAD_CONFIG
     assert f'"event":"store: sqlite:///newer.db: {said}"' in ended.stderr
     assert "Traceback" not in ended.stderr
+    assert "listens on" not in ended.stderr
     path.write_text(starter)
     with serve(tmp_path) as served:
         path.write_text(starter.replace("pointsman.db", "newer.db"))

@@ -91,7 +91,7 @@ def serve(folder: Path, *, workers: int = 1, drain: str = "{grace: 20s}") -> Ite
             line = process.stderr.readline()
             assert line, f"it ended: {greeting}"
             greeting += line
-        port = int(re.findall(r"http://127\.0\.0\.1:(\d+)", greeting)[0])
+        port = int(re.findall(r"listens on http://127\.0\.0\.1:(\d+)", greeting)[0])
         served = Served(process, port, raw)
         served.wait_until(lambda: served.get("/readyz").status_code == 200, 30)
         yield served
