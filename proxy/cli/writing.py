@@ -24,6 +24,8 @@ def to_write(context: click.Context, parameter: click.Parameter, value: Path | N
     problem = None
     if value.is_dir():
         problem = f"{value} is a folder; name a file in it."
+    elif value.exists() and not value.is_file():
+        problem = f"{value} is a pipe, a socket or a device; name a file."
     elif not value.parent.is_dir():
         problem = f"{value}: there is no folder {value.parent}."
     elif not os.access(value.parent, os.W_OK):

@@ -51,6 +51,7 @@ from proxy.config.schema_uses import (
     learned_of,
     named_by,
 )
+from proxy.config.source import read_file
 from proxy.config.texts import folded
 from proxy.config.values import Duration, File, ProxyUrl, Regex, Secret, StoreUrl, Url
 
@@ -112,6 +113,7 @@ __all__ = [
     "named_by",
     "parse_config",
     "quote",
+    "read_file",
     "reference",
     "show_path",
     "with_thresholds",

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from proxy.config.problems import ConfigError, Place, Problem, Report, quote
 
-__all__ = ["MAX_BYTES", "Lines", "decode", "read_bytes"]
+__all__ = ["MAX_BYTES", "Lines", "decode", "read_bytes", "read_file"]
 
 MAX_BYTES = 8 * 1024 * 1024
 """A file of rules and examples is far smaller; a larger one is a wrong path, such as a model or a log."""
@@ -87,24 +87,44 @@ class Lines:
 
 def read_bytes(path: Path) -> bytes:
     """
-    Return what the file holds, or the first `MAX_BYTES` + 1 bytes of it.
+    Return what a routes.yaml holds, or the first `MAX_BYTES` + 1 bytes of it.
 
     Raises:
         ConfigError: there is no such file, or it cannot be read.
     """
     try:
-        kind = path.stat().st_mode
-        if stat.S_ISREG(kind):
-            with path.open("rb") as file:
-                return file.read(MAX_BYTES + 1)
-        content = _from_pipe(path) if stat.S_ISFIFO(kind) else None
-        if content:
-            return content
-        message = _no_file(path, kind, content)
+        return read_file(path, MAX_BYTES, example="routes.yaml")
     except FileNotFoundError:
         message = "no such file; `pointsman init` writes a starter"
         if path.is_symlink():
             message = f"is a link to {quote(str(path.readlink()))}, where there is no file"
+    raise ConfigError([Problem(str(path), 0, 0, "", message)])
+
+
+def read_file(path: Path, most: int, *, example: str) -> bytes:
+    """
+    Return what a file or a pipe holds, or the first `most` + 1 bytes of it; nobody is waited for without end.
+
+    Args:
+        path: of the file.
+        most: bytes that it may have.
+        example: what such a file is called, for whoever named a folder.
+
+    Raises:
+        FileNotFoundError: there is nothing.
+        ConfigError: there is something, and it cannot be read.
+    """
+    try:
+        kind = path.stat().st_mode
+        if stat.S_ISREG(kind):
+            with path.open("rb") as file:
+                return file.read(most + 1)
+        content = _from_pipe(path, most) if stat.S_ISFIFO(kind) else None
+        if content:
+            return content
+        message = _no_file(path / example, kind, content)
+    except FileNotFoundError:
+        raise
     except PermissionError:
         message = "may not be read by this user; check its permissions"
     except OSError as error:
@@ -114,9 +134,9 @@ def read_bytes(path: Path) -> bytes:
     raise ConfigError([Problem(str(path), 0, 0, "", message)])
 
 
-def _no_file(path: Path, kind: int, content: bytes | None) -> str:
+def _no_file(inside: Path, kind: int, content: bytes | None) -> str:
     if stat.S_ISDIR(kind):
-        return f"is a directory; name the file in it, such as {path / 'routes.yaml'}"
+        return f"is a directory; name the file in it, such as {inside}"
     if content == b"":
         return "is a pipe that brought nothing, perhaps because it has been read already; name a file"
     if stat.S_ISFIFO(kind):
@@ -124,22 +144,22 @@ def _no_file(path: Path, kind: int, content: bytes | None) -> str:
     return f"is a {'socket' if stat.S_ISSOCK(kind) else 'device'}; name a file"
 
 
-def _from_pipe(path: Path) -> bytes | None:
+def _from_pipe(path: Path, most: int) -> bytes | None:
     """What is written into a pipe until its writers close it; None when that takes too long."""
     until = time.monotonic() + PIPE_PATIENCE_S
-    content = b""
+    content = bytearray()
     # Opened like a file, a pipe into which nobody writes is waited for without end.
     with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb", buffering=0) as pipe:
         ready = select.poll()
         ready.register(pipe, select.POLLIN)
-        while len(content) <= MAX_BYTES:
+        while len(content) <= most:
             if not ready.poll(max(0.0, until - time.monotonic()) * 1000):
                 return None
             piece = pipe.read(1 << 16)
             if piece == b"":
                 break
             content += piece or b""
-    return content
+    return bytes(content)
 
 
 def decode(content: str | bytes, report: Report) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from proxy.config import Config, ConfigError, Problem, learned_of
+from proxy.config import Config, ConfigError, Problem, learned_of, read_file
 from proxy.routing.policy import Policy
 from proxy.routing.policy_file import MOST_BYTES, PolicyUnusable, check_fits, unpack
 
@@ -18,12 +18,9 @@ def read_policy(path: Path) -> Policy | None:
         ConfigError: there is something, and it is not a policy.
     """
     try:
-        with path.open("rb") as file:
-            content = file.read(MOST_BYTES + 1)
+        content = read_file(path, MOST_BYTES, example="policy.npz")
     except FileNotFoundError:
         return None
-    except OSError as error:
-        raise unusable(path, f"cannot be read: {error.strerror or error}") from error
     try:
         return unpack(content)
     except PolicyUnusable as error:

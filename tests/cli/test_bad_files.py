@@ -12,9 +12,13 @@ from pathlib import Path
 
 import pytest
 
+from proxy.learning.fit import fit_policy
+from proxy.reload.policies import read_policy
+from proxy.routing.policy_file import pack, unpack
 from tests.cli.test_commands import pointsman
 from tests.config.files import BASE
-from tests.config.not_files import impatient, not_files
+from tests.config.not_files import broken_link, impatient, not_files, nothing
+from tests.learning.made import made
 
 __all__ = ["impatient"]
 
@@ -53,6 +57,30 @@ def test_a_pipe_is_read_to_its_end(tmp_path: Path) -> None:
     checked = pointsman("check", "-c", str(path))
     writer.join()
     assert (checked.exit_code, checked.stderr) == (0, "")
+
+
+@not_files
+def test_what_is_no_policy_file(tmp_path: Path, make: Callable[[Path], None], message: str) -> None:
+    routes, policy = tmp_path / "routes.yaml", tmp_path / "policy.npz"
+    routes.write_text(BASE + "policy: policy.npz\n")
+    make(policy)
+    told = pointsman("check", "-c", str(routes))
+    if make in (nothing, broken_link):
+        assert told.exit_code == 0, "there is none yet"
+        return
+    message = message.format(path=policy).replace("routes.yaml", "policy.npz")
+    assert (told.exit_code, told.stdout, told.stderr) == (2, "", f"{policy}: {message}\n1 problem found.\n")
+
+
+def test_a_policy_is_read_from_a_pipe(tmp_path: Path) -> None:
+    path, content = tmp_path / "pipe", pack(fit_policy(made(60), embedder="e"))
+    os.mkfifo(path)
+    writer = threading.Thread(target=path.write_bytes, args=(content,))
+    writer.start()
+    found = read_policy(path)
+    writer.join()
+    assert found is not None
+    assert found.version == unpack(content).version
 
 
 def test_a_pipe_that_was_read_already() -> None:

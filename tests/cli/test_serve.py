@@ -18,9 +18,13 @@ import httpx
 import pytest
 
 from proxy.cli.options import EXIT_BAD_CONFIG
+from proxy.embedding.shipped_model import minilm_name
+from proxy.learning.fit import fit_policy
 from proxy.learning.tables import VERSION
+from proxy.routing.policy_file import pack
 from proxy.server.server import EXIT_REFUSED
 from proxy.shipped import shipped
+from tests.learning.made import made
 
 pytestmark = pytest.mark.slow
 
@@ -219,6 +223,23 @@ def test_workers_serve_on_while_a_new_one_cannot_start(tmp_path: Path) -> None:
         served.wait_for_line('"event":"worker died"')
         served.wait_for_line('"event":"no policy yet"')  # it starts
         assert len(family(served.process)) == len(before)
+        served.end(signal.SIGTERM)
+    assert served.process.returncode == 0
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="there is no SIGHUP here")
+def test_a_pipe_in_place_of_the_policy_is_not_waited_for_without_end(tmp_path: Path) -> None:
+    policy, fresh = tmp_path / "policy.npz", tmp_path / "fresh.npz"
+    (tmp_path / "routes.yaml").write_text(LEARNED)
+    with serve(tmp_path) as served:
+        os.mkfifo(policy)
+        served.process.send_signal(signal.SIGHUP)
+        wait_for_reloads(served, "invalid", 1)
+        fresh.write_bytes(pack(fit_policy(made(60), embedder=minilm_name(128))))
+        fresh.replace(policy)
+        wait_for_reloads(served, "ok", 1)
+        asked = httpx.post(served.url + "/v1/route", json=HELLO, timeout=30).json()
+        assert asked["reason"] == "learned"
         served.end(signal.SIGTERM)
     assert served.process.returncode == 0
 

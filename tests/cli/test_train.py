@@ -265,12 +265,14 @@ def test_of_a_long_file_it_is_told_how_far_it_is_read(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_written_is_told_before_the_work(tmp_path: Path) -> None:
-    data = write(tmp_path / "r.jsonl", lines(60))
+    data, pipe = write(tmp_path / "r.jsonl", lines(60)), tmp_path / "pipe"
+    os.mkfifo(pipe)
     before = data.read_bytes()
     for options, said in (
         (("--out", tmp_path / "none" / "p.npz"), f"there is no folder {tmp_path / 'none'}."),
         (("--out", tmp_path), "is a folder; name a file in it"),
         (("--out", data), "never was a policy; name another file with --out"),
+        (("--out", pipe), "is a pipe, a socket or a device; name a file"),
         (("--plot", tmp_path / "none" / "p.svg"), f"there is no folder {tmp_path / 'none'}."),
         (("--plot", tmp_path / "p.png"), "the picture is an SVG; give it a name that ends in .svg"),
         (("--seed", -1), "-1 is not in the range x>=0"),
@@ -278,8 +280,9 @@ def test_what_cannot_be_written_is_told_before_the_work(tmp_path: Path) -> None:
         told = run("train", data, "--out", tmp_path / "p.npz", *options)
         assert (told.exit_code, told.stdout) == (2, ""), options
         assert said in " ".join(told.stderr.split()), options
-    assert [path.name for path in tmp_path.iterdir()] == ["r.jsonl"]
+    assert {path.name for path in tmp_path.iterdir()} == {"r.jsonl", "pipe"}
     assert data.read_bytes() == before
+    assert pipe.is_fifo()
 
 
 def test_a_policy_for_others_is_no_incumbent(tmp_path: Path) -> None:
