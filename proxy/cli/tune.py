@@ -130,7 +130,7 @@ def _write(path: Path, config: Config, outcome: _Outcome) -> str | None:
         if parse_config(content, source=str(path), environ=os.environ) != config:
             return "it was changed meanwhile; run tune again"
         edited = edit_thresholds(content, outcome.proposed, source=str(path), environ=os.environ)
-        replace_file(path.resolve(), edited, stat.S_IMODE(path.stat().st_mode))
+        replace_file(path, edited, stat.S_IMODE(path.stat().st_mode))
     except CannotEdit as error:
         return f"{error}; paste the lines above"
     except ConfigError:

@@ -21,15 +21,15 @@ def to_write(context: click.Context, parameter: click.Parameter, value: Path | N
     """The callback of an option that names a file to write: what is wrong with it is told before the work."""
     if value is None:
         return None
-    problem = None
+    problem, folder = None, _real(value).parent
     if value.is_dir():
         problem = f"{value} is a folder; name a file in it."
     elif value.exists() and not value.is_file():
         problem = f"{value} is a pipe, a socket or a device; name a file."
-    elif not value.parent.is_dir():
-        problem = f"{value}: there is no folder {value.parent}."
-    elif not os.access(value.parent, os.W_OK):
-        problem = f"{value}: nothing can be written to the folder {value.parent}."
+    elif not folder.is_dir():
+        problem = f"{value}: there is no folder {folder}."
+    elif not os.access(folder, os.W_OK):
+        problem = f"{value}: nothing can be written to the folder {folder}."
     if problem is not None:
         raise click.BadParameter(problem, context, parameter)
     return value
@@ -67,9 +67,12 @@ def replace_file(path: Path, content: bytes, mode: int) -> None:
     """
     Put a file with these permissions in place of what there is; a server that watches it never reads half of it.
 
+    A link stays, and what it leads to is replaced.
+
     Raises:
         OSError: it cannot be written, and what there is stays.
     """
+    path = _real(path)
     new: Path | None = None
     try:
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
@@ -83,3 +86,8 @@ def replace_file(path: Path, content: bytes, mode: int) -> None:
         if new is not None:
             new.unlink(missing_ok=True)
         raise
+
+
+def _real(path: Path) -> Path:
+    """Where a path leads by its links; they may lead to nothing yet."""
+    return Path(os.path.realpath(path))

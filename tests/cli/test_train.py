@@ -285,6 +285,23 @@ def test_what_cannot_be_written_is_told_before_the_work(tmp_path: Path) -> None:
     assert pipe.is_fifo()
 
 
+def test_what_a_link_leads_to_is_written(tmp_path: Path) -> None:
+    data, real, link = write(tmp_path / "r.jsonl", lines(60)), tmp_path / "real" / "target.npz", tmp_path / "link.npz"
+    link.symlink_to("real/target.npz")
+    told = run("train", data, "--out", link, "--folds", 2, "--force")
+    assert (told.exit_code, told.stdout) == (2, "")
+    assert f"there is no folder {real.parent}." in " ".join(told.stderr.split())
+    real.parent.mkdir()
+    for seed in (0, 1):  # there is nothing yet, and there is a policy
+        before = read_policy(real)
+        assert run("train", data, "--out", link, "--folds", 2, "--force", "--seed", seed).exit_code == 0
+        after = read_policy(real)
+        assert after is not None
+        assert before is None or before.version != after.version
+        assert link.is_symlink()
+        assert [path.name for path in real.parent.iterdir()] == ["target.npz"]
+
+
 def test_a_policy_for_others_is_no_incumbent(tmp_path: Path) -> None:
     old, data = tmp_path / "old.npz", write(tmp_path / "r.jsonl", lines(150))
     assert run("train", data, "--out", old, "--models", "small,coder", "--folds", 2, "--force").exit_code == 0
