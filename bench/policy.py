@@ -200,7 +200,7 @@ def measure(folder: Path, seeds: int, cache_dir: Path | None) -> Iterator[tuple[
 
 def tables(found: Sequence[tuple[str, dict[str, Any]]]) -> Iterator[Table]:
     def percent(value: float, between: Sequence[float] | None = None) -> str:
-        beside = "" if between is None else f" ({100 * max(between[0], 0):.0f}-{100 * between[1]:.0f})"
+        beside = "" if between is None else f" ({100 * np.fmax(between[0], 0):.0f}-{100 * between[1]:.0f})"
         return "never" if np.isnan(value) else f"{100 * value:.1f}{beside}"
 
     def control(own: Mapping[str, float] | None) -> str:

@@ -39,7 +39,7 @@ def show_rated(console: Console, report: dict[str, Any]) -> None:
             points(each["above_single"], each["above_single_interval"]),
             points(each["above_random_mix"]),
             dollars(each["cost"]),
-            _saved(each["saved"], *each["saved_interval"]) if has_costs else "-",
+            _saved(each["saved"], each["saved_interval"]),
         )
     settings.add_row("best single", f"{report['single_quality']:.4f}", "", "", dollars(report["single_cost"]), "")
     console.print()
@@ -50,7 +50,7 @@ def show_rated(console: Console, report: dict[str, Any]) -> None:
     console.print()
     told = table("", "", left=2)
     for each in report["saved"] if has_costs else ():
-        told.add_row(f"saved at {each['share']:.0%} of best single", _saved_at(each["saved"], *each["interval"]))
+        told.add_row(f"saved at {each['share']:.0%} of best single", _saved_at(each["saved"], each["interval"]))
     if (knowing := report["true_domain"]) is not None:
         saved = ", ".join(f"{_percent(each['saved'])} at {each['share']:.0%}" for each in knowing["saved"])
         beside = f", saved {saved}" if has_costs else ""
@@ -157,12 +157,13 @@ def points(value: float, interval: Sequence[float] | None = None) -> str:
     return f"{round(100 * value, 2) + 0.0:+.2f}{between}"  # -0.0 is shown as +0.00
 
 
-def _saved(share: float | None, low: float, high: float) -> str:
-    return "-" if share is None else f"{_percent(share)} ({_percent(low, 0)} to {_percent(high, 0)})"
+def _saved(share: float | None, interval: Sequence[float | None] | None) -> str:
+    """What is saved; some draws may never reach the quality at which that is asked."""
+    if interval is None:
+        return "-"
+    low, high = ("never" if end is None else _percent(end, 0) for end in interval)
+    return f"{_percent(share)} ({low} to {high})"
 
 
-def _saved_at(share: float | None, low: float, high: float) -> str:
-    """The same of what some draws never reach; those are at its lower end as -1."""
-    if share is None:
-        return "never"
-    return _saved(share, low, high) if low > -1 else f"{_percent(share)} (never to {_percent(high, 0)})"
+def _saved_at(share: float | None, interval: Sequence[float | None] | None) -> str:
+    return "never" if share is None else _saved(share, interval)

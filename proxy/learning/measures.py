@@ -114,8 +114,10 @@ def bootstrap(groups: Ints, seed: int, draws: int = DRAWS) -> Floats:
 
 
 def interval(values: Floats) -> tuple[float, float]:
-    """The 5th and the 95th of a hundred draws; those that have no figure count as the worst."""
-    low, high = np.percentile(np.where(np.isfinite(values), values, -1.0), [5, 95])
+    """The 5th and the 95th of a hundred draws; those without a figure are the worst, and an end among them is NaN."""
+    with np.errstate(invalid="ignore"):  # between one that has none and one that has
+        ends = np.percentile(np.where(np.isfinite(values), values, -np.inf), [5, 95])
+    low, high = np.where(np.isfinite(ends), ends, np.nan)
     return float(low), float(high)
 
 

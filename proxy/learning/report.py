@@ -9,7 +9,7 @@ import numpy as np
 from proxy.config import PREFER
 from proxy.learning.held_out import HeldOut
 from proxy.learning.measures import Figures, Pair, bootstrap, calibration_error, figures, outcomes, pair
-from proxy.learning.rounding import middle, rounded, usd
+from proxy.learning.rounding import known_middle, middle, rounded, usd
 from proxy.routing.policy import STEPS, step_of
 
 SHARES = (1.0, 0.95)
@@ -20,9 +20,10 @@ def report(held: HeldOut, *, seed: int = 0, knowing: HeldOut | None = None) -> d
     The figures of held-out decisions.
 
     Costs are USD a thousand requests; quality and shares 0 to 1; each `interval` is the middle 90% of draws of the
-    rows with replacement. `gain` is the quality over a random mix of the cheapest and the best single model at the
-    same cost, averaged over the scale of `prefer`: what a policy has learned, in one number; 0 for nothing. `single` is
-    best on these rows; what is compared with is the best one that could be known without them, one of `singles`.
+    rows with replacement, None where its figure is, with None for an end among draws that never reach what is asked.
+    `gain` is the quality over a random mix of the cheapest and the best single model at the same cost, averaged over
+    the scale of `prefer`: what a policy has learned, in one number; 0 for nothing. `single` is best on these rows; what
+    is compared with is the best one that could be known without them, one of `singles`.
 
     Args:
         held: decided by a policy that has not seen the rows.
@@ -45,7 +46,7 @@ def report(held: HeldOut, *, seed: int = 0, knowing: HeldOut | None = None) -> d
             {
                 "share": share,
                 "saved": rounded(own.saved_at(share)),
-                "interval": middle(drawn.saved_at(share)),
+                "interval": known_middle(own.saved_at(share), drawn.saved_at(share)),
             }
             for share in SHARES
         ],
@@ -106,6 +107,7 @@ def _models(held: HeldOut) -> list[dict[str, Any]]:
 
 def _setting(own: Figures, drawn: Figures, prefer: float) -> dict[str, Any]:
     at = step_of(prefer)
+    saved = 1.0 - own.cost[at] / own.single_cost
     return {
         "prefer": prefer,
         "quality": rounded(own.quality[at]),
@@ -113,8 +115,8 @@ def _setting(own: Figures, drawn: Figures, prefer: float) -> dict[str, Any]:
         "above_single_interval": middle(drawn.quality[at] - drawn.single),
         "above_random_mix": rounded(own.quality[at] - own.mixed[at]),
         "cost": usd(own.cost[at]),
-        "saved": rounded(1.0 - own.cost[at] / own.single_cost),
-        "saved_interval": middle(1.0 - drawn.cost[at] / drawn.single_cost),
+        "saved": rounded(saved),
+        "saved_interval": known_middle(saved, 1.0 - drawn.cost[at] / drawn.single_cost),
     }
 
 

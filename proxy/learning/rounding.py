@@ -20,6 +20,11 @@ def usd(value: Any) -> float | None:
     return rounded(float(value) * 1000, 6)
 
 
-def middle(values: Floats, digits: int = 4) -> list[float]:
-    """The interval of draws."""
-    return [round(one, digits) for one in interval(values)]
+def middle(values: Floats, digits: int = 4) -> list[float | None]:
+    """The interval of draws; None for an end among those that have no figure."""
+    return [rounded(one, digits) for one in interval(values)]
+
+
+def known_middle(value: Any, values: Floats) -> list[float | None] | None:
+    """The interval around a value; None where that is not known itself."""
+    return middle(values) if math.isfinite(value) else None

@@ -98,6 +98,21 @@ def test_a_dear_choice_saves_less_than_nothing_between_its_bounds(trained: Path,
     assert f"({low:.0%} to {high:.0%})" in run("evaluate", trained, data).stdout
 
 
+def test_what_is_never_reached_or_not_known_is_null(trained: Path, tmp_path: Path) -> None:
+    data = write(tmp_path / "few.jsonl", lines(30, seed=10))
+    whole, nearly = json.loads(run("evaluate", trained, data, "--json").stdout)["saved"]
+    assert (whole["saved"], whole["interval"]) == (None, None)
+    assert nearly["interval"][0] is None
+    assert 0.8 < nearly["saved"] < nearly["interval"][1] < 1
+    shown = run("evaluate", trained, data).stdout
+    assert re.search(r"saved at 100% of best single +never *\n", shown)
+    assert re.search(r"saved at 95% of best single +\d\d\.\d% \(never to \d\d%\)", shown)
+    data = write(tmp_path / "free.jsonl", [each | {"costs": {}} for each in lines(60)])
+    found = json.loads(run("train", data, "--out", tmp_path / "p.npz", "--folds", 2, "--json").stdout)
+    assert [each["interval"] for each in found["saved"]] == [None, None]
+    assert {each["saved_interval"] for each in found["settings"].values()} == {None}
+
+
 def test_of_few_requests_it_says_so(trained: Path, tmp_path: Path) -> None:
     assert "say little" not in run("evaluate", trained, write(tmp_path / "30.jsonl", lines(30, seed=9))).stdout
     told = run("evaluate", trained, write(tmp_path / "29.jsonl", lines(29, seed=9)))

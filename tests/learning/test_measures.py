@@ -9,7 +9,7 @@ import pytest
 
 from proxy.learning.held_out import HeldOut
 from proxy.learning.linear import apply, fit_ridges, non_negative
-from proxy.learning.measures import bootstrap, calibration_error, figures, outcomes, pair
+from proxy.learning.measures import bootstrap, calibration_error, figures, interval, outcomes, pair
 from proxy.learning.prefer import _falling
 from proxy.learning.rated import Rows
 
@@ -57,6 +57,18 @@ def test_where_all_models_cost_the_same_the_best_single_one_is_what_there_is_to_
     assert own.mixed == pytest.approx(1.0)
     drawn = figures(outcomes(same), bootstrap(same.rows.groups, 0))
     assert drawn.gain == pytest.approx(np.zeros(400))
+
+
+def test_an_end_of_an_interval_among_draws_without_a_figure_has_none() -> None:
+    draws = np.linspace(-3.0, 1.0, 401)
+    assert interval(draws) == pytest.approx((-2.8, 0.8))
+    draws[:20] = np.nan
+    assert interval(draws) == pytest.approx((-2.8, 0.8)), "less than the 5th"
+    draws[20] = np.nan
+    low, high = interval(draws)
+    assert np.isnan(low)
+    assert high == pytest.approx(0.8)
+    assert np.isnan(interval(np.full(400, np.nan))).all()
 
 
 def test_calibration_error() -> None:
