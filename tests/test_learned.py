@@ -16,6 +16,7 @@ from proxy.embedding.shipped_model import minilm
 from proxy.learning.fit import fit_policy
 from proxy.routing.policy import Policy
 from proxy.routing.policy_file import pack
+from proxy.routing.shape import shape_of
 from tests.learning.made import MODELS, made
 from tests.serving import serving
 
@@ -118,6 +119,11 @@ def test_a_policy_that_comes_later_decides_from_then_on(served: Served, learned:
     best = max(told["candidates"], key=lambda each: each["score"])
     assert best["model"] == told["model"]
     assert all(0 <= each["quality"] <= 1 and each["cost_usd"] > 0 for each in told["candidates"])
+
+    thought = learned.choose(MODELS, 1.0, minilm(128).embed("hello"), told["tokens"], shape=shape_of("hello"))
+    exactly = {each.model: (each.quality, each.score) for each in thought.candidates}
+    for each in told["candidates"]:
+        assert (each["quality"], each["score"]) == pytest.approx(exactly[each["model"]], abs=1e-6)
 
     cheapest = served.route(x_pointsman_prefer="0").json()
     assert cheapest["model"] == MODELS[made().cheapest]

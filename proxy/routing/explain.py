@@ -81,10 +81,10 @@ def _candidates(router: Router, config: Config, facts: Facts, decision: Decision
             {
                 "model": name,
                 "excluded": excluded[name],
-                "quality": None if seen is None else round(seen.quality, 4),
+                "quality": None if seen is None else round(seen.quality, 6),
                 "correction": None if seen is None else round(seen.correction, 4),
                 "cost_usd": None if seen is None or seen.cost_usd is None else round(seen.cost_usd, 8),
-                "score": None if seen is None else round(seen.score, 4),
+                "score": None if seen is None else round(seen.score, 6),
                 "price": None
                 if price is None
                 else {"input": price.input, "cached_input": price.cached_input, "output": price.output},
