@@ -116,10 +116,11 @@ def unpack(content: bytes) -> Policy:
     )
     if not agree:
         raise PolicyUnusable("its arrays have other sizes than those of a policy")
+    knows_no_costs = all(np.isnan(arrays[name]).all() for name in _OF_COSTS)
     for name, array in arrays.items():
-        may_be_unknown = name in ("mean_costs", "cost") and np.isnan(array).all()
-        least = 0.0 if name == "counts" else -_LARGEST
-        if not (may_be_unknown or ((least <= array) & (array <= _LARGEST)).all()):
+        is_unknown = knows_no_costs and name in _OF_COSTS
+        least = 0.0 if name in _NOT_NEGATIVE else -_LARGEST
+        if not (is_unknown or ((least <= array) & (array <= _LARGEST)).all()):
             raise PolicyUnusable(f"its {name} are no numbers that a policy has")
     forest = Forest(**{name: arrays[f"tree_{name}"].astype(kind) for name, kind in _OF_FOREST.items()})
     if not forest.is_sound(SIZE + directions + 1):
@@ -163,6 +164,9 @@ def check_fits(policy: Policy, *, embedder: str, models: Iterable[str] = ()) -> 
 
 
 _OF_POLICY = ("means", "mean_costs", "linear", "cost", "blends", "prefer")
+_OF_COSTS = ("mean_costs", "cost")
+"""NaN, all of them, where the policy was trained without costs."""
+_NOT_NEGATIVE = ("means", "mean_costs", "counts")
 _OF_NEIGHBOURS = ("axes", "centre", "centres", "sums", "counts")
 _OF_FOREST: dict[str, type[np.generic]] = {
     "roots": np.int64, "asks": np.int64, "limits": np.float32, "firsts": np.int64, "values": np.float32,

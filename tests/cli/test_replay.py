@@ -229,7 +229,7 @@ def test_a_new_price_is_a_new_cost(tmp_path: Path, write: Any) -> None:
 def smart(tmp_path: Path) -> str:
     """A routes.yaml whose policy takes `coder`, and a store where `large` was explored once."""
     learned = fit_policy(made(120), embedder=minilm(128).name())
-    means = np.array([2.0 if name == "coder" else -2.0 for name in MODELS], dtype=np.float32)
+    means = np.array([2.0 if name == "coder" else 0.0 for name in MODELS], dtype=np.float32)
     prefer = np.tile(np.array([0.0, ALWAYS_SINGLE], dtype=np.float32), (STEPS, 1))
     (tmp_path / "p.npz").write_bytes(pack(replace(learned, means=means, prefer=prefer)))
     explored = decided(
@@ -272,7 +272,7 @@ def test_a_new_price_is_a_new_cost_of_what_the_policy_expects(smart: str, write:
 
 def test_another_policy_has_the_prices_that_it_was_trained_at(smart: str, tmp_path: Path, write: Any) -> None:
     learned = fit_policy(made(120, seed=1), embedder=minilm(128).name())
-    means = np.array([2.0 if name == "coder" else -2.0 for name in MODELS], dtype=np.float32)
+    means = np.array([2.0 if name == "coder" else 0.0 for name in MODELS], dtype=np.float32)
     (tmp_path / "other.npz").write_bytes(pack(replace(learned, means=means)))
     old, other = write("old.yaml", smart), smart.replace("p.npz", "other.npz")
     plain, dearer = (

@@ -68,7 +68,9 @@ class Words(WordModel):
 def policy_for(favourite: str) -> Policy:
     """One that thinks nothing of any model but this."""
     learned = fit_policy(made(120), embedder="words")
-    return replace(learned, means=np.array([2.0 if name == favourite else -2.0 for name in MODELS], dtype=np.float32))
+    means, linear = np.array([float(name == favourite) for name in MODELS], dtype=np.float32), learned.linear.copy()
+    linear[-1] += 4 * means - 2
+    return replace(learned, means=means, linear=linear)
 
 
 @dataclass

@@ -296,6 +296,14 @@ def trees(**changes: Any) -> bytes:
             "no numbers",
             id="counts-below-none",
         ),
+        *(
+            pytest.param(
+                lambda name=name, by=by: pack(replace(policy(), **{name: getattr(policy(), name) * np.float32(by)})),
+                f"its {name} are no numbers",
+                id=f"{name}-times-{by}",
+            )
+            for name, by in (("means", "-1"), ("mean_costs", "-1"), ("mean_costs", "nan"), ("cost", "nan"))
+        ),
         pytest.param(b"", "damaged, or no policy", id="empty"),
         pytest.param(b"version: 1\n", "damaged, or no policy", id="another-file"),
         pytest.param(pickle.dumps([1, 2]), "damaged, or no policy", id="pickle"),
@@ -334,6 +342,11 @@ def trees(**changes: Any) -> bytes:
 def test_what_is_no_policy_is_told(content: Any, said: str) -> None:
     with pytest.raises(PolicyUnusable, match=said):
         unpack(content() if callable(content) else content)
+
+
+def test_a_policy_may_know_no_costs_at_all() -> None:
+    unknown = {name: getattr(policy(), name) * np.float32("nan") for name in ("mean_costs", "cost")}
+    assert not unpack(pack(replace(policy(), **unknown))).knows_costs
 
 
 def test_whatever_a_file_says_of_costs_there_is_a_choice() -> None:
