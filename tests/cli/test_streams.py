@@ -15,6 +15,7 @@ import httpx
 import pytest
 
 from proxy.learning.store import Store
+from tests.cli.test_train import lines
 from tests.learning.rows import row, settings
 
 ROUTES = """
@@ -74,6 +75,33 @@ def test_a_closed_output_takes_everything(store: str) -> None:
     command = redirected(">&-", ["report", "--store", store])
     ended = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
     assert (ended.returncode, ended.stderr) == (0, "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+@pytest.mark.parametrize("unbuffered", ["", "1"], ids=["buffered", "unbuffered"])
+@pytest.mark.parametrize(
+    "command",
+    [["check"], ["check", "--json"], ["explain", "hi"], ["explain", "hi", "--json"], ["schema"], ["report"]],
+    ids=" ".join,
+)
+def test_what_cannot_be_written_is_said_in_words(routes: str, store: str, command: list[str], unbuffered: str) -> None:
+    options = {"report": ["--store", store], "schema": []}.get(command[0], ["-c", routes])
+    environ = os.environ | {"PYTHONUNBUFFERED": unbuffered}
+    lost = redirected(">/dev/full", [*command, *options])
+    ended = subprocess.run(lost, env=environ, stderr=subprocess.PIPE, text=True, check=False)
+    said = "Error: standard output cannot be written: No space left on device.\n"
+    assert (ended.returncode, ended.stderr) == (2, said)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+def test_a_policy_that_was_written_is_not_told_as_one_that_was_not(tmp_path: Path) -> None:
+    data, out = tmp_path / "rated.jsonl", tmp_path / "policy.npz"
+    data.write_text("".join(f"{json.dumps(line)}\n" for line in lines(60)))
+    command = redirected(">/dev/full", ["train", str(data), "--out", str(out), "--folds", "2", "--force", "--json"])
+    ended = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
+    assert out.exists()
+    assert (ended.returncode, "standard output cannot be written" in ended.stderr) == (2, True)
+    assert "Traceback" not in ended.stderr
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a shell of Unix")
