@@ -24,6 +24,23 @@ from proxy.shipped import shipped
         pytest.param("What does 404 mean?", "What does 404 mean", id="question-mark"),
         pytest.param("これは何ですか？", "これは何ですか", id="other-scripts-marks"),
         pytest.param("fix this loop \n\n", "fix this loop", id="white-space"),
+        pytest.param("Hello! Could you please help me with this? Fix this loop.", "Fix this loop", id="an-appeal"),
+        pytest.param("Help me with that, please: fix this loop", "fix this loop", id="an-appeal-with-a-colon"),
+        pytest.param("Can you help me with the following.\n\nPlease fix this loop", "fix this loop", id="an-appeal-and-a-wish"),
+        pytest.param("fix this loop. Thanks in advance, I appreciate your help!", "fix this loop", id="appreciation"),
+        pytest.param("fix this loop Thanks in advance, I appreciate the help", "fix this loop", id="appreciation-without-marks"),
+        pytest.param("fix this loop?\n\nI'd really appreciate it.", "fix this loop", id="appreciation-on-its-own-line"),
+        pytest.param("fix this loop, please. Any help is appreciated!", "fix this loop", id="any-help"),
+        pytest.param("help me with this function", "help me with this function", id="the-help-is-the-request"),
+        pytest.param("help me with this function: it loops", "help me with this function: it loops", id="the-help-is-the-request-too"),
+        pytest.param("help me with this.loop() in JavaScript", "help me with this.loop() in JavaScript", id="a-mark-in-a-word"),
+        pytest.param("Could you please help me with this?", "help me with this", id="only-an-appeal"),
+        pytest.param("Please help me with this? Thank you so much!", "help me with this", id="only-an-appeal-and-thanks"),
+        pytest.param("Thanks, I appreciate it!", "Thanks, I appreciate it", id="only-appreciation"),
+        pytest.param("Translate into French: I appreciate your help", "Translate into French: I appreciate your help", id="appreciation-behind-a-colon"),
+        pytest.param("Translate into French:\n\nthanks, I appreciate your help", "Translate into French:\n\nthanks, I appreciate your help", id="thanks-behind-a-colon"),
+        pytest.param("How do I say I appreciate your help", "How do I say I appreciate your help", id="appreciation-as-the-request"),
+        pytest.param("How do I say thanks, I appreciate your help", "How do I say thanks, I appreciate your help", id="thanks-as-the-request"),
         pytest.param("thanks!", "thanks", id="only-thanks"),
         pytest.param("thank you so much!", "thank you so much", id="only-more-thanks"),
         pytest.param("hi there", "hi there", id="only-a-greeting"),
@@ -46,7 +63,7 @@ def test_something_is_always_left(text: str) -> None:
     assert bool(left) is bool(text)
 
 
-@pytest.mark.parametrize("piece", ["hi ", "please, ", " ", "thanks ", "?", "so so "])
+@pytest.mark.parametrize("piece", ["hi ", "please, ", " ", "thanks ", "?", "so so ", "I appreciate it, ", "? \n"])
 def test_a_long_text_takes_no_longer_than_its_copy(piece: str) -> None:
     """A hundred thousand times the same: what reads it again for each of them takes minutes."""
     began = time.perf_counter()
@@ -59,4 +76,6 @@ def test_courtesies_do_not_reach_the_network() -> None:
     model = MiniLM(shipped("models/all-MiniLM-L6-v2"))
     plain = model.embed("fix this loop")
     np.testing.assert_array_equal(model.embed("Hello! Can you please fix this loop?\nThank you!"), plain)
+    said = "Hello! Could you please help me with this? fix this loop. Thanks in advance, I appreciate your help!"
+    np.testing.assert_array_equal(model.embed(said), plain)
     assert model.embed("fix this hoop") @ plain < 0.999
