@@ -18,7 +18,7 @@ class Running:
 
 
 def test_a_worker_may_take_its_time_to_start_and_none_later() -> None:
-    worker = Worker(uvicorn.Config("nobody:calls_it"), [])
+    worker = Worker(uvicorn.Config("nobody:calls_it", log_config=None), [])
     cast("Any", worker).process = Running()
     for _ in range(3):
         assert worker.is_alive(timeout=0), "it imports"
@@ -32,7 +32,7 @@ def test_a_worker_may_take_its_time_to_start_and_none_later() -> None:
 
 @pytest.mark.timeout(30)
 def test_nobody_waits_for_the_answer_of_one_that_is_gone() -> None:
-    worker = Worker(uvicorn.Config("nobody:calls_it", log_level="critical"), [])
+    worker = Worker(uvicorn.Config("nobody:calls_it", log_config=None), [])
     worker.start()
     worker.process.join()
     assert not worker.ping(timeout=3600)
