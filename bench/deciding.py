@@ -36,7 +36,9 @@ from proxy.reload.prepare import Prepared, prepare
 from proxy.routing.arrays import Floats32
 from proxy.routing.chat import read_chat
 from proxy.routing.forest import Forest
-from proxy.routing.policy import LINEAR, STEPS, Neighbours, Policy, Regions
+from proxy.routing.inputs import LINEAR
+from proxy.routing.neighbours import Neighbours
+from proxy.routing.policy import STEPS, Policy, Regions
 from proxy.routing.shape import SIZE, shape_of
 from proxy.routing.signals import Signals
 

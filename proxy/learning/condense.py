@@ -8,7 +8,8 @@ from proxy.embedding import DIMENSIONS
 from proxy.learning.linear import principal
 from proxy.learning.rated import Floats, Ints, Rows, summed
 from proxy.routing.arrays import Floats32
-from proxy.routing.policy import Neighbours, Regions, project
+from proxy.routing.neighbours import Neighbours, project
+from proxy.routing.policy import Regions
 
 DIRECTIONS = 32
 MOST_CENTRES = 512

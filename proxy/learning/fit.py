@@ -13,7 +13,9 @@ from proxy.learning.linear import STRENGTHS, apply, fit_ridges, non_negative
 from proxy.learning.prefer import fit_caution, fit_prefer
 from proxy.learning.rated import Floats, Rows, folds_of
 from proxy.routing.forest import Forest
-from proxy.routing.policy import LINEAR, Neighbours, Outlook, Policy, numbers_of
+from proxy.routing.inputs import LINEAR, numbers_of
+from proxy.routing.neighbours import Neighbours
+from proxy.routing.policy import Outlook, Policy
 
 INNER_FOLDS = 5
 LEAST_COMPLETE = 20

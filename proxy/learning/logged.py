@@ -30,7 +30,7 @@ from proxy.learning.reading import LEAST_COST
 from proxy.learning.rows import CERTAIN, is_number, is_propensity, is_rating, vector_of
 from proxy.learning.stored_facts import asked_of
 from proxy.learning.tables import decisions, feedback
-from proxy.routing.policy import inputs_of
+from proxy.routing.inputs import inputs_of
 from proxy.routing.shape import SIZE, Shape
 
 _COLUMNS = (

@@ -10,7 +10,7 @@ from proxy.config import Price
 from proxy.embedding import DIMENSIONS, Vector, Vectors
 from proxy.learning.rated import Floats, Rows, keys_of
 from proxy.learning.reading import Rated
-from proxy.routing.policy import inputs_of
+from proxy.routing.inputs import inputs_of
 from proxy.routing.shape import SIZE, UNKNOWN, shape_of
 
 LEAST_ROWS = 50

@@ -9,7 +9,8 @@ import numpy as np
 from proxy.config import PREFER
 from proxy.embedding import Vector
 from proxy.learning.prefer import pick
-from proxy.routing.policy import Policy, inputs_of, step_of
+from proxy.routing.inputs import inputs_of
+from proxy.routing.policy import Policy, step_of
 from proxy.routing.shape import shape_of
 
 REWORDINGS: Mapping[str, Callable[[str], str]] = {

@@ -28,23 +28,14 @@ from numpy.typing import NDArray
 from proxy.embedding import DIMENSIONS, LAST_LAYER, Vector, Vectors
 from proxy.routing.arrays import Floats32
 from proxy.routing.forest import Forest
-from proxy.routing.shape import SIZE, UNKNOWN, Shape
-
-LINEAR = DIMENSIONS + 2
-"""What the linear maps read: the vector's numbers and two for the text's length."""
-INPUTS = LINEAR + SIZE
-"""All that is read of a text: the same and its shape."""
-_HALF = math.sqrt(0.5)
-"""The length of each layer's part of the inputs."""
-_OF_LENGTH = 0.3
+from proxy.routing.inputs import HALF, LINEAR, OF_LENGTH, inputs_of, length_of, numbers_of
+from proxy.routing.neighbours import Neighbours
+from proxy.routing.shape import UNKNOWN, Shape
 
 _MOST_LOG_COST = 80.0
 """Of USD; beyond, an exponential is no number of 32 bits any more. No request costs as much, but a file may say so."""
 ALWAYS_SINGLE = 2.0
 """A margin of the best single model that no predicted quality makes up for: nothing is proven but the means."""
-
-_AT_ONCE = 4096
-"""Texts whose closeness to every centre is in memory."""
 
 STEPS = 101
 """Values of `prefer` that are told apart: 0, 0.01, ... 1."""
@@ -96,72 +87,6 @@ class Outlook(NamedTuple):
     def bounded(self) -> Floats32:
         """The qualities as they are meant, 0 to 1."""
         return np.clip(self.quality, 0.0, 1.0)
-
-
-@dataclass(frozen=True)
-class Neighbours:
-    """The condensed neighbours of the training texts."""
-
-    axes: Floats32
-    """(768, directions)."""
-    centre: Floats32
-    """(directions,), taken off along them."""
-    centres: Floats32
-    """(centres, directions)."""
-    sums: Floats32
-    """(centres, models): of what the scores of the texts that a centre stands for are above the model's mean."""
-    counts: Floats32
-    """(centres, models): of those scores; with weights, the sum of the weights."""
-    sharpness: tuple[float, ...]
-    """
-    Neighbourhoods: in each a centre counts by exp(sharpness x how much less close it is than the closest one).
-
-    Nadaraya, On estimating regression, 1964.
-    """
-    prior: float
-    """So many texts' worth of the model's mean stands in every neighbourhood, for where data is thin."""
-
-    def places(self, inputs: Floats32) -> Floats32:
-        """(texts, directions), of length 1: where texts are among each other, whatever they all have in common."""
-        return project(inputs, self.axes, self.centre)
-
-    def excess(self, places: Floats32) -> list[Floats32]:
-        """For each neighbourhood, (requests, models): the models' mean scores in it, less those over all texts."""
-        pieces = []
-        for start in range(0, max(len(places), 1), _AT_ONCE):
-            closeness = places[start : start + _AT_ONCE] @ self.centres.T
-            closeness -= self.half_squares
-            closeness -= closeness.max(axis=1, keepdims=True)
-            pieces.append([self._around(np.exp(sharpness * closeness)) for sharpness in self.sharpness])
-        return [np.concatenate(parts) for parts in zip(*pieces, strict=True)]
-
-    def excess_at(self, place: Floats32) -> Floats32:
-        """(neighbourhoods, models): the same for one request, at (directions,) of length 1."""
-        closeness = self.centres @ place
-        closeness -= self.half_squares
-        closeness -= closeness.max()
-        return self._around(np.exp(self._sharpness * closeness))
-
-    def _around(self, shares: Floats32) -> Floats32:
-        found = shares @ self._table
-        count = self.sums.shape[1]
-        result: Floats32 = found[:, :count] / (found[:, count:] + self.prior)
-        return result
-
-    @cached_property
-    def _sharpness(self) -> Floats32:
-        return np.array(self.sharpness, dtype=np.float32)[:, np.newaxis]
-
-    @cached_property
-    def _table(self) -> Floats32:
-        """(centres, 2 models): sums and counts side by side."""
-        return np.ascontiguousarray(np.hstack([self.sums, self.counts]), dtype=np.float32)
-
-    @cached_property
-    def half_squares(self) -> Floats32:
-        """(centres,): what makes the nearest of the products."""
-        result: Floats32 = 0.5 * (self.centres**2).sum(axis=1)
-        return result
 
 
 @dataclass(frozen=True)
@@ -281,15 +206,15 @@ class Policy:
         """
         first, second = vector[:LAST_LAYER], vector[LAST_LAYER:]
         maps, count = self._maps, len(self.models)
-        found = (first @ maps[:LAST_LAYER]) * (_HALF / max(math.sqrt(first @ first), 1e-9))
-        found += (second @ maps[LAST_LAYER:DIMENSIONS]) * (_HALF / max(math.sqrt(second @ second), 1e-9))
-        length = _length(tokens)
-        found += _OF_LENGTH * length * maps[-3] + 0.1 * length**2 * maps[-2] + maps[-1]
+        found = (first @ maps[:LAST_LAYER]) * (HALF / max(math.sqrt(first @ first), 1e-9))
+        found += (second @ maps[LAST_LAYER:DIMENSIONS]) * (HALF / max(math.sqrt(second @ second), 1e-9))
+        length = length_of(tokens)
+        found += OF_LENGTH * length * maps[-3] + 0.1 * length**2 * maps[-2] + maps[-1]
         places = found[2 * count :]
         places *= 1.0 / max(math.sqrt(places @ places), 1e-9)
         excess = self.neighbours.excess_at(places)
         if not math.isnan(shape[0]):
-            numbers = np.concatenate((shape, places, (_OF_LENGTH * length,)), dtype=np.float32)
+            numbers = np.concatenate((shape, places, (OF_LENGTH * length,)), dtype=np.float32)
             excess = np.concatenate((excess, self.forest.excess_at(numbers)[np.newaxis]))
         blends = self.blends[: len(excess)]
         common = excess.sum(axis=1) / count
@@ -346,58 +271,3 @@ def policy_version(policy: Policy | None) -> str:
 def step_of(prefer: float) -> int:
     """The place of a `prefer` of 0 to 1 among those that are told apart."""
     return round(prefer * (STEPS - 1))
-
-
-def project(inputs: Floats32, axes: Floats32, centre: Floats32) -> Floats32:
-    """(texts, directions), of length 1: where texts are among each other, whatever they all have in common."""
-    places: Floats32 = inputs[:, : len(axes)] @ axes - centre
-    places /= np.maximum(np.linalg.norm(places, axis=1, keepdims=True), 1e-9)
-    return places
-
-
-def _length(tokens: float) -> float:
-    """
-    A text's length, about -2.5 to 2.5; 0 where it is not known.
-
-    What is beyond is taken for the edge: nothing was learned of a text of 100,000 tokens.
-    """
-    return 0.0 if math.isnan(tokens) else min(max((math.log(max(tokens, 1.0)) - 4.6) / 1.5, -2.5), 2.5)
-
-
-def inputs_of(vectors: Vectors, tokens: NDArray[Any], shapes: Floats32 | Shape = UNKNOWN) -> Floats32:
-    """
-    What a policy reads of texts.
-
-    Both layers count alike: measured on MMLU, the third tells more of a model's chances than it tells of topics.
-
-    Args:
-        vectors: (texts, 768).
-        tokens: (texts,), estimated; NaN where that is not known.
-        shapes: (texts, 40); NaN where they are not known.
-
-    Returns:
-        (texts, 810).
-    """
-    inputs = np.empty((len(vectors), INPUTS), dtype=np.float32)
-    for layer in (slice(0, LAST_LAYER), slice(LAST_LAYER, DIMENSIONS)):
-        part = vectors[:, layer]
-        inputs[:, layer] = part / (np.sqrt(2.0) * np.maximum(np.linalg.norm(part, axis=1, keepdims=True), 1e-9))
-    length = np.array([_length(each) for each in tokens.tolist()])
-    inputs[:, DIMENSIONS] = _OF_LENGTH * length
-    inputs[:, DIMENSIONS + 1] = 0.1 * length**2
-    inputs[:, LINEAR:] = shapes
-    return inputs
-
-
-def numbers_of(inputs: Floats32, places: Floats32) -> Floats32:
-    """
-    What a forest asks: the shape of a text, where it is among others, and its length.
-
-    Args:
-        inputs: (texts, 810), see `inputs_of`.
-        places: (texts, directions), see `Neighbours.places`.
-
-    Returns:
-        (texts, 40 + directions + 1).
-    """
-    return np.hstack([inputs[:, LINEAR:], places, inputs[:, DIMENSIONS : DIMENSIONS + 1]])

@@ -21,7 +21,9 @@ from numpy.typing import NDArray
 
 from proxy.embedding import DIMENSIONS
 from proxy.routing.forest import Forest
-from proxy.routing.policy import LINEAR, STEPS, Neighbours, Policy, Regions
+from proxy.routing.inputs import LINEAR
+from proxy.routing.neighbours import Neighbours
+from proxy.routing.policy import STEPS, Policy, Regions
 from proxy.routing.shape import SIZE
 
 FORMAT = 3

@@ -30,7 +30,7 @@ from proxy.learning.rated import Rows
 from proxy.learning.rows import LiveRating
 from proxy.learning.store import Store
 from proxy.learning.stored_facts import asked_of
-from proxy.routing.policy import inputs_of
+from proxy.routing.inputs import inputs_of
 from proxy.routing.policy_file import pack, unpack
 from proxy.routing.shape import shape_of
 from proxy.simulator import build_simulator

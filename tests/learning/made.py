@@ -6,7 +6,7 @@ import numpy as np
 
 from proxy.embedding import DIMENSIONS
 from proxy.learning.rated import Rows
-from proxy.routing.policy import inputs_of
+from proxy.routing.inputs import inputs_of
 from proxy.routing.shape import SIZE
 
 MODELS = ("small", "large", "coder")

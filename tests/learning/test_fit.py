@@ -15,7 +15,8 @@ from proxy.learning.incumbent import why_keep
 from proxy.learning.measures import calibration_error, figures, outcomes
 from proxy.learning.rated import Rows, blocks_of, folds_of
 from proxy.learning.report import report, why_not_better
-from proxy.routing.policy import ALWAYS_SINGLE, INPUTS, LINEAR, inputs_of
+from proxy.routing.inputs import INPUTS, LINEAR, inputs_of
+from proxy.routing.policy import ALWAYS_SINGLE
 from proxy.routing.shape import SIZE, UNKNOWN, shape_of
 from tests.learning.made import MODELS, made
 

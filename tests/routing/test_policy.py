@@ -15,8 +15,9 @@ import pytest
 
 from proxy.errors import BadRequest
 from proxy.learning.fit import fit_policy
+from proxy.routing.inputs import inputs_of
 from proxy.routing.live import Live
-from proxy.routing.policy import ALWAYS_SINGLE, STEPS, Policy, inputs_of
+from proxy.routing.policy import ALWAYS_SINGLE, STEPS, Policy
 from proxy.routing.policy_file import PolicyUnusable, check_fits, pack, unpack
 from proxy.routing.router import Router
 from proxy.routing.shape import SIZE, UNKNOWN
