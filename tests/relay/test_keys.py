@@ -220,11 +220,13 @@ def test_what_goes_on_from_a_response_is_asked_with_the_key_of_that_one(upstream
     assert set(seen) == {"sk-1", "sk-2", "sk-3"}, "those that begin use the keys in turn"
 
 
-def test_so_is_a_response_that_is_read_again(upstream: Keyed, accounts: OpenAI) -> None:
+@pytest.mark.parametrize("named", [{}, {"x-pointsman-model": "large"}], ids=["any-model", "always-the-same-model"])
+def test_so_is_a_response_that_is_read_again(upstream: Keyed, accounts: OpenAI, named: dict[str, str]) -> None:
+    client = accounts.with_options(default_headers=named)
     for _ in range(3):
-        made = accounts.responses.create(model="auto", input="hi", background=True)
-        assert accounts.responses.retrieve(made.id).id == made.id
-        accounts.responses.delete(made.id)
+        made = client.responses.create(model="auto", input="hi", background=True)
+        assert client.responses.retrieve(made.id).id == made.id
+        client.responses.delete(made.id)
     assert upstream.asked() == [key for key in ("sk-1", "sk-2", "sk-3") for _ in range(3)]
 
 
@@ -250,15 +252,6 @@ def test_one_that_is_polled_stays_known_while_others_come() -> None:
             for said in ("one", "two", "three"):
                 assert client.responses.retrieve(made.id).id == made.id
                 client.responses.create(model="auto", input=said)
-
-
-def test_so_it_is_by_a_client_that_always_names_its_model(upstream: Keyed, accounts: OpenAI) -> None:
-    client = accounts.with_options(default_headers={"x-pointsman-model": "large"})
-    for _ in range(3):
-        made = client.responses.create(model="auto", input="hi", background=True)
-        assert client.responses.retrieve(made.id).id == made.id
-        client.responses.delete(made.id)
-    assert upstream.asked() == [key for key in ("sk-1", "sk-2", "sk-3") for _ in range(3)]
 
 
 def test_so_is_what_goes_on_in_a_stored_conversation(upstream: Keyed, accounts: OpenAI) -> None:
