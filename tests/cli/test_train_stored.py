@@ -112,11 +112,11 @@ def test_a_policy_may_know_models_that_were_never_drawn(trained: tuple[Path, dic
 
 def test_the_turns_of_a_conversation_count_as_one(trained: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
     """What 400 decisions tell is known; what as many turns of 50 conversations tell is not enough for a policy."""
-    found = {}
+    found, urls = {}, {}
     for count in (1, 50, 400):
         decisions = in_conversations(log(400, seed=12, explore=0.45), count)
-        url = write(tmp_path / f"of-{count}.db", decisions)
-        told = run("evaluate", trained[0], "--store", url, "--json")
+        urls[count] = write(tmp_path / f"of-{count}.db", decisions)
+        told = run("evaluate", trained[0], "--store", urls[count], "--json")
         assert told.exit_code == 0, told.stderr
         found[count] = json.loads(told.stdout)
         assert found[count]["conversations"] == count
@@ -125,8 +125,8 @@ def test_the_turns_of_a_conversation_count_as_one(trained: tuple[Path, dict[str,
     assert (one["quality"]["low"], one["enough"], one["effective"] <= 1.0) == (None, False, True)
     assert (some["enough"], all_apart["enough"]) == (False, True)
     assert some["effective"] < 50 < all_apart["effective"]
-    assert f" {one['quality']['value']:.3f} " in run("evaluate", trained[0], "--store", url.replace("400", "1")).stdout
-    told = run("train", "--store", url.replace("400", "50"), "--out", tmp_path / "p.npz", "--folds", 2)
+    assert f" {one['quality']['value']:.3f} " in run("evaluate", trained[0], "--store", urls[1]).stdout
+    told = run("train", "--store", urls[50], "--out", tmp_path / "p.npz", "--folds", 2)
     assert (told.exit_code, "(of 50 conversations, each counting as one)" in told.stdout) == (1, True), told.output
     assert not (tmp_path / "p.npz").exists()
 
