@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
+from typing import Any
 
 import click
 
@@ -39,9 +40,14 @@ class _Commands(click.Group):
         command: click.Command = getattr(module, _COMMANDS[cmd_name])
         return command
 
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        fit_streams()  # before the arguments are looked at: --help and --version are told while they are
+        return super().make_context(info_name, args, parent, **extra)
+
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="pointsman")
 def main() -> None:
     """Pointsman: each request goes to the model that fits it."""
-    fit_streams()

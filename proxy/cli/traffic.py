@@ -13,7 +13,7 @@ from proxy.cli.options import load_or_exit
 from proxy.cli.progress import working_bar
 from proxy.cli.showing import console, table
 from proxy.cli.streams import echo_json
-from proxy.cli.writing import write_whole
+from proxy.cli.writing import to_write, write_whole
 from proxy.shipped import shipped
 from proxy.simulator.offline import rate_offline
 from proxy.simulator.tally import tally
@@ -28,7 +28,8 @@ from proxy.simulator.traffic import CannotRun, Plan, send_traffic
 @click.option("--rate-share", type=click.FloatRange(0, 1), default=1.0, show_default=True, help="Of answers, rated.")
 @click.option("--concurrency", type=click.IntRange(1, 256), default=8, show_default=True, help="Requests at once.")
 @click.option("--seed", type=int, default=0, show_default=True, help="The same one asks the same things.")
-@click.option("--rated", type=click.Path(path_type=Path), metavar="FILE", help="Ask no server: write FILE for `train`.")
+@click.option("--rated", type=click.Path(path_type=Path), metavar="FILE", callback=to_write,
+              help="Ask no server: write FILE for `train`.")  # fmt: skip
 @click.option("--config", "-c", "config_path", type=click.Path(path_type=Path),
               help="Has the models of --rated; the routes.yaml here, or the starter file, when absent.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="One JSON object, for scripts.")
