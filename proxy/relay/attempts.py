@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import pairwise
 from typing import Literal, NamedTuple, get_args
 
 from proxy.errors import Overloaded, ProxyError, UpstreamUnavailable
 from proxy.relay.balancing import pick, soonest, why_not
 from proxy.relay.guard import Guard
+from proxy.relay.guests import Guest
 from proxy.relay.headers import with_context
 from proxy.relay.health import OF_THE_WAY
 from proxy.relay.keys import Key
@@ -193,14 +195,29 @@ class Attempts:
         return offer, target
 
     def _last_standing(self, offers: list[Offer]) -> tuple[Offer, Target]:
-        choices = [(offer, target) for offer in offers if (target := soonest(offer.targets)) is not None]
+        choices = [(offer, target) for offer in offers if (target := soonest(offer.targets, self._rest_s)) is not None]
         if not choices:
             raise Overloaded("Every upstream for this request has as many requests as it may have. Try again soon.")
-        return min(choices, key=lambda choice: choice[1].health.rest_s)
+        return min(choices, key=lambda choice: self._rest_s(choice[1]))
 
     def _pick(self, offer: Offer) -> Target | None:
         """A target that may be asked, and was not yet."""
-        return pick(offer.targets, self._tried, self._upstreams.random)
+        left_out = self._tried
+        if self._upstreams.guests:
+            left_out = left_out.union(target.label for target in offer.targets if self._rest_of_guest_s(target))
+        return pick(offer.targets, left_out, self._upstreams.random)
+
+    def _rest_s(self, target: Target) -> float:
+        """Seconds until the target may be asked this request."""
+        return max(target.health.rest_s, self._rest_of_guest_s(target))
+
+    def _rest_of_guest_s(self, target: Target) -> float:
+        guests = self._upstreams.guests
+        return guests.rest_s(target.label, self._guest) if guests and not target.has_own_key else 0.0
+
+    @cached_property
+    def _guest(self) -> Guest | None:
+        return self._upstreams.guests.guest(self._call.headers)
 
     def _next(
         self, trouble: _Trouble, offer: Offer, target: Target, offers: Iterator[Offer]
@@ -226,7 +243,7 @@ class Attempts:
             call = call._replace(headers=with_context(call.headers, context))
         key = self._key(offer, target)
         self._trail.key_hash = key.hash
-        key_rested = target.keys.are_several and target.keys.rests(key)
+        rested = self._rests(target, key)
         is_probe, sent = target.begin(), clock()
         reply: Reply | None = None
         try:
@@ -241,13 +258,29 @@ class Attempts:
                 target.end(is_probe=is_probe)
         reply.when_closed(lambda: target.end(is_probe=is_probe))
         trace.replied(reply.status)
-        outcome = reply.outcome
+        try:
+            return self._weighed(reply, key, clock() - sent, rested=rested)
+        except BaseException:  # whatever it is, the upstream has one request less under way
+            await reply.close()
+            raise
+
+    def _weighed(self, reply: Reply, key: Key, seconds: float, *, rested: bool) -> Reply | _Trouble:
+        """
+        The reply, if it is for the client, and what its target and key are held to.
+
+        Args:
+            reply: whose first content is here.
+            key: that it was asked with.
+            seconds: until that content.
+            rested: as `_rests` said before.
+        """
+        target, outcome = reply.target, reply.outcome
         if outcome in _OF_THE_KEY:
             self._tried_keys.add(key)
-        if call.is_of_a_model:  # an upstream may refuse a key files or images, and welcome it at its models
+        if self._call.is_of_a_model:  # an upstream may refuse a key files or images, and welcome it at its models
             if outcome in _ANSWERED:
-                target.health.succeeded(clock() - sent if outcome == "ok" and call.is_routed else None)
-            self._judge(reply, key, key_rested=key_rested)
+                target.health.succeeded(seconds if outcome == "ok" and self._call.is_routed else None)
+            self._judge(reply, key, rested=rested)
         elif outcome in _ANSWERED:
             target.health.reached()
         if outcome == "ok" or (outcome == "rejected" and not _is_too_long(reply)):
@@ -263,16 +296,27 @@ class Attempts:
             return target.keys.first(self._tried_keys)
         return target.keys.pick(self._tried_keys, offer.key_hash)
 
-    def _judge(self, reply: Reply, key: Key, *, key_rested: bool) -> None:
-        """Hold what a model's upstream replied to its target, or to the key where that is one of several."""
-        health, keys, outcome = reply.target.health, reply.target.keys, reply.outcome
+    def _rests(self, target: Target, key: Key) -> bool:
+        """Whether nobody should be asked so: the key, one of several or the client's own, was refused a moment ago."""
+        if target.has_own_key:
+            return target.keys.are_several and target.keys.rests(key)
+        return self._rest_of_guest_s(target) > 0.0
+
+    def _judge(self, reply: Reply, key: Key, *, rested: bool) -> None:
+        """Hold what a model's upstream replied to its target, or to the key: one of several, or the client's own."""
+        target, outcome = reply.target, reply.outcome
+        health, keys = target.health, target.keys
         if outcome in _ANSWERED:
-            keys.accepted(key, despite_rest=key_rested)
-            if key_rested:
-                self._upstreams.key_is_well(reply.target.upstream)
+            keys.accepted(key, despite_rest=rested)
+            if rested and target.has_own_key:
+                self._upstreams.key_is_well(target.upstream)
+            elif rested and self._guest is not None:
+                self._upstreams.guests.accepted(target.label, self._guest)
         elif outcome in _OF_THE_KEY and keys.are_several:
             keys.refused(key, reply.status, retry_after_s(reply.headers))
             health.rests(keys.rest_s, outcome)  # 0 as long as one does not rest
+        elif outcome == "rate_limited" and not target.has_own_key and self._guest is not None:
+            self._upstreams.guests.limited(target.label, self._guest, retry_after_s(reply.headers))
         elif outcome == "rate_limited":
             health.refuses(retry_after_s(reply.headers))
         else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Literal
 
 from proxy.relay.upstreams import Target
@@ -34,10 +34,16 @@ def pick(targets: Sequence[Target], tried: Collection[str], random_source: rando
     return other if _load(other, one) * _CLEARLY_LESS < _load(one, other) else one
 
 
-def soonest(targets: Sequence[Target]) -> Target | None:
-    """Of targets that all rest, the one that ends first; None when all have as many requests as they may have."""
+def soonest(targets: Sequence[Target], rest_s: Callable[[Target], float]) -> Target | None:
+    """
+    Of targets that all rest, the one that ends first; None when all have as many requests as they may have.
+
+    Args:
+        targets: to choose from.
+        rest_s: the seconds that one rests.
+    """
     able = [target for target in targets if not target.is_full]
-    return min(able, key=lambda target: target.health.rest_s) if able else None
+    return min(able, key=rest_s) if able else None
 
 
 def why_not(targets: Sequence[Target]) -> Literal["resting", "full"]:

@@ -25,10 +25,9 @@ _HOP_BY_HOP = frozenset(
 # compressed answer would hide its usage.
 _SAID_ANEW = frozenset((b"host", b"content-length", b"expect", b"accept-encoding"))
 _NOT_SENT = _HOP_BY_HOP | _SAID_ANEW
+_KEYS = frozenset((b"authorization", b"api-key", b"x-api-key", b"x-goog-api-key", b"ocp-apim-subscription-key"))
 # A cookie too says who the client is, and to whom it was given: whoever stands in front of this proxy.
-_CREDENTIALS = frozenset(
-    (b"authorization", b"api-key", b"x-api-key", b"x-goog-api-key", b"ocp-apim-subscription-key", b"cookie")
-)
+_CREDENTIALS = _KEYS | {b"cookie"}
 # On whose account a key is used. An upstream refuses a key of the operator's that is sent with the client's account.
 _ACCOUNT = frozenset((b"openai-organization", b"openai-project", b"x-goog-user-project"))
 _OURS = b"x-pointsman-"
@@ -70,6 +69,19 @@ def request_headers(headers: Iterable[tuple[bytes, bytes]], own: OwnHeaders) -> 
     sent = own.sent.copy()
     sent += [(name, value) for name, value in headers if name not in dropped and not name.startswith(_OURS)]
     return sent
+
+
+def key_in(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """
+    The client's own key, with the account that it is used on; empty without one.
+
+    Args:
+        headers: as the client sent them, names in lower case.
+    """
+    said = [header for header in headers if header[0] in _KEYS or header[0] in _ACCOUNT]
+    if _KEYS.isdisjoint(name for name, _ in said):
+        return b""
+    return b"\0".join(part for header in said for part in header)
 
 
 def with_context(headers: Headers, context: Sequence[tuple[bytes, bytes]]) -> Headers:

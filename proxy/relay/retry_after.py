@@ -30,9 +30,9 @@ def retry_after_s(headers: Headers, now: Callable[[], datetime] = lambda: dateti
     if (seconds := _number(value)) is None:
         try:
             date = parsedate_to_datetime(value.decode("latin-1"))
-        except ValueError:
+            seconds = (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - now().timestamp()
+        except (ValueError, OverflowError):  # of a day or a zone that is past all bounds
             return None
-        seconds = (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - now().timestamp()
     return min(max(0.0, seconds), _LONGEST_S)
 
 

@@ -18,6 +18,7 @@ from proxy.config import Config, Timeouts, Upstream, WireProtocol
 from proxy.config import Target as TargetConfig
 from proxy.errors import UnknownPath
 from proxy.relay.connecting import TransportFactory
+from proxy.relay.guests import Guests
 from proxy.relay.headers import OwnHeaders
 from proxy.relay.health import Health, State
 from proxy.relay.keys import Key, Keys, Rest
@@ -159,6 +160,7 @@ class Fleet:
         self._rests: dict[tuple[str, bytes], Rest] = {}
         self._keys: dict[str, tuple[bytes, ...]] = {}
         self._salt = os.urandom(32)
+        self.guests = Guests(clock, self.hash)
 
     def load(self, upstream: str) -> Load:
         """What the upstream of this name has to do."""
@@ -178,7 +180,7 @@ class Fleet:
 
     def rest(self, where: str, key: str) -> Rest:
         """How long a key is left alone, at an upstream or at one target."""
-        return self._rests.setdefault((where, self.hash(key)), Rest())
+        return self._rests.setdefault((where, self.hash(key.encode())), Rest())
 
     def adopt(self, config: Config) -> None:
         """This configuration is in use from now on: its limits hold, and rests of keys that are gone are over."""
@@ -193,15 +195,15 @@ class Fleet:
 
     def _keys_are(self, label: str, keys: Sequence[str]) -> None:
         """A target is asked with these keys from now on; if it had others, a rest that was due to those is over."""
-        hashes = tuple(map(self.hash, keys))
+        hashes = tuple(self.hash(key.encode()) for key in keys)
         if self._keys.setdefault(label, hashes) != hashes:
             self._keys[label] = hashes
             self.health(label).has_a_key()
 
-    def hash(self, key: str) -> bytes:
+    def hash(self, key: bytes) -> bytes:
         """What a key is known by, in this process."""
         # What lives as long as the process should not hold keys that have been taken out of use.
-        return hashlib.blake2b(key.encode("utf-8"), key=self._salt, digest_size=16).digest()
+        return hashlib.blake2b(key, key=self._salt, digest_size=16).digest()
 
 
 def _tell_nobody(_label: str, _state: State) -> None:
@@ -225,6 +227,7 @@ class Upstreams:
             self._by_label.setdefault(target.label, target)
         self.random = fleet.random
         self.budget = fleet.budget
+        self.guests = fleet.guests
 
     def all_targets(self) -> list[Target]:
         """Every target once, as its first model has it."""
@@ -297,7 +300,7 @@ def _target(
     keys = [
         Key(
             position,
-            fleet.hash(key),
+            fleet.hash(key.encode()),
             _own_headers(upstream, key),
             everywhere=fleet.rest(target.upstream, key),
             here=fleet.rest(label, key),

@@ -61,6 +61,10 @@ def test_the_busy_and_the_slow_get_less(fleet: Fleet) -> None:
     assert picks([a, b, c])["b"] > 0.5
 
 
+def rest_s(target: Target) -> float:
+    return target.health.rest_s
+
+
 def test_a_target_at_rest_or_full_is_not_picked(fleet: Fleet) -> None:
     a, b = targets(fleet, 1, 1)
     a.health.refuses(5)
@@ -70,8 +74,8 @@ def test_a_target_at_rest_or_full_is_not_picked(fleet: Fleet) -> None:
     fleet.load("b").most = 1
     b.begin()
     assert pick([a, b], (), fleet.random) is None
-    assert soonest([a, b]) is a, "it rests, but has room"
+    assert soonest([a, b], rest_s) is a, "it rests, but has room"
     fleet.load("a").most = 0
-    assert (soonest([a, b]), why_not([a, b])) == (None, "full")
+    assert (soonest([a, b], rest_s), why_not([a, b])) == (None, "full")
     b.end(is_probe=False)
     assert pick([a, b], (), fleet.random) is b

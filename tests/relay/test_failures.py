@@ -130,10 +130,21 @@ def test_an_upstream_s_own_error_passes_unchanged(status: int, house: House) -> 
     assert (answer.status_code, answer.content, answer.headers["retry-after"]) == (status, body, "2")
 
 
+def test_a_mistake_of_ours_leaves_no_request_under_way(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> float:
+        raise RuntimeError
+
+    monkeypatch.setattr("proxy.relay.attempts.retry_after_s", broken)
+    house.raw.script = lambda exchange: exchange.answer(b"{}", status=b"429 Later")
+    assert house.chat("raw").status_code == 500
+    targets = [target for model in house.http.get("/v1/targets").json()["models"] for target in model["targets"]]
+    assert {target["in_flight"] for target in targets} == {0}
+
+
 def test_a_rest_that_is_over_is_told_though_nobody_comes(house: House) -> None:
     house.raw.script = lambda exchange: exchange.answer(b"{}", b"retry-after-ms: 10", status=b"429 Later")
-    assert house.chat("raw").status_code == 429
-    house.wait_for_metric('pointsman_target_state{target="raw/raw-model"}', 1)
+    assert house.chat("restless").status_code == 429
+    house.wait_for_metric('pointsman_target_state{target="restless/raw-model"}', 1)
 
 
 def test_where_all_fail_the_headers_tell_of_the_last_one(house: House) -> None:

@@ -33,6 +33,12 @@ NOW = datetime(2026, 1, 1, 12, 0, 0, tzinfo=UTC)
         pytest.param([(b"retry-after", b"1e300")], None, id="past-all-bounds"),
         pytest.param([(b"retry-after", b"\xff")], None, id="not-ascii"),
         pytest.param([(b"retry-after", b"")], None, id="empty"),
+        pytest.param(
+            [(b"retry-after", b"21 Oct 99999999999999999999 07:28:00 GMT")], None, id="a-year-past-all-bounds"
+        ),
+        pytest.param([(b"retry-after", b"Wed, 21 Oct 2015 07:28:00 +99999999999999999")], None, id="a-zone-past-them"),
+        pytest.param([(b"retry-after", b"Mon, 01 Jan 0001 00:00:00 +2359")], 0.0, id="the-first-day-there-is"),
+        pytest.param([(b"retry-after", b"Fri, 31 Dec 9999 23:59:59 -2359")], 300.0, id="the-last"),
     ],
 )
 def test_retry_after(headers: Headers, seconds: float | None) -> None:

@@ -1,0 +1,68 @@
+"""
+Clients that bring their own keys: one that an upstream limits (429) is kept away from it, and nobody else is.
+
+Where no key of the operator's is sent, a limit is that of whoever asked. An upstream that has too much to do itself
+rests all the same: clients of a server that asks for no key mostly send the same one.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+
+from proxy.relay.headers import Headers, key_in
+from proxy.relay.health import growing_rest_s
+
+_MOST = 10_000
+"""Rests that are remembered; of more, the oldest are forgotten."""
+
+Guest = bytes
+"""What tells one client's key from another's, in this process."""
+
+
+class Guests:
+    """Until when which client's requests are kept away from which target. Lives across reloads."""
+
+    def __init__(self, clock: Callable[[], float], hash_of: Callable[[bytes], bytes]) -> None:
+        """
+        Args:
+            clock: seconds from any beginning.
+            hash_of: what a key is known by.
+        """
+        self._clock = clock
+        self._hash = hash_of
+        self._until: OrderedDict[tuple[str, Guest], float] = OrderedDict()
+
+    def __len__(self) -> int:
+        """Rests that are remembered, whether they are over or not."""
+        return len(self._until)
+
+    def guest(self, headers: Headers) -> Guest | None:
+        """Who a request comes from; None where it brings no key."""
+        key = key_in(headers)
+        return self._hash(key) if key else None
+
+    def limited(self, label: str, guest: Guest, retry_after_s: float | None) -> None:
+        """
+        A target answered this client with 429.
+
+        Args:
+            label: the target's.
+            guest: who asked.
+            retry_after_s: for how long, if the answer says so.
+        """
+        seconds = growing_rest_s(0) if retry_after_s is None else retry_after_s
+        until = max(self._until.pop((label, guest), 0.0), self._clock() + seconds)
+        self._until[label, guest] = until
+        if len(self._until) > _MOST:
+            self._until.popitem(last=False)
+
+    def accepted(self, label: str, guest: Guest) -> None:
+        """A target took a request of this client's that should have been kept away."""
+        self._until.pop((label, guest), None)
+
+    def rest_s(self, label: str, guest: Guest | None) -> float:
+        """Seconds for which this client's requests are kept away from a target; 0 where they are not."""
+        if guest is None or (until := self._until.get((label, guest))) is None:
+            return 0.0
+        return max(0.0, until - self._clock())
