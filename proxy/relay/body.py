@@ -40,7 +40,7 @@ async def read_body(scope: Scope, receive: Receive, *, max_bytes: int, timeout_s
     """
     for name, value in scope["headers"]:
         if name == b"content-length":
-            if not value.strip().isdigit():
+            if not value.isdigit():
                 raise BadRequest(f"Content-Length is not a number: {value.decode('latin-1')!r}.")
             if int(value) > max_bytes:
                 raise BodyTooLarge(f"The request body has {int(value):,} bytes; at most {max_bytes:,} are accepted.")

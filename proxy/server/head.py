@@ -39,10 +39,10 @@ def check_head(version: str, url: bytes, headers: list[tuple[bytes, bytes]], lim
     for name, value in headers:
         if name == b"host":
             hosts += 1
-            if not _HOST.fullmatch(value.strip()):
+            if not _HOST.fullmatch(value):
                 raise BadRequest("The Host header is not a host.", code="bad_http")
         # The parser takes `gzip, chunked` for chunked, and takes it in HTTP/1.0, which has no chunks.
-        elif name == b"transfer-encoding" and (version == "1.0" or value.strip().lower() != b"chunked"):
+        elif name == b"transfer-encoding" and (version == "1.0" or value.lower() != b"chunked"):
             raise BadRequest("Of transfer codings only chunked is read, in HTTP/1.1.", code="bad_http")
     if hosts > 1 or (hosts == 0 and version == "1.1"):
         raise BadRequest(f"HTTP/1.1 needs one Host header; there are {hosts}.", code="bad_http")

@@ -151,6 +151,11 @@ class Protocol(HttpToolsProtocol):
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's
         return b"\r\n".join(lines) + b"\r\n\r\n"
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """One of a head."""
+        # RFC 9110, section 5.5: blanks around a value are no part of it. The parser leaves those behind it.
+        super().on_header(name, value.rstrip(b" \t"))
+
     def on_headers_complete(self) -> None:
         """
         A request has come; its body may still be under way.

@@ -171,6 +171,24 @@ def test_space_around_a_length_is_no_part_of_it(house: House) -> None:
         assert Reader(connection).answer().status == 200
 
 
+@pytest.mark.parametrize(
+    ("header", "model"),
+    [
+        pytest.param(b"x-priority: high", b"other", id="a-rule's"),
+        pytest.param(b"x-pointsman-model: other", b"other", id="a-pin"),
+        pytest.param(b"content-encoding: identity", b"sim", id="a-coding"),
+    ],
+)
+@pytest.mark.parametrize("blanks", [b" ", b"\t", b" \t "], ids=["space", "tab", "several"])
+def test_blanks_behind_a_value_are_no_part_of_it(house: House, header: bytes, model: bytes, blanks: bytes) -> None:
+    """RFC 9110, section 5.5. Else a rule by which a request stays in the house would be passed by without a word."""
+    chat = CHAT.replace(b"raw", b"auto")
+    with connected(house.port) as connection:
+        connection.sendall(HEAD + header + blanks + b"\r\nContent-Length: %d\r\n\r\n" % len(chat) + chat)
+        answer = Reader(connection).answer()
+    assert (answer.status, answer.headers[b"x-pointsman-model"]) == (200, model)
+
+
 def test_an_answer_to_a_large_body_is_read_though_nobody_reads_the_body(house: House) -> None:
     """A server that closed at once would reset the connection, and the client lose the answer."""
     size = 40_000_000
