@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -13,9 +11,13 @@ from proxy.errors import BadRequest, UpstreamUnavailable
 from proxy.relay.body import ClientLeft, read_body
 from proxy.routing.chat import prompt_body, read_chat
 from proxy.routing.reading import header_map
+from proxy.routing.surrogates import reading_halves
 from proxy.telemetry.record import Record
 
 _OF_THE_BODY = (b"content-length", b"content-type", b"content-encoding")
+
+
+_decode_any = reading_halves(msgspec.json.Decoder().decode)
 
 
 class _Asked(msgspec.Struct, forbid_unknown_fields=True):
@@ -102,7 +104,7 @@ def _query(body: bytes) -> str:
 def _content(answer: bytes) -> str:
     """The text of a chat completion's first choice; empty where it has none, as beside a call of a tool."""
     try:
-        completion: Any = msgspec.json.decode(answer)
+        completion = _decode_any(answer)
         content = completion["choices"][0]["message"].get("content")
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, LookupError, TypeError, AttributeError):
         raise UpstreamUnavailable("The model's answer is not a chat completion.") from None

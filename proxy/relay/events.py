@@ -10,6 +10,7 @@ import msgspec
 from proxy.config import WireProtocol
 from proxy.errors import ProxyError
 from proxy.relay.unreadable import UNREADABLE
+from proxy.routing.surrogates import reading_halves
 
 # WHATWG HTML, section 9.2.6: a line ends with CRLF, LF or CR, and an event ends with an empty line.
 _EVENT_END = re.compile(rb"\r\n\r\n|\n\n|\r\r|\r\n\n|\n\r\n")
@@ -30,7 +31,7 @@ class _Event(msgspec.Struct):
     type: str = ""
 
 
-_decode_event = msgspec.json.Decoder(_Event).decode
+_decode_event = reading_halves(msgspec.json.Decoder(_Event).decode)
 
 
 class WholeEvents:

@@ -9,6 +9,7 @@ import msgspec
 from proxy.relay.events import DONE, EventReader
 from proxy.relay.told import ToldError
 from proxy.relay.unreadable import UNREADABLE
+from proxy.routing.surrogates import reading_halves
 
 # Events that come before a model has said anything: of OpenAI's responses, and of Anthropic's messages.
 _PREPARING = frozenset(("response.created", "response.in_progress", "response.queued", "message_start", "ping"))
@@ -23,8 +24,8 @@ class _Whole(msgspec.Struct):
     status: Any = None
 
 
-_decode_whole = msgspec.json.Decoder(_Whole).decode
-_decode = msgspec.json.Decoder().decode
+_decode_whole = reading_halves(msgspec.json.Decoder(_Whole).decode)
+_decode = reading_halves(msgspec.json.Decoder().decode)
 
 
 class NotAnAnswer(Exception):

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from proxy.relay.unreadable import UNREADABLE
+from proxy.routing.surrogates import reading_halves
 
 _TOO_LONG_CODE = "context_length_exceeded"
 _TOO_LONG = re.compile(
@@ -64,7 +65,7 @@ class _Envelope(msgspec.Struct):
     """In vLLM's and SGLang's, which have no envelope."""
 
 
-_decode = msgspec.json.Decoder(_Envelope).decode
+_decode = reading_halves(msgspec.json.Decoder(_Envelope).decode)
 
 
 def told_in(body: bytes) -> ToldError | None:

@@ -11,6 +11,7 @@ import msgspec
 from proxy.config import Price
 from proxy.relay.body import end_of_value
 from proxy.relay.unreadable import UNREADABLE
+from proxy.routing.surrogates import reading_halves
 
 # The usage stands in one of the last events of a stream, near its end; Anthropic's tells the prompt's in the first.
 _TAIL_BYTES = 16 * 1024
@@ -81,9 +82,9 @@ class _Made(msgspec.Struct):
     model: str | None = None
 
 
-_decode_answer = msgspec.json.Decoder(_Answer).decode
-_decode_named = msgspec.json.Decoder(_Named).decode
-_decode_made = msgspec.json.Decoder(_Made).decode
+_decode_answer = reading_halves(msgspec.json.Decoder(_Answer).decode)
+_decode_named = reading_halves(msgspec.json.Decoder(_Named).decode)
+_decode_made = reading_halves(msgspec.json.Decoder(_Made).decode)
 _decode_usage = msgspec.json.Decoder(_Usage).decode
 
 

@@ -77,6 +77,9 @@ def test_an_upstreams_refusal_passes_as_it_is(house: House) -> None:
     ("body", "status", "response"),
     [
         pytest.param(b'{"choices": [{"message": {"content": "yes"}}]}', 200, "yes", id="text"),
+        pytest.param(
+            rb'{"choices": [{"message": {"content": "cut \ud83d"}}]}', 200, "cut \ufffd", id="half-of-a-surrogate-pair"
+        ),
         pytest.param(b'{"choices": [{"message": {"content": null, "tool_calls": []}}]}', 200, "", id="no-text"),
         pytest.param(b'{"choices": []}', 502, None, id="no-choice"),
         pytest.param(b'{"choices": [{"message": "yes"}]}', 502, None, id="another-shape"),

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.errors import UpstreamTimeout
-from proxy.relay.events import WholeEvents, error_event
+from proxy.relay.events import WholeEvents, are_last, error_event
 
 LINES = st.lists(st.from_regex(rb"(?:data|event|id)?: ?[^\r\n]{0,6}", fullmatch=True), min_size=1, max_size=3)
 
@@ -61,6 +61,10 @@ def test_a_huge_event_is_not_held_back() -> None:
     huge = b"data: " + b"x" * 300_000
     assert events.feed(huge) == huge
     assert events.feed(b"\n\n") == b"\n\n"
+
+
+def test_half_of_a_surrogate_pair_hides_no_last_event() -> None:
+    assert are_last(rb'data: {"type":"response.completed","response":{"output":["cut \ud83d"]}}' + b"\n\n")
 
 
 def test_error_event() -> None:

@@ -91,6 +91,7 @@ def test_the_first_token_of_a_whole_answer_is_not_waited_for(house: House) -> No
         pytest.param(
             {"error": {"message": "input length and `max_tokens` exceed context limit: 5 + 4 > 8"}}, id="anthropic-both"
         ),
+        pytest.param({"error": {"message": "prompt is too long: 'cut \ud83d'"}}, id="half-of-a-pair"),
         pytest.param({"code": "No", "error": "This model's maximum prompt length is 8 but 9 were sent."}, id="xai"),
         pytest.param({"object": "error", "message": "This model's maximum context length is 8 tokens."}, id="vllm"),
         pytest.param(

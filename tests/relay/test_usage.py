@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.relay.usage import StreamUsage, Usage, id_of_json, usage_of_json
+from proxy.relay.usage import StreamUsage, Usage, id_of_json, model_of_json, usage_of_json
 
 PLAIN = b'{"usage":{"prompt_tokens":3,"completion_tokens":2,"total_tokens":5}}'
 FULL = (
@@ -105,6 +105,11 @@ def test_the_other_forms(body: bytes, usage: Usage | None, name: str | None) -> 
     """As OpenAI's responses tell it, and as Anthropic's messages do: what its cache read is beside the prompt there."""
     assert usage_of_json(body) == usage
     assert id_of_json(body) == name
+
+
+def test_half_of_a_surrogate_pair_hides_nothing() -> None:
+    body = rb'{"choices":[{"message":{"content":"cut \ud83d"}}],"id":"x","model":"m","usage":{"prompt_tokens":3}}'
+    assert (usage_of_json(body), id_of_json(body), model_of_json(body)) == (Usage(prompt=3), "x", "m")
 
 
 def named(kind: bytes, data: bytes) -> bytes:

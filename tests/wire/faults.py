@@ -283,6 +283,7 @@ def _streamed(stream: bytes) -> tuple[Play, bytes]:
 
 
 _HUGE = b'data: {"choices":[{"delta":{"content":"' + b"x" * 1_000_000 + b'"}}]}\n\n'
+_HALVED = JSON_ANSWER.replace(rb"\u00e9", rb"\ud83d")
 
 ODDITIES: dict[str, tuple[Play, bytes, bytes]] = {
     "drips one byte at a time": (_in_pieces(STREAM, 1), STREAM, b""),
@@ -295,6 +296,9 @@ ODDITIES: dict[str, tuple[Play, bytes, bytes]] = {
     "begins with a byte order mark": (*_streamed(b"\xef\xbb\xbf" + STREAM), b""),
     "sends comments, ids and data of several lines": (
         *_streamed(b': hi\n\nid: 7\nretry: 10\ndata: {"choices":\ndata: [{"delta":{"content":"a"}}]}\n\n' + STREAM), b"",
+    ),
+    "begins with half of a surrogate pair": (
+        *_streamed(b"".join((ROLE, rb'data: {"choices":[{"delta":{"content":"\ud83d"}}]}', b"\n\n", *EVENTS[2:]))), b"",
     ),
     "tells an error after content": (
         *_streamed(BEGUN + b'data: {"error":{"message":"no"}}\n\n'), b"",
@@ -313,5 +317,6 @@ ODDITIES: dict[str, tuple[Play, bytes, bytes]] = {
     "answers JSON with 500 headers": (
         whole(JSON_ANSWER, b"content-type: application/json", *(b"x-%d: x" % n for n in range(498))), JSON_ANSWER, b"",
     ),
+    "answers JSON with half of a surrogate pair": (whole(_HALVED, b"content-type: application/json"), _HALVED, b""),
     "answers JSON without saying so": (whole(JSON_ANSWER), JSON_ANSWER, b""),
 }  # fmt: skip

@@ -1,0 +1,44 @@
+"""Halves of surrogate pairs in JSON, against Python's own reader, which takes them."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.routing.surrogates import first_half, reading_halves
+
+read = reading_halves(msgspec.json.Decoder().decode)
+PIECES = ["a", "ud83d", "\u00e9", r"\u00e9", r"\\", r"\"", r"\n", r"\ud83d", r"\uDBFF", r"\ude80", r"\uDC00"]
+
+
+@given(st.lists(st.sampled_from(PIECES)))
+def test_each_half_is_read_as_what_cannot_be_read(pieces: list[str]) -> None:
+    written = f'"{"".join(pieces)}"'
+    assert read(written.encode()) == re.sub("[\ud800-\udfff]", "\ufffd", json.loads(written))
+
+
+@pytest.mark.parametrize(
+    ("written", "at"),
+    [
+        (rb'{"a": "b\ud83d"}', 8),
+        (rb'{"a\uDE80": "b"}', 3),
+        (rb'["\ud83d\ud83d\ude80"]', 2),
+        (rb'["\ud83d\ude80"]', None),
+        (rb'["\\ud83d", "\u00e9", "\n"]', None),
+        (rb'["\\\ud83d"]', 4),
+        (b"", None),
+    ],
+)
+def test_where_the_first_stands(written: bytes, at: int | None) -> None:
+    assert first_half(written) == at
+
+
+@pytest.mark.parametrize("written", [rb'{"a": "b\ud83d"', rb'["\ud83g"]', rb'["\ud83"]', b"{", b"<html>"])
+def test_what_is_no_json_besides_stays_none(written: bytes) -> None:
+    with pytest.raises(msgspec.DecodeError):
+        read(written)
