@@ -8,6 +8,7 @@ from starlette.types import Send
 
 from proxy.config import WireProtocol
 from proxy.errors import ProxyError
+from proxy.relay.body import BROKEN_OFF
 from proxy.relay.events import WholeEvents, are_last, error_event
 from proxy.relay.finish import Finish, StreamFinish, finish_of_json
 from proxy.relay.headers import Headers
@@ -104,6 +105,8 @@ class Answer:
         if self._has_events:
             event = error_event(error, self._protocol, self._usage.next_number())
             await self._send({"type": "http.response.body", "body": event})
+        else:
+            await self._send({"type": "http.response.body", "more_body": True, BROKEN_OFF: True})
 
     @property
     def is_done(self) -> bool:

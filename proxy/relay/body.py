@@ -14,6 +14,8 @@ from proxy.errors import BadRequest, BodyTimeout, BodyTooLarge, ShuttingDown
 
 SHUTTING_DOWN = "pointsman.shutting_down"
 """In an `http.disconnect`: the server ends and not the client, which can still be told so."""
+BROKEN_OFF = "pointsman.broken_off"
+"""In an `http.response.body` without a body: the rest is missing, and the connection is closed without an end."""
 
 
 class ClientLeft(Exception):

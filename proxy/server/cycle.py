@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
-from proxy.relay.body import SHUTTING_DOWN
+from proxy.relay.body import BROKEN_OFF, SHUTTING_DOWN
 
 if TYPE_CHECKING:
     from uvicorn._types import ASGIReceiveEvent, ASGISendEvent
@@ -74,7 +74,11 @@ class Cycle(RequestResponseCycle):
         if message["type"] == "http.response.start" and not self.response_started:
             self._begin(message["status"], message.get("headers", ()))
         elif message["type"] == "http.response.body" and self.response_started and not self.response_complete:
-            self._go_on(message.get("body", b""), is_last=not message.get("more_body", False))
+            body = message.get("body", b"")
+            if not body and BROKEN_OFF in message:
+                self._break_off()
+            else:
+                self._go_on(body, is_last=not message.get("more_body", False))
         else:
             raise RuntimeError(f"{message['type']!r} cannot be sent now")
 
@@ -130,3 +134,7 @@ class Cycle(RequestResponseCycle):
             self.response_complete = True
             self.message_event.set()
             self.on_response()
+
+    def _break_off(self) -> None:
+        self.hang_up()  # else uvicorn would take it for a mistake of the app's, and log that
+        self.transport.close()

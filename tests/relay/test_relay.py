@@ -155,7 +155,7 @@ def test_a_client_that_leaves_between_events(house: House, record_property: Call
 
 
 @pytest.mark.parametrize("is_cut", [False, True], ids=["whole", "cut"])
-def test_a_compressed_stream_passes_as_it_comes(house: House, is_cut: bool) -> None:
+def test_a_compressed_stream_passes_as_it_comes(house: House, is_cut: bool, caplog: pytest.LogCaptureFixture) -> None:
     """Nothing of it is held back, nor anything added to it: where it breaks off, so does the client's."""
     arrived = threading.Event()
     packed = gzip.compress(STREAM)
@@ -183,6 +183,7 @@ def test_a_compressed_stream_passes_as_it_comes(house: House, is_cut: bool) -> N
                 arrived.set()
     assert got == (packed[:30] if is_cut else packed)
     house.wait_for_metric(counted, before + 1)
+    assert [record.msg for record in caplog.records if record.name.startswith("uvicorn")] == []
 
 
 def test_a_client_that_leaves_with_its_body_half_sent(house: House) -> None:
