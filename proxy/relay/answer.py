@@ -9,7 +9,7 @@ from starlette.types import Send
 from proxy.config import WireProtocol
 from proxy.errors import ProxyError
 from proxy.relay.body import BROKEN_OFF
-from proxy.relay.events import WholeEvents, are_last, error_event
+from proxy.relay.events import WholeEvents, are_last, are_whole, error_event
 from proxy.relay.finish import Finish, StreamFinish, finish_of_json
 from proxy.relay.headers import Headers
 from proxy.relay.reply import Reply
@@ -100,9 +100,10 @@ class Answer:
         """
         Tell the client in-band that the rest is missing: one error event, and then the stream is closed.
 
-        What has no such events is left without its end, which every client takes for the failure that it is.
+        What has no such events, or is in the middle of one, is left without its end, which every client takes for the
+        failure that it is.
         """
-        if self._has_events:
+        if self._has_events and are_whole(self._last):
             event = error_event(error, self._protocol, self._usage.next_number())
             await self._send({"type": "http.response.body", "body": event})
         else:

@@ -15,6 +15,7 @@ from proxy.routing.surrogates import reading_halves
 # WHATWG HTML, section 9.2.6: a line ends with CRLF, LF or CR, and an event ends with an empty line.
 _EVENT_END = re.compile(rb"\r\n\r\n|\n\n|\r\r|\r\n\n|\n\r\n")
 _LONGEST_END = 4
+_ENDS = (b"\n\n", b"\r\r", b"\n\r\n")  # the last bytes of each
 # An event larger than this is passed on in pieces; holding more of one back would only cost memory.
 _LARGEST_EVENT = 256 * 1024
 
@@ -99,6 +100,11 @@ def events_of(data: bytes) -> Iterator[tuple[bytes, bytes]]:
         start = match.end()
     if start < len(data):
         yield data[start:], _fields(data[start:])[1]
+
+
+def are_whole(events: bytes) -> bool:
+    """Whether these bytes, which `WholeEvents` let through, are whole events, and no part of one too large to hold."""
+    return not events or events.endswith(_ENDS)
 
 
 def are_last(events: bytes) -> bool:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.errors import UpstreamTimeout
-from proxy.relay.events import WholeEvents, are_last, error_event
+from proxy.relay.events import WholeEvents, are_last, are_whole, error_event
 
 LINES = st.lists(st.from_regex(rb"(?:data|event|id)?: ?[^\r\n]{0,6}", fullmatch=True), min_size=1, max_size=3)
 
@@ -34,6 +34,7 @@ def test_only_whole_events_pass(events: list[list[bytes]], ending: bytes, at: li
     assert b"".join(passed) == whole
     assert rest == half
     assert all(piece.endswith(ending * 2) for piece in passed if piece)
+    assert all(map(are_whole, passed))
 
 
 @given(st.lists(st.binary(max_size=8).map(lambda data: data.replace(b"a", b"\n").replace(b"b", b"\r"))))
@@ -60,6 +61,7 @@ def test_a_huge_event_is_not_held_back() -> None:
     events = WholeEvents()
     huge = b"data: " + b"x" * 300_000
     assert events.feed(huge) == huge
+    assert not are_whole(huge)
     assert events.feed(b"\n\n") == b"\n\n"
 
 

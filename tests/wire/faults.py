@@ -26,6 +26,7 @@ EVENTS = (
 )
 STREAM = b"".join(EVENTS)
 BEGUN = b"".join(EVENTS[:2])
+HUGE = b'data: {"choices":[{"delta":{"content":"' + b"x" * 1_000_000 + b'"}}]}\n\n'
 SSE = b"content-type: text/event-stream"
 
 
@@ -243,7 +244,7 @@ class Break:
     name: str
     play: Play
     code: str
-    """Of the error event that ends the client's stream."""
+    """Of the error event that ends the client's stream; empty where it is cut off instead."""
     outcome: str
     arrives: bytes = BEGUN
     """What the client gets before that."""
@@ -265,6 +266,7 @@ BREAKS = (
     Break("sends a chunk without a size", no_size_after(_begun()), "upstream_cut", "cut"),
     Break("breaks off before a chunk's end", cut_after(_begun() + b"5\r\nda"), "upstream_cut", "cut"),
     Break("breaks off before its length", cut_after(head(SSE, b"content-length: 9999") + BEGUN), "upstream_cut", "cut"),
+    Break("breaks off in an event of 1 MB", cut_after(_begun(HUGE[:600_000])), "", "cut"),
 )
 
 
@@ -282,12 +284,11 @@ def _streamed(stream: bytes) -> tuple[Play, bytes]:
     return _in_pieces(stream, 1 << 16), stream
 
 
-_HUGE = b'data: {"choices":[{"delta":{"content":"' + b"x" * 1_000_000 + b'"}}]}\n\n'
 _HALVED = JSON_ANSWER.replace(rb"\u00e9", rb"\ud83d")
 
 ODDITIES: dict[str, tuple[Play, bytes, bytes]] = {
     "drips one byte at a time": (_in_pieces(STREAM, 1), STREAM, b""),
-    "sends an event of 1 MB": (*_streamed(_HUGE + EVENTS[-1]), b""),
+    "sends an event of 1 MB": (*_streamed(HUGE + EVENTS[-1]), b""),
     "ends lines with CR LF": (*_streamed(STREAM.replace(b"\n", b"\r\n")), b""),
     "ends lines with CR": (*_streamed(STREAM.replace(b"\n", b"\r")), b""),
     "ends lines with CR LF and drips": (

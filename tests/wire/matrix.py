@@ -116,6 +116,8 @@ class Played(NamedTuple):
 
     answers: dict[Ask, httpx.Response]
     """Each with its bytes as they came over the wire."""
+    cut: set[Ask]
+    """Those whose answer came without its end."""
     asked: dict[str, list[str]]
     """By upstream, the model names under which it was asked, in their order."""
     counted: dict[str, dict[tuple[str, str], int]]
@@ -158,12 +160,18 @@ def play(folder: Path) -> Played:
     Args:
         folder: an empty one, for certificates.
     """
+    cut: set[Ask] = set()
     with open_wire(folder) as (bad, well, http):
 
         def ask(one: Ask) -> httpx.Response:
             body = {"model": one.model, "messages": MESSAGES, "stream": one.stream}
             answer = http.send(http.build_request("POST", "/v1/chat/completions", json=body), stream=True)
-            answer._content = b"".join(answer.iter_raw())
+            pieces: list[bytes] = []
+            try:
+                pieces.extend(answer.iter_raw())
+            except httpx.RemoteProtocolError:
+                cut.add(one)
+            answer._content = b"".join(pieces)
             answer.close()
             return answer
 
@@ -183,7 +191,7 @@ def play(folder: Path) -> Played:
         name: [json.loads(exchange.body)["model"] for exchange in raw.exchanges]
         for name, raw in (("bad", bad), ("well", well))
     }
-    return Played(answers, asked, counted, fell_back)
+    return Played(answers, cut, asked, counted, fell_back)
 
 
 @contextmanager

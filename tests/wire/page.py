@@ -31,7 +31,8 @@ _BREAKS_HEAD = """
 ## After content was sent
 
 Nobody else is asked, since two answers would be mixed. The client gets every whole event, then one event with the
-error, and no `[DONE]`; OpenAI's SDKs raise an `APIError`.
+error, and no `[DONE]`; OpenAI's SDKs raise an `APIError`. Of an event above 256 KB, such as one with an image, a part may
+be out already. Then nothing can follow that would be read as an event: the answer is cut off.
 
 | the upstream | counted as | the error's code |
 |---|---|---|
@@ -48,8 +49,7 @@ def page(played: Played) -> str:
     """The page, as Markdown."""
     faults = "".join(_row(fault, played) for fault in FAULTS)
     breaks = "".join(
-        f"| {broken.name} | `{_outcome(played, f'break-{number}')}` "
-        f"| `{_told(played.answers[Ask(f'break-{number}', True)])}` |\n"
+        f"| {broken.name} | `{_outcome(played, f'break-{number}')}` | {_told(played, Ask(f'break-{number}', True))} |\n"
         for number, broken in enumerate(BREAKS)
     )
     too_long = _cell_of(played.answers[Ask("small", True)]), _cell_of(played.answers[Ask("small", False)])
@@ -90,7 +90,8 @@ def _outcome(played: Played, model: str) -> str:
     return next(outcome for (target, outcome) in played.counted[model] if not target.startswith("well/"))
 
 
-def _told(answer: httpx.Response) -> str:
-    last = answer.content.rstrip(b"\n").rsplit(b"\n\n", 1)[-1]
-    code: str = json.loads(last.removeprefix(b"data: "))["error"]["code"]
-    return code
+def _told(played: Played, ask: Ask) -> str:
+    if ask in played.cut:
+        return "none: cut off"
+    last = played.answers[ask].content.rstrip(b"\n").rsplit(b"\n\n", 1)[-1]
+    return f"`{json.loads(last.removeprefix(b'data: '))['error']['code']}`"

@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.wire.faults import BREAKS, ODDITIES, Break, answer_of
+from tests.wire.faults import BREAKS, HUGE, ODDITIES, Break, answer_of
 from tests.wire.matrix import CASES, Ask, Case, Played, odd_ask, play
 from tests.wire.page import page
 
@@ -63,11 +63,19 @@ def test_after_content(played: Played, number: int, broken: Break) -> None:
     assert answer.status_code == 200
     assert answer.content.startswith(broken.arrives)
     rest = answer.content.removeprefix(broken.arrives)
-    assert rest.startswith(b"data: ")
-    assert rest.endswith(b"\n\n")
-    assert json.loads(rest.removeprefix(b"data: "))["error"]["code"] == broken.code
+    if broken.code:
+        assert rest.startswith(b"data: ")
+        assert rest.endswith(b"\n\n")
+        assert json.loads(rest.removeprefix(b"data: "))["error"]["code"] == broken.code
+    else:
+        assert HUGE.startswith(rest)
     assert played.names("well", model) == []
     assert played.counted[model] == {(f"bad/{model}", broken.outcome): 1}
+
+
+def test_none_is_cut_that_could_be_told_the_truth(played: Played) -> None:
+    untold = {Ask(f"break-{number}", True) for number, broken in enumerate(BREAKS) if not broken.code}
+    assert played.cut == untold
 
 
 @pytest.mark.parametrize(

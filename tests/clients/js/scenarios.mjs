@@ -111,8 +111,9 @@ const scenarios = {
   async broken_streams() {
     const broken = async ({ model, code }) => {
       const { error, chunks } = await failure(() => asking(faulty, { model, stream: true }));
-      assert.equal(error.constructor, OpenAI.APIError, String(error));
-      assert.equal(error.code, code);
+      // Where none can be told any more, there is only what fetch says of a connection that is lost.
+      assert.equal(error.constructor, code ? OpenAI.APIError : TypeError, String(error));
+      assert.equal(error.code, code || undefined);
       assert.equal(textOf(chunks), "é one");
     };
     await Promise.all(JSON.parse(process.env.BROKEN).map(broken));
