@@ -24,6 +24,10 @@ _LAST_TYPES = frozenset(("response.completed", "response.incomplete", "response.
 DONE = b"[DONE]"
 """The last data of OpenAI's other streams."""
 
+# The first bytes of one: a byte order mark or none, and a field, or a comment.
+_BEGINNING = re.compile(rb"(?:\xef\xbb\xbf)?(?:data|event|id|retry)?:")
+LONGEST_BEGINNING = 9
+
 _END_OF_LINE = re.compile(rb"\r\n|\n|\r")
 _BOM = b"\xef\xbb\xbf"
 
@@ -90,6 +94,11 @@ class EventReader:
             yield _fields(data[start : match.start()])
             start = match.end()
         self._held = data[start:]
+
+
+def begin_stream(data: bytes) -> bool:
+    """Whether a stream of events may begin so; `LONGEST_BEGINNING` bytes are enough to tell."""
+    return _BEGINNING.match(data) is not None
 
 
 def events_of(data: bytes) -> Iterator[tuple[bytes, bytes]]:

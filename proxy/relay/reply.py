@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple, get_args
 import httpx
 
 from proxy.errors import ProxyError, UpstreamTimeout, UpstreamUnavailable
+from proxy.relay.events import LONGEST_BEGINNING, begin_stream
 from proxy.relay.guard import DeadlinePassed, Guard
 from proxy.relay.headers import Headers, OwnHeaders, request_headers, response_headers
 from proxy.relay.opening import NotAnAnswer, StreamOpening, check_whole
@@ -98,8 +99,9 @@ class Reply:
         self.mistake: ToldError | None = None
         for name, value in self.headers:
             if name == b"content-type":
-                self.is_stream = self.is_stream or value.startswith(b"text/event-stream")
-                self._is_json = self._is_json or value.startswith(b"application/json")
+                kind = value.lower()
+                self.is_stream = self.is_stream or kind.startswith(b"text/event-stream")
+                self._is_json = self._is_json or kind.startswith(b"application/json")
             elif name == b"content-encoding" and value.lower() != b"identity":
                 # We ask for none; what is compressed all the same can be passed on, and not be looked at.
                 self.is_plain = False
@@ -122,6 +124,8 @@ class Reply:
         """
         is_good = self.status < 300
         is_checked = call.is_routed and self.is_plain and is_good
+        # A server that leaves the kind to its framework labels a stream as a page, or not at all; SDKs read it as one.
+        may_be_stream = is_checked and call.is_stream and not (self.is_stream or self._is_json)
         opening = StreamOpening(is_background=call.is_background) if is_checked and self.is_stream else None
         may_begin = is_good and (self.is_stream or not (call.is_routed or self._is_json))
         size = 0
@@ -129,6 +133,12 @@ class Reply:
             if chunk:
                 self._held.append(chunk)
                 size += len(chunk)
+                if may_be_stream:
+                    chunk = b"".join(self._held)
+                    if begin_stream(chunk):
+                        self.is_stream = may_begin = True
+                        opening = StreamOpening(is_background=call.is_background)
+                    may_be_stream = not self.is_stream and size < LONGEST_BEGINNING
                 if size > _MOST_HELD or (may_begin and (opening is None or opening.feed(chunk))):
                     self.mistake = None if opening is None else opening.mistake
                     return

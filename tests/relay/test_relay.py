@@ -66,13 +66,20 @@ def test_an_answer_arrives_byte_for_byte(headers: bytes, sent: bytes, arrives: b
     assert own(answer) == own(direct)
 
 
-def test_events_arrive_as_they_are_sent(house: House) -> None:
-    """The upstream sends the next event only when the client has the one before."""
+@pytest.mark.parametrize(
+    "kind", [b"text/event-stream", b"Text/Event-Stream; charset=utf-8", b"text/html", b"text/plain", b""]
+)
+@pytest.mark.parametrize("before", [b"", b"\xef\xbb\xbf", b"event: message\n"], ids=["data", "mark", "name"])
+def test_events_arrive_as_they_are_sent(house: House, kind: bytes, before: bytes) -> None:
+    """The upstream sends the next event only when the client has the one before, whatever it calls them."""
+    events = [before + EVENTS[0], *EVENTS[1:]]
     confirmed = threading.Semaphore(0)
 
     def script(exchange: Exchange) -> None:
-        exchange.send(SSE)
-        for event in EVENTS:
+        exchange.send(
+            SSE.replace(b"content-type: text/event-stream", b"content-type: " + kind if kind else b"x-no: kind")
+        )
+        for event in events:
             exchange.send(event)
             assert confirmed.acquire(timeout=3)
         exchange.cut()
@@ -85,7 +92,7 @@ def test_events_arrive_as_they_are_sent(house: House) -> None:
         for piece in answer.iter_raw():
             seen.append(piece)
             confirmed.release()
-    assert seen == EVENTS
+    assert seen == events
 
 
 @contextmanager

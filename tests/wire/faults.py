@@ -270,9 +270,9 @@ BREAKS = (
 )
 
 
-def _in_pieces(stream: bytes, size: int) -> Play:
+def _in_pieces(stream: bytes, size: int, *kind: bytes) -> Play:
     def play(exchange: Exchange, stream_asked: bool) -> None:
-        exchange.send(head(SSE, CHUNKED))
+        exchange.send(head(*kind, CHUNKED))
         for start in range(0, len(stream), size):
             exchange.send(chunk(stream[start : start + size]))
         exchange.send(LAST_CHUNK)
@@ -280,24 +280,27 @@ def _in_pieces(stream: bytes, size: int) -> Play:
     return play
 
 
-def _streamed(stream: bytes) -> tuple[Play, bytes]:
-    return _in_pieces(stream, 1 << 16), stream
+def _streamed(stream: bytes, *kind: bytes) -> tuple[Play, bytes]:
+    return _in_pieces(stream, 1 << 16, *(kind or (SSE,))), stream
 
 
 _HALVED = JSON_ANSWER.replace(rb"\u00e9", rb"\ud83d")
 
 ODDITIES: dict[str, tuple[Play, bytes, bytes]] = {
-    "drips one byte at a time": (_in_pieces(STREAM, 1), STREAM, b""),
+    "drips one byte at a time": (_in_pieces(STREAM, 1, SSE), STREAM, b""),
     "sends an event of 1 MB": (*_streamed(HUGE + EVENTS[-1]), b""),
     "ends lines with CR LF": (*_streamed(STREAM.replace(b"\n", b"\r\n")), b""),
     "ends lines with CR": (*_streamed(STREAM.replace(b"\n", b"\r")), b""),
     "ends lines with CR LF and drips": (
-        _in_pieces(STREAM.replace(b"\n", b"\r\n"), 1), STREAM.replace(b"\n", b"\r\n"), b"",
+        _in_pieces(STREAM.replace(b"\n", b"\r\n"), 1, SSE), STREAM.replace(b"\n", b"\r\n"), b"",
     ),
     "begins with a byte order mark": (*_streamed(b"\xef\xbb\xbf" + STREAM), b""),
     "sends comments, ids and data of several lines": (
         *_streamed(b': hi\n\nid: 7\nretry: 10\ndata: {"choices":\ndata: [{"delta":{"content":"a"}}]}\n\n' + STREAM), b"",
     ),
+    "labels a stream Text/Event-Stream": (*_streamed(STREAM, b"content-type: Text/Event-Stream"), b""),
+    "labels a stream text/html": (*_streamed(STREAM, b"content-type: text/html; charset=utf-8"), b""),
+    "labels no stream and drips": (_in_pieces(STREAM, 1), STREAM, b""),
     "begins with half of a surrogate pair": (
         *_streamed(b"".join((ROLE, rb'data: {"choices":[{"delta":{"content":"\ud83d"}}]}', b"\n\n", *EVENTS[2:]))), b"",
     ),
