@@ -35,7 +35,9 @@ _INFERENCE = (*_OF_NO_ACCOUNT, "images/", "audio/", "messages/count_tokens", "re
 # The forms of these name a model, be it behind the file; those of others, such as files, name none.
 _FORMS_WITH_MODEL = ("images/", "audio/", "videos")
 _MOST_HELD = 32 * 1024 * 1024
-"""Of such a form, until its model is here; more than the recordings that OpenAI takes."""
+"""
+Of such a form, until its model is here; more than the recordings that OpenAI takes. Of JSON that is not labelled, too.
+"""
 _MOST_HELD_OF_OTHERS = 64 * 1024
 
 
@@ -79,28 +81,35 @@ class _PassedExchange(Exchange):
     async def _answer_it(self) -> None:
         self.running.passthrough.check(self._scope["method"], self._path)
         self._record.route = PASSED_ROUTE
+        limits = self.running.config.server
         if self._is_held():
-            limits = self.running.config.server
             body = await read_body(self._scope, self._receive, max_bytes=limits.max_body, timeout_s=limits.body_timeout)
-            asked = asked_model(body)
-            place = self._place(asked, goes_on_from(body) if self._path.startswith("responses/") else "")
-            is_named = asked is not None and place.model is not None
-            await self._pass_on(
-                place,
-                lambda target, _: replace_model(body, target.name) if is_named else body,
-                self._receive,
-                is_repeatable=self._may_be_repeated(),
-            )
-        else:
-            await self._pass_upload_on()
-
-    async def _pass_upload_on(self) -> None:
+            await self._pass_body_on(body)
+            return
         length = self._headers.get("content-length", "")
         upload = Upload(
             self._receive,
             length=int(length) if length.isdigit() and "transfer-encoding" not in self._headers else None,
-            timeout_s=self.running.config.server.body_timeout,
+            timeout_s=limits.body_timeout,
         )
+        # JSON is sent without being labelled as such, too, by curl as a form of a page.
+        if not self._is_compressed() and (found := await upload.whole_object(self._most_held())) is not None:
+            await self._pass_body_on(found)
+        else:
+            await self._pass_upload_on(upload)
+
+    async def _pass_body_on(self, body: bytes) -> None:
+        asked = asked_model(body)
+        place = self._place(asked, goes_on_from(body) if self._path.startswith("responses/") else "")
+        is_named = asked is not None and place.model is not None
+        await self._pass_on(
+            place,
+            lambda target, _: replace_model(body, target.name) if is_named else body,
+            self._receive,
+            is_repeatable=self._may_be_repeated(),
+        )
+
+    async def _pass_upload_on(self, upload: Upload) -> None:
         field = await self._model_field(upload)
         place = self._place(None if field is None else field.value)
 
@@ -123,7 +132,7 @@ class _PassedExchange(Exchange):
             return None
         if not self._path.startswith(_FORMS_WITH_MODEL):
             return await upload.model_field(boundary, _MOST_HELD_OF_OTHERS)
-        most = min(_MOST_HELD, self.running.config.server.max_body)
+        most = self._most_held()
         field = await upload.model_field(boundary, most)
         is_unknown = field is None and not upload.is_read and PIN_HEADER not in self._headers
         if is_unknown and len({target.upstream for target in self.running.upstreams.all_targets()}) > 1:
@@ -207,14 +216,17 @@ class _PassedExchange(Exchange):
         return _Place(model, self.running.upstreams.targets(model))
 
     def _is_held(self) -> bool:
-        """Whether the body is JSON, which may name a model and is small, or there is none."""
+        """Whether the body is labelled as JSON, which may name a model and is small, or there is none."""
         if self._is_compressed():
             return False
         has_body = "transfer-encoding" in self._headers or self._headers.get("content-length", "0") != "0"
         return not has_body or self._headers.get("content-type", "").lower().startswith("application/json")
 
     def _is_compressed(self) -> bool:
-        return self._headers.get("content-encoding", "identity") != "identity"
+        return self._headers.get("content-encoding", "identity").lower() != "identity"
+
+    def _most_held(self) -> int:
+        return min(_MOST_HELD, self.running.config.server.max_body)
 
     def _may_be_repeated(self) -> bool:
         return self._scope["method"] in _IDEMPOTENT or self._path.startswith(_INFERENCE)

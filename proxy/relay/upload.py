@@ -15,7 +15,8 @@ from proxy.errors import BodyTimeout, ShuttingDown
 from proxy.relay.body import ClientLeft, why_ended
 from proxy.relay.guard import Guard
 
-_BOUNDARY = re.compile(r'boundary="?([^";\s]{1,70})"?', re.IGNORECASE)
+# RFC 2046, section 5.1.1: one with a blank in it is quoted.
+_BOUNDARY = re.compile(r'boundary=(?:"([^"]{1,70})"|([^";\s]{1,70}))', re.IGNORECASE)
 # The head of the part behind its boundary, other lines of it before and after.
 _MODEL_PART = re.compile(
     rb'[ \t]*\r\n(?:[^\r\n]+\r\n)*?content-disposition[ \t]*:[ \t]*form-data[ \t]*;[ \t]*name="?model"?[ \t]*'
@@ -23,6 +24,8 @@ _MODEL_PART = re.compile(
     re.IGNORECASE,
 )
 _LONGEST_PART_HEAD = 4096
+_LONGEST_INDENT = 1024
+"""Bytes of white space before an object."""
 _LONGEST_MODEL = 256
 _PIECE = 64 * 1024
 
@@ -73,6 +76,23 @@ class Upload(httpx.AsyncByteStream):
         while (field := search.find(self._held)) is None and len(self._held) < most and not self._is_read:
             self._held += await self._next()
         return field
+
+    async def whole_object(self, most: int) -> bytes | None:
+        """
+        All of it, where it begins as a JSON object does and is no larger than `most` bytes; else None, and what arrived
+        until that was known is held.
+
+        Raises:
+            BodyTimeout, ClientLeft, ShuttingDown: as of `model_field`.
+        """
+        if self.length is not None and self.length > most:
+            return None
+        while not self._is_read:
+            self._held += await self._next()
+            begun = self._held[:_LONGEST_INDENT].lstrip(b" \t\r\n")
+            if len(self._held) > most or (begun and not begun.startswith(b"{")):
+                return None
+        return bytes(self._held)
 
     def replace(self, start: int, end: int, new: bytes) -> None:
         """Put something else in the place of some of the bytes that are held."""
@@ -150,7 +170,7 @@ def boundary_of(content_type: str) -> bytes | None:
     if not content_type.lower().startswith("multipart/form-data"):
         return None
     named = _BOUNDARY.search(content_type)
-    return None if named is None else b"--" + named[1].encode("latin-1")
+    return None if named is None else b"--" + (named[1] or named[2]).encode("latin-1")
 
 
 class ModelSearch:

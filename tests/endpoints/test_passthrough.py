@@ -16,6 +16,9 @@ from tests.relay.wire import house as open_house
 
 __all__ = ["house", "passing"]
 
+SMALL = ROUTES.replace("server: {", "server: {max_body: 100000, ")
+LARGE = bytes(300_000)
+
 
 # Where it goes
 
@@ -104,6 +107,44 @@ def test_of_a_json_body_the_model_is_replaced_and_nothing_else(house: House, bod
 
 
 @pytest.mark.parametrize(
+    "headers",
+    [
+        pytest.param({}, id="not-labelled"),
+        pytest.param({"content-type": "text/plain"}, id="text"),
+        pytest.param({"content-type": "application/vnd.x+json"}, id="of-its-own-kind"),
+        pytest.param({"content-type": "application/x-www-form-urlencoded"}, id="as-curl-does"),
+        pytest.param({"content-type": "application/json", "content-encoding": "Identity"}, id="a-coding-that-is-none"),
+    ],
+)
+@pytest.mark.parametrize("is_chunked", [False, True], ids=["length", "chunked"])
+def test_json_goes_to_its_model_however_it_is_labelled(house: House, headers: dict[str, str], is_chunked: bool) -> None:
+    body = b'\n {"input": "x", "model": "keyed"}'
+    content: Any = (bytes([byte]) for byte in body) if is_chunked else body
+    answer = house.http.post("/v1/embeddings", content=content, headers=headers)
+    assert (target(answer), house.raw.last.body) == ("keyed/k", body.replace(b"keyed", b"k"))
+    house.raw.script = Exchange.cut
+    answer = house.http.post("/v1/embeddings", content=body, headers=headers)
+    assert answer.headers["x-pointsman-attempts"] == "3"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(b'{"model": "keyed"}\n{"model": "keyed"}\n', id="lines-of-json"),
+        pytest.param(b'{"model": "keyed", "x": "' + bytes(200_000) + b'"}', id="too-large-to-hold"),
+        pytest.param(b'[{"model": "keyed"}]', id="a-list"),
+        pytest.param(b" " * 2000, id="blanks"),
+    ],
+)
+@pytest.mark.parametrize("is_chunked", [False, True], ids=["length", "chunked"])
+def test_what_only_begins_as_json_passes_untouched(body: bytes, is_chunked: bool) -> None:
+    with open_house(SMALL) as house:
+        content: Any = (body[at : at + 50_000] for at in range(0, len(body), 50_000)) if is_chunked else body
+        answer = house.http.post("/v1/files", content=content)
+        assert (target(answer), house.raw.last.body) == ("raw/raw-model-with-a-name", body)
+
+
+@pytest.mark.parametrize(
     ("sent", "arrives", "where"),
     [
         pytest.param(form(b"raw"), form(b"raw-model-with-a-name"), "raw/raw-model-with-a-name", id="longer"),
@@ -127,10 +168,6 @@ def test_of_a_form_the_model_is_replaced_and_nothing_else(
     assert house.raw.last.body == arrives
     assert house.raw.last.values(b"content-type") == [FORM["content-type"].encode()]
     assert house.raw.last.values(b"content-length") == ([] if is_chunked else [b"%d" % len(arrives)])
-
-
-SMALL = ROUTES.replace("server: {", "server: {max_body: 100000, ")
-LARGE = bytes(300_000)
 
 
 @pytest.mark.parametrize("path", ["audio/transcriptions", "audio/translations", "images/edits", "videos"])

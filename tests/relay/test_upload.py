@@ -40,6 +40,10 @@ def field(value: bytes = b"whisper-1", head: bytes = b'Content-Disposition: form
         pytest.param(field(b"x" * 300) + END, KIND, None, id="too-long"),
         pytest.param(field(b"") + END, KIND, "", id="empty"),
         pytest.param(field() + END, 'Multipart/Form-Data; Boundary="b0undary"', "whisper-1", id="quoted"),
+        pytest.param(
+            (field() + END).replace(b"b0und", b"b 0und"), 'multipart/form-data; boundary="b 0undary"; x=y', "whisper-1",
+            id="with-a-blank",
+        ),
         pytest.param(field() + END, "multipart/form-data", None, id="no-boundary"),
         pytest.param(FILE + END, KIND, None, id="absent"),
         pytest.param(field(head=b'Content-Disposition: form-data; name="my-model"') + END, KIND, None, id="another-name"),
