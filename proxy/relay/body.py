@@ -11,6 +11,7 @@ import msgspec
 from starlette.types import Message, Receive, Scope
 
 from proxy.errors import BadRequest, BodyTimeout, BodyTooLarge, ShuttingDown
+from proxy.routing.surrogates import reading_halves
 
 SHUTTING_DOWN = "pointsman.shutting_down"
 """In an `http.disconnect`: the server ends and not the client, which can still be told so."""
@@ -84,6 +85,7 @@ async def read_body(scope: Scope, receive: Receive, *, max_bytes: int, timeout_s
 _MODEL_KEY = re.compile(rb'"model"[ \t\n\r]*:[ \t\n\r]*')
 _SPACE = re.compile(rb"[ \t\n\r]*")
 _STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
+_decode_str = reading_halves(msgspec.json.Decoder(str).decode)
 _SCALAR = re.compile(rb"[^\s,\]}]+")
 _BRACKET_OR_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[\[\]{}]', re.DOTALL)
 
@@ -176,4 +178,4 @@ def end_of_value(body: bytes, start: int) -> int:
 
 
 def _decode_key(quoted: bytes) -> bytes:
-    return quoted[1:-1] if b"\\" not in quoted else msgspec.json.decode(quoted, type=str).encode("utf-8", "replace")
+    return quoted[1:-1] if b"\\" not in quoted else _decode_str(quoted).encode()

@@ -14,6 +14,7 @@ from proxy.routing.apis import APIS, protocol_of
 from proxy.routing.globs import Globs
 from proxy.routing.pin import pinned_model
 from proxy.routing.router import defaults_of
+from proxy.routing.surrogates import reading_halves
 
 _OURS = frozenset(("route", "targets", "models", "feedback", "policy", "map", "live"))
 _ROUTED = tuple(api.path for api in APIS)
@@ -39,7 +40,7 @@ class _Asked(msgspec.Struct):
     model: str | None = None
 
 
-_decode = msgspec.json.Decoder(_Asked).decode
+_decode = reading_halves(msgspec.json.Decoder(_Asked).decode)
 
 
 class Passthrough:

@@ -12,6 +12,7 @@ from proxy.routing.facts import CONVERSATION_HEADER, Facts, callers_answer, conv
 from proxy.routing.lazy import lazy
 from proxy.routing.parts import Message, Part, parts_given
 from proxy.routing.reading import UNSET, Head, read_as, read_head, read_model, value_of
+from proxy.routing.surrogates import reading_halves
 
 
 class _Head(Head):
@@ -38,6 +39,7 @@ class _Tool(msgspec.Struct):
 
 
 _decode = msgspec.json.Decoder(_Head).decode
+_decode_passed = reading_halves(_decode)
 _decode_tools = msgspec.json.Decoder(list[_Tool]).decode
 _decode_item = msgspec.json.Decoder(_Item).decode
 _decode_items = msgspec.json.Decoder(list[msgspec.Raw]).decode
@@ -158,7 +160,7 @@ def goes_on_from(body: bytes) -> str:
     the upstream judges.
     """
     try:
-        return ResponseFacts(_decode(body), model="", headers={}).goes_on_from
+        return ResponseFacts(_decode_passed(body), model="", headers={}).goes_on_from
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         return ""
 

@@ -92,6 +92,11 @@ def test_anthropics_paths_speak_its_protocol(house: House) -> None:
             b'{"a":{"model":"keyed"},"model":"keyed"}', b'{"a":{"model":"keyed"},"model":"k"}', id="at-the-top"
         ),
         pytest.param(b'{"model":"tts-1" , "x":[1,  2]}', b'{"model":"tts-1" , "x":[1,  2]}', id="unknown-here"),
+        pytest.param(
+            rb'{"\ud83d":1, "input":"cut \ud83d", "mod\u0065l":"keyed"}',
+            rb'{"\ud83d":1, "input":"cut \ud83d", "mod\u0065l":"k"}',
+            id="beside-half-of-a-surrogate-pair",
+        ),
         pytest.param(b'{"model": "keyed"', b'{"model": "keyed"', id="no-json"),
         pytest.param(b'[{"model": "keyed"}]', b'[{"model": "keyed"}]', id="a-list"),
         pytest.param(b"\xff\xfe", b"\xff\xfe", id="no-text"),

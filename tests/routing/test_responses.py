@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from proxy.config import Text
 from proxy.errors import BadRequest
 from proxy.routing.facts import Facts, conversation_after
-from proxy.routing.responses import read_response
+from proxy.routing.responses import goes_on_from, read_response
 
 CALL = {"type": "function_call", "call_id": "c1", "name": "f", "arguments": '{"x": 1}'}
 OUTPUT = {"type": "function_call_output", "call_id": "c1", "output": "42 degrees"}
@@ -186,6 +186,20 @@ def test_what_must_be_there() -> None:
     for body in (b"", b"[]", b'{"model":"a","input":', b'{"model":"\xff"}', b'{"input":' + b"[" * 100_000):
         with pytest.raises(BadRequest):
             read_response(body, {})
+
+
+@pytest.mark.parametrize(
+    ("body", "named"),
+    [
+        (b'{"previous_response_id":"resp_1"}', "resp_1"),
+        (rb'{"input":"cut \ud83d","conversation":{"id":"conv_1"}}', "conv_1"),
+        (b"{}", ""),
+        (b'{"previous_response_id":', ""),
+        (b"[]", ""),
+    ],
+)
+def test_what_a_body_that_is_passed_on_goes_on_from(body: bytes, named: str) -> None:
+    assert goes_on_from(body) == named
 
 
 ANYTHING = st.recursive(
