@@ -125,7 +125,7 @@ def build_app(
         # answer every error themselves.
         if method == "POST" and (found := routed.get(path)) is not None:
             return found
-        if path.startswith("/v1/") and method in METHODS and not is_ours(path[4:]):
+        if path.startswith("/v1/") and method in METHODS and not is_ours(method, path[4:]):
             return passed
         return starlette
 

@@ -31,9 +31,10 @@ def kept_answer(path: str) -> str | None:
     return None if found is None else found[1]
 
 
-def is_ours(path: str) -> bool:
-    """Whether what follows `/v1/` is answered here, whatever stands below it."""
-    return path.partition("/")[0] in _OURS
+def is_ours(method: str, path: str) -> bool:
+    """Whether what follows `/v1/` is answered here, whatever stands below it; a model is deleted by who has made it."""
+    first, _, below = path.partition("/")
+    return first in _OURS and not (method == "DELETE" and first == "models" and below)
 
 
 class _Asked(msgspec.Struct):

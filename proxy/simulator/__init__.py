@@ -13,7 +13,7 @@ the same text.
     POST [/UPSTREAM]/v1/images/generations  POST [/UPSTREAM]/v1/audio/speech
     POST or GET [/UPSTREAM]/v1/files        POST [/UPSTREAM]/v1/audio/transcriptions
     GET [/UPSTREAM]/v1/files/ID[/content]   DELETE [/UPSTREAM]/v1/files/ID
-    GET [/UPSTREAM]/v1/models[/MODEL]
+    GET [/UPSTREAM]/v1/models[/MODEL]       DELETE [/UPSTREAM]/v1/models/MODEL
     GET /_simulator/log                     POST or DELETE /_simulator/log clears it
     GET, PATCH or DELETE [/UPSTREAM/v1]/_simulator/qualities
 

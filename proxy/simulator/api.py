@@ -109,6 +109,10 @@ def _get_model(call: Call, *_: object) -> Reply:
     return Reply(body=encode(_model(call.below)))
 
 
+def _delete_model(call: Call, *_: object) -> Reply:
+    return Reply(body=encode({"id": call.below, "object": "model", "deleted": True}))
+
+
 def _model(name: str) -> Json:
     return {"id": name, "object": "model", "created": _CREATED, "owned_by": "simulator"}
 
@@ -130,7 +134,7 @@ _AT: dict[str, dict[str, Handler]] = {
 _BELOW: dict[str, dict[str, Handler]] = {
     "responses": {"GET": responses.get, "DELETE": responses.delete},
     "files": {"GET": files.get, "DELETE": files.delete},
-    "models": {"GET": _get_model},
+    "models": {"GET": _get_model, "DELETE": _delete_model},
 }
 
 

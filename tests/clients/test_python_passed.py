@@ -91,6 +91,11 @@ def test_the_life_of_a_file(client: OpenAI) -> None:
         client.files.retrieve(made.id)
 
 
+def test_a_model_of_ones_own_is_deleted(client: OpenAI, log: Log) -> None:
+    assert client.models.delete("ft:gpt-4o:me::1").deleted
+    assert (log.last.method, log.last.path.rpartition("/")[2]) == ("DELETE", "ft:gpt-4o:me::1")
+
+
 def test_responses_that_were_kept(client: OpenAI) -> None:
     made = client.responses.create(model="auto", input="hello there")
     assert client.responses.retrieve(made.id) == made

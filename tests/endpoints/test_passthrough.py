@@ -361,9 +361,21 @@ def test_another_method_on_a_routed_path_is_passed(house: House) -> None:
     "path", ["/v1/models", "/v1/targets", "/v1/models/x/y", "/v1/policy", "/v1/route", "/v1/feedback"]
 )
 def test_what_is_answered_here_is_never_passed(house: House, path: str) -> None:
-    for method in ("GET", "POST", "DELETE", "PUT"):
+    for method in ("GET", "POST", "PUT", *(() if "x/y" in path else ("DELETE",))):
         house.http.request(method, path, json={})
     assert house.raw.exchanges == []
+
+
+@pytest.mark.parametrize(
+    ("headers", "where"),
+    [({}, "raw/raw-model-with-a-name"), ({"x-pointsman-model": "keyed"}, "keyed/k")],
+    ids=["the-default", "by-header"],
+)
+@pytest.mark.parametrize("name", ["ft:gpt-4o:me::1", "x/y", "raw"])
+def test_a_model_is_deleted_by_its_upstream(house: House, name: str, headers: dict[str, str], where: str) -> None:
+    answer = house.http.delete(f"/v1/models/{name}", headers=headers)
+    assert (answer.status_code, target(answer)) == (200, where)
+    assert house.raw.last.line == f"DELETE /v1/models/{name} HTTP/1.1".encode()
 
 
 @pytest.mark.parametrize(

@@ -174,5 +174,7 @@ def test_the_model_of_a_body(body: bytes, model: str | None) -> None:
     ("path", "ours"),
     [("models", True), ("models/a/b", True), ("route", True), ("targets/x", True), ("feedback", True), ("routes", False), ("files", False), ("Models", False), ("", False)],
 )  # fmt: skip
-def test_what_is_answered_here(path: str, ours: bool) -> None:
-    assert is_ours(path) == ours
+@pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
+def test_what_is_answered_here(method: str, path: str, ours: bool) -> None:
+    is_deleted = (method, path) == ("DELETE", "models/a/b")
+    assert is_ours(method, path) == (ours and not is_deleted)
