@@ -87,7 +87,7 @@ class Exchange(ABC):
         self._headers = header_map(scope["headers"])
         decision_id = new_id()
         self._record = Record(
-            id=decision_id, request_id=self._headers.get("x-request-id", decision_id), path=scope["path"]
+            id=decision_id, request_id=self._headers.get("x-request-id") or decision_id, path=scope["path"]
         )
         self._trace = held.tracer.request(scope["method"], scope["path"], route, operation, self._headers)
         self._record.trace_id = self._trace.trace_id
@@ -149,7 +149,7 @@ class Exchange(ABC):
             record.status = reply.status
             record.model, record.target = self._trail.model, reply.target.label
             self._answer = self._answer_of(reply)
-            if "x-request-id" in self._headers:  # the caller's own name for this request goes before the upstream's
+            if self._headers.get("x-request-id"):  # the caller's own name for this request goes before the upstream's
                 reply.headers = [(name, value) for name, value in reply.headers if name != b"x-request-id"]
             await self._answer.copy(self._own_headers(reply.headers))
         finally:
