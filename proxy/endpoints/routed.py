@@ -49,13 +49,14 @@ class Routed:
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Answer one request."""
-        return self._admission.run(_RoutedExchange(self._api, running(scope), scope, receive, send))
+        return self._admission.run(RoutedExchange(self._api, running(scope), scope, receive, send))
 
 
-class _RoutedExchange(Exchange):
+class RoutedExchange(Exchange):
     """One request that a decision is made for."""
 
     def __init__(self, api: Api, held: Running, scope: Scope, receive: Receive, send: Send) -> None:
+        """Arguments as of `Exchange`, and what is asked."""
         super().__init__(held, scope, receive, send, route=scope["path"], operation=api.operation)
         self._api = api
         self._facts: Facts | None = None
@@ -68,8 +69,7 @@ class _RoutedExchange(Exchange):
 
     async def _answer_it(self) -> None:
         record, held, scope = self._record, self.running, self._scope
-        limits = held.config.server
-        body = await read_body(scope, self._receive, max_bytes=limits.max_body, timeout_s=limits.body_timeout)
+        body = await self._read_body()
         async with Guard(self._receive) as guard:
             self._trace.deciding()
             began = perf_counter()
@@ -95,6 +95,11 @@ class _RoutedExchange(Exchange):
             sent = perf_counter()
             reply = await attempts.open(self._offers(body, decision, facts))
             await self._relay(reply, sent)
+
+    async def _read_body(self) -> bytes:
+        """What is routed."""
+        limits = self.running.config.server
+        return await read_body(self._scope, self._receive, max_bytes=limits.max_body, timeout_s=limits.body_timeout)
 
     def _answer_of(self, reply: Reply) -> Answer:
         held, facts, trail = self.running, self._facts, self._trail
