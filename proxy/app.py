@@ -110,7 +110,7 @@ def build_app(
             Route("/v1/live", WatchLive(), methods=["GET"]),
             Route("/ui", Page(), methods=["GET"]),
             Route("/ui/{name:path}", Page(), methods=["GET"]),
-            Route("/route", OneCall(routed["/v1/chat/completions"]), methods=["POST"]),
+            Route("/route", OneCall(admission), methods=["POST"]),
             Route("/healthz", Health(), methods=["GET"]),
             Route("/readyz", Ready(), methods=["GET"]),
             Route("/metrics", PrometheusMetrics(), methods=["GET"]),

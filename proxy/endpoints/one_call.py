@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import msgspec
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from collections.abc import Awaitable
 
-from proxy.endpoints.answers import send_body, send_json
-from proxy.endpoints.running import new_id, running
+import msgspec
+from starlette.types import Message, Receive, Scope, Send
+
+from proxy.endpoints.answers import send_json
+from proxy.endpoints.exchange import Admission
+from proxy.endpoints.routed import RoutedExchange
+from proxy.endpoints.running import Running, new_id, running
 from proxy.errors import BadRequest, UpstreamUnavailable
-from proxy.relay.body import ClientLeft, read_body
-from proxy.routing.chat import prompt_body, read_chat
-from proxy.routing.reading import header_map
+from proxy.relay.body import read_body
+from proxy.relay.reply import Reply
+from proxy.routing.apis import CHAT
+from proxy.routing.chat import prompt_body
 from proxy.routing.surrogates import reading_halves
 from proxy.telemetry.record import Record
 
 _OF_THE_BODY = (b"content-length", b"content-type", b"content-encoding")
-
-
 _decode_any = reading_halves(msgspec.json.Decoder().decode)
 
 
@@ -25,71 +28,77 @@ class _Asked(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class OneCall:
-    """Wraps the query into a chat request, has that answered like any other, and unwraps the answer."""
+    """The endpoint, as a plain ASGI app."""
 
-    def __init__(self, chat: ASGIApp) -> None:
+    def __init__(self, admission: Admission) -> None:
         """
         Args:
-            chat: answers `/v1/chat/completions`; decides, relays, counts and logs.
+            admission: bounds the requests of all endpoints together.
         """
-        self._chat = chat
+        self._admission = admission
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """
         Answer `{"query": ...}` with `{"model", "response", "scores"}`.
 
         `scores` are those of every topic, empty where the text could not be looked at. Errors, and the headers, are
         those of `/v1/chat/completions`.
+        """
+        return self._admission.run(_OneCallExchange(running(scope), scope, receive, send))
+
+
+class _OneCallExchange(RoutedExchange):
+    """Wraps the query into a chat, which is answered like any other, and keeps the answer until it is unwrapped."""
+
+    def __init__(self, held: Running, scope: Scope, receive: Receive, send: Send) -> None:
+        self._asked = scope
+        headers = [(name, value) for name, value in scope["headers"] if name not in _OF_THE_BODY]
+        headers.append((b"content-type", b"application/json"))
+        super().__init__(CHAT, held, {**scope, "headers": headers}, receive, send)
+        self._start: Message = {}
+        self._pieces: list[bytes] = []
+
+    async def _read_body(self) -> bytes:
+        limits = self.running.config.server
+        sent = await read_body(self._asked, self._receive, max_bytes=limits.max_body, timeout_s=limits.body_timeout)
+        return prompt_body(_query(sent))
+
+    async def _relay(self, reply: Reply, sent: float) -> None:
+        """
+        Send the answer on, unwrapped.
 
         Raises:
-            BadRequest: the body is anything else.
-            UpstreamUnavailable: the model's answer is not a chat completion.
+            UpstreamUnavailable: it is no chat completion.
         """
-        held = running(scope)
-        limits = held.config.server
+        client, self._send = self._send, self._take
         try:
-            sent = await read_body(scope, receive, max_bytes=limits.max_body, timeout_s=limits.body_timeout)
-        except ClientLeft:
+            await super()._relay(reply, sent)
+        finally:
+            self._send = client
+            if self._answer is not None:
+                self._answer.is_begun = False  # the client has nothing of it
+        answer = b"".join(self._pieces)
+        if not 200 <= reply.status < 300:
+            await client(self._start)
+            await client({"type": "http.response.body", "body": answer})
             return
-        body = prompt_body(_query(sent))
-        status, headers, answer = await self._ask(scope, receive, body)
-        if not status:
-            return  # the client left, and nobody was answered
-        others = [(name, value) for name, value in headers if name not in _OF_THE_BODY]
-        if not 200 <= status < 300:
-            await send_body(send, answer, status=status, headers=others)
-            return
-        response = _content(answer)
-        facts = read_chat(body, header_map(scope["headers"]))
+        told = {"model": self._record.model, "response": _content(answer), "scores": await self._scores()}
+        self._record.status = 200
+        headers = [(name, value) for name, value in self._start["headers"] if name not in _OF_THE_BODY]
+        await send_json(client, told, headers=headers)
+
+    async def _take(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self._start = message
+        else:
+            self._pieces.append(message.get("body", b""))
+
+    async def _scores(self) -> dict[str, float]:
+        assert self._facts is not None, "what is answered was read"
         unused = new_id()
-        signals = await held.signals(facts, Record(id=unused, request_id=unused, path=scope["path"]))
-        scores = {} if signals.topics is None else {name: round(score, 4) for name, score in signals.topics.ranked}
-        model = dict(headers)[b"x-pointsman-model"].decode("ascii")
-        await send_json(send, {"model": model, "response": response, "scores": scores}, headers=others)
-
-    async def _ask(self, scope: Scope, receive: Receive, body: bytes) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
-        """The chat endpoint's status, headers and body; status 0 if it said nothing."""
-        headers = [(name, value) for name, value in scope["headers"] if name not in _OF_THE_BODY]
-        headers += [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
-        status, answered, pieces = 0, [], []
-        is_read = False
-
-        async def give() -> Message:
-            nonlocal is_read
-            if is_read:
-                return await receive()  # the hang-up, which must still stop the upstream
-            is_read = True
-            return {"type": "http.request", "body": body, "more_body": False}
-
-        async def take(message: Message) -> None:
-            nonlocal status, answered
-            if message["type"] == "http.response.start":
-                status, answered = message["status"], list(message.get("headers", ()))
-            else:
-                pieces.append(message.get("body", b""))
-
-        await self._chat({**scope, "headers": headers}, give, take)
-        return status, answered, b"".join(pieces)
+        record = Record(id=unused, request_id=unused, path=self._record.path)
+        signals = await self.running.signals(self._facts, record)
+        return {} if signals.topics is None else {name: round(score, 4) for name, score in signals.topics.ranked}
 
 
 def _query(body: bytes) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import logging
 import threading
 from typing import Any
 
@@ -55,6 +57,7 @@ def test_another_body_is_refused_in_words(house: House, body: bytes, says: str) 
     answer = house.http.post("/route", content=body)
     assert answer.status_code == 400
     assert says in answer.json()["error"]["message"]
+    assert answer.headers["x-request-id"] == answer.headers["x-pointsman-id"]
     assert house.simulator.log.entries() == []
 
 
@@ -63,14 +66,14 @@ def pinned(house: House, script: Any) -> httpx.Response:
     return house.http.post("/route", json={"query": "hi"}, headers={"x-pointsman-model": "raw"})
 
 
-def test_an_upstreams_refusal_passes_as_it_is(house: House) -> None:
+@pytest.mark.parametrize("coding", ["identity", "gzip"])
+def test_an_upstreams_refusal_passes_as_it_is(house: House, coding: str) -> None:
     refusal = b'{"error": {"message": "no", "type": "x", "param": null, "code": null}}'
-
-    def refuse(exchange: Exchange) -> None:
-        exchange.answer(refusal, b"content-type: application/json", b"retry-after: 7", status=b"429 Too Many")
-
-    answer = pinned(house, refuse)
+    sent = gzip.compress(refusal) if coding == "gzip" else refusal
+    headers = [b"content-type: application/problem+json", b"retry-after: 7", b"content-encoding: " + coding.encode()]
+    answer = pinned(house, lambda exchange: exchange.answer(sent, *headers, status=b"429 Too Many"))
     assert (answer.status_code, answer.content, answer.headers["retry-after"]) == (429, refusal, "7")
+    assert answer.headers["content-type"] == "application/problem+json"
 
 
 @pytest.mark.parametrize(
@@ -91,11 +94,51 @@ def test_what_the_model_may_answer(house: House, body: bytes, status: int, respo
     assert answer.json().get("response") == response
 
 
+GOOD = b'{"choices": [{"message": {"content": "yes"}}]}'
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "code"),
+    [
+        pytest.param(b'{"choices": []}', [], "upstream_unavailable", id="no-choice"),
+        pytest.param(GOOD.replace(b"yes", b"\xff"), [], "upstream_unavailable", id="not-utf-8"),
+        pytest.param(gzip.compress(GOOD), [b"content-encoding: gzip"], "upstream_unavailable", id="compressed"),
+        pytest.param(
+            b"data: " + GOOD + b"\n\n", [b"content-type: text/event-stream"], "upstream_unavailable", id="a-stream"
+        ),
+        pytest.param(GOOD.replace(b"yes", b"y" * 2_000_000), [], "upstream_cut", id="cut"),
+    ],
+)
+def test_what_cannot_be_unwrapped_is_known_by_its_id_and_counted_as_what_the_client_got(
+    house: House, body: bytes, headers: list[bytes], code: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    def script(exchange: Exchange) -> None:
+        is_cut = code == "upstream_cut"
+        length = b"content-length: %d" % (len(body) + is_cut)
+        exchange.send(b"\r\n".join((b"HTTP/1.1 200 OK", length, *headers, b"", body)))
+        if is_cut:
+            exchange.cut()
+
+    series = 'pointsman_requests_total{model="raw",route="pinned",status="502"}'
+    before = house.metric(series)
+    with caplog.at_level(logging.INFO, "pointsman.request"):
+        answer = pinned(house, script)
+        house.wait_for_metric(series, before + 1)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (502, code)
+    told = [answer.headers[name] for name in ("x-pointsman-target", "x-pointsman-attempts", "content-type")]
+    assert told == ["raw/raw-model", "1", "application/json"]
+    [logged] = (record.__dict__["fields"] for record in caplog.records if record.name == "pointsman.request")
+    assert (logged["status"], logged["error"]) == (502, code)
+    assert logged["id"] == answer.headers["x-pointsman-id"] == answer.headers["x-request-id"]
+
+
 def test_any_good_status_is_an_answer(house: House) -> None:
-    body = b'{"choices": [{"message": {"content": "yes"}}]}'
+    series = 'pointsman_requests_total{model="raw",route="pinned",status="200"}'
+    before = house.metric(series)
     kind = b"content-type: application/json"
-    answer = pinned(house, lambda exchange: exchange.answer(body, kind, status=b"201 Created"))
+    answer = pinned(house, lambda exchange: exchange.answer(GOOD, kind, status=b"201 Created"))
     assert (answer.status_code, answer.json()["response"]) == (200, "yes")
+    house.wait_for_metric(series, before + 1)
 
 
 def test_a_client_that_leaves_stops_the_upstream(house: House) -> None:
