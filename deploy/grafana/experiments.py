@@ -70,7 +70,7 @@ _MODELS = (
         "bargauge", "short",
     ),
     Panel(
-        "First token by model, median", "From the request to an upstream to its first content.",
+        "First token by model, median", "Of streams, from the request to an upstream to its first content.",
         {"{{model}}": quantile(0.5, "first_token_seconds", "model")}, unit="s", runbook="PointsmanFirstTokenSlow",
     ),
     Panel(

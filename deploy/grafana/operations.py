@@ -105,7 +105,7 @@ _LATENCY = (
         unit="s", runbook="PointsmanFailsOpen",
     ),
     Panel(
-        "First token by model, p95", "From the request to an upstream to its first content.",
+        "First token by model, p95", "Of streams, from the request to an upstream to its first content.",
         {"{{model}}": quantile(0.95, "first_token_seconds", "model")}, unit="s", runbook="PointsmanFirstTokenSlow",
     ),
     Panel("Whole answers", "Of all routes and models.", _quantiles("request_seconds"), unit="s"),

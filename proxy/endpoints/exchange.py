@@ -6,7 +6,6 @@ import logging
 import traceback
 from abc import ABC, abstractmethod
 from time import perf_counter
-from typing import ClassVar
 
 from starlette.types import Receive, Scope, Send
 
@@ -64,8 +63,6 @@ class Exchange(ABC):
 
     protocol: WireProtocol = "openai"
     """The client's, in which errors are told."""
-    tells_first_token: ClassVar[bool] = True
-    """Whether the time to its first content is that of a model's first token."""
 
     def __init__(
         self, held: Running, scope: Scope, receive: Receive, send: Send, *, route: str, operation: str
@@ -144,7 +141,7 @@ class Exchange(ABC):
         """
         record = self._record
         try:
-            if self._trail.outcome == "ok" and self.tells_first_token:
+            if self._trail.outcome == "ok" and record.is_stream:  # what is not streamed comes whole
                 record.first_token_s = perf_counter() - sent
             record.status = reply.status
             record.model, record.target = self._trail.model, reply.target.label

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from time import perf_counter
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 from starlette.types import Receive, Scope, Send
 
@@ -69,8 +69,6 @@ class PassThrough:
 
 class _PassedExchange(Exchange):
     """One request that is passed on to the model that it names, or to where all go that name none."""
-
-    tells_first_token: ClassVar[bool] = False
 
     def __init__(self, held: Running, scope: Scope, receive: Receive, send: Send) -> None:
         self._path = scope["raw_path"].decode("latin-1").removeprefix("/v1/")

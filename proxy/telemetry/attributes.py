@@ -136,7 +136,7 @@ def of_answer(record: Record, said: Said) -> Attributes:
         found["gen_ai.response.model"] = said.model
     if said.finish_reason:
         found["gen_ai.response.finish_reasons"] = (said.finish_reason,)
-    if record.first_token_s is not None and record.is_stream:
+    if record.first_token_s is not None:
         found["gen_ai.response.time_to_first_chunk"] = record.first_token_s
     if record.tokens:
         found["gen_ai.usage.input_tokens"] = record.tokens["prompt"]

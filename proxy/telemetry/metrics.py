@@ -79,7 +79,10 @@ class Metrics:
             "route", "model",
         )  # fmt: skip
         self.first_token_seconds = histogram(
-            "first_token_seconds", "From the request to an upstream to its first content.", _REQUEST_BUCKETS, "model"
+            "first_token_seconds",
+            "Of streams, from the request to an upstream to its first content.",
+            _REQUEST_BUCKETS,
+            "model",
         )
         self.in_flight = gauge("in_flight", "Requests being answered now.", "livesum")
         self.tokens = counter("tokens", "Tokens of what was asked by POST, as upstreams counted them.", "model", "kind")

@@ -53,6 +53,7 @@ class Record:
     stages_s: dict[str, float] = field(default_factory=dict)
     decision_s: float | None = None
     first_token_s: float | None = None
+    """Of a stream: what is not streamed comes whole."""
     seconds: float = 0.0
     tokens: dict[str, int] = field(default_factory=dict)
     cost_usd: float | None = None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +14,7 @@ from proxy.embedding.pool import FAIL_OPEN_CAUSES
 from proxy.relay.reply import OUTCOMES
 from proxy.routing.router import Router
 from proxy.telemetry.metrics import DISCONNECT_PHASES, STAGES, TOKEN_KINDS
+from tests.endpoints.deciding import deciding
 from tests.relay.wire import House, config_of
 from tests.relay.wire import house as open_house
 from tests.telemetry.series import series
@@ -118,3 +121,16 @@ def test_looking_counts_nothing_but_the_texts_vector(fresh: House) -> None:
     assert fresh.http.post("/v1/route", json=body).status_code == 200
     after = series(fresh.http.get("/metrics").text)
     assert {name for name in after if after[name] != before[name]} == {'embed_cache_total{result="miss"}'}
+
+
+def test_a_first_token_is_that_of_a_stream(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """What is not streamed comes whole: its length is no slowness to begin."""
+    with deciding(tmp_path) as running, caplog.at_level(logging.INFO, "pointsman.request"):
+        whole = running.ask("hello")
+        body = {"model": "auto", "messages": [{"role": "user", "content": "hello"}], "stream": True}
+        streamed = running.http.post("/v1/chat/completions", json=body)
+        kept = [running.row(answer)["first_token_s"] for answer in (whole, streamed)]
+        counted = running.until('first_token_seconds_count{model="small"}', 1)
+    assert kept == [None, pytest.approx(counted['first_token_seconds_sum{model="small"}'])]
+    told = [record.__dict__["fields"] for record in caplog.records if record.getMessage() == "request"]
+    assert ["first_token_ms" in line for line in told] == [False, True]

@@ -259,7 +259,6 @@ def test_one_exchange_is_counted_once_everywhere(house: House) -> None:
         'requests_total{model="raw",route="pinned",status="200"}',
         'request_seconds_count{model="raw",route="pinned"}',
         'attempts_total{outcome="ok",target="raw/raw-model"}',
-        'first_token_seconds_count{model="raw"}',
         'tokens_total{kind="prompt",model="raw"}',
         'tokens_total{kind="completion",model="raw"}',
     }
