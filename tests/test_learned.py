@@ -49,6 +49,9 @@ class Served:
         lines = self.http.get("/metrics").text.splitlines()
         return [line.split('"')[1] for line in lines if line.startswith("pointsman_policy_info{")]
 
+    def config(self) -> Any:
+        return self.http.get("/readyz").json()["config"]
+
     def reloads(self, result: str) -> str:
         return self._metric(f'pointsman_config_reloads_total{{result="{result}"}}')
 
@@ -110,8 +113,10 @@ def test_a_policy_that_comes_later_decides_from_then_on(served: Served, learned:
     assert "there is no policy yet" in first["note"]
     assert {each["quality"] for each in first["candidates"]} == {None}
 
+    before = served.config()
     served.put(pack(learned))
-    until(lambda: served.versions() != ["none"])
+    until(lambda: "none" not in served.versions())
+    assert served.config() == before, "which says the same as it did"
     told = served.route().json()
     assert (told["reason"], told["note"]) == ("learned", None)
     assert told["candidates"][0]["model"] == told["model"]

@@ -189,7 +189,7 @@ def prepare(
     topics, fit_from = fit_topics(config, texts, fitter) if config.topics else (None, None)
     complexity = fit_complexity(config, texts)
     prepared = Prepared(
-        config, Router(config, policy), policy, topics, complexity, texts, fingerprint(config, policy), fit_from
+        config, Router(config, policy), policy, topics, complexity, texts, fingerprint(config), fit_from
     )
     return prepared if shadow is None else replace(prepared, shadow=_prepare_shadow(shadow, prepared, fitter))
 
@@ -200,8 +200,8 @@ def _prepare_shadow(shadow: Shadowing, live: Prepared, fitter: TopicFitter) -> P
     is_same = tuple(config.topics.items()) == tuple(live.config.topics.items())
     topics = live.topics if is_same else fit_topics(config, texts, fitter)[0] if config.topics else None
     complexity = live.complexity if config.complexity == live.config.complexity else fit_complexity(config, texts)
-    sha256 = fingerprint(config, shadow.policy)
-    return Prepared(config, Router(config, shadow.policy), shadow.policy, topics, complexity, texts, sha256, None)
+    router, sha256 = Router(config, shadow.policy), fingerprint(config)
+    return Prepared(config, router, shadow.policy, topics, complexity, texts, sha256, None)
 
 
 def fit_topics(config: Config, texts: Vectorised, fitter: TopicFitter) -> tuple[Topics, FitFrom]:
@@ -226,13 +226,13 @@ def fit_complexity(config: Config, texts: Vectorised) -> Complexity:
     return Complexity.fit(texts.embed_all(simple), texts.embed_all(hard), lengths)
 
 
-def fingerprint(config: Config, policy: Policy | None = None) -> str:
+def fingerprint(config: Config) -> str:
     """
     A hash that is the same for the same meaning and tells nothing of a secret.
 
-    Of a policy its content counts, not where it lies; a shadow decides nothing.
+    A policy has a version of its own, wherever it lies; a shadow decides nothing.
     """
-    config = msgspec.structs.replace(config, policy=None if policy is None else policy.version, shadow=None)
+    config = msgspec.structs.replace(config, policy=None, shadow=None)
     return hashlib.sha256(_plainly(config)).hexdigest()
 
 

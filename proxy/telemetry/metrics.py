@@ -117,7 +117,10 @@ class Metrics:
         self.topic_score = histogram(
             "topic_score", "The score of the best topic of a text, 0 to 1.", _SCORE_BUCKETS, "topic"
         )
-        self.config_info = gauge("config_info", "1 for the configuration in use.", "livemax", "sha256")
+        self.config_info = gauge(
+            "config_info", "1 for the configuration in use, by a hash of what routes.yaml says but for its policy.",
+            "livemax", "sha256",
+        )  # fmt: skip
         self.policy_info = gauge(
             "policy_info", "1 for the policy in use; version none without one.", "livemax", "version"
         )
