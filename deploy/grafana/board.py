@@ -23,6 +23,7 @@ NARROWED = {
     "requests_total": ("route", "model"),
     "request_seconds": ("route", "model"),
     "first_token_seconds": ("model",),
+    "usage_total": ("model",),
     "tokens_total": ("model",),
     "cost_usd_total": ("model",),
     "feedback_total": ("route", "model"),
@@ -59,9 +60,9 @@ def per_second(name: str, by: str = "", where: str = "", *, over: str = "$__rate
     return f"sum by ({by}) (rate({series(name, where)}[{over}]))".replace(" by ()", "")
 
 
-def grown(name: str, by: str = "", where: str = "", *, narrow: Sequence[str] = ("route", "model")) -> str:
+def grown(name: str, by: str = "", where: str = "") -> str:
     """By how much a counter grew in the time that is shown."""
-    return f"sum by ({by}) (increase({series(name, where, narrow=narrow)}[$__range]))".replace(" by ()", "")
+    return f"sum by ({by}) (increase({series(name, where)}[$__range]))".replace(" by ()", "")
 
 
 def quantile(share: float, name: str, by: str = "", where: str = "", *, over: str = "$__rate_interval") -> str:
@@ -81,10 +82,8 @@ def mean_of(total: str, count: str) -> str:
 
 
 def each_answer(name: str, by: str = "", where: str = "") -> str:
-    """Of a series that knows models but no routes: how much there is of it for each answer below 300."""
-    # Whatever the variable `route` says, or what is divided would be of other requests than what it is divided by.
-    answers = grown("requests_total", by, 'status=~"2.."', narrow=("model",))
-    return mean_of(grown(name, by, where), answers)
+    """Of tokens or their cost: how much there is for each answer that tells its tokens; not all streams do."""
+    return mean_of(grown(name, by, where), grown("usage_total", by))
 
 
 def mean_rating(by: str) -> str:

@@ -60,12 +60,13 @@ _MODELS = (
     ),
     Panel(
         "Cost of 1,000 requests by model",
-        "Of answers with a status below 300, in the time that is shown, on all routes.",
+        "Of answers that tell their tokens, in the time that is shown, on all routes.",
         {"{{model}}": f"1000 * {each_answer('cost_usd_total', 'model')}"},
         "bargauge", "currencyUSD",
     ),
     Panel(
-        "Tokens of an answer by model", "Completion tokens for each answer, in the time that is shown, on all routes.",
+        "Tokens of an answer by model",
+        "Completion tokens of answers that tell them, in the time that is shown, on all routes.",
         {"{{model}}": each_answer("tokens_total", "model", 'kind="completion"')},
         "bargauge", "short",
     ),

@@ -169,7 +169,8 @@ _TROUBLE = (
 
 _MONEY = (
     Panel(
-        "Cost", "At the prices of routes.yaml, in the time that is shown; a model without a price costs nothing here.",
+        "Cost",
+        "At the prices of routes.yaml, in the time that is shown. An answer without tokens or price counts as none.",
         {"": grown("cost_usd_total")}, "stat", "currencyUSD", width=4, height=4,
     ),
     Panel(
@@ -187,7 +188,7 @@ _MONEY = (
     ),
     Panel(
         "Cost of 1,000 requests",
-        "Mean of the answers with a status below 300, on all routes; models may have no price.",
+        "Mean of the answers that tell their tokens, on all routes; models may have no price.",
         {"": f"1000 * {each_answer('cost_usd_total')}"},
         "stat", "currencyUSD", width=4, height=4,
     ),

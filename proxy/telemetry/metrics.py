@@ -85,6 +85,7 @@ class Metrics:
             "model",
         )
         self.in_flight = gauge("in_flight", "Requests being answered now.", "livesum")
+        self.usage = counter("usage", "Answers to POST whose tokens upstreams told.", "model")
         self.tokens = counter("tokens", "Tokens of what was asked by POST, as upstreams counted them.", "model", "kind")
         self.cost = counter("cost_usd", "What the tokens cost at the prices in routes.yaml, in USD.", "model")
         self.baseline_cost = counter(
@@ -208,6 +209,7 @@ class Metrics:
         for model in models:
             self.first_token_seconds.labels(model)
             self.cost.labels(model)
+            self.usage.labels(model)
             for kind in TOKEN_KINDS:
                 self.tokens.labels(model, kind)
         outcome_names = tuple(outcomes)

@@ -153,6 +153,8 @@ class Recorder:
             self._child(metrics.attempts, record.target, record.outcome).inc()
         if record.first_token_s is not None:
             self._child(metrics.first_token_seconds, model).observe(record.first_token_s)
+        if record.tokens:
+            self._child(metrics.usage, model).inc()
         for kind, tokens in record.tokens.items():
             if tokens:
                 self._child(metrics.tokens, model, kind).inc(tokens)

@@ -98,7 +98,7 @@ def test_every_known_series_is_there_at_zero_from_the_start(fresh: House) -> Non
         *(f'requests_total{{model="{model}",route="{route}",status="200"}}' for route, model in taken),
         *(f'request_seconds_{part}{{model="{model}",route="{route}"}}' for route, model in taken for part in ("count", "sum")),
         *(f'{name}{{model="{model}"}}' for model in config.models
-          for name in ("first_token_seconds_count", "first_token_seconds_sum", "cost_usd_total")),
+          for name in ("first_token_seconds_count", "first_token_seconds_sum", "usage_total", "cost_usd_total")),
         *(f'tokens_total{{kind="{kind}",model="{model}"}}' for model in config.models for kind in TOKEN_KINDS),
         *(f'attempts_total{{outcome="{outcome}",target="{target}"}}' for target in targets for outcome in OUTCOMES),
         *(f'target_state{{target="{target}"}}' for target in targets),

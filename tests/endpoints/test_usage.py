@@ -96,6 +96,14 @@ def test_without_inject_nothing_is_asked(house: House) -> None:
     assert sum(tokens(house, "plain").values()) == 0
 
 
+def test_an_answer_that_tells_no_tokens_makes_the_mean_of_those_that_do_no_lower(house: House) -> None:
+    told, of_prompts = 'pointsman_usage_total{model="plain"}', 'pointsman_tokens_total{kind="prompt",model="plain"}'
+    before = house.metric(told), house.metric(of_prompts)
+    for options in ({}, {"stream_options": {"include_usage": True}}, {}):
+        stream(house, "plain", **options)
+    assert (house.metric(told) - before[0], house.metric(of_prompts) - before[1]) == (1, 100)
+
+
 def test_a_whole_answer_is_not_asked(house: House) -> None:
     house.raw.script = Exchange.answer
     body = {"model": "asked", "messages": MESSAGES}

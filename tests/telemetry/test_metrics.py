@@ -36,6 +36,7 @@ SERIES: dict[str, tuple[type, tuple[str, ...]]] = {
     "request_seconds": (Histogram, ("route", "model")),
     "first_token_seconds": (Histogram, ("model",)),
     "in_flight": (Gauge, ()),
+    "usage": (Counter, ("model",)),
     "tokens": (Counter, ("model", "kind")),
     "cost_usd": (Counter, ("model",)),
     "attempts": (Counter, ("target", "outcome")),
@@ -117,7 +118,7 @@ def test_what_is_known_in_advance_is_there_at_zero() -> None:
         ]),
         *(f'tokens_total{{kind="{kind}",model="{model}"}}' for kind in TOKEN_KINDS for model in ("small", "large")),
         *(f'{name}{{model="{model}"}}' for model in ("small", "large")
-          for name in ("cost_usd_total", "first_token_seconds_count", "first_token_seconds_sum")),
+          for name in ("usage_total", "cost_usd_total", "first_token_seconds_count", "first_token_seconds_sum")),
         *(f'attempts_total{{outcome="{outcome}",target="sim/{name}"}}' for outcome in ("ok", "cut") for name in "ab"),
         *(f'target_state{{target="sim/{name}"}}' for name in "ab"),
         *(f'target_info{{model="{model}",target="sim/{name}"}}' for model, name in (("small", "a"), ("large", "a"), ("large", "b"))),

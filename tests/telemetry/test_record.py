@@ -69,6 +69,7 @@ AN_ANSWER: Series = {
                 "tokens": {"prompt": 7, "cached": 3, "completion": 5, "reasoning": 0},
             },
             A_DECISION | AN_ANSWER | {
+                'usage_total{model="large"}': 1,
                 'tokens_total{kind="prompt",model="large"}': 7,
                 'tokens_total{kind="cached",model="large"}': 3,
                 'tokens_total{kind="completion",model="large"}': 5,
@@ -259,6 +260,7 @@ def test_one_exchange_is_counted_once_everywhere(house: House) -> None:
         'requests_total{model="raw",route="pinned",status="200"}',
         'request_seconds_count{model="raw",route="pinned"}',
         'attempts_total{outcome="ok",target="raw/raw-model"}',
+        'usage_total{model="raw"}',
         'tokens_total{kind="prompt",model="raw"}',
         'tokens_total{kind="completion",model="raw"}',
     }
