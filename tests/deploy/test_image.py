@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import signal
+import subprocess
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -117,12 +119,21 @@ class TestCompose:
     def test_its_command_lines_are_understood(self) -> None:
         served: list[str] = self.SERVICES["pointsman"]["command"]
         (script,) = self.SERVICES["traffic"]["command"]
-        again = re.fullmatch(r"while pointsman (.*); do sleep \d+; done", script)
+        again = re.fullmatch(r"while pointsman (.*); do sleep \d+; done; exit 1", script)
         assert again is not None
         for command, *args in (served, shlex.split(again[1].replace("$$(date +%s)", "7"))):
             found = main.get_command(click.Context(main), command)
             assert found is not None, command
             found.make_context(command, args)
+
+    def test_its_users_come_back_once_pointsman_does(self, tmp_path: Path) -> None:
+        (script,) = self.SERVICES["traffic"]["command"]
+        command = tmp_path / "pointsman"
+        command.write_text("#!/bin/sh\nexit 1\n")
+        command.chmod(0o755)
+        words = [*self.SERVICES["traffic"]["entrypoint"], script.replace("$$", "$")]
+        ended = subprocess.run(words, env={"PATH": f"{tmp_path}:{os.environ['PATH']}"}, timeout=10)
+        assert (ended.returncode, self.SERVICES["traffic"]["restart"]) == (1, "on-failure")
 
     def test_grafana_finds_prometheus_and_the_dashboards(self) -> None:
         (provider,) = read("grafana/provisioning/dashboards/pointsman.yaml")["providers"]
