@@ -19,9 +19,13 @@ from prometheus_client import CollectorRegistry, Counter
 logger = logging.getLogger(__name__)
 
 # The SDK's own, unless the environment says otherwise.
-_QUEUE = "2048"
+_QUEUE = 2048
 # The name of a model is the client's to choose, and as long as a body may be.
-_LONGEST = "1000"
+_LONGEST = 1000
+# Things that the SDK says, of which more are not kept.
+_MOST_SAID = 10
+# Where headers are read, and what is no header is told as it stands, which may be a key.
+_READERS = "opentelemetry.util."
 # For what is left at the end. The SDK would wait for 30 s.
 _PATIENCE_S = 3.0
 
@@ -31,25 +35,30 @@ DropCause = Literal["queue_full", "export_failed"]
 class _Sdk(logging.Handler):
     """Hears what the SDK logs, which is each batch and each try, so that it can be told once."""
 
-    said = ""
-    """The first since it was emptied."""
+    def __init__(self) -> None:
+        super().__init__()
+        self.said: list[str] = []
+        """The first few since it was emptied."""
 
     def listen(self) -> None:
         """From now on nobody else hears it."""
+        self.said.clear()
         whole = logging.getLogger("opentelemetry")
         whole.propagate = False
         whole.setLevel(logging.WARNING)
         whole.addHandler(self)  # once, however often it is asked for
 
     def emit(self, record: logging.LogRecord) -> None:
-        if self.said:
+        if len(self.said) == _MOST_SAID:
             return
         # Of an error only the name: its text has the endpoint, which may have a key.
         args = [type(arg).__name__ if isinstance(arg, BaseException) else arg for arg in record.args or ()]
+        if record.name.startswith(_READERS):
+            args = ["..."] * len(args)
         try:
-            self.said = record.msg % tuple(args)
+            self.said.append(record.msg % tuple(args))
         except (TypeError, ValueError):
-            self.said = record.msg
+            self.said.append(record.msg)
 
 
 _sdk = _Sdk()
@@ -76,7 +85,7 @@ class _Exporter(SpanExporter):
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         self.taken += len(spans)
-        _sdk.said = ""
+        _sdk.said.clear()
         result = self._to_collector.export(spans)
         is_failing = result is not SpanExportResult.SUCCESS
         if is_failing:
@@ -84,7 +93,7 @@ class _Exporter(SpanExporter):
         if is_failing != self._is_failing:
             self._is_failing = is_failing
             if is_failing:
-                logger.warning("spans do not reach the collector", extra={"reason": _sdk.said})
+                logger.warning("spans do not reach the collector", extra={"reason": "".join(_sdk.said[:1])})
             else:
                 logger.info("spans reach the collector again")
         return result
@@ -147,11 +156,9 @@ class Exporting:
             ValueError: a variable holds what it cannot.
         """
         _sdk.listen()
-        most = int(environ.get("OTEL_BSP_MAX_QUEUE_SIZE") or _QUEUE)
-        longest = int(
-            environ.get("OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT")
-            or environ.get("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT")
-            or _LONGEST
+        most = _number(environ, "OTEL_BSP_MAX_QUEUE_SIZE", default=_QUEUE)
+        longest = _number(
+            environ, "OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", default=_LONGEST
         )
         named = Resource.create()  # has the service's name by the environment, or that of a Python
         own = {"service.version": version}
@@ -165,6 +172,8 @@ class Exporting:
         metrics = _Metrics(registry)
         self._exporter = _Exporter(metrics)
         self.provider.add_span_processor(_Door(self._exporter, metrics, most))
+        if _sdk.said:  # of a sampler that there is not, of a delay that is no number: it goes on with its defaults
+            logger.warning("tracing is not as it was set", extra={"reason": "; ".join(_sdk.said)})
 
     async def close(self) -> None:
         """Send what is left, within a few seconds."""
@@ -183,3 +192,19 @@ class Exporting:
         except TimeoutError:
             self._exporter.shutdown()  # ends the wait between two tries
             logger.warning("the last spans were not sent", extra={"waited_s": _PATIENCE_S})
+
+
+def _number(environ: Mapping[str, str], *names: str, default: int) -> int:
+    """
+    What the first of these variables that is set says.
+
+    Raises:
+        ValueError: that is no number.
+    """
+    for name in names:
+        if value := environ.get(name):
+            try:
+                return int(value)
+            except ValueError:
+                raise ValueError(f"{name} is {value!r}, which is no whole number") from None
+    return default

@@ -144,10 +144,10 @@ async def tracing(environ: Mapping[str, str], registry: CollectorRegistry, *, ve
         logger.error("tracing is off", extra={"reason": reason})
         yield NO_TRACER
         return
-    from proxy.telemetry.exporting import Exporting
-    from proxy.telemetry.spans import SpanTracer
-
     try:
+        from proxy.telemetry.exporting import Exporting  # some variables are read by what it imports
+        from proxy.telemetry.spans import SpanTracer
+
         exporting = Exporting(environ, registry, version=version)
     except ValueError as error:  # a number that is none, in one of the variables
         logger.error("tracing is off", extra={"reason": str(error)})

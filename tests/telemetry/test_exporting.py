@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
+import subprocess
+import sys
 import time
 
 import pytest
@@ -127,6 +130,47 @@ def test_a_bad_number_turns_it_off_and_is_told(caplog: pytest.LogCaptureFixture)
     named = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9", "OTEL_BSP_MAX_QUEUE_SIZE": "many"}
     with environment(**named), open_house() as house:
         assert house.chat("raw").status_code == 200
-    assert ["many" in record.__dict__["reason"] for record in caplog.records if record.msg == "tracing is off"] == [
-        True
+    assert [record.__dict__["reason"] for record in caplog.records if record.msg == "tracing is off"] == [
+        "OTEL_BSP_MAX_QUEUE_SIZE is 'many', which is no whole number"
     ]
+
+
+def test_a_number_that_is_read_as_it_is_imported_stops_no_start() -> None:
+    named = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9", "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT": "many"}
+    script = (
+        "import asyncio, os\n"
+        "from prometheus_client import CollectorRegistry\n"
+        "from proxy.telemetry.tracing import tracing\n"
+        "async def begin():\n"
+        "    async with tracing(os.environ, CollectorRegistry(), version='1'): print('served')\n"
+        "asyncio.run(begin())\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", script], env={**os.environ, **named}, capture_output=True, text=True)
+    assert (ran.stdout, ran.stderr) == ("served\n", "tracing is off\n")
+
+
+@pytest.mark.parametrize(
+    ("variables", "told"),
+    [
+        pytest.param(
+            {"OTEL_TRACES_SAMPLER": "parentbased_traceidratio", "OTEL_TRACES_SAMPLER_ARG": "10%"},
+            "TRACES_SAMPLER_ARG", id="a-share-in-percent",
+        ),
+        pytest.param(
+            {"OTEL_TRACES_SAMPLER": "traceidratio", "OTEL_TRACES_SAMPLER_ARG": "5"}, "TRACES_SAMPLER_ARG", id="over-all"
+        ),
+        pytest.param({"OTEL_TRACES_SAMPLER": "allways_on"}, "sampler allways_on", id="no-sampler"),
+        pytest.param({"OTEL_BSP_SCHEDULE_DELAY": "5s"}, "OTEL_BSP_SCHEDULE_DELAY", id="a-unit"),
+        pytest.param(
+            {"OTEL_BSP_EXPORT_TIMEOUT": "1m", "OTEL_TRACES_SAMPLER": "some"}, "sampler some.; ", id="two-of-them"
+        ),
+        pytest.param({"OTEL_EXPORTER_OTLP_HEADERS": "Bearer sk-secret"}, "Header format invalid", id="no-header"),
+    ],
+)  # fmt: skip
+def test_what_the_defaults_stand_in_for_is_told(variables: dict[str, str], told: str) -> None:
+    with heard_at_the_root() as records, traced_house(**variables) as traced:
+        _, trace_id = traced.chat("raw")
+        traced.collector.trace(trace_id)
+    (record,) = [record for record in records if record.getMessage() == "tracing is not as it was set"]
+    assert told in record.__dict__["reason"]
+    assert "sk-secret" not in record.__dict__["reason"]
