@@ -71,6 +71,19 @@ class Worker(Process):
         super().start()
         self.child_conn.close()
 
+    def target(self, sockets: list[socket.socket] | None = None) -> None:
+        """In the process: serve."""
+        self.parent_conn.close()  # the parent's end, of which this process got a copy, is the parent's alone
+        super().target(sockets)
+
+    def always_pong(self) -> None:
+        """In the process, in a thread: answer until the parent is gone, and then drain, since nobody looks after it."""
+        with contextlib.suppress(OSError, EOFError):
+            super().always_pong()
+        if not self.server.should_exit:
+            logger.warning("parent is gone")
+            os.kill(os.getpid(), signal.SIGTERM)
+
     def is_alive(self, timeout: float = 5) -> bool:
         """
         Whether it runs and answers in so many seconds.

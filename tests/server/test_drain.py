@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -96,9 +96,9 @@ def serve(folder: Path, *, workers: int = 1, drain: str = "{grace: 20s}") -> Ite
         served.wait_until(lambda: served.get("/readyz").status_code == 200, 30)
         yield served
     finally:
-        if process.poll() is None:
+        with suppress(ProcessLookupError):  # its workers may live on where it does not
             os.killpg(process.pid, signal.SIGKILL)
-            process.communicate(timeout=15)
+        process.communicate(timeout=15)
         raw.close()
 
 
@@ -303,6 +303,26 @@ def _are_serving(served: Served, count: int) -> bool:
 
 def _serving(served: Served) -> set[str]:
     return {child for child in served.children() if _serves(child)}
+
+
+@pytest.mark.parametrize("is_draining", [False, True])
+def test_workers_drain_where_their_parent_is_killed(tmp_path: Path, is_draining: bool) -> None:
+    with serve(tmp_path, workers=2) as served:
+        gate = threading.Event()
+        served.raw.script = held(gate)
+        with begun_stream(served) as stream:
+            if is_draining:
+                served.tell()
+                served.wait_until(served.is_closed_to_the_new)
+            served.tell(signal.SIGKILL)
+            served.process.wait(timeout=10)
+            served.wait_until(served.is_closed_to_the_new)
+            gate.set()
+            assert stream.answer().body == FIRST + LAST
+        code, log = served.end()  # which waits for the workers, too: the log is theirs
+    assert code == -signal.SIGKILL
+    assert [line["cut"] for line in log if line["event"] == "drained"] == [0, 0]
+    assert [line["event"] for line in log].count("parent is gone") == (0 if is_draining else 2)
 
 
 def test_who_watches_live_does_not_hold_up_the_end(tmp_path: Path) -> None:
