@@ -21,8 +21,10 @@ from proxy.cli import main
 from proxy.cli.serve import serve
 from proxy.cli.train import train
 from proxy.config import Config, Duration, Learned, load_config
+from proxy.endpoints import afterwards
 from proxy.learning import writer
 from proxy.server import server
+from proxy.telemetry import exporting
 from proxy.telemetry.metrics import Metrics
 from tests.deploy.manifests import DEPLOY, OVERLAYS, Manifest, built, kustomizations, of_kind, pods, selects, the
 from tests.docs.pages import PAGES
@@ -241,8 +243,10 @@ def test_a_pod_ends_in_order_before_it_is_killed(overlay: str) -> None:
     assert drain.delay is not None
     assert drain.delay >= Duration(5.0), "every node must have learnt that the pod leaves"
     assert drain.delay < drain.grace
-    # What is cut is told so and then dropped; the store writes what it has, and closes.
-    last_s = 2 * server._LAST_WORDS_S + server._SETTLE_S + 2 * writer._PATIENCE_S
+    # What is cut is told so and then dropped; what goes on behind answers ends; the store writes what it has, and closes;
+    # the last spans are sent.
+    last_s = 2 * server._LAST_WORDS_S + server._SETTLE_S
+    last_s += afterwards._PATIENCE_S + 2 * writer._PATIENCE_S + exporting._PATIENCE_S
     assert drain.grace + last_s < pod["terminationGracePeriodSeconds"]
     assert "lifecycle" not in pod["containers"][0], "a preStop hook would add to it"
 
