@@ -55,15 +55,16 @@ function paint() {
   $("prompt").dir = direction(state.text);
   $("prompt-note").textContent = state.request?.note ?? "A prompt, or a whole request as JSON. As you type, nothing is sent to a model.";
   $("decision").setAttribute("aria-busy", String(state.isAsking));
+  clearTimeout(speaking);
   if (state.isAsking && state.explained) return; // the last decision stays until there is a new one
+  if (!state.explained) $("decision-status").textContent = ""; // what is refused is an alert of its own
   if (state.error) {
     show($("journey"), h("div", { class: "card refused", role: "alert" },
       h("h2", { class: "title" }, "No decision"), h("p", {}, state.error.message)));
   } else if (state.explained) {
     show($("journey"), journey(state.explained));
     tellTargets();
-    clearTimeout(speaking);
-    speaking = setTimeout(() => { $("decision-status").textContent = verdictInWords(state.explained ?? {}); }, SPEAK_AFTER_MS);
+    speaking = setTimeout(() => { $("decision-status").textContent = verdictInWords(state.explained); }, SPEAK_AFTER_MS);
   } else {
     show($("journey"), welcome());
   }

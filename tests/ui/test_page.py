@@ -322,6 +322,25 @@ def test_all_of_it_by_keyboard(page: Page) -> None:
     expect(page.locator("#rated")).to_contain_text("Kept")
 
 
+def test_what_is_announced_is_what_stands_there(page: Page) -> None:
+    page.clock.install()
+    status = page.locator("#decision-status")
+    decide(page, CODE, "code")
+    expect(status).to_have_text(re.compile("Route code, model large"))
+    page.set_extra_http_headers({"x-pointsman-prefer": "a" * 200})
+    page.fill("#prompt", "Which museum in Vienna has the Klimt paintings?")
+    expect(page.locator(".refused")).to_contain_text("x-pointsman-prefer")
+    expect(status).to_be_empty()
+    page.set_viewport_size({"width": 320, "height": 640})
+    assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+    page.set_extra_http_headers({})
+    decide(page, CODE, "code")
+    page.fill("#prompt", "")
+    page.clock.run_for(2000)
+    expect(page.locator("#journey .welcome")).to_be_visible()
+    expect(status).to_be_empty()
+
+
 def test_axe_finds_nothing_serious_in_either_theme(page: Page) -> None:
     decide(page, CODE, "code")
     page.click("#send")
