@@ -21,6 +21,7 @@ from threadpoolctl import threadpool_limits
 
 from proxy.cli.options import cache_dir_option, config_option, exit_with, load_or_exit
 from proxy.cli.streams import fit_streams
+from proxy.cli.writing import CannotWrite
 from proxy.config import Config, ConfigError, Upstream
 from proxy.config.values import Url
 from proxy.server.protocol import Protocol
@@ -71,9 +72,7 @@ def serve(
         simulator = stack.enter_context(_simulator()) if demo else None
         if workers > 1:
             # prometheus_client reads this when it is first imported, in each worker.
-            os.environ["PROMETHEUS_MULTIPROC_DIR"] = stack.enter_context(
-                tempfile.TemporaryDirectory(prefix="pointsman-metrics-")
-            )
+            os.environ["PROMETHEUS_MULTIPROC_DIR"] = stack.enter_context(_metrics())
         server_config = uvicorn.Config(
             # The workers are new processes, which read the file themselves: a config with secrets is not pickled.
             partial(worker_app, config_path, simulator, log_format, log_level, cache_dir),
@@ -178,6 +177,17 @@ def on_simulator(config: Config, url: str) -> Config:
         for name, upstream in config.upstreams.items()
     }
     return msgspec.structs.replace(config, upstreams=upstreams)
+
+
+def _metrics() -> tempfile.TemporaryDirectory[str]:
+    """The folder in which workers share what they count."""
+    try:
+        return tempfile.TemporaryDirectory(prefix="pointsman-metrics-")
+    except OSError:  # whose text lists all places that were tried
+        raise CannotWrite(
+            "Several workers share their metrics in a temporary folder, and nothing can be written to any. "
+            "TMPDIR names one; --workers 1 needs none."
+        ) from None
 
 
 def _remove_metrics(folder: Path, pid: int) -> None:

@@ -12,7 +12,7 @@ from proxy.cli.options import EXIT_BAD_CONFIG
 
 
 class CannotWrite(click.ClickException):
-    """A file cannot be written; exit code 2, since what was made is lost."""
+    """A file cannot be written; exit code 2: what was made is lost, or nothing can be made."""
 
     exit_code = EXIT_BAD_CONFIG
 

@@ -281,6 +281,15 @@ def test_a_file_that_fails_its_own_tests_ends_the_start(tmp_path: Path, workers:
     assert "listens on" not in ended.stderr
 
 
+def test_where_nothing_can_be_written_several_workers_are_told_so(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "proxy", "serve", "--port", "0", "--workers", "2"]
+    (tmp_path / "routes.yaml").write_text(LEARNED)
+    unable = ["sh", "-c", 'ulimit -f 0 && exec "$@"', "sh", *command]
+    ended = subprocess.run(unable, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=50)
+    assert ended.returncode == EXIT_REFUSED
+    assert ended.stderr.startswith("Error: Several workers share their metrics in a temporary folder")
+
+
 def test_a_store_of_a_newer_program_is_told_in_words_at_a_start_and_at_a_reload(tmp_path: Path) -> None:
     store, path = tmp_path / "newer.db", tmp_path / "routes.yaml"
     with closing(sqlite3.connect(store)) as connection, connection:
