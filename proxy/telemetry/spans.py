@@ -121,7 +121,9 @@ class _Spans(Trace):
     def _end_decision(self, span: Span, record: Record) -> None:
         span.set_attributes(attributes.of_decision(record))
         span.set_attributes(attributes.of_stages(record))
-        _fail(span, record.error)
+        if record.error:  # also where the client is to blame, and the span is no error
+            span.set_attribute(attributes.ERROR, record.error)
+        _fail(span, attributes.error_of_request(record))
         span.end()
         self._decision = None
 

@@ -184,7 +184,8 @@ def test_a_clients_mistake_is_no_error_of_ours(traced: Traced) -> None:
     spans = traced.collector.trace(trace_id)
     server = only(spans, "server")
     assert (server.attributes["http.response.status_code"], server.is_error) == (404, False)
-    assert only(spans, "internal").attributes["error.type"] == "model_not_found"
+    decision = only(spans, "internal")
+    assert (decision.attributes["error.type"], decision.is_error) == ("model_not_found", False)
     assert not spans["client"]
 
 
