@@ -9,6 +9,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import httpx
@@ -69,6 +70,16 @@ class Exchange:
         """Close, after what was sent."""
         self.is_over = True
 
+    def wait_until_read(self, timeout: float = 3.0) -> None:
+        """Until the other side has taken all that was sent from its socket, by Linux's table of these."""
+        theirs, ours = map(_in_table, (self.connection.getpeername(), self.connection.getsockname()))
+        deadline = time.monotonic() + timeout
+        while not any(
+            line[1:3] == [theirs, ours] and line[4].endswith(":00000000")
+            for line in map(str.split, Path("/proc/net/tcp").read_text().splitlines())
+        ):
+            assert time.monotonic() < deadline, "the other side does not read"
+
     def wait_until_left(self, timeout: float = 3.0) -> float:
         """When the other side closed its connection, by `time.monotonic()`."""
         self.is_over = True
@@ -76,6 +87,11 @@ class Exchange:
         with suppress(ConnectionError):
             assert self.connection.recv(1) == b"", "the other side spoke instead of leaving"
         return time.monotonic()
+
+
+def _in_table(address: tuple[str, int]) -> str:
+    host, port = address
+    return f"{int.from_bytes(socket.inet_aton(host), 'little'):08X}:{port:04X}"
 
 
 Script = Callable[[Exchange], None]

@@ -84,7 +84,7 @@ def no_size_after(sent: bytes) -> Play:
 
     def play(exchange: Exchange, stream: bool) -> None:
         exchange.send(sent)
-        time.sleep(0.05)  # else what was sent before would be unread when this is
+        exchange.wait_until_read()
         exchange.send(b"zz\r\ndata: 1\n\n\r\n")
         exchange.cut()
 
@@ -95,7 +95,7 @@ def reset_after(sent: bytes) -> Play:
     def play(exchange: Exchange, stream: bool) -> None:
         exchange.send(sent)
         if sent:
-            time.sleep(0.05)  # a reset overtakes what was sent before it
+            exchange.wait_until_read()  # a reset overtakes what was sent before it
         exchange.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         exchange.connection.close()
         exchange.cut()
