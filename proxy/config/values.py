@@ -10,6 +10,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import re2
 
+from proxy.config.problems import choices, quote
+
 
 class Duration(float):
     """Seconds; written `250ms`, `3s`, `10m` or `1h` in the file."""
@@ -88,7 +90,7 @@ class StoreUrl(Secret):
     def __init__(self, value: str) -> None:
         """
         Raises:
-            ValueError: it is none of these; the message says why and quotes nothing.
+            ValueError: it is none of these; the message says why, and quotes at most the name of an option.
         """
         super().__init__("" if value in ("", "none") else value)
         if value and value != "none":
@@ -128,19 +130,49 @@ class StoreUrl(Secret):
         try:
             parts = urlsplit(self.reveal())
             port = parts.port
+            # What follows a '#' or an '@' there may be the rest of a password, of which nothing may be shown.
+            is_url = not parts.fragment and "@" not in parts.query and parts.netloc.count("@") < 2
         except ValueError:
-            raise ValueError(
-                "not a URL; in a password other signs than letters and digits are percent-encoded"
-            ) from None
-        options = parse_qs(parts.query, keep_blank_values=True)
+            is_url = False
+        if not is_url:
+            raise ValueError("not a URL; in a password other signs than letters and digits are percent-encoded")
+        options = parse_qs(parts.query)  # an empty one is none to SQLAlchemy either
         if port == 0 or not (parts.hostname or "host" in options) or not parts.path.strip("/") or "@" in parts.path:
             raise ValueError("needs a host and a database: postgresql+asyncpg://NAME:PASSWORD@HOST/DATABASE")
         if "sslmode" in options:
             raise ValueError("write 'ssl' in place of 'sslmode': asyncpg calls it so")
+        _check_options(options)
+
+
+def _check_options(options: dict[str, list[str]]) -> None:
+    """What asyncpg makes of those of a URL; it knows more of them, which are no texts, or which are set here."""
+    known = (*_OPTION_TEXTS, *_OPTION_NUMBERS, *_OPTION_WORDS)
+    if strange := next((name for name in options if name not in known), None):
+        # Where a password stands among them, this may be what follows an '&' in it.
+        shown = "of that name" if "password" in options else quote(strange)
+        raise ValueError(
+            f"asyncpg takes no option {shown} in a URL; those that it takes are {choices(known, last='and')}"
+        )
+    for name, values in options.items():
+        if len(values) > 1 and name not in _OPTION_LISTS:
+            raise ValueError(f"the option {quote(name)} stands twice; leave one of them out")
+        if name in _OPTION_WORDS and values[0] not in _OPTION_WORDS[name]:
+            raise ValueError(f"the option {quote(name)} is {choices(_OPTION_WORDS[name])}")
+        if name in _OPTION_NUMBERS and not all(part.isdecimal() for value in values for part in value.split(",")):
+            raise ValueError(f"the option {quote(name)} is a number")
 
 
 _SQLITE = ("sqlite", "sqlite+aiosqlite")
 _POSTGRESQL = ("postgresql+asyncpg", "postgresql", "postgres")
+_OPTION_TEXTS = ("host", "user", "password", "passfile", "database", "krbsrvname")
+_OPTION_NUMBERS = ("port", "prepared_statement_cache_size")
+_OPTION_WORDS = {
+    "ssl": ("disable", "allow", "prefer", "require", "verify-ca", "verify-full"),
+    "target_session_attrs": ("any", "primary", "standby", "prefer-standby", "read-write", "read-only"),
+    "gsslib": ("gssapi", "sspi"),
+}
+_OPTION_LISTS = ("host", "port")
+"""Of several servers."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from sqlalchemy.pool import NullPool
 
 from proxy.config import Store as Settings
 from proxy.learning.asking import is_sound_rating
-from proxy.learning.databases import PATIENCE_S, in_words
+from proxy.learning.databases import PATIENCE_S, in_words, is_about_url
 from proxy.learning.tables import VERSION, StoreUnknown, decisions, feedback, meta, version_of
 
 __all__ = ["Archive", "Row", "StoreUnreadable"]
@@ -60,11 +60,13 @@ class Archive:
         """
         file = self._url.file
         with self._trouble():
-            self._open = _Postgresql(self._url.reveal()) if file is None else _Sqlite(file)
             try:
+                self._open = _Postgresql(self._url.reveal()) if file is None else _Sqlite(file)
                 self._open.run(_check)
-            except BaseException:
-                self._open.close()
+            except BaseException as error:
+                self.__exit__()
+                if isinstance(error, Exception) and is_about_url(error):
+                    raise StoreUnreadable(f"its driver refuses the URL: {in_words(error)}") from None
                 raise
         return self
 
@@ -235,13 +237,13 @@ class _Postgresql:
     def __init__(self, url: str) -> None:
         if importlib.util.find_spec("asyncpg") is None:
             raise StoreUnreadable("the driver of PostgreSQL is not installed: pip install 'pointsman[postgres]'")
-        self._runner = asyncio.Runner()
         self._engine = create_async_engine(
             make_url(url).set(drivername="postgresql+asyncpg"),
             hide_parameters=True,
             poolclass=NullPool,
             connect_args={"timeout": PATIENCE_S},
         )
+        self._runner = asyncio.Runner()
 
     def run(self, do: Callable[[Connection], None]) -> None:
         async def checked() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, event
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, StatementError
+from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, StatementError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 PATIENCE_S = 3.0
@@ -99,8 +99,19 @@ def is_about_rows(error: Exception) -> bool:
     if not isinstance(error, DBAPIError):
         return isinstance(error, StatementError)
     state = getattr(error.orig, "sqlstate", None) or ""
-    is_misfit = isinstance(error.orig and error.orig.__cause__, ValueError)  # found by asyncpg, before it is sent
-    return isinstance(error, IntegrityError | DataError) or state[:2] in ("22", "23") or is_misfit
+    return isinstance(error, IntegrityError | DataError) or state[:2] in ("22", "23") or _is_misfit(error)
+
+
+def is_about_url(error: Exception) -> bool:
+    """Of one that came as a database was opened: whether it could be no other time, since its driver refused."""
+    if isinstance(error, DBAPIError):
+        return _is_misfit(error)
+    return isinstance(error, ArgumentError | TypeError | ValueError | AttributeError)
+
+
+def _is_misfit(error: DBAPIError) -> bool:
+    """Whether asyncpg found it, before anything was sent."""
+    return isinstance(error.orig and error.orig.__cause__, ValueError)
 
 
 def in_words(error: Exception) -> str:
@@ -109,5 +120,7 @@ def in_words(error: Exception) -> str:
         if type(error.orig).__module__ == "sqlite3":
             return str(error.orig)
         error = cause if isinstance(cause := error.orig.__cause__, Exception) else error
+    if isinstance(error, sqlite3.Error) or type(error).__name__ == "ClientConfigurationError":  # asyncpg's
+        return str(error).partition("\n")[0]
     told = error.strerror if isinstance(error, OSError) else None
     return told or type(error).__name__

@@ -24,6 +24,7 @@ from proxy.learning.databases import (
     begin_file,
     in_words,
     is_about_rows,
+    is_about_url,
     postgresql_engine,
     sqlite_engine,
     write_log,
@@ -95,7 +96,7 @@ class Store:
         Open it, and bring its tables to this version.
 
         Raises:
-            StoreRefused: a newer program has changed it, or it is something else.
+            StoreRefused: a newer program has changed it, it is something else, or its URL is nothing to the driver.
         """
         with self._trouble():
             await self._opened()
@@ -267,21 +268,26 @@ class Store:
                 await self.close()  # what is open is the old file, which nobody else finds any more
                 self._forget_beside()
             if self._engine is None:
-                if self._file is not None:
-                    # aiosqlite leaves a thread behind where a file cannot be opened, which may outlive the loop.
-                    self._held = await asyncio.to_thread(begin_file, str(self._file), self._patience_s)
-                engine = self._new_engine()
-                try:
-                    async with engine.begin() as connection:
-                        self._salt = await connection.run_sync(migrate, now=self._clock())
-                except BaseException:
-                    await engine.dispose()
-                    await self.close()
-                    raise
-                self._engine, self._is = engine, self._identity()
-                self._beside = {file: _identity(file) for file in self._files_beside()}
-                self._insert = _insert_of(engine)
+                with self._trouble_of_opening():
+                    self._engine = await self._opened_now()
             return self._engine
+
+    async def _opened_now(self) -> AsyncEngine:
+        if self._file is not None:
+            # aiosqlite leaves a thread behind where a file cannot be opened, which may outlive the loop.
+            self._held = await asyncio.to_thread(begin_file, str(self._file), self._patience_s)
+        engine = self._new_engine()
+        try:
+            async with engine.begin() as connection:
+                self._salt = await connection.run_sync(migrate, now=self._clock())
+        except BaseException:
+            await engine.dispose()
+            await self.close()
+            raise
+        self._is = self._identity()
+        self._beside = {file: _identity(file) for file in self._files_beside()}
+        self._insert = _insert_of(engine)
+        return engine
 
     def _new_engine(self) -> AsyncEngine:
         if self._file is not None:
@@ -326,18 +332,26 @@ class Store:
         """Tells the database's troubles in our words: theirs may quote a row, an address or a password."""
         try:
             yield
-        except TooManySources:
+        except (TooManySources, StoreRefused, StoreUnavailable):
             raise
-        except StoreUnknown as error:
-            raise StoreRefused(f"store: {self.shown}: {error}") from None
-        except sqlite3.Error as error:
-            raise StoreUnavailable(str(error)) from None
-        except (SQLAlchemyError, OSError, TimeoutError) as error:
+        except (SQLAlchemyError, sqlite3.Error, OSError, TimeoutError) as error:
             if is_about_rows(error):
                 raise RowsRefused(type(error).__name__) from None
             raise StoreUnavailable(in_words(error)) from None
         except Exception as error:  # a value that a driver trips over
             raise RowsRefused(type(error).__name__) from None
+
+    @contextmanager
+    def _trouble_of_opening(self) -> Iterator[None]:
+        """The same while no rows are there yet that could be to blame."""
+        try:
+            yield
+        except StoreUnknown as error:
+            raise StoreRefused(f"store: {self.shown}: {error}") from None
+        except Exception as error:
+            if is_about_url(error):
+                raise StoreRefused(f"store: {self.shown}: its driver refuses the URL: {in_words(error)}") from None
+            raise StoreUnavailable(in_words(error)) from None
 
 
 def _identity(file: Path) -> tuple[int, int] | None:

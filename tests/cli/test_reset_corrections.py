@@ -45,6 +45,7 @@ def test_it_tells_what_it_did(tmp_path: Path) -> None:
         pytest.param("", 1, "has no store, so no feedback is kept", id="none"),
         pytest.param("store: sqlite:///nowhere.db\n", 1, "nowhere.db is not there, from", id="another-folder"),
         pytest.param("store: sqlite:////{folder}/r.yaml\n", 1, "not a database; nothing was reset", id="no-database"),
+        pytest.param("store: postgresql://me:hunter2@db/x?port=1,2\n", 1, "its driver refuses the URL", id="an-option"),
         pytest.param("store: mysql://me:hunter2@db/x\n", 2, "expected none, sqlite:///FILE", id="a-mistake"),
     ],
 )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 
+import asyncpg
 import pytest
 
-from proxy.config import Config, ConfigError, Store, StoreUrl, parse_config
+from proxy.config import Config, ConfigError, Store, StoreUrl, parse_config, values
 from tests.config.files import BASE
 
 
@@ -23,6 +25,8 @@ def config_of(store: str) -> Config:
         ("postgresql+asyncpg://me:hunter2@db:5433/pointsman?ssl=require", None, "postgresql://db:5433/pointsman"),
         ("postgresql://me:hunter2@[::1]/pointsman", None, "postgresql://[::1]/pointsman"),
         ("postgresql://me:hunter2@/pointsman?host=/run/postgresql", None, "postgresql:///pointsman"),
+        ("postgresql://me:hunter2@/x?host=a:1&host=b:2&target_session_attrs=primary", None, "postgresql:///x"),
+        ("postgresql://db/x?port=1,2&host=a,b&application_name=&user=me&password=hunter2", None, "postgresql://db/x"),
         ("${URL}", None, "postgresql://b/c"),
     ],
 )
@@ -66,6 +70,21 @@ def test_a_mapping_says_more() -> None:
         ("postgresql://me:12/hunter2@db/x", "needs a host and a database"),
         ("postgresql://me:hunter2@db:port/x", "percent-encoded"),
         ("postgresql://me:hunter2@db/x?sslmode=require", "'ssl' in place of 'sslmode'"),
+        (
+            "postgresql://me:hunter2@db/x?ssl=require&channel_binding=hunter2",
+            "takes no option 'channel_binding' in a URL",
+        ),
+        ("postgresql://me:hunter2@db/x?statement_cache_size=0", "those that it takes are host, user, password, "),
+        ("postgresql://db/x?password=a&hunter2=b", "takes no option of that name in a URL"),
+        (
+            "postgresql://me:hunter2@db/x?ssl=hunter2",
+            "'ssl' is disable, allow, prefer, require, verify-ca or verify-full",
+        ),
+        ("postgresql://me:hunter2@db/x?ssl=require&ssl=disable", "the option 'ssl' stands twice"),
+        ("postgresql://me:hunter2@db/x?port=hunter2", "the option 'port' is a number"),
+        ("postgresql://me:p/a?hunter2=b@db/x", "percent-encoded"),
+        ("postgresql://me:p/a#hunter2@db/x", "percent-encoded"),
+        ("postgresql://me:p@hunter2@db/x", "percent-encoded"),
         ("{url: 'sqlite:///x.db', rows: 0}", "store.rows: 0 is outside 1 to 1000000000"),
         ("{text: true}", "store: the key 'url' is missing"),
     ],
@@ -75,3 +94,9 @@ def test_what_is_none_is_told_without_it(written: str, said: str) -> None:
         config_of(written if written.startswith("{") else f"'{written}'")
     assert said in str(told.value)
     assert "hunter2" not in str(told.value)
+
+
+def test_the_options_of_a_url_are_parameters_of_the_driver() -> None:
+    of_driver = set(inspect.signature(asyncpg.connect).parameters)
+    assert set(values._OPTION_TEXTS) | {"port"} | set(values._OPTION_WORDS) <= of_driver
+    assert set(values._OPTION_NUMBERS) - {"port"} == {"prepared_statement_cache_size"}  # of SQLAlchemy's own

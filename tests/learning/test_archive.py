@@ -110,10 +110,13 @@ def test_no_rights(tmp_path: Path) -> None:
         pass
 
 
-def test_a_postgresql_that_is_not_there() -> None:
+@pytest.mark.parametrize(
+    ("options", "said"), [("", "cannot be read: "), ("?port=1,2", "its driver refuses the URL: ArgumentError")]
+)
+def test_a_postgresql_that_is_not_there(options: str, said: str) -> None:
     with (
-        pytest.raises(StoreUnreadable, match="cannot be read") as told,
-        Archive(settings("postgresql://pointsman:hunter2@127.0.0.1:9/db")),
+        pytest.raises(StoreUnreadable, match=said) as told,
+        Archive(settings(f"postgresql://pointsman:hunter2@127.0.0.1:9/db{options}")),
     ):
         pass
     assert "hunter2" not in str(told.value)

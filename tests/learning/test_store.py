@@ -182,6 +182,17 @@ def test_a_database_that_does_not_say_what_it_is_is_refused(base: Base, statemen
         base.run(Store.open)
 
 
+def test_a_url_that_the_driver_refuses_is_told_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for options, said in (
+        ("ssl=verify-full", "root certificate file .* does not exist"),
+        ("port=1,2", "ArgumentError"),
+    ):
+        with pytest.raises(StoreRefused, match=f"postgresql://db/x: its driver refuses the URL: {said}") as refused:
+            Base(f"postgresql://me:hunter2@db/x?{options}", lambda _: []).run(Store.open)
+        assert "hunter2" not in str(refused.value)
+
+
 def test_an_older_database_is_brought_up_step_by_step(tmp_path: Path) -> None:
     engine = create_engine(f"sqlite:///{tmp_path / 'store.db'}")
     steps = {
