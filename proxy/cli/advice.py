@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from proxy.config import Config, When, folded, learned_of, named_by
+from proxy.config import Config, When, choices, folded, learned_of, named_by
 from proxy.routing.conditions import walk
+from proxy.routing.router import defaults_of
 
 _FEW_EXAMPLES = 5
 
 
 def advice(config: Config) -> list[str]:
     """One line for each thing, in the order of the file; each says what follows from it."""
-    return [*_models(config), *_topics(config), *_policy(config)]
+    return [*_models(config), *_conversation(config), *_topics(config), *_policy(config)]
 
 
 def _models(config: Config) -> Iterator[str]:
-    used = {config.default}
-    for route in config.routes:
-        used |= {*named_by(route.use), *(route.fallbacks or ())}
+    used = _chosen(config) | {name for route in config.routes for name in route.fallbacks or ()}
     for name, model in config.models.items():
         used |= set(model.fallbacks) if name in used else set()
     for name, model in config.models.items():
@@ -30,6 +29,22 @@ def _models(config: Config) -> Iterator[str]:
             yield f"models.{name}: no fallbacks, so a request that it cannot serve is refused"
         if name not in used:
             yield f"models.{name}: no route uses it; only clients that name it reach it"
+
+
+def _conversation(config: Config) -> Iterator[str]:
+    if config.conversation.switch != "upgrade" or all(model.price for model in config.models.values()):
+        return
+    chosen = _chosen(config)
+    for protocol in dict.fromkeys(map(config.protocol, config.models)):
+        names = [name for name in config.models if name in chosen and config.protocol(name) == protocol]
+        if len(names) > 1:
+            told = "so the later one in 'models' counts as the stronger, to which a conversation may switch"
+            yield f"conversation: not every model has a price, {told}: {choices(names, last='and')}"
+
+
+def _chosen(config: Config) -> set[str]:
+    """The models that a decision may be for, but for those that clients name themselves."""
+    return {*defaults_of(config).values(), *(name for route in config.routes for name in named_by(route.use))}
 
 
 def _policy(config: Config) -> Iterator[str]:

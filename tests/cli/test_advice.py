@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner
 
 from proxy.cli import main
@@ -29,15 +30,43 @@ routes:
 """
 
 
+ORDER = (
+    "conversation: not every model has a price, so the later one in 'models' counts as the stronger, "
+    "to which a conversation may switch"
+)
+
+
 def test_each_thing_that_could_be_better_is_one_line() -> None:
     assert advice(parse_config(FILE, source="f", environ={})) == [
         "models.small: no fallbacks, so a request that it cannot serve is refused",
         "models.large: no price, so what it costs is not counted",
         "models.spare: no route uses it; only clients that name it reach it",
+        f"{ORDER}: small and large",
         "topics.law: 1 example; five to twenty varied ones tell it from the others more surely",
         "topics.art: 4 different examples; five to twenty varied ones tell it from the others more surely",
         "topics.art: no route asks for it; it still keeps texts away from the others",
     ]
+
+
+@pytest.mark.parametrize(
+    ("change", "to"),
+    [
+        pytest.param("default: small", "default: small\nconversation: {switch: always}", id="any-switch"),
+        pytest.param("name: l}", "name: l}, price: {input: 0, output: 0}", id="prices"),
+        pytest.param("{small: 1, large: 1}", "{small: 1}", id="one-model"),
+    ],
+)
+def test_the_order_of_models_is_told_only_where_it_decides(change: str, to: str) -> None:
+    assert change in FILE
+    told = advice(parse_config(FILE.replace(change, to), source="f", environ={}))
+    assert not [line for line in told if line.startswith("conversation")]
+
+
+def test_models_of_two_protocols_are_no_choice() -> None:
+    text = FILE.replace('/v1"}}', '/v1"}, a: {base_url: "http://a/v1", protocol: anthropic}}')
+    text = text.replace("{small: 1, large: 1}", "{small: 1}").replace("upstream: u, name: l", "upstream: a, name: l")
+    told = advice(parse_config(text, source="f", environ={}))
+    assert not [line for line in told if line.startswith(("conversation", "models.large: no route"))]
 
 
 def test_a_lone_topic_takes_what_it_should_not() -> None:

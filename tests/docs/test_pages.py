@@ -23,6 +23,7 @@ from proxy.relay.guard import Deadline
 from proxy.routing.asks import OUR_HEADERS
 from proxy.routing.decision import REASONS
 from proxy.routing.facts import CONVERSATION_HEADER
+from proxy.routing.router import Router
 from proxy.telemetry import exporting
 from proxy.telemetry.metrics import Metrics, ReloadMetrics
 from proxy.telemetry.record import Record
@@ -227,6 +228,15 @@ def test_what_it_shows_tells_everyday_prompts_from_coding(page: str, place: int,
     path.write_text(block + more, encoding="utf-8")
     checked = CliRunner().invoke(main, ["check", "-c", str(path)], env={"OPENAI_API_KEY": "a", "AZURE_KEY": "b"})
     assert checked.exit_code == 0, checked.output
+
+
+@pytest.mark.parametrize(("page", "place"), [("README.md", 0), ("docs/migrating.md", 0), ("docs/migrating.md", 2)])
+def test_a_conversation_goes_on_with_the_model_for_coding(page: str, place: int) -> None:
+    environ = {"OPENAI_API_KEY": "a", "AZURE_KEY": "b"}
+    config = parse_config(blocks(PAGES[page], "yaml")[place], source=page, environ=environ)
+    (coder,) = (route.use for route in config.routes if route.name == "code")
+    assert isinstance(coder, str)
+    assert Router(config).is_stronger(coder, config.default)
 
 
 def test_the_table_on_migrating_tells_of_every_key_of_theirs_that_the_file_has() -> None:
