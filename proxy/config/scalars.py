@@ -57,6 +57,9 @@ _REGEX_ADVICE = (
     (re.compile(r"too large"), "write fewer repetitions or alternatives"),
 )
 
+# What YAML makes in double quotes of what means something else in RE2: other escapes are the same in both.
+_ESCAPED = {"\b": ("a backspace", r"\b"), "\u2029": ("a paragraph separator", r"\P")}
+
 _BOOL_WORDS = {"yes": "true", "on": "true", "y": "true", "no": "false", "off": "false", "n": "false"}
 
 
@@ -258,6 +261,9 @@ def _to_file(scalar: Scalar) -> File:
 def _to_regex(scalar: Scalar) -> Regex:
     if not scalar.text:
         raise Unfit("an empty regular expression is found in every text; leave it out")
+    for sign, (name, escape) in _ESCAPED.items():
+        if sign in scalar.text:
+            raise Unfit(f"has {name}, as double quotes read {escape}; write \\{escape}, or put it in single quotes")
     try:
         return Regex(scalar.text)
     except ValueError as error:

@@ -611,6 +611,20 @@ def test_conditions(text: str, lines: list[str]) -> None:
             ["11:28 routes[0].when.text.matches: expected a regular expression, found a list"],
             id="list",
         ),
+        pytest.param(
+            route("use: small", 'when: {text: {matches: "\\bkey\\b"}}'),
+            [
+                r"11:28 routes[0].when.text.matches: has a backspace, as double quotes read \b; write \\b, or put it in single quotes"
+            ],
+            id="backspace",
+        ),
+        pytest.param(
+            route("use: small", 'when: {text: {matches: "\\PN"}}'),
+            [
+                r"11:28 routes[0].when.text.matches: has a paragraph separator, as double quotes read \P; write \\P, or put it in single quotes"
+            ],
+            id="paragraph",
+        ),
     ],
 )
 def test_regular_expressions(text: str, lines: list[str]) -> None:
