@@ -1,9 +1,11 @@
-"""Certificates that routes.yaml names are renewed while Pointsman runs on it."""
+"""Files that routes.yaml names change, or come later, while Pointsman runs on it."""
 
 from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -36,6 +38,16 @@ def wait_until_tried(http: httpx.Client, result: str, times: int) -> None:
         assert time.monotonic() < deadline
 
 
+@contextmanager
+def running(path: Path) -> Iterator[httpx.Client]:
+    source = ConfigSource(path, {})
+    with (
+        serving(build_app(source.load(), load_model=word_model, source=source, poll_s=0.02)) as served,
+        httpx.Client(base_url=served.url, timeout=10) as http,
+    ):
+        yield http
+
+
 def test_a_renewed_certificate_is_taken_up_and_a_bad_one_is_not(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -45,12 +57,8 @@ def test_a_renewed_certificate_is_taken_up_and_a_bad_one_is_not(
     path, ca = tmp_path / "routes.yaml", tmp_path / "ca.pem"
     path.write_text(TEXT.replace("PORT", str(raw.port)))
     put(ca, old.certificate.read_bytes())
-    source = ConfigSource(path, {})
     try:
-        with (
-            serving(build_app(source.load(), load_model=word_model, source=source, poll_s=0.02)) as served,
-            httpx.Client(base_url=served.url, timeout=10) as http,
-        ):
+        with running(path) as http:
 
             def ask() -> int:
                 return http.post("/v1/chat/completions", json={"model": "m", "messages": MESSAGES}).status_code
@@ -71,3 +79,20 @@ def test_a_renewed_certificate_is_taken_up_and_a_bad_one_is_not(
             assert ask() == 200
     finally:
         raw.close()
+
+
+@pytest.mark.parametrize("named", ["upstreams.one.tls.ca", "shadow.routes"])
+def test_a_file_that_comes_after_the_routes_that_name_it_is_waited_for(named: str, tmp_path: Path) -> None:
+    path, plain = tmp_path / "routes.yaml", TEXT.replace(", tls: {ca: ca.pem}", "")
+    texts = {"upstreams.one.tls.ca": TEXT, "shadow.routes": f"{plain}shadow: {{routes: ca.pem}}\n"}
+    contents = {
+        "upstreams.one.tls.ca": Authority(tmp_path, "own").certificate.read_bytes(),
+        "shadow.routes": plain.replace("PORT", "1").encode(),
+    }
+    path.write_text(plain.replace("PORT", "1"))
+    with running(path) as http:
+        put(path, texts[named].replace("PORT", "1").encode())
+        wait_until_tried(http, "invalid", 1)
+        put(tmp_path / "ca.pem", contents[named])
+        wait_until_tried(http, "ok", 1)
+        assert 'pointsman_config_reloads_total{result="invalid"} 1.0' in http.get("/metrics").text

@@ -68,7 +68,7 @@ def parse_config(text: str | bytes, *, source: str, environ: Mapping[str, str], 
     except TooMany:
         pass
     # Out of the `except`: what was being read when it was raised may be a secret.
-    raise ConfigError(report.problems)
+    raise ConfigError(report.problems, report.files)
 
 
 def _parse(text: str | bytes, report: Report, environ: Mapping[str, str], folder: Path | None) -> Config:
@@ -78,6 +78,7 @@ def _parse(text: str | bytes, report: Report, environ: Mapping[str, str], folder
     file = Judge(tree, report)
     judge(config, file)
     if folder is not None:
+        report.files = tuple(folder / named.path for named in config.files if named is not BROKEN)
         config = with_files(config, folder, file)
     report.unless_empty()
     return _with_lower_headers(config)

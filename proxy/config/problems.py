@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Collection, Iterable
+from pathlib import Path as FilePath
 from typing import NamedTuple
 
 import msgspec
@@ -64,9 +65,12 @@ class ConfigError(Exception):
 
     `problems` has every mistake once, ordered by place, or the first thousand that were found; `str()` gives them
     one a line. No value that came from the environment, and no secret written in the file, is in any of them.
+
+    `files` are those that it names beside itself, as far as that is known: a change of one may mend it.
     """
 
-    def __init__(self, problems: Iterable[Problem]) -> None:
+    def __init__(self, problems: Iterable[Problem], files: tuple[FilePath, ...] = ()) -> None:
+        self.files = files
         self.problems: tuple[Problem, ...] = tuple(
             sorted(problems, key=lambda p: (p.source, p.line, p.column, p.path, p.message))
         )
@@ -88,6 +92,8 @@ class Report:
         self._unsound: set[Path] = set()
         self._said: set[tuple[Place, str]] = set()
         self.problems: list[Problem] = []
+        self.files: tuple[FilePath, ...] = ()
+        """Those that it names beside itself."""
 
     def add(self, place: Place, path: Path, message: str) -> None:
         """
@@ -114,7 +120,7 @@ class Report:
     def unless_empty(self) -> None:
         """Raise everything collected; return when there is nothing."""
         if self.problems:
-            raise ConfigError(self.problems)
+            raise ConfigError(self.problems, self.files)
 
 
 def show_path(path: Path) -> str:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from proxy.config import Config, File, load_config, load_shadow
+from proxy.config import Config, ConfigError, load_config, load_shadow
 
 _Mark = tuple[str, int, int, int, int] | None
 """Where the path leads, device, inode, time of change in ns, size; None when nothing is there to be read."""
@@ -40,23 +40,28 @@ class ConfigSource:
             ConfigError: it cannot be read or is not right.
         """
         self._loaded = self._marks()  # before the read: a change meanwhile is then seen as one
-        config = load_config(self.path, self._environ)
+        try:
+            config = load_config(self.path, self._environ)
+        except ConfigError as error:
+            if error.files:  # the last ones where it says nothing of them: they belong to what is in use
+                self._watch(error.files)
+            raise
         config = self._overlay(config) if self._overlay else config
-        self._watch(config.files)
+        files = [file.path for file in config.files]
+        self._watch(files)
         self.shadow = load_shadow(config, self._environ)
         if self.shadow is not None and self.shadow.policy is not None:
-            self._watch((*config.files, self.shadow.policy))
+            self._watch([*files, self.shadow.policy.path])
         return config
 
     def has_changed(self) -> bool:
         """Whether a file is another one, or none, since it was last loaded; right or wrong, it is tried once."""
         return self._marks() != self._loaded
 
-    def _watch(self, files: Iterable[File]) -> None:
-        beside = tuple(file.path for file in files)
+    def _watch(self, files: Iterable[Path]) -> None:
         known = dict(zip((self.path, *self._beside), self._loaded, strict=True))
-        self._beside = beside
-        self._loaded = tuple(known[path] if path in known else _mark(path) for path in (self.path, *beside))
+        self._beside = tuple(files)
+        self._loaded = tuple(known[path] if path in known else _mark(path) for path in (self.path, *self._beside))
 
     def _marks(self) -> tuple[_Mark, ...]:
         return tuple(map(_mark, (self.path, *self._beside)))
