@@ -96,3 +96,17 @@ def test_a_file_that_comes_after_the_routes_that_name_it_is_waited_for(named: st
         put(tmp_path / "ca.pem", contents[named])
         wait_until_tried(http, "ok", 1)
         assert 'pointsman_config_reloads_total{result="invalid"} 1.0' in http.get("/metrics").text
+
+
+def test_who_may_read_a_file_makes_it_another_and_a_further_link_does_not(tmp_path: Path) -> None:
+    path, ca = tmp_path / "routes.yaml", tmp_path / "ca.pem"
+    path.write_text(TEXT.replace("PORT", "1"))
+    put(ca, Authority(tmp_path, "own").certificate.read_bytes())
+    source = ConfigSource(path, {})
+    source.load()
+    for file in (path, ca):
+        (tmp_path / f"{file.name}.link").hardlink_to(file)
+        assert not source.has_changed()
+        file.chmod(0o400)
+        assert source.has_changed()
+        source.load()

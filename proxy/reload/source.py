@@ -8,8 +8,11 @@ from pathlib import Path
 
 from proxy.config import Config, ConfigError, load_config, load_shadow
 
-_Mark = tuple[str, int, int, int, int] | None
-"""Where the path leads, device, inode, time of change in ns, size; None when nothing is there to be read."""
+_Mark = tuple[str | int, ...] | None
+"""
+Where the path leads, device, inode, time of change in ns, size, and who may read it; None when nothing is there. Not
+the time when any of these changed: a further hard link is such a change.
+"""
 
 
 class ConfigSource:
@@ -74,4 +77,5 @@ def _mark(path: Path) -> _Mark:
         found = os.stat(real)  # noqa: PTH116 - of the very file that `real` names
     except OSError:
         return None
-    return real, found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size
+    permissions = found.st_mode, found.st_uid, found.st_gid
+    return real, found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size, *permissions
