@@ -29,7 +29,7 @@ def substitute(scalar: Scalar, environ: Mapping[str, str]) -> Scalar:
 
     As in a shell, the default of `${NAME:-default}` also stands in for an empty variable, and `$${` is a literal
     `${`. What comes in is text inside one scalar: it is never read as YAML, nor searched for variables again.
-    Quotes do not matter to the result, since inside `{ }` YAML demands them around a variable.
+    With quotes it is plain too, since inside `{ }` YAML demands them around a variable; that it had them is kept.
 
     Raises:
         Unresolved: a variable is not set and has no default, or `${` begins no variable.
@@ -69,4 +69,4 @@ def substitute(scalar: Scalar, environ: Mapping[str, str]) -> Scalar:
     text = _VARIABLE.sub(fill, scalar.text)
     if messages:
         raise Unresolved(list(messages.values()))
-    return Scalar(scalar.place, text, plain=True, written=scalar.text)
+    return Scalar(scalar.place, text, plain=True, written=scalar.text, was_plain=scalar.plain)

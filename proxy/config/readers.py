@@ -212,6 +212,8 @@ class AnyReader(Reader):
         assert isinstance(node, Scalar)
         if node.is_null:
             return None
+        if not node.was_plain:  # before a variable in it was filled in
+            return node.text
         if node.plain and _NOT_IN_JSON.fullmatch(node.text):
             return reading.fail(node.place, path, f"JSON has no {bare(node)}; put it in quotes for the text")
         parse = to_int if looks_like_int(node) else to_float if looks_like_float(node) else _to_bool_or_text

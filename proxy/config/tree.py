@@ -51,6 +51,8 @@ class Scalar:
     written: str | None = None
     """How the file has it, when `text` has been filled in from the environment and must not be shown."""
     size: int = 1
+    was_plain: bool = True
+    """Whether what is `written` has no quotes; they tell what is meant where both would do."""
 
     @property
     def is_absent(self) -> bool:

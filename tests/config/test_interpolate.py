@@ -197,3 +197,27 @@ def test_the_environment_is_the_one_passed_in(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("MODEL", "small")
     with pytest.raises(ConfigError, match="the variable MODEL is not set"):
         parse_config(put("default: small", "default: ${MODEL}"), source="x", environ={})
+
+
+@pytest.mark.parametrize("value", ["1234", "0.5", "true", "null", ".inf", "text"])
+def test_under_set_and_default_quotes_make_a_variable_text(value: str) -> None:
+    edits = """\
+routes:
+  - name: a
+    use: small
+    default: {team: "${TEAM}", all: ["${TEAM}", '${TEAM}']}
+    set:
+      user: !!str ${TEAM}
+      id: "${TEAM}-1"
+"""
+    (route,) = parse_config(add(edits), source="f", environ={"TEAM": value}).routes
+    assert route.default == {"team": value, "all": [value, value]}
+    assert route.set == {"user": value, "id": f"{value}-1"}
+
+
+@pytest.mark.parametrize(("value", "meant"), [("1234", 1234), ("0.5", 0.5), ("true", True), ("text", "text")])
+def test_without_quotes_it_is_what_it_looks_like(value: str, meant: object) -> None:
+    text = add("routes:\n  - name: a\n    use: small\n    set:\n      n: ${N}\n")
+    (route,) = parse_config(text, source="f", environ={"N": value}).routes
+    assert route.set == {"n": meant}
+    assert type(route.set["n"]) is type(meant)
