@@ -17,6 +17,7 @@ from proxy.cli.prompt import PromptRouter
 from proxy.cli.streams import echo_json
 from proxy.config import AUTO, WireProtocol
 from proxy.errors import ProxyError
+from proxy.routing.reading import header_map
 
 _BAR = 24
 
@@ -66,13 +67,13 @@ def _text(given: bytes, name: str) -> str:
 
 
 def _parse_headers(lines: tuple[str, ...]) -> dict[str, str]:
-    found: dict[str, str] = {}
+    found: list[tuple[bytes, bytes]] = []
     for line in lines:
         name, colon, value = line.partition(":")
         if not colon or not name.strip():
             raise click.BadParameter(f"{line!r} is not NAME:VALUE", param_hint="--header")
-        found[name.strip().lower()] = value.strip()
-    return found
+        found.append((os.fsencode(name.strip().lower()), os.fsencode(value.strip())))
+    return header_map(found)
 
 
 def _show(console: Console, explained: dict[str, Any]) -> None:

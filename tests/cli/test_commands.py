@@ -294,6 +294,13 @@ def test_explain_as_json(starter: Path, arguments: list[str], expected: tuple[st
     assert (found["route"], found["model"], found["reason"]) == expected
 
 
+def test_explain_joins_the_values_of_one_header_as_the_server_does(tmp_path: Path) -> None:
+    routes = "routes:\n  - {name: both, use: large, when: {header: {x-team: 'red, blue'}}}\n"
+    path = written(tmp_path, BASE + routes)
+    told = pointsman("explain", "--json", "-c", str(path), "hi", "-H", "X-Team:red", "-H", "x-team: blue")
+    assert json.loads(told.stdout)["route"] == "both"
+
+
 def test_explain_reads_a_prompt_from_standard_input(starter: Path) -> None:
     told = pointsman("explain", "--json", "-c", str(starter), "-", input_text="hello there")
     found = json.loads(told.stdout)
