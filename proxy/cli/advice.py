@@ -18,17 +18,23 @@ def advice(config: Config) -> list[str]:
 
 def _models(config: Config) -> Iterator[str]:
     used = _chosen(config) | {name for route in config.routes for name in route.fallbacks or ()}
-    for name, model in config.models.items():
-        used |= set(model.fallbacks) if name in used else set()
+    for name in config.models:
+        used |= _own_fallbacks(config, name) if name in used else set()
     for name, model in config.models.items():
         if model.price is None:
             yield f"models.{name}: no price, so what it costs is not counted"
         if model.context is None:
             yield f"models.{name}: no context, so a request that is too long for it is sent to it all the same"
-        elif not model.fallbacks and name in used:
-            yield f"models.{name}: no fallbacks, so a request that it cannot serve is refused"
+        elif name in used and not _own_fallbacks(config, name):
+            which = "no fallbacks that speak its protocol" if model.fallbacks else "no fallbacks"
+            yield f"models.{name}: {which}, so a request that it cannot serve is refused"
         if name not in used:
             yield f"models.{name}: no route uses it; only clients that name it reach it"
+
+
+def _own_fallbacks(config: Config, name: str) -> set[str]:
+    """Those of a model that can read what it is asked."""
+    return {other for other in config.models[name].fallbacks if config.protocol(other) == config.protocol(name)}
 
 
 def _conversation(config: Config) -> Iterator[str]:

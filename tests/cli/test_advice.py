@@ -62,11 +62,14 @@ def test_the_order_of_models_is_told_only_where_it_decides(change: str, to: str)
     assert not [line for line in told if line.startswith("conversation")]
 
 
-def test_models_of_two_protocols_are_no_choice() -> None:
+def test_models_of_two_protocols_are_no_choice_and_no_fallbacks_for_each_other() -> None:
     text = FILE.replace('/v1"}}', '/v1"}, a: {base_url: "http://a/v1", protocol: anthropic}}')
     text = text.replace("{small: 1, large: 1}", "{small: 1}").replace("upstream: u, name: l", "upstream: a, name: l")
     told = advice(parse_config(text, source="f", environ={}))
-    assert not [line for line in told if line.startswith(("conversation", "models.large: no route"))]
+    assert [line for line in told if line.startswith(("conversation", "models.large"))] == [
+        "models.large: no price, so what it costs is not counted",
+        "models.large: no fallbacks that speak its protocol, so a request that it cannot serve is refused",
+    ]
 
 
 def test_a_lone_topic_takes_what_it_should_not() -> None:
