@@ -8,14 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import click
+import msgspec
 from rich.text import Text
 
 from proxy.cli import topic_advice
 from proxy.cli.advice import advice
-from proxy.cli.options import cache_dir_option, config_option, load_or_exit
+from proxy.cli.options import EXIT_BAD_CONFIG, cache_dir_option, config_option, load, load_or_exit
 from proxy.cli.prompt import PromptRouter
 from proxy.cli.showing import console, table
 from proxy.cli.streams import echo_json
+from proxy.config import Config, ConfigError
 from proxy.reload.prepare import Outcome
 
 _REFUSED = "(refused)"
@@ -30,9 +32,9 @@ def check(config_path: Path, cache_dir: Path | None, as_json: bool, thorough: bo
     """
     Validate routes.yaml, run its tests, and say what could be better.
 
-    Exit code 0: right. 1: a test did not take its route. 2: the file has errors.
+    Exit code 0: right. 1: a test did not take its route. 2: the file has errors; with --json they are in the object.
     """
-    config = load_or_exit(config_path)
+    config = _load_or_tell(config_path) if as_json else load_or_exit(config_path)
     skips = topic_advice.is_long(config) and not thorough
     # A folder for vectors is filled even where nothing is to be looked at: an image is built with one.
     has_work = bool(config.tests) or cache_dir is not None or (len(config.topics) > 1 and not skips)
@@ -59,6 +61,15 @@ def check(config_path: Path, cache_dir: Path | None, as_json: bool, thorough: bo
         for line in advised:
             click.echo(f"  advice: {line}")
     sys.exit(1 if failed else 0)
+
+
+def _load_or_tell(path: Path) -> Config:
+    """The file's config; else every error as JSON, and exit code 2."""
+    try:
+        return load(path)
+    except ConfigError as error:
+        echo_json({"valid": False, "problems": [msgspec.to_builtins(problem) for problem in error.problems]})
+    sys.exit(EXIT_BAD_CONFIG)
 
 
 def _show_confusion(outcomes: list[Outcome]) -> None:

@@ -49,16 +49,26 @@ cache_dir_option = click.option(
 )
 
 
+def load(path: Path) -> Config:
+    """
+    The file's config, whose policy and shadow can be used.
+
+    Raises:
+        ConfigError: there is something wrong with one of them.
+    """
+    config = load_config(path, os.environ)
+    embedder = partial(minilm_name, config.text.max_tokens)
+    policy_of(config, embedder)
+    shadowing_of(config, load_shadow(config, os.environ), embedder)
+    return config
+
+
 def load_or_exit(path: Path) -> Config:
-    """The file's config, whose policy and shadow can be used; else every error on standard error, and exit code 2."""
+    """The same; else every error on standard error, and exit code 2."""
     try:
-        config = load_config(path, os.environ)
-        embedder = partial(minilm_name, config.text.max_tokens)
-        policy_of(config, embedder)
-        shadowing_of(config, load_shadow(config, os.environ), embedder)
+        return load(path)
     except ConfigError as error:
         exit_with(error)
-    return config
 
 
 def exit_with(error: ConfigError) -> NoReturn:

@@ -24,13 +24,23 @@ __all__ = ["impatient"]
 
 
 @not_files
-@pytest.mark.parametrize("command", [["check"], ["check", "--json"], ["explain", "hi"], ["serve"]], ids=" ".join)
+@pytest.mark.parametrize("command", [["check"], ["explain", "hi"], ["serve"]], ids=" ".join)
 def test_what_is_no_file(tmp_path: Path, make: Callable[[Path], None], message: str, command: list[str]) -> None:
     path = tmp_path / "routes.yaml"
     make(path)
     told = pointsman(*command, "-c", str(path))
     assert (told.exit_code, told.stdout) == (2, "")
     assert told.stderr == f"{path}: {message.format(path=path)}\n1 problem found.\n"
+
+
+@not_files
+def test_what_is_no_file_as_json(tmp_path: Path, make: Callable[[Path], None], message: str) -> None:
+    path = tmp_path / "routes.yaml"
+    make(path)
+    told = pointsman("check", "--json", "-c", str(path))
+    problem = {"source": str(path), "line": 0, "column": 0, "path": "", "message": message.format(path=path)}
+    assert (told.exit_code, told.stderr) == (2, "")
+    assert json.loads(told.stdout) == {"valid": False, "problems": [problem]}
 
 
 def test_the_routes_of_a_shadow_are_checked_too(tmp_path: Path) -> None:

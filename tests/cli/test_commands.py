@@ -178,7 +178,7 @@ def test_check_of_a_file_without_tests_says_that_it_is_valid(tmp_path: Path) -> 
     assert "valid; 3 models, 0 topics, 0 routes\n" in checked.stdout
 
 
-@pytest.mark.parametrize("command", [["check"], ["check", "--json"], ["serve"], ["explain", "hi"]])
+@pytest.mark.parametrize("command", [["check"], ["serve"], ["explain", "hi"]])
 def test_a_bad_file_is_told_with_its_lines(tmp_path: Path, command: list[str]) -> None:
     path = written(tmp_path, BASE.replace("default: small", "default: smal"))
     result = pointsman(*command, "-c", str(path))
@@ -187,6 +187,21 @@ def test_a_bad_file_is_told_with_its_lines(tmp_path: Path, command: list[str]) -
     assert "did you mean 'small'?" in result.stderr
     assert "1 problem found." in result.stderr
     assert isinstance(result.exception, SystemExit)
+
+
+def test_a_bad_file_is_one_object_for_scripts_too(tmp_path: Path) -> None:
+    path = written(tmp_path, BASE.replace("default: small", "default: smal") + "rewrite: ${NAMES}\n")
+    result = pointsman("check", "--json", "-c", str(path), environ={"NAMES": "hunter2"})
+    assert (result.exit_code, result.stderr) == (2, "")
+    default, rewrite = (
+        {"source": str(path), "line": 8, "column": 10, "path": "default"},
+        {"source": str(path), "line": 9, "column": 10, "path": "rewrite"},
+    )
+    told = json.loads(result.stdout)
+    assert "did you mean 'small'?" in told["problems"][0].pop("message")
+    assert "expected a list" in told["problems"][1].pop("message")
+    assert told == {"valid": False, "problems": [default, rewrite]}
+    assert "hunter2" not in result.stdout
 
 
 def test_every_mistake_is_told_at_once(starter: Path) -> None:
