@@ -72,6 +72,8 @@ def judge(config: Config, file: Judge) -> None:
         _glob(path, glob, file)
     for path, glob in _each(("passthrough",), config.passthrough):  # likewise: then nothing is passed on
         _glob(path, glob, file)
+        if (before := next((start for start in ("/v1/", "/", "v1/") if glob.startswith(start)), None)) is not None:
+            file.say(path, f"is what comes after /v1/; leave {quote(before)} off")
 
 
 def _baseline(config: Config, file: Judge) -> None:

@@ -24,6 +24,15 @@ from tests.config.files import BASE, NO_MODELS, add, problems, put
             id="delay-as-long-as-grace",
         ),
         pytest.param(
+            add("passthrough: [/v1/audio/*, v1/files, /batches, 'files*']"),
+            [
+                "8:15 passthrough[0]: is what comes after /v1/; leave '/v1/' off",
+                "8:28 passthrough[1]: is what comes after /v1/; leave 'v1/' off",
+                "8:38 passthrough[2]: is what comes after /v1/; leave '/' off",
+            ],
+            id="passthrough-of-whole-paths",
+        ),
+        pytest.param(
             add("corrections: {mode: apply}\nstore: sqlite:///x.db"),
             ["8:21 corrections.mode: there is nothing to apply them to without 'policy'"],
             id="corrections-of-nothing",
