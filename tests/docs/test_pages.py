@@ -201,6 +201,9 @@ def test_the_files_of_the_page_on_migrating_are_valid_and_say_the_same() -> None
     listed = yaml.safe_load(theirs)["model_list"]
     assert set(config.models) == {one["model_name"] for one in listed} - {"auto"}
     assert len(config.models["large"].all_targets) == sum(one["model_name"] == "large" for one in listed)
+    small = next(one["litellm_params"] for one in listed if one["model_name"] == "small")
+    timeouts = config.upstreams["openai"].timeouts
+    assert (timeouts.whole_answer, timeouts.first_token) == (small["timeout"], small["stream_timeout"])
 
 
 EVERYDAY = (
