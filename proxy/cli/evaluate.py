@@ -8,11 +8,12 @@ from typing import Any, NamedTuple
 
 import click
 import numpy as np
+from click.core import ParameterSource
 from rich.console import Console
 
 from proxy.cli.deciding import Deciding
 from proxy.cli.learning_data import Labelled
-from proxy.cli.options import cache_dir_option, exit_with, load_or_exit, refuse
+from proxy.cli.options import cache_dir_option, exit_with, load_or_exit, named_config_option, or_here, refuse
 from proxy.cli.policy_tables import show_rated, show_stored
 from proxy.cli.progress import working_bar
 from proxy.cli.routed import show_rated_routes, show_stored_routes
@@ -52,9 +53,10 @@ class _Told(NamedTuple):
 @since_option
 @click.option("--route", metavar="NAME", help="Only stored decisions of this route.")
 @click.option("--implicit", is_flag=True, help="Stored outcomes stand in where there is no feedback.")
-@click.option("--config", "-c", "config_path", type=click.Path(path_type=Path),
-              help="For a POLICY: routes.yaml with `store`, prices, and `text`. "
-                   "For another ROUTES.YAML: that with `store`.")  # fmt: skip
+@named_config_option(
+    "For a POLICY: routes.yaml with `store`, prices, and `text`; for --store without a URL also the one here. "
+    "For another ROUTES.YAML: that with `store`."
+)
 @click.option("--limit", type=click.IntRange(min=1), default=50_000, show_default=True, help="Rows to look at.")
 @click.option("--output-tokens", type=click.IntRange(min=1), default=OUTPUT_TOKENS, show_default=True,
               help="Expected of an answer, where its cost is made of prices.")  # fmt: skip
@@ -88,10 +90,14 @@ def evaluate(
     """
     check_source(labelled, store, since=since, route=route, implicit=implicit)
     is_whole = what.suffix in (".yaml", ".yml")
-    if is_whole and config_path is not None and store != FROM_CONFIG:
-        raise click.UsageError(
-            "-c goes with a POLICY, or with --store without a URL; of ROUTES.YAML all else is known."
-        )
+    if is_whole and store != FROM_CONFIG:
+        if click.get_current_context().get_parameter_source("config_path") is ParameterSource.COMMANDLINE:
+            raise click.UsageError(
+                "-c goes with a POLICY, or with --store without a URL; of ROUTES.YAML all else is known."
+            )
+        config_path = None
+    elif not is_whole and store == FROM_CONFIG:
+        config_path = or_here(config_path)
     if plot_path is not None and (is_whole or store is not None):
         raise click.UsageError("--plot draws a POLICY on LABELLED only.")
     in_use = None if config_path is None else load_or_exit(config_path)

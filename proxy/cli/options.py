@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import click
 
@@ -17,17 +18,29 @@ from proxy.reload.shadowing import shadowing_of
 
 EXIT_BAD_CONFIG = 2
 
-config_option = click.option(
+HERE = Path("routes.yaml")
+"""The routing file of whoever names none."""
+
+_config = partial(
+    click.option,
     "--config",
     "-c",
     "config_path",
     type=click.Path(path_type=Path),
-    default=Path("routes.yaml"),
-    show_default=True,
     envvar="POINTSMAN_CONFIG",
     show_envvar=True,
-    help="The routing file.",
 )
+config_option = _config(default=HERE, show_default=True, help="The routing file.")
+
+
+def named_config_option(told: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """The same for a command that can do without: None where none is named. `told` is its help."""
+    return _config(help=told)
+
+
+def or_here(named: Path | None) -> Path | None:
+    """The routing file that was named, or else the one here, if there is one: for what cannot do without after all."""
+    return HERE if named is None and HERE.exists() else named
 
 
 def _folder(context: click.Context, parameter: click.Parameter, value: str | None) -> Path | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 import msgspec
 
-from proxy.cli.options import cache_dir_option, exit_with, load_or_exit
+from proxy.cli.options import cache_dir_option, exit_with, load_or_exit, named_config_option, or_here
 from proxy.cli.progress import loading_bar, reading_count
 from proxy.cli.replay_tables import as_json, show
 from proxy.cli.showing import Unreadable, console
@@ -32,8 +32,7 @@ EXIT_CHANGES = 1
 @click.command("replay", short_help="Show which stored decisions new rules would change.")
 @click.option("--routes", "routes_path", type=click.Path(path_type=Path), help="The new routing file.")
 @click.option("--policy", "policy_path", type=click.Path(path_type=Path), help="A new policy, of `train`.")
-@click.option("--config", "-c", "config_path", type=click.Path(path_type=Path), envvar="POINTSMAN_CONFIG",
-              show_envvar=True, help="The routing file in use, to compare with; names the store.")  # fmt: skip
+@named_config_option("The routing file in use, to compare with; names the store. For --policy alone also the one here.")
 @click.option("--store", metavar="URL", help="The store, if not that of the file in use.")
 @since_option
 @click.option("--limit", type=click.IntRange(min=1), default=50_000, show_default=True, help="The newest so many.")
@@ -61,6 +60,7 @@ def replay_command(
     """
     if routes_path is None and policy_path is None:
         raise click.UsageError("What is to be tried? Give --routes, --policy, or both.")
+    config_path = or_here(config_path) if routes_path is None else config_path
     old = None if config_path is None else load_or_exit(config_path)
     new = old if routes_path is None else load_or_exit(routes_path)
     if new is None:

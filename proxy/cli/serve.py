@@ -19,7 +19,7 @@ import uvicorn
 from starlette.types import ASGIApp
 from threadpoolctl import threadpool_limits
 
-from proxy.cli.options import cache_dir_option, config_option, exit_with, load_or_exit
+from proxy.cli.options import HERE, cache_dir_option, config_option, exit_with, load_or_exit
 from proxy.cli.streams import fit_streams
 from proxy.cli.writing import CannotWrite
 from proxy.config import Config, ConfigError, Upstream
@@ -65,7 +65,7 @@ def serve(
     and its tests pass.
     """
     outlive_hangups()
-    if demo and not config_path.exists() and config_path == Path("routes.yaml"):
+    if demo and not config_path.exists() and config_path == HERE:
         config_path = shipped("routes.yaml")
     config = load_or_exit(config_path)
     with contextlib.ExitStack() as stack:

@@ -9,7 +9,7 @@ from typing import Any
 import click
 from rich.console import Console
 
-from proxy.cli.options import load_or_exit
+from proxy.cli.options import load_or_exit, named_config_option, or_here
 from proxy.cli.progress import working_bar
 from proxy.cli.showing import console, table
 from proxy.cli.streams import echo_json
@@ -30,8 +30,7 @@ from proxy.simulator.traffic import CannotRun, Plan, send_traffic
 @click.option("--seed", type=int, default=0, show_default=True, help="The same one asks the same things.")
 @click.option("--rated", type=click.Path(path_type=Path), metavar="FILE", callback=to_write,
               help="Ask no server: write FILE for `train`.")  # fmt: skip
-@click.option("--config", "-c", "config_path", type=click.Path(path_type=Path),
-              help="Has the models of --rated; the routes.yaml here, or the starter file, when absent.")  # fmt: skip
+@named_config_option("Has the models of --rated; the routes.yaml here, or the starter file, when absent.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object, for scripts.")
 def traffic(
     url: str,
@@ -72,8 +71,7 @@ def traffic(
 
 
 def _rate(path: Path, config_path: Path | None, requests: int, seed: int, *, as_json: bool) -> None:
-    here = Path("routes.yaml")
-    config = load_or_exit(config_path or (here if here.exists() else shipped("routes.yaml")))
+    config = load_or_exit(or_here(config_path) or shipped("routes.yaml"))
     lines = []
     with working_bar("rating") as tell:
         for number, line in enumerate(rate_offline(config, requests, seed), start=1):

@@ -13,11 +13,11 @@ import numpy as np
 from rich.console import Console
 
 from proxy.cli.learning_data import Labelled
-from proxy.cli.options import cache_dir_option, exit_with, load_or_exit, refuse
+from proxy.cli.options import cache_dir_option, exit_with, load_or_exit, named_config_option, or_here, refuse
 from proxy.cli.policy_tables import show_rated, show_stored
 from proxy.cli.progress import working_bar
 from proxy.cli.showing import console
-from proxy.cli.store_options import check_source, since_option, store_of, store_option
+from proxy.cli.store_options import FROM_CONFIG, check_source, since_option, store_of, store_option
 from proxy.cli.stored import drawn_models, embedder_of, looked_at, read_or_exit, refuse_too_little, refuse_unheard
 from proxy.cli.streams import echo_json
 from proxy.cli.writing import plot_option, to_write, write_whole
@@ -52,8 +52,7 @@ _SINGLE_FROM = (
 @click.option("--models", default="", metavar="A,B,...", help="Only these of the models that were rated.")
 @click.option("--out", type=click.Path(path_type=Path), callback=to_write, default=Path("policy.npz"),
               show_default=True)  # fmt: skip
-@click.option("--config", "-c", "config_path", type=click.Path(path_type=Path),
-              help="routes.yaml: `store`, models, prices, and `text`.")  # fmt: skip
+@named_config_option("routes.yaml: `store`, models, prices, and `text`. For --store without a URL also the one here.")
 @click.option("--incumbent", type=click.Path(path_type=Path), help="The policy to beat; --out where that exists.")
 @click.option("--force", is_flag=True, help="Write the policy even if it beats nothing; the file will say so.")
 @click.option("--output-tokens", type=click.IntRange(min=1), default=OUTPUT_TOKENS, show_default=True,
@@ -103,6 +102,7 @@ def train(
     check_source(labelled, store, since=since, route=route, implicit=implicit)
     if store is not None and plot_path is not None:
         raise click.UsageError("--plot needs LABELLED: of stored decisions there is no curve to draw.")
+    config_path = or_here(config_path) if store == FROM_CONFIG else config_path
     config = None if config_path is None else load_or_exit(config_path)
     wanted = tuple(dict.fromkeys(name.strip() for name in models.split(",") if name.strip()))
     old = _incumbent(incumbent, out)

@@ -48,7 +48,7 @@ NOBODY_ASKS = Asks()
 
 
 def run(*arguments: object) -> Result:
-    return CliRunner().invoke(main, [str(each) for each in arguments], env={"COLUMNS": "200"})
+    return CliRunner().invoke(main, [str(each) for each in arguments], env={"COLUMNS": "200", "POINTSMAN_CONFIG": None})
 
 
 def fill(url: str, rows: list[DecisionRow], ratings: dict[str, float] | None = None) -> str:
@@ -358,7 +358,8 @@ def test_a_request_that_would_be_refused_or_blocked(tmp_path: Path, write: Any) 
     assert found["cost"]["new_usd"] == 0
 
 
-def test_what_is_wrong_is_told_and_nothing_is_done(tmp_path: Path, write: Any) -> None:
+def test_what_is_wrong_is_told_and_nothing_is_done(tmp_path: Path, write: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # where no routes.yaml is
     bad, good = write("bad.yaml", BASE + "rutes: []\n"), write("good.yaml", BASE)
     for files in (("--routes", bad), ("--routes", good, "-c", bad)):
         result = run("replay", *files, "--store", f"sqlite:///{tmp_path}/s.db")

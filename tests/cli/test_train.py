@@ -45,7 +45,7 @@ def write(path: Path, rows: list[Any]) -> Path:
 
 
 def run(*arguments: object) -> Result:
-    return CliRunner().invoke(main, [str(each) for each in arguments])
+    return CliRunner().invoke(main, [str(each) for each in arguments], env={"POINTSMAN_CONFIG": None})
 
 
 def test_a_policy_is_written_with_its_proof(tmp_path: Path) -> None:

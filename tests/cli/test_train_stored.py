@@ -222,7 +222,8 @@ def test_a_model_that_nobody_drew_yet_is_told_with_the_way_out(tmp_path: Path) -
     assert "different requests; at least 50 are needed" in told.stderr
 
 
-def test_wrong_ways_to_ask(tmp_path: Path) -> None:
+def test_wrong_ways_to_ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # where no routes.yaml is
     data, secret = write_lines(tmp_path / "r.jsonl", lines(3)), "postgresql://name:hunter2@host"
     for arguments, said in (
         (("train",), "Give either LABELLED"),
