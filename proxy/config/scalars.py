@@ -149,10 +149,10 @@ def _to_duration(scalar: Scalar) -> Duration:
     match = _DURATION.fullmatch(scalar.text.strip())
     if match is None:
         hint = ""
-        if scalar.written is None and _DURATION.fullmatch(scalar.text.removeprefix("-")):
+        if scalar.written is None and _is_nothing_or_less(scalar.text):
             raise Unfit(f"{bare(scalar)} is not above zero")
         is_short = scalar.written is None and len(scalar.text) <= _LONGEST_HINT
-        if is_short and _FLOAT.fullmatch(scalar.text) and not scalar.text.startswith(("-", "+")):
+        if is_short and _FLOAT.fullmatch(scalar.text) and not scalar.text.startswith("+"):
             hint = f"; write {scalar.text}s for seconds or {scalar.text}ms for milliseconds"
         raise Unfit(f"expected a duration such as 250ms, 3s, 10m or 1h, found {scalar}{hint}")
     seconds = _seconds(match)
@@ -161,6 +161,13 @@ def _to_duration(scalar: Scalar) -> Duration:
     if seconds > _LONGEST_DURATION_S:
         raise Unfit(f"{bare(scalar)} is more than a year")
     return Duration(seconds)
+
+
+def _is_nothing_or_less(text: str) -> bool:
+    """Of what is no duration: whether that is so with any unit."""
+    if text.startswith("-") and _DURATION.fullmatch(text[1:]):
+        return True
+    return len(text) <= _LONGEST_HINT and _FLOAT.fullmatch(text) is not None and float(text) <= 0
 
 
 def _to_url(scalar: Scalar) -> Url:

@@ -259,6 +259,14 @@ topics: {a: {examples: [x], threshold: 1.2}}
             id="duration-negative",
         ),
         pytest.param(
+            add("embedding: {deadline: 0}\nconversation: {keep: -5}\n"),
+            [
+                "8:23 embedding.deadline: 0 is not above zero",
+                "9:22 conversation.keep: -5 is not above zero",
+            ],
+            id="duration-of-nothing-without-unit",
+        ),
+        pytest.param(
             add("embedding: {deadline: 3 seconds}\n"),
             [
                 "8:23 embedding.deadline: expected a duration such as 250ms, 3s, 10m or 1h, found '3 seconds'",
