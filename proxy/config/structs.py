@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -11,7 +11,7 @@ import msgspec
 
 from proxy.config.problems import Path, choices, did_you_mean, quote
 from proxy.config.readers import UnionReader
-from proxy.config.tree import Mapping, Node
+from proxy.config.tree import Entry, Mapping, Node, Scalar
 from proxy.config.typed import BROKEN, Reader, Reading, describe
 
 __all__ = ["StructReader", "StructsReader"]
@@ -69,14 +69,19 @@ class StructReader(Reader):
 
     def _unknown(self, key: str, node: Mapping) -> tuple[str, str]:
         """What to say of a key that is not a field's, and the field that was probably meant, or an empty string."""
+        # Below a key without a value, and written on the same level as it.
+        around = self._around(key, [name for name in self.fields if _is_empty(node.entries.get(name))])
         absent = [name for name in self.fields if name not in node.entries]
-        near = did_you_mean(key, absent) or did_you_mean(key, self.fields)
+        near = None if around else did_you_mean(key, absent) or did_you_mean(key, self.fields)
         if near:
             return f"unknown key; did you mean {quote(near)}?", near
-        for name, field in self.fields.items():
-            if key in _keys_within(field.reader):
-                return f"unknown key; did you mean {quote(f'{name}.{key}')}?", name
+        if around := around or self._around(key, self.fields):
+            return f"unknown key; did you mean {quote(f'{around}.{key}')}?", around
         return f"unknown key; expected {choices(map(quote, self.fields))}", ""
+
+    def _around(self, key: str, names: Iterable[str]) -> str:
+        """The first of these whose struct has the key; an empty string when none has."""
+        return next((name for name in names if key in _keys_within(self.fields[name].reader)), "")
 
 
 class StructsReader(Reader):
@@ -105,6 +110,10 @@ class StructsReader(Reader):
             else:
                 reading.fail(entry.key.place, (*path, key), f"cannot stand beside {quote(str(beside))}")
         return best.read(replace(node, entries=mine), path, reading)
+
+
+def _is_empty(entry: Entry | None) -> bool:
+    return entry is not None and isinstance(entry.value, Scalar) and entry.value.is_absent
 
 
 def _keys_within(reader: Reader) -> frozenset[str]:

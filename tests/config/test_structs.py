@@ -42,6 +42,18 @@ routes:
             id="unknown-key-one-level-too-high",
         ),
         pytest.param(
+            put(
+                "  large: {target: {upstream: openai, name: gpt-4o}}",
+                "  large:\n    target:\n    upstream: openai\n    name: gpt-4o",
+            ),
+            [
+                "7:12 models.large.target: has no value; write a mapping, or remove it",
+                "8:5 models.large.upstream: unknown key; did you mean 'target.upstream'?",
+                "9:5 models.large.name: unknown key; did you mean 'target.name'?",
+            ],
+            id="keys-on-the-level-of-what-they-belong-to",
+        ),
+        pytest.param(
             put("base_url", "baseurl"),
             [
                 "3:12 upstreams.openai.baseurl: unknown key; did you mean 'base_url'?",
