@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import gc
 import os
 import socket
@@ -207,11 +208,12 @@ def _listener(host: str, port: int) -> socket.socket:
     try:
         listener.bind((host, port))
         listener.listen(2048)  # whoever connects from now on waits until the app is ready, and is not refused
-    except OSError as error:
+    except (OSError, TypeError) as error:  # the latter of a name that cannot be encoded
         listener.close()
-        raise click.ClickException(
-            f"Cannot listen on {host}:{port}: {error.strerror}. --port takes another one, 0 any that is free."
-        ) from None
+        is_of_port = isinstance(error, OSError) and error.errno in (errno.EADDRINUSE, errno.EACCES)
+        hint = "--port takes another one, 0 any that is free" if is_of_port else "--host takes another one, 0.0.0.0 all"
+        reason = error.strerror if isinstance(error, OSError) else "not the name of a host"
+        raise click.ClickException(f"Cannot listen on {host}:{port}: {reason}. {hint}.") from None
     return listener
 
 

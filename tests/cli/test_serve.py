@@ -133,13 +133,18 @@ def test_the_log_has_a_line_for_the_request_and_no_prompt_reply_or_key(tmp_path:
         assert secret not in log
 
 
-def test_a_taken_port_is_said_in_words(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("host", "way_out"),
+    [("127.0.0.1", "--port takes another one"), ("203.0.113.7", "--host takes"), ("\u00fc..b", "--host takes")],
+)
+def test_where_it_cannot_listen_is_said_in_words(host: str, way_out: str, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        command = [sys.executable, "-m", "proxy", "serve", "--demo", "--port", str(port)]
+        command = [sys.executable, "-m", "proxy", "serve", "--demo", "--host", host, "--port", str(port)]
         second = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=30, check=False)
     assert second.returncode == 1
-    assert f"Cannot listen on 127.0.0.1:{port}" in second.stderr
+    assert f"Cannot listen on {host}:{port}" in second.stderr
+    assert way_out in second.stderr
     assert "Traceback" not in second.stderr
 
 
