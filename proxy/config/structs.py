@@ -40,6 +40,11 @@ class StructReader(Reader):
             for field in msgspec.structs.fields(self._struct)
         }
 
+    @property
+    def first_key(self) -> str:
+        """What it is told from others by."""
+        return msgspec.structs.fields(self._struct)[0].encode_name
+
     def grasps(self, node: Node) -> bool:
         return isinstance(node, Mapping)
 
@@ -87,10 +92,9 @@ class StructReader(Reader):
 class StructsReader(Reader):
     """Several structs in one union: the one with the most of the written keys is meant, of equals the first."""
 
-    expected = "a mapping"
-
     def __init__(self, structs: list[StructReader]) -> None:
         self.structs = structs
+        self.expected = f"a mapping with {choices(quote(struct.first_key) for struct in structs)}"
 
     def grasps(self, node: Node) -> bool:
         return isinstance(node, Mapping)
@@ -99,8 +103,7 @@ class StructsReader(Reader):
         known = {key for struct in self.structs for key in struct.fields}
         meant = [key if key in known else did_you_mean(key, known) for key in node.entries]
         if not any(meant):
-            expected = choices(quote(next(iter(struct.fields))) for struct in self.structs)
-            return reading.fail(node.place, path, f"expected a mapping with {expected}")
+            return reading.fail(node.place, path, f"expected {self.expected}")
         best = max(self.structs, key=lambda struct: sum(key in struct.fields for key in meant))
         beside = next((key for key in node.entries if key in best.fields), None)
         mine = {}

@@ -653,7 +653,7 @@ def test_regular_expressions(text: str, lines: list[str]) -> None:
         ),
         pytest.param(
             route("use: [small, large]"),
-            ["10:10 routes[0].use: expected text or a mapping, found a list"],
+            ["10:10 routes[0].use: expected text or a mapping with 'learned' or 'split', found a list"],
             id="use-list",
         ),
         pytest.param(

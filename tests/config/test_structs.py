@@ -183,7 +183,9 @@ def test_unions_of_structs(text: str, rule: Rule) -> None:
             id="two-at-once",
         ),
         pytest.param("use: {}", ["1:6 use: expected a mapping with 'split' or 'learned'"], id="none"),
-        pytest.param("use: [a]", ["1:6 use: expected text or a mapping, found a list"], id="neither"),
+        pytest.param(
+            "use: [a]", ["1:6 use: expected text or a mapping with 'split' or 'learned', found a list"], id="neither"
+        ),
         pytest.param("use: {prefer: 1}", ["1:6 use: the key 'learned' is missing"], id="incomplete"),
         pytest.param(
             "use: a\nwhen: {not: {any: [{topik: x}]}}",
