@@ -39,6 +39,8 @@ _INT = re.compile(r"[-+]?(?:0|[1-9][0-9]*)")
 _FLOAT = re.compile(r"[-+]?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
 # The 1,50 of other languages is not 150.
 _GROUPED = re.compile(r"[-+]?[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]*)?")
+_WITH_UNIT = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,6})?) ?([kmg])(i?)b?", re.IGNORECASE)
+_SCALES = {"k": 1, "m": 2, "g": 3}
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?|\.[0-9]+)(ms|s|m|h|d)")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _LONGEST_DURATION_S = 366 * 24 * 3600.0
@@ -94,6 +96,9 @@ def to_int(scalar: Scalar) -> int:
 
 def to_float(scalar: Scalar) -> float:
     if not looks_like_float(scalar):
+        share = scalar.text.removesuffix("%")
+        if scalar.written is None and share != scalar.text and len(share) <= _LONGEST_HINT and _FLOAT.fullmatch(share):
+            raise Unfit(f"expected a number, found {scalar}; write {float(share) / 100:g}")
         raise Unfit(f"expected a number, found {scalar}{_number_hint(scalar)}")
     value = float(scalar.text)
     if math.isinf(value):
@@ -130,6 +135,9 @@ def _number_hint(scalar: Scalar) -> str:
         ungrouped = ungrouped.replace(",", "")
     if _FLOAT.fullmatch(ungrouped):
         return f"; write {ungrouped}"
+    if (sized := _WITH_UNIT.fullmatch(text)) is not None:
+        number, unit, is_binary = sized.groups()
+        return f"; write {float(number) * (1024 if is_binary else 1000) ** _SCALES[unit.lower()]:.15g}"
     if re.fullmatch(r"[-+]?0[0-9xob][0-9a-fA-F_]*", text):
         return "; write it as a decimal number without a leading zero"
     return ""

@@ -226,7 +226,7 @@ def test_yaml(text: str, lines: list[str]) -> None:
         ),
         pytest.param(
             put("gpt-4o}}", "gpt-4o}, context: 128k}"),
-            ["6:62 models.large.context: expected a whole number, found '128k'"],
+            ["6:62 models.large.context: expected a whole number, found '128k'; write 128000"],
             id="a-unit",
         ),
         pytest.param(

@@ -183,6 +183,19 @@ embedding: {threads: 04, queue: 1:30, cache: 0x10}
             id="odd-numbers",
         ),
         pytest.param(
+            put("gpt-4o}}", "gpt-4o}, context: 128k}").replace("gpt-4o-mini}}", "gpt-4o-mini}, context: 1.5M}")
+            + "server: {max_body: 64MB, max_head: 64 KiB}\nretry: {share: 30%, attempts: 50%}\n",
+            [
+                "5:67 models.small.context: expected a whole number, found '1.5M'; write 1500000",
+                "6:62 models.large.context: expected a whole number, found '128k'; write 128000",
+                "8:20 server.max_body: expected a whole number, found '64MB'; write 64000000",
+                "8:36 server.max_head: expected a whole number, found '64 KiB'; write 65536",
+                "9:16 retry.share: expected a number, found '30%'; write 0.3",
+                "9:31 retry.attempts: expected a whole number, found '50%'",
+            ],
+            id="numbers-with-units",
+        ),
+        pytest.param(
             add("embedding: {cache: 123456789012345678901234567890}\n"),
             [
                 "8:20 embedding.cache: 123456789012345678901234567890 is too large",
