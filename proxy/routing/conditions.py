@@ -129,7 +129,7 @@ class TextContains:
         return any(word in text for word in self._folded)
 
     def why(self, facts: Facts, signals: Signals) -> str:
-        words = " or ".join(map(repr, self._words))
+        words = " or ".join(map(_quoted, self._words))
         return f"the text {'contains' if self.holds(facts, signals) else 'does not contain'} {words}"
 
 
@@ -146,7 +146,7 @@ class TextMatches:
         return self._regex.found_in(facts.text(self._which))
 
     def why(self, facts: Facts, signals: Signals) -> str:
-        return f"the text {'matches' if self.holds(facts, signals) else 'does not match'} {str(self._regex)!r}"
+        return f"the text {'matches' if self.holds(facts, signals) else 'does not match'} {_quoted(self._regex)}"
 
 
 class TopicIs:
@@ -348,6 +348,11 @@ def _metadata(key: str) -> Callable[[Facts], str | None]:
 
 def _several(one_or_more: str | Iterable[str]) -> tuple[str, ...]:
     return (one_or_more,) if isinstance(one_or_more, str) else tuple(one_or_more)
+
+
+def _quoted(text: str) -> str:
+    """As in single quotes in routes.yaml; nothing in it can reach a terminal as a control sequence."""
+    return repr(text).replace("\\\\", "\\")
 
 
 def _bounds(limits: Range) -> tuple[float, float]:
