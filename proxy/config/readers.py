@@ -28,6 +28,8 @@ __all__ = [
 NO_LIMITS = msgspec.Meta()
 
 _NOT_IN_JSON = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
+# Numbers to YAML 1.2, some of them others to YAML 1.1, and text to many who write them.
+_NOT_DECIMAL = re.compile(r"[-+]?0[0-9]+(\.[0-9]*)?([eE][-+]?[0-9]+)?|0o[0-7]+|0x[0-9a-fA-F]+")
 
 
 class ScalarReader(Reader):
@@ -216,6 +218,9 @@ class AnyReader(Reader):
             return node.text
         if node.plain and _NOT_IN_JSON.fullmatch(node.text):
             return reading.fail(node.place, path, f"JSON has no {bare(node)}; put it in quotes for the text")
+        if node.plain and _NOT_DECIMAL.fullmatch(node.text):
+            way_out = "write it as a decimal number without a leading zero, or in quotes for the text"
+            return reading.fail(node.place, path, f"{bare(node)} is no number here; {way_out}")
         parse = to_int if looks_like_int(node) else to_float if looks_like_float(node) else _to_bool_or_text
         try:
             return parse(node)

@@ -33,6 +33,7 @@ For editors there is a JSON Schema, `pointsman schema`.
 - `${NAME}` in a value is that variable of the environment, `${NAME:-default}` the default where it is not
   set or empty, and `$${` the two characters. A key tells of which type its value is, with quotes around a variable or
   without; under `set` and `default` one in quotes is text, and a plain one what it looks like.
+- A number is decimal and has no leading zero: `0x10`, `0o10` and `010` are mistakes, under `set` and `default` too.
 - A duration is a number with `ms`, `s`, `m`, `h` or `d`: `250ms`, `3s`, `10m`, `90d`.
 - A glob has `*` for any text, `?` for any character and `[abc]` for one of these. A name begins with a letter or digit
   and goes on with letters, digits and `. _ - : /`.

@@ -739,6 +739,14 @@ def test_regular_expressions(text: str, lines: list[str]) -> None:
             id="set-what-json-has-not",
         ),
         pytest.param(
+            route("use: small", "set: {a: 0x10, b: 010, c: 0o10, d: -00.5, e: '010', f: 0, g: 0.5, h: 0b1, i: 08-15}"),
+            [
+                f"11:{column} routes[0].set.{key}: {number} is no number here; write it as a decimal number without a leading zero, or in quotes for the text"
+                for column, key, number in ((14, "a", "0x10"), (23, "b", "010"), (31, "c", "0o10"), (40, "d", "-00.5"))
+            ],
+            id="set-numbers-that-are-not-decimal",
+        ),
+        pytest.param(
             route("use: small", "set: [a]"),
             ["11:10 routes[0].set: expected a mapping of names to values, found a list"],
             id="set-list",
