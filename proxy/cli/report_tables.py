@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from rich.console import Console
@@ -34,7 +35,17 @@ def show(console: Console, found: dict[str, Any]) -> None:
     if found["shadow"] is not None:
         console.print()
         _show_shadow(console, found["shadow"])
-    console.print(f"\nfew: of fewer than {FEWEST} conversations, too few for an interval to be believed")
+    if any(map(_is_few, _means(found))):
+        console.print(f"\nfew: of fewer than {FEWEST} conversations, too few for an interval to be believed")
+
+
+def _means(found: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Those that are shown."""
+    for _, group in _named(found):
+        yield group["rating"]
+    for arms in found["experiments"].values():
+        for told in (*arms, *(arm["difference"] for arm in arms[1:])):
+            yield from (told[measure] for measure in _MEASURES)
 
 
 def _named(found: dict[str, Any]) -> list[tuple[list[str], dict[str, Any]]]:
@@ -89,8 +100,11 @@ def _show_arms(console: Console, route: str, arms: list[dict[str, Any]]) -> None
 
 def _mean(mean: dict[str, Any], form: str) -> str:
     """With its interval, and a mark where that is not to be believed."""
-    is_few = mean["value"] is not None and not mean["enough"]
-    return between(mean["value"], mean["interval"], form) + " (few)" * is_few
+    return between(mean["value"], mean["interval"], form) + " (few)" * _is_few(mean)
+
+
+def _is_few(mean: dict[str, Any]) -> bool:
+    return mean["value"] is not None and not mean["enough"]
 
 
 def _show_shadow(console: Console, shadow: dict[str, Any]) -> None:

@@ -256,6 +256,15 @@ def test_the_file_says_which_arm_the_others_are_compared_with_and_too_little_is_
     assert told("report", "-c", file, "--since", "30d")["total"]["decisions"] == 0
 
 
+def test_few_is_explained_where_it_stands(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/store.db"
+    fill(url, [decision(1), decision(2)], [])
+    assert "few" not in run("report", "--store", url, "--by", "model").stdout
+    fill(url, [], [(2, "user", 1.0)])
+    shown = run("report", "--store", url, "--by", "model").stdout
+    assert (shown.count("(few)"), shown.count("\nfew: of fewer than 30")) == (2, 1)
+
+
 def test_names_in_the_store_neither_break_a_report_nor_steer_a_terminal(tmp_path: Path) -> None:
     url, file = f"sqlite:///{tmp_path}/store.db", tmp_path / "routes.yaml"
     file.write_text(BASE)
