@@ -59,9 +59,9 @@ def _plain(annotation: Any, definitions: dict[str, Any]) -> dict[str, Any]:
     if origin is Literal:
         return {"enum": list(arguments)}
     if origin in (Union, types.UnionType):
-        # A key that may be left out is just left out: nobody writes null.
         members = [_of(argument, definitions) for argument in arguments if argument is not type(None)]
-        return members[0] if len(members) == 1 else {"anyOf": members}
+        union = members[0] if len(members) == 1 else {"anyOf": members}
+        return _or_null(union) if type(None) in arguments else union
     if origin is tuple:
         return {"type": "array", "items": _of(arguments[0], definitions)}
     if origin is dict:
@@ -71,6 +71,13 @@ def _plain(annotation: Any, definitions: dict[str, Any]) -> dict[str, Any]:
     if isinstance(annotation, type) and issubclass(annotation, msgspec.Struct):
         return _struct(annotation, definitions)
     raise TypeError(f"no JSON Schema for {annotation!r}; it is a mistake in schema.py or here")
+
+
+def _or_null(found: dict[str, Any]) -> dict[str, Any]:
+    if "type" in found:
+        kinds = found["type"] if isinstance(found["type"], list) else [found["type"]]
+        return found | {"type": [*kinds, "null"]}
+    return {"anyOf": [*found.get("anyOf", [found]), {"type": "null"}]}
 
 
 def _limited(found: dict[str, Any], limits: msgspec.Meta) -> dict[str, Any]:

@@ -51,6 +51,11 @@ def _references(value: Any) -> list[str]:
         pytest.param(BASE, id="base"),
         pytest.param(add("embedding: {threads: '${N:-2}', deadline: '${D:-1s}'}"), id="variables"),
         pytest.param(add("topics: {a: {examples: [1, true, x]}}"), id="scalars-as-texts"),
+        pytest.param(add("baseline: ~\npolicy: ~\nstore: null\nshadow: null\ncomplexity: ~"), id="null"),
+        pytest.param(
+            add("routes: [{name: r, use: small, fallbacks: ~, block: ~, when: {topic: ~, has: ~, tokens: {min: ~, max: 1}}}]"),
+            id="null-in-a-route",
+        ),
         pytest.param(
             add("routes: [{name: r, when: {any: [{not: {topic: a}}, {has: [tools]}]}, use: {split: {small: 1}}}]\n"
                 "topics: {a: {examples: [x]}}"),
