@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from proxy.cli.showing import Unreadable
 from proxy.config import Config, Store, StoreUrl, duration_of
 
 FROM_CONFIG = "that of routes.yaml"
@@ -42,20 +43,20 @@ def store_of(value: str | None, config: Config | None, path: Path | None) -> Sto
         path: where that is.
 
     Raises:
-        ClickException: it is none, or none is named; the message quotes no URL, which may hold a password.
+        Unreadable: it is none, or none is named; the message quotes no URL, which may hold a password.
     """
     if value is None or value == FROM_CONFIG:
         if config is None:
-            raise click.ClickException("Which store? Write --store sqlite:///FILE, or -c routes.yaml that names one.")
+            raise Unreadable("Which store? Write --store sqlite:///FILE, or -c routes.yaml that names one.")
         if config.storing is None:
-            raise click.ClickException(f"{path} names no 'store'; write --store sqlite:///FILE.")
+            raise Unreadable(f"{path} names no 'store'; write --store sqlite:///FILE.")
         return config.storing
     try:
         url = StoreUrl(value)
     except ValueError as error:
-        raise click.ClickException(f"--store: {error}.") from None
+        raise Unreadable(f"--store: {error}.") from None
     if not url:
-        raise click.ClickException("--store: 'none' keeps nothing; name the store that the server writes.")
+        raise Unreadable("--store: 'none' keeps nothing; name the store that the server writes.")
     return Store(url)
 
 

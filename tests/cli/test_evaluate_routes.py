@@ -123,7 +123,7 @@ def test_the_store_may_be_that_of_another_file(tmp_path: Path) -> None:
     assert (told[0].exit_code, told[0].stderr) == (0, "")
     assert told[0].stdout == told[1].stdout
     told = [run("evaluate", new, *options) for options in (("--store",), ("--store", "-c", new))]
-    assert [each.exit_code for each in told] == [1, 1]
+    assert [each.exit_code for each in told] == [2, 2]
     assert all("names no 'store'" in each.stderr for each in told)
     assert "--store without a URL" in run("evaluate", new, "--store", url, "-c", in_use).stderr
     # Its texts and vectors are those of the last words alone.
