@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -28,6 +28,7 @@ class Labelled:
         config: Config | None,
         *,
         models: tuple[str, ...],
+        known: Collection[str] | None = None,
         limit: int,
         seed: int,
         cache_dir: Path | None,
@@ -39,6 +40,7 @@ class Labelled:
             path: of the file; what is wrong with it ends the program with exit code 2.
             config: says what of a prompt is looked at, and prices.
             models: the only ones to look at; all when empty.
+            known: those that there may be where all are looked at; None for any.
             limit: rows to keep.
             seed: of what is kept.
             cache_dir: a folder that keeps vectors.
@@ -48,7 +50,9 @@ class Labelled:
         which = config.text if config is not None else Text()
         try:
             with reading_count("reading requests") as tell:
-                self.read: Read = read_rated(path, models=models, which=which, limit=limit, seed=seed, tell=tell)
+                self.read: Read = read_rated(
+                    path, models=models, known=known, which=which, limit=limit, seed=seed, tell=tell
+                )
         except ConfigError as error:
             exit_with(error)
         self._model = minilm(which.max_tokens)

@@ -121,8 +121,9 @@ def train(
     else:
         assert labelled is not None
         data = Labelled(
-            labelled, config, models=wanted, limit=limit, seed=seed, cache_dir=cache_dir, output_tokens=output_tokens
-        )
+            labelled, config, models=wanted, known=None if config is None else config.models, limit=limit, seed=seed,
+            cache_dir=cache_dir, output_tokens=output_tokens,
+        )  # fmt: skip
         if (problem := why_not(data.rows, LEAST_ROWS)) is not None:
             refuse(f"{labelled}: {problem}")
         _warn_of_unrated(config, config_path, data.rows.models)

@@ -43,7 +43,8 @@ def outcomes(held: HeldOut) -> Outcomes:
     chances, beyond = rows.inverse_chances, np.nan_to_num(rows.scores - held.quality)
     # To what was predicted and back again is not the same to the last bit.
     scores = np.where(chances == 1.0, rows.scores, held.quality + chances * beyond)
-    costs = np.where(np.isfinite(rows.costs), rows.costs, held.cost)
+    # Of which some models have none, no model's count.
+    costs = np.where(np.isfinite(rows.costs) & rows.has_costs, rows.costs, held.cost)
     at = np.arange(len(rows))
     return Outcomes(
         scores[at, held.picks],

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from proxy.config import Price
+from proxy.config import Price, choices, did_you_mean
 from proxy.embedding import DIMENSIONS, Vector, Vectors
 from proxy.learning.rated import Floats, Rows, keys_of
 from proxy.learning.reading import Rated
@@ -78,9 +78,14 @@ def why_not(rows: Rows, least_rows: int) -> str | None:
             "else its first words"
         )
     rated = np.isfinite(rows.scores).sum(axis=0)
-    few = [f"{name!r} ({count})" for name, count in zip(rows.models, rated, strict=True) if count < least_rows // 2]
+    few = {name: int(count) for name, count in zip(rows.models, rated, strict=True) if count < least_rows // 2}
     if few:
-        return f"at least {least_rows // 2} ratings of each model are needed; too few have {', '.join(few)}"
+        told = ", ".join(f"{name!r} ({count})" for name, count in few.items())
+        meant = {
+            near for name in few if (near := did_you_mean(name, [each for each in rows.models if each not in few]))
+        }
+        hint = f"; did you mean {choices(map(repr, sorted(meant)))}?" if meant else ""
+        return f"at least {least_rows // 2} ratings of each model are needed; too few have {told}{hint}"
     known = rows.scores[np.isfinite(rows.scores)]
     if np.ptp(known) == 0:
         return f"every score is {known[0]:g}, so all models look alike"

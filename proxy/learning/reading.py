@@ -7,7 +7,7 @@ import json
 import math
 import random
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
@@ -64,6 +64,7 @@ def read_rated(
     path: Path,
     *,
     models: tuple[str, ...] = (),
+    known: Collection[str] | None = None,
     which: Text | None = None,
     limit: int = 50_000,
     seed: int = 0,
@@ -75,6 +76,7 @@ def read_rated(
     Args:
         path: JSON lines, gzipped or not.
         models: the only ones to look at; all that the file has when empty.
+        known: those of routes.yaml; where all are looked at, another one is a mistake then. None for any.
         which: what of a prompt is looked at, as in routes.yaml.
         limit: rows to keep; of more, each has the same chance.
         seed: of that choice.
@@ -83,7 +85,7 @@ def read_rated(
     Raises:
         ConfigError: every line that cannot be used, up to some, and models that the file does not have.
     """
-    reader = _Reader(path, models, which or Text())
+    reader = _Reader(path, models, known, which or Text())
     draw = random.Random(seed)  # noqa: S311 - no secret
     rows: list[Rated] = []
     found = 0
@@ -102,15 +104,15 @@ def read_rated(
 
 
 class _Reader:
-    def __init__(self, path: Path, models: tuple[str, ...], which: Text) -> None:
-        self._path, self._models, self._which = path, models, which
+    def __init__(self, path: Path, models: tuple[str, ...], known: Collection[str] | None, which: Text) -> None:
+        self._path, self._models, self._known, self._which = path, models, known, which
         self.problems: list[Problem] = []
         self.counts: dict[str, int] = {}
         """Ratings by model, in the order of their first."""
-        self._named: dict[str, None] = {}
-        """Every model that a line scores, asked for or not."""
-        self._priced: dict[str, None] = {}
-        """Every model that a line has a cost of."""
+        self._named: dict[str, int] = {}
+        """Every model that a line scores, asked for or not, and the first such line."""
+        self._priced: dict[str, int] = {}
+        """Every model that a line has a cost of; likewise."""
         self._strange: set[str] = set()
         """What is not to be repeated to a terminal as it is."""
 
@@ -132,10 +134,13 @@ class _Reader:
             unknown = {name: ", which some have a cost of" for name in self._priced if name not in self._named}
         for name, said in unknown.items() if found else ():
             near = did_you_mean(name, self._named)
-            names = choices(map(quote, self._named), last="and")
-            hint = f"did you mean {quote(near)}?" if near else f"there are {names}"
+            hint = f"did you mean {quote(near)}?" if near else f"there are {_listed(self._named)}"
             message = f"no line has a score of {quote(name)}{said}; {hint}"
             self.problems.append(Problem(str(self._path), 0, 0, "", message))
+        if self._known is not None and not self._models:
+            for name, number in self._named.items():
+                if name not in self._known and name not in self._strange:
+                    self._say(number, _stranger(name, self._known, self._named))
 
     def _lines(self) -> Iterator[tuple[int, bytes]]:
         try:
@@ -207,7 +212,7 @@ class _Reader:
         known = self._named if key == "scores" else self._priced
         if not known.keys() >= given.keys():
             fresh = [name for name in given if name not in known]
-            known |= dict.fromkeys(fresh)
+            known |= dict.fromkeys(fresh, number)
             for name in fresh:
                 if not (self._models and name not in self._models) and not _is_name(name):
                     self._strange.add(name)
@@ -266,6 +271,19 @@ class _Reader:
             self._say(number, "'propensity' is not a number above 0 and up to 1")
             return 1.0
         return 1.0 / max(propensity, LEAST_CHANCE)
+
+
+def _stranger(name: str, known: Collection[str], named: Collection[str]) -> str:
+    """What is wrong with a model that routes.yaml does not have, and how to leave it out."""
+    near = did_you_mean(name, known)
+    hint = f"did you mean {quote(near)}?" if near else f"there {'is' if len(known) == 1 else 'are'} {_listed(known)}."
+    others = ",".join(each for each in named if each in known)
+    way_out = f" To leave it out: --models {others}" if others else ""
+    return f"scores: routes.yaml has no model {quote(name)}; {hint}{way_out}"
+
+
+def _listed(names: Collection[str]) -> str:
+    return choices(map(quote, names), last="and")
 
 
 class _Twice(ValueError):

@@ -254,6 +254,12 @@ def test_every_bad_line_is_told(tmp_path: Path) -> None:
             "the same score on every request",
             id="no-difference",
         ),
+        pytest.param(
+            [*lines(60), lines(1, seed=1)[0] | {"scores": {"smal": 1}, "costs": {}}],
+            (),
+            "too few have 'smal' (1); did you mean 'small'?",
+            id="a-model-that-is-mistyped-once",
+        ),
         pytest.param(["{"] * 200, (), "the rest was not read", id="no-end-of-mistakes"),
         pytest.param(lines(10) * 20, (), "10 different requests", id="duplicates"),
     ],
@@ -354,13 +360,35 @@ def test_a_policy_that_its_routes_would_refuse_is_warned_of(tmp_path: Path) -> N
     assert run("train", data, "--out", out, "-c", routes, "--folds", 2, "--force").stderr == ""
 
 
-def test_costs_of_some_models_alone_are_said_not_to_count(tmp_path: Path) -> None:
-    rows = [row | {"costs": {"small": row["costs"]["small"]}} for row in lines(60)]
-    told = run("train", write(tmp_path / "r.jsonl", rows), "--out", tmp_path / "p.npz", "--folds", 2, "--json")
-    assert "no cost is known of 'large' or 'coder', so those of the others do not count" in told.stderr
+def test_a_model_that_routes_yaml_does_not_have_is_told_with_its_line(tmp_path: Path) -> None:
+    routes, out = tmp_path / "routes.yaml", tmp_path / "p.npz"
+    routes.write_text(BASE)
+    rows = [row | {"scores": {"small": 1 - n % 2, "large": n % 2}, "costs": {}} for n, row in enumerate(lines(60))]
+    rows[40]["scores"]["Large"] = rows[40]["scores"].pop("large")
+    rows[50]["scores"]["Large"] = 1
+    rows[17]["scores"]["reasoner"] = 1
+    options = ("--out", out, "-c", routes, "--folds", 2, "--force")
+    told = run("train", write(tmp_path / "r.jsonl", rows), *options)
+    assert (told.exit_code, told.stdout, out.exists()) == (2, "", False)
+    for line, said in (
+        (18, "'reasoner'; there are 'small' and 'large'. To leave it out: --models small,large"),
+        (41, "'Large'; did you mean 'large'? To leave it out: --models small,large"),
+    ):
+        assert f"r.jsonl:{line}:1 scores: routes.yaml has no model {said}\n" in told.stderr
+    assert run("train", tmp_path / "r.jsonl", *options, "--models", "small,large").exit_code == 0
+    assert run("train", tmp_path / "r.jsonl", *options, "--models", "small,Large,reasoner").exit_code == 2, "too few"
+
+
+@pytest.mark.parametrize("priced", ["small", "large", "coder"])
+def test_costs_of_some_models_alone_are_said_not_to_count(priced: str, tmp_path: Path) -> None:
+    rows = [row | {"costs": {priced: row["costs"][priced]}} for row in lines(60)]
+    options = (write(tmp_path / "r.jsonl", rows), "--out", tmp_path / "p.npz", "--folds", 2, "--force")
+    told = run("train", *options, "--json")
+    others = [repr(name) for name in ("small", "large", "coder") if name != priced]
+    assert f"no cost is known of {' or '.join(others)}, so those of the others do not count" in told.stderr
     assert json.loads(told.stdout)["single_cost"] is None
-    told = run("train", tmp_path / "r.jsonl", "--out", tmp_path / "p.npz", "--folds", 2)
-    assert "never" not in told.stdout, "of what is not known nothing is said"
+    told = run("train", *options)
+    assert not {"never", "cheapest"} & set(re.findall(r"\w+", told.stdout)), "of what is not known nothing is said"
 
 
 def test_without_any_cost_it_is_said_that_prefer_means_nothing(tmp_path: Path) -> None:
