@@ -55,7 +55,8 @@ class Feedback:
             ) from None
         if rated is None:
             raise UnknownDecision(
-                f"There is no decision {rating.id!r}; one that was made with a key is rated with the same key.",
+                f"There is no decision {rating.id!r}; those of routed requests are kept, once their answer has ended, "
+                "and one that was made with a key is rated with the same key.",
                 param="id",
             )
         _count(held, held.writer, rating, rated)
