@@ -131,18 +131,12 @@ class Exchange(ABC):
         """What the client gets of a reply."""
         return Answer(reply, self._send, self.protocol)
 
-    async def _relay(self, reply: Reply, sent: float) -> None:
-        """
-        Send the reply on, and close it.
-
-        Args:
-            reply: whose first content is here.
-            sent: when the request went out, by `perf_counter`.
-        """
+    async def _relay(self, reply: Reply) -> None:
+        """Send on a reply whose first content is here, and close it."""
         record = self._record
         try:
             if self._trail.outcome == "ok" and record.is_stream:  # what is not streamed comes whole
-                record.first_token_s = perf_counter() - sent
+                record.first_token_s = reply.seconds
             record.status = reply.status
             record.model, record.target = self._trail.model, reply.target.label
             self._answer = self._answer_of(reply)

@@ -63,7 +63,7 @@ class _OneCallExchange(RoutedExchange):
         sent = await read_body(self._asked, self._receive, max_bytes=limits.max_body, timeout_s=limits.body_timeout)
         return prompt_body(_query(sent))
 
-    async def _relay(self, reply: Reply, sent: float) -> None:
+    async def _relay(self, reply: Reply) -> None:
         """
         Send the answer on, unwrapped.
 
@@ -72,7 +72,7 @@ class _OneCallExchange(RoutedExchange):
         """
         client, self._send = self._send, self._take
         try:
-            await super()._relay(reply, sent)
+            await super()._relay(reply)
         finally:
             self._send = client
             if self._answer is not None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from time import perf_counter
 from typing import NamedTuple
 
 from starlette.types import Receive, Scope, Send
@@ -166,9 +165,8 @@ class _PassedExchange(Exchange):
         async with Guard(receive) as guard:
             model = place.model or UNROUTED
             offer = Offer(model, place.targets, None, lambda target: body_for(target, guard), place.key_hash)
-            sent = perf_counter()
             reply = await Attempts(held.upstreams, guard, call, self._trail).open(iter((offer,)))
-            await self._relay(reply, sent)
+            await self._relay(reply)
 
     def _place(self, asked: str | None, before: str = "") -> _Place:
         """

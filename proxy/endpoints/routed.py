@@ -92,9 +92,8 @@ class RoutedExchange(Exchange):
                 is_of_an_account=decision.key_hash is None and facts.names_created,
             )
             attempts = Attempts(held.upstreams, guard, call, self._trail)
-            sent = perf_counter()
             reply = await attempts.open(self._offers(body, decision, facts))
-            await self._relay(reply, sent)
+            await self._relay(reply)
 
     async def _read_body(self) -> bytes:
         """What is routed."""

@@ -237,14 +237,13 @@ class Attempts:
 
     async def _try(self, offer: Offer, target: Target) -> Reply | _Trouble:
         body = offer.body(target)
-        clock, trace = asyncio.get_running_loop().time, self._trail.trace
-        call = self._call
+        call, trace = self._call, self._trail.trace
         if context := trace.context():
             call = call._replace(headers=with_context(call.headers, context))
         key = self._key(offer, target)
         self._trail.key_hash = key.hash
         rested = self._rests(target, key)
-        is_probe, sent = target.begin(), clock()
+        is_probe = target.begin()
         reply: Reply | None = None
         try:
             reply = await open_reply(target, call, key.own, body, self._guard)
@@ -259,19 +258,18 @@ class Attempts:
         reply.when_closed(lambda: target.end(is_probe=is_probe))
         trace.replied(reply.status)
         try:
-            return self._weighed(reply, key, clock() - sent, rested=rested)
+            return self._weighed(reply, key, rested=rested)
         except BaseException:  # whatever it is, the upstream has one request less under way
             await reply.close()
             raise
 
-    def _weighed(self, reply: Reply, key: Key, seconds: float, *, rested: bool) -> Reply | _Trouble:
+    def _weighed(self, reply: Reply, key: Key, *, rested: bool) -> Reply | _Trouble:
         """
         The reply, if it is for the client, and what its target and key are held to.
 
         Args:
             reply: whose first content is here.
             key: that it was asked with.
-            seconds: until that content.
             rested: as `_rests` said before.
         """
         target, outcome = reply.target, reply.outcome
@@ -279,7 +277,7 @@ class Attempts:
             self._tried_keys.add(key)
         if self._call.is_of_a_model:  # an upstream may refuse a key files or images, and welcome it at its models
             if outcome in _ANSWERED:
-                target.health.succeeded(seconds if outcome == "ok" and self._call.is_routed else None)
+                target.health.succeeded(reply.seconds if outcome == "ok" and self._call.is_routed else None)
             self._judge(reply, key, rested=rested)
         elif outcome in _ANSWERED:
             target.health.reached()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
+from time import perf_counter
 from typing import Literal, NamedTuple, get_args
 
 import httpx
@@ -84,6 +85,7 @@ class Reply:
         is_plain: whether its bytes can be looked at; not where it is compressed.
         whole: the body, if all of it is here already.
         mistake: the client's, that it tells under a good status.
+        seconds: from its request to its first content.
     """
 
     def __init__(self, response: httpx.Response, target: Target, guard: Guard) -> None:
@@ -97,6 +99,7 @@ class Reply:
         self.is_plain = True
         self.whole: bytes | None = None
         self.mistake: ToldError | None = None
+        self.seconds = 0.0
         for name, value in self.headers:
             if name == b"content-type":
                 kind = value.lower()
@@ -248,6 +251,7 @@ async def open_reply(target: Target, call: Call, own: OwnHeaders, body: Body, gu
     )
     reply: Reply | None = None
     is_held = False
+    sent = perf_counter()
     try:
         try:
             response = await target.transport.handle_async_request(request)
@@ -258,7 +262,7 @@ async def open_reply(target: Target, call: Call, own: OwnHeaders, body: Body, gu
         except asyncio.CancelledError:
             guard.end_attempt()
             raise
-        is_held = True
+        is_held, reply.seconds = True, perf_counter() - sent
         if reply.mistake is not None:
             logger.info("upstream rejected", extra={"target": target.label, "error": reply.mistake.word})
         return reply

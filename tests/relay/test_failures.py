@@ -148,6 +148,19 @@ def test_a_rest_that_is_over_is_told_though_nobody_comes(house: House) -> None:
     house.wait_for_metric('pointsman_target_state{target="restless/raw-model"}', 1)
 
 
+def test_what_others_took_before_is_no_part_of_the_first_token(house: House) -> None:
+    def silence(exchange: Exchange) -> None:
+        exchange.wait_until_left()
+
+    house.raw.script = silence
+    count, total = (f'pointsman_first_token_seconds_{of}{{model="other"}}' for of in ("count", "sum"))
+    before = house.metric(count), house.metric(total)
+    answer = house.chat("silent", stream=True)
+    assert (answer.headers["x-pointsman-model"], answer.headers["x-pointsman-attempts"]) == ("other", "2")
+    house.wait_for_metric(count, before[0] + 1)
+    assert house.metric(total) - before[1] < 0.15, "for so long nothing came of the first"
+
+
 def test_where_all_fail_the_headers_tell_of_the_last_one(house: House) -> None:
     answer = house.chat("forlorn")
     told = [answer.headers[f"x-pointsman-{name}"] for name in ("model", "target")]

@@ -264,6 +264,7 @@ models:
   hasty: {target: {upstream: hasty, name: raw-model}}
   patient: {target: {upstream: patient, name: raw-model}}
   restless: {target: {upstream: restless, name: raw-model}}
+  silent: {target: {upstream: patient, name: silent-model}, fallbacks: [other]}
   narrow: {target: {upstream: raw, name: narrow-model}, context: 1000, fallbacks: [roomy]}
   roomy: {target: {upstream: open, name: gpt-4o}, context: 100000}
   hurried: {target: {upstream: hurried, name: raw-model}}
