@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from proxy.errors import BadRequest
-from proxy.routing.surrogates import first_half
+from proxy.routing.surrogates import halves
 
 UNSET = msgspec.Raw(b"")
 _KINDS = {b"{": "an object", b"[": "an array", b'"': "a string", b"t": "a boolean", b"f": "a boolean", b"n": "null"}
@@ -56,10 +56,10 @@ def read_head(decode: Callable[[bytes], AnyHead], body: bytes) -> AnyHead:
         kind = json_kind(body.lstrip()[:1])
         raise BadRequest(f"The request body must be a JSON object, not {kind}.") from None
     except msgspec.DecodeError as error:
-        if (at := first_half(body)) is not None:
+        if found := halves(body):
             raise BadRequest(
-                f"The request body cannot be read as JSON: at byte {at} stands half of a surrogate pair, as where an "
-                "emoji was cut in two."
+                f"The request body cannot be read as JSON: at byte {found[0]} stands half of a surrogate pair, as "
+                "where an emoji was cut in two."
             ) from None
         # msgspec's own words name a position, never the content.
         raise BadRequest(f"The request body is not valid JSON: {error}.") from None

@@ -15,16 +15,37 @@ import msgspec
 
 _Value = TypeVar("_Value")
 
-# Every escape, so that what a backslash before it escapes is taken for none; of halves alone there is no group.
-_ESCAPE = re.compile(
-    rb"(\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u(?![dD][89a-fA-F])|\\[^u])"
-    rb"|\\u[dD][89a-fA-F][0-9a-fA-F]{2}"
-)
+# Looked for by its first two bytes, so that a text without any costs next to nothing.
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
+_LENGTH = 6
+_LOW = frozenset(b"cdefCDEF")
+_MOST = 10_000
+"""Surrogates that are looked at: what cannot be read may be of any size, and nobody else is served meanwhile."""
+_LONGEST_RUN = 64
+"""Backslashes in a row before one."""
 
 
-def first_half(json: bytes) -> int | None:
-    """At which byte the first half stands; None where none does."""
-    return next((found.start() for found in _ESCAPE.finditer(json) if found[1] is None), None)
+def halves(json: bytes) -> list[int]:
+    """At which bytes halves stand, in their order; as far as the first ten thousand surrogates go."""
+    found: list[int] = []
+    high: int | None = None
+    for number, match in enumerate(_SURROGATE.finditer(json)):
+        if number == _MOST:
+            return found  # whether the last one has its other half is not known
+        at = match.start()
+        before = json[max(0, at - _LONGEST_RUN) : at]
+        if (len(before) - len(before.rstrip(b"\\"))) % 2:  # the backslash is escaped itself
+            continue
+        is_low = json[at + 3] in _LOW
+        if is_low and high == at - _LENGTH:
+            high = None
+            continue
+        if high is not None:
+            found.append(high)
+        high = None if is_low else at
+        if is_low:
+            found.append(at)
+    return found if high is None else [*found, high]
 
 
 def reading_halves(decode: Callable[[bytes], _Value]) -> Callable[[bytes], _Value]:
@@ -41,8 +62,9 @@ def reading_halves(decode: Callable[[bytes], _Value]) -> Callable[[bytes], _Valu
         except msgspec.ValidationError:
             raise
         except msgspec.DecodeError:
-            if first_half(json) is None:
+            if not (found := halves(json)):
                 raise
-            return decode(_ESCAPE.sub(lambda found: found[1] or rb"\ufffd", json))
+            between = zip([0, *(at + _LENGTH for at in found)], [*found, len(json)], strict=True)
+            return decode(rb"\ufffd".join([json[start:end] for start, end in between]))
 
     return read
