@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
 from proxy.relay.body import BROKEN_OFF, SHUTTING_DOWN
+from proxy.server.sending import reset_when_closed
 
 if TYPE_CHECKING:
     from uvicorn._types import ASGIReceiveEvent, ASGISendEvent
@@ -137,4 +138,6 @@ class Cycle(RequestResponseCycle):
 
     def _break_off(self) -> None:
         self.hang_up()  # else uvicorn would take it for a mistake of the app's, and log that
+        if self._has_body and self._left is None and not self.chunked_encoding:
+            reset_when_closed(self.transport)  # in HTTP/1.0 the end of the connection would be that of the body
         self.transport.close()

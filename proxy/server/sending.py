@@ -10,6 +10,11 @@ _NO_LINGER = struct.pack("ii", 1, 0)
 _LONGEST_MS = 2**31 - 1
 
 
+def reset_when_closed(transport: asyncio.Transport) -> None:
+    """Let the connection end with a reset, which no client takes for an end; the system drops what it has to send."""
+    _socket_of(transport).setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+
+
 class Sending:
     """
     Watches that what is written to a connection gets less, from when it piles up until it does not.
@@ -26,7 +31,7 @@ class Sending:
         self._unsent = 0  # bytes, when the timer was set
         if hasattr(socket, "TCP_USER_TIMEOUT"):
             milliseconds = min(int(timeout_s * 1e3), _LONGEST_MS)
-            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
+            _socket_of(transport).setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
 
     def watch(self) -> None:
         """From now on, while nothing more is written."""
@@ -45,11 +50,10 @@ class Sending:
         if self._transport.get_write_buffer_size() < self._unsent:
             self.watch()
         else:
-            # Without a reset the system would keep what it has taken to send.
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+            reset_when_closed(self._transport)  # else the system would keep what it has taken to send
             self._transport.abort()
 
-    @property
-    def _socket(self) -> socket.socket:
-        found: socket.socket = self._transport.get_extra_info("socket")
-        return found
+
+def _socket_of(transport: asyncio.Transport) -> socket.socket:
+    found: socket.socket = transport.get_extra_info("socket")
+    return found

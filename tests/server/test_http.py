@@ -67,6 +67,21 @@ def test_a_stream_for_http_1_0_has_no_chunks_and_ends_with_its_connection(house:
     assert b"transfer-encoding" not in answer.headers
 
 
+def test_a_stream_for_http_1_0_that_cannot_be_told_as_cut_ends_with_a_reset(house: House) -> None:
+    """Its connection's end would be the right end of it; a part of an event too large to hold is out already."""
+
+    def script(exchange: Exchange) -> None:
+        exchange.send(SSE.replace(b"connection: close", b"content-length: 700000") + EVENTS[:-14] + bytes(600_000))
+        exchange.cut()
+
+    house.raw.script = script
+    with connected(house.port) as connection:
+        connection.sendall(HEAD_1_0 + LENGTH + b"\r\n" + CHAT)
+        with pytest.raises(ConnectionResetError):
+            while connection.recv(1 << 20):
+                pass
+
+
 def test_http_1_0_keeps_its_connection_if_it_asks(house: House) -> None:
     with connected(house.port) as connection:
         reader = Reader(connection)
