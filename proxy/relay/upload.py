@@ -90,7 +90,8 @@ class Upload(httpx.AsyncByteStream):
         while not self._is_read:
             self._held += await self._next()
             begun = self._held[:_LONGEST_INDENT].lstrip(b" \t\r\n")
-            if len(self._held) > most or (begun and not begun.startswith(b"{")):
+            is_known = bool(begun) or len(self._held) >= _LONGEST_INDENT
+            if len(self._held) > most or (is_known and not begun.startswith(b"{")):
                 return None
         return bytes(self._held)
 

@@ -39,7 +39,8 @@ def reads_on(house: House) -> tuple[threading.Event, threading.Event]:
     return arrived, left
 
 
-def test_an_upload_streams(house: House) -> None:
+@pytest.mark.parametrize("begins", [b"x", b"\n"], ids=["text", "blanks"])
+def test_an_upload_streams(house: House, begins: bytes) -> None:
     """The upstream has the first bytes before the client has sent the last."""
     arrived = threading.Event()
 
@@ -53,7 +54,7 @@ def test_an_upload_streams(house: House) -> None:
     house.raw.script, house.raw.holds_bodies = script, False
 
     def content() -> Iterator[bytes]:
-        yield b"x" * 100_000
+        yield begins * 100_000
         assert arrived.wait(3)
         yield b"y" * 100_000
 
