@@ -135,7 +135,7 @@ class Exchange(ABC):
         """Send on a reply whose first content is here, and close it."""
         record = self._record
         try:
-            if self._trail.outcome == "ok" and record.is_stream:  # what is not streamed comes whole
+            if self._trail.outcome == "ok" and record.is_stream and reply.is_stream:  # all else comes whole
                 record.first_token_s = reply.seconds
             record.status = reply.status
             record.model, record.target = self._trail.model, reply.target.label

@@ -148,6 +148,16 @@ def test_a_rest_that_is_over_is_told_though_nobody_comes(house: House) -> None:
     house.wait_for_metric('pointsman_target_state{target="restless/raw-model"}', 1)
 
 
+def test_what_is_asked_for_as_a_stream_and_comes_whole_has_no_first_token(house: House) -> None:
+    house.raw.script = lambda exchange: exchange.answer(ANSWER, b"content-type: application/json")
+    served = 'pointsman_attempts_total{outcome="ok",target="restless/raw-model"}'
+    first = 'pointsman_first_token_seconds_count{model="restless"}'
+    before = house.metric(served), house.metric(first)
+    assert house.chat("restless", stream=True).content == ANSWER
+    house.wait_for_metric(served, before[0] + 1)
+    assert house.metric(first) == before[1]
+
+
 def test_what_others_took_before_is_no_part_of_the_first_token(house: House) -> None:
     def silence(exchange: Exchange) -> None:
         exchange.wait_until_left()
