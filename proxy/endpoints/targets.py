@@ -9,6 +9,7 @@ from starlette.types import Receive, Scope, Send
 
 from proxy.endpoints.answers import send_json
 from proxy.endpoints.running import running
+from proxy.relay.guests import Guests
 from proxy.relay.upstreams import Target
 
 
@@ -22,14 +23,14 @@ class ListTargets:
             {
                 "model": model,
                 "protocol": held.config.protocol(model),
-                "targets": [_told(target) for target in held.upstreams.targets(model)],
+                "targets": [_told(target, held.upstreams.guests) for target in held.upstreams.targets(model)],
             }
             for model in held.config.models
         ]
         await send_json(send, {"worker": os.getpid(), "models": models})
 
 
-def _told(target: Target) -> dict[str, Any]:
+def _told(target: Target, guests: Guests) -> dict[str, Any]:
     standing = target.health.standing()
     return {
         "target": target.label,
@@ -45,4 +46,5 @@ def _told(target: Target) -> dict[str, Any]:
             {"key": key.position, "reason": key.reason, "rest_s": round(key.rest_s, 3)}
             for key in target.keys.standing()
         ],
+        "clients_limited": guests.limited_at(target.label),
     }

@@ -217,7 +217,7 @@ class Attempts:
 
     @cached_property
     def _guest(self) -> Guest | None:
-        return self._upstreams.guests.guest(self._call.headers)
+        return self._upstreams.guests.guest(self._call.headers, self._call.query)
 
     def _next(
         self, trouble: _Trouble, offer: Offer, target: Target, offers: Iterator[Offer]

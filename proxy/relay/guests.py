@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 
-from proxy.relay.headers import Headers, key_in
+from proxy.relay.headers import Headers, key_in_headers
 from proxy.relay.health import growing_rest_s
+from proxy.relay.query import key_in_query
 
 _MOST = 10_000
 """Rests that are remembered; of more, the oldest are forgotten."""
@@ -37,10 +38,15 @@ class Guests:
         """Rests that are remembered, whether they are over or not."""
         return len(self._until)
 
-    def guest(self, headers: Headers) -> Guest | None:
-        """Who a request comes from; None where it brings no key."""
-        key = key_in(headers)
-        return self._hash(key) if key else None
+    def guest(self, headers: Headers, query: bytes) -> Guest | None:
+        """Who a request comes from, by the key in its headers, its query or both; None where it brings none."""
+        keys = key_in_headers(headers), key_in_query(query)
+        return self._hash(b"\0".join(keys)) if any(keys) else None
+
+    def limited_at(self, label: str) -> int:
+        """How many clients are kept away from a target now."""
+        now = self._clock()
+        return sum(where == label and until > now for (where, _), until in self._until.items())
 
     def limited(self, label: str, guest: Guest, retry_after_s: float | None) -> None:
         """

@@ -71,7 +71,7 @@ def request_headers(headers: Iterable[tuple[bytes, bytes]], own: OwnHeaders) -> 
     return sent
 
 
-def key_in(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+def key_in_headers(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
     """
     The client's own key, with the account that it is used on; empty without one.
 

@@ -20,6 +20,12 @@ def carries_key(names: Iterable[str]) -> bool:
     return any(name.lower() in _KEYS for name in names)
 
 
+def key_in_query(query: bytes) -> bytes:
+    """The client's own key in a query, with its name; empty without one."""
+    pairs = query.decode("latin-1").split("&") if query else []
+    return "&".join(pair for pair in pairs if _parts(pair)[0].lower() in _KEYS).encode("latin-1")
+
+
 class OwnQuery:
     """What an upstream gets besides the client's query; made once, and read by each request."""
 

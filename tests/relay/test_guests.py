@@ -11,8 +11,8 @@ from proxy.relay.guests import Guests
 from proxy.relay.headers import Headers
 from proxy.relay.upstreams import Fleet
 from tests.relay.test_health import Clock
-from tests.relay.test_keys import Keyed, keyed
-from tests.relay.wire import Exchange
+from tests.relay.test_keys import ANSWER, Keyed, keyed
+from tests.relay.wire import MESSAGES, Exchange
 
 TEXT = """
 version: 1
@@ -49,7 +49,7 @@ def test_who_is_limited_goes_elsewhere_and_nobody_else_does(upstream: Keyed) -> 
     assert served(upstream, POOR) == (200, "ours/large")
     assert upstream.asked() == ["rich", "sk-ours"], "no more of poor for as long as the upstream asked"
     target = upstream.target("theirs/small")
-    assert (target["state"], target["in_flight"]) == ("closed", 0)
+    assert (target["state"], target["in_flight"], target["clients_limited"]) == ("closed", 0, 1)
     upstream.says.clear()
     assert served(upstream, POOR, "alone") == (200, "theirs/alone"), "a limit is one model's"
 
@@ -103,6 +103,20 @@ def test_whatever_header_the_key_is_in(upstream: Keyed, header: str) -> None:
     assert upstream.target("theirs/alone")["state"] == "closed"
 
 
+def test_a_key_may_be_in_the_query(upstream: Keyed) -> None:
+    def busy(exchange: Exchange) -> None:
+        if b"key=poor" in exchange.line:
+            exchange.answer(b"{}", BUSY[1], status=BUSY[0])
+        else:
+            exchange.answer(ANSWER, b"content-type: application/json")
+
+    upstream.house.raw.script = busy
+    for key, status in (("poor", 429), ("rich", 200)):
+        body = {"model": "alone", "messages": MESSAGES}
+        assert upstream.house.http.post(f"/v1/chat/completions?key={key}", json=body).status_code == status
+    assert upstream.target("theirs/alone")["state"] == "closed"
+
+
 # Without a server, on a clock that stands until it is moved.
 
 
@@ -110,17 +124,18 @@ def test_as_much_is_remembered_as_the_upstream_asked_for_and_no_key() -> None:
     clock = Clock()
     guests = Guests(clock, Fleet().hash)
     headers: Headers = [(b"authorization", b"Bearer sk-secret"), (b"cookie", b"s=1"), (b"openai-project", b"p")]
-    guest = guests.guest(headers)
+    guest = guests.guest(headers, b"")
     assert guest is not None
-    assert guest == guests.guest([headers[0], (b"cookie", b"s=2"), headers[2]])
-    assert guest != guests.guest(headers[:2])
-    assert guests.guest(headers[1:]) is None, "an upstream's own cookies come and go"
+    assert guest == guests.guest([headers[0], (b"cookie", b"s=2"), headers[2]], b"a=b")
+    assert guest not in (guests.guest(headers[:2], b""), guests.guest(headers, b"a=b&API%5Fkey=k"))
+    assert guests.guest(headers[1:], b"a=b") is None, "an upstream's own cookies come and go"
     assert b"secret" not in guest
     guests.limited("a", guest, 20)
     guests.limited("a", guest, 5)
     assert (guests.rest_s("a", guest), guests.rest_s("b", guest), guests.rest_s("a", None)) == (20, 0, 0)
+    assert (guests.limited_at("a"), guests.limited_at("b")) == (1, 0)
     clock.now += 20
-    assert guests.rest_s("a", guest) == 0
+    assert (guests.rest_s("a", guest), guests.limited_at("a")) == (0, 0)
     guests.limited("a", guest, None)
     assert guests.rest_s("a", guest) == 1
 
