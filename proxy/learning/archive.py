@@ -236,7 +236,9 @@ class _Postgresql:
 
     def __init__(self, url: str) -> None:
         if importlib.util.find_spec("asyncpg") is None:
-            raise StoreUnreadable("the driver of PostgreSQL is not installed: pip install 'pointsman[postgres]'")
+            raise StoreUnreadable(
+                "the driver of PostgreSQL is not installed: pip install '.[postgres]' in the checkout"
+            )
         self._engine = create_async_engine(
             make_url(url).set(drivername="postgresql+asyncpg"),
             hide_parameters=True,

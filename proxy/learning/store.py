@@ -89,7 +89,9 @@ class Store:
         """On the file that is open, also once it is moved: the engine opens by name whenever it has none to spare."""
         self._beside: dict[Path, tuple[int, int] | None] = {}
         if self._file is None and importlib.util.find_spec("asyncpg") is None:
-            raise StoreRefused("store: the driver of PostgreSQL is not installed: pip install 'pointsman[postgres]'")
+            raise StoreRefused(
+                "store: the driver of PostgreSQL is not installed: pip install '.[postgres]' in the checkout"
+            )
 
     async def open(self) -> None:
         """

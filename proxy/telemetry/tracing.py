@@ -114,7 +114,7 @@ def why_not(environ: Mapping[str, str]) -> str:
         if (protocol := environ.get(name, "").strip()) not in ("http/protobuf", ""):
             return f"{name} is {protocol!r}; spans are sent as 'http/protobuf', to port 4318 as a rule"
     if not _is_installed():
-        return "the extra is not installed; pip install 'pointsman[otel]', or unset OTEL_EXPORTER_OTLP_ENDPOINT"
+        return "the extra is not installed; pip install '.[otel]' in the checkout, or unset OTEL_EXPORTER_OTLP_ENDPOINT"
     return ""
 
 

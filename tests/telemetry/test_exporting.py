@@ -123,7 +123,7 @@ def test_without_the_extra_that_is_said(missing: str, caplog: pytest.LogCaptureF
     with nothing_of(missing):
         asyncio.run(begin())
     [line] = caplog.records
-    assert "pip install 'pointsman[otel]'" in line.__dict__["reason"]
+    assert "pip install '.[otel]' in the checkout" in line.__dict__["reason"]
 
 
 def test_a_bad_number_turns_it_off_and_is_told(caplog: pytest.LogCaptureFixture) -> None:
