@@ -1,7 +1,8 @@
 """
 `python -m bench.complexity FOLDER`: how well complexity tells complex requests from simple ones.
 
-FOLDER holds `complexity.jsonl.gz` with `{"text", "label", "source"}`; its texts are only scored: nothing is fitted on
+FOLDER holds `complexity.jsonl.gz` with rows of `{"text", "label", "source"}`: the label is `simple`, `medium` or
+`complex`, and each source, by whatever name, is a column of figures. Its texts are only scored: nothing is fitted on
 them or kept. The figure is the area under the ROC curve: how often a complex text scores above a simple one.
 `--write` fits the built-in references anew and writes the file that comes with the package.
 """
@@ -35,6 +36,7 @@ from proxy.shipped import shipped
 
 Floats = NDArray[np.float64]
 
+FILE = "complexity.jsonl.gz"
 LABELS = ("simple", "medium", "complex")
 SAMPLES = 20
 """How often a few references are drawn from all; the rows that show what fewer do are the means."""
@@ -150,7 +152,7 @@ def medians(sources: dict[str, Texts]) -> dict[str, dict[str, float]]:
 
 def read(folder: Path, model: MiniLM) -> dict[str, Texts]:
     """The texts by source."""
-    with gzip.open(folder / "complexity.jsonl.gz", "rt", encoding="utf-8") as lines:
+    with gzip.open(folder / FILE, "rt", encoding="utf-8") as lines:
         rows: list[dict[str, Any]] = [json.loads(line) for line in lines]
     by_source: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
@@ -186,6 +188,8 @@ def show(result: dict[str, dict[str, dict[str, float]]], console: Console) -> No
 def main(folder: Path | None, write: bool, as_json: bool) -> None:
     if folder is None and not write:
         raise click.UsageError("name the folder of the evaluation data, or give --write")
+    if folder is not None and not (folder / FILE).is_file():
+        raise click.ClickException(f"{folder / FILE} is not there.")
     home = shipped("models/all-MiniLM-L6-v2")
     model = MiniLM(home, max_tokens=MAX_TOKENS)
     references = References.built_in(model)

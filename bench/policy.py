@@ -1,13 +1,17 @@
 """
-`python -m bench.policy FOLDER`: how well learned policies choose, on rated requests in a folder of your own.
+`python -m bench.policy FOLDER`: how well learned policies choose, on public evaluations whose answers were scored.
 
-The folder holds `NAME.jsonl.gz` files of `{"prompt", "scores": {model: 0..1}, "costs"?: {model: USD}}`; a file that is
-missing is left out. Every figure is cross-validated, with everything about a policy chosen inside the training folds
-and the best single model too. On the same folds stand two controls. One is the plain method, ridge and the hundred
-nearest texts averaged over the vectors of the last layer, costs at their means; it gets whichever weight of a dollar
-turns out best, which a policy has to know beforehand. The other knows the true domain of each request and nothing else
-(where the file has domains). Pairs are measured as RouteLLM does (Ong et al., 2024), beside the same two, the length of
-the prompt, and a shuffled prediction.
+FOLDER holds `mmlupro.jsonl.gz` (MMLU-Pro), `zeroeval.jsonl.gz` (ZeroEval), `routerbench_subset.jsonl.gz` (RouterBench),
+`mmlu.jsonl.gz` and `gsm8k.jsonl.gz` (MMLU and GSM8K, two models each), or some of them, with rows of `{"prompt",
+"scores": {model: 0..1}, "costs"?: {model: USD}, "domain"?}`, the models named as in bench/policy.py. Rated requests of
+your own are measured by `pointsman train`.
+
+Every figure is cross-validated, with everything about a policy chosen inside the training folds and the best single
+model too. On the same folds stand two controls. One is the plain method, ridge and the hundred nearest texts averaged
+over the vectors of the last layer, costs at their means; it gets whichever weight of a dollar turns out best, which a
+policy has to know beforehand. The other knows the true domain of each request and nothing else (where the file has
+domains). Pairs are measured as RouteLLM does (Ong et al., 2024), beside the same two, the length of the prompt, and a
+shuffled prediction.
 """
 
 from __future__ import annotations
@@ -257,6 +261,8 @@ def main(folder: Path, seeds: int, cache_dir: Path | None, as_json: bool) -> Non
             found.append((kind, each))
             if as_json:
                 click.echo(json.dumps(each))
+    if not found:
+        raise click.ClickException(f"none of the files that --help names is in {folder}.")
     if not as_json:
         for table in tables(found):
             Console(width=170).print(table)

@@ -1,10 +1,12 @@
 """
-How well topics are recognised, on labelled data in a folder of your own: `python -m bench.topics FOLDER`.
+`python -m bench.topics FOLDER`: how well topics are recognised, on public sets of labelled texts.
 
-The folder holds `NAME.jsonl.gz` files of `{"text", "label", "split"}` rows; `few5` and `few10` mark the few-shot
-samples of the literature (Zhang et al., Few-shot intent detection via contrastive pre-training, EMNLP 2021), `oos`
-is the label of what is out of scope (Larson et al., EMNLP 2019). A file that is missing is left out. Nothing is
-tuned here, and no out-of-scope text is shown to a fit.
+FOLDER holds `banking77.jsonl.gz`, `clinc150.jsonl.gz`, `hwu64.jsonl.gz` and `banking77_oos.jsonl.gz`, or some of them,
+with rows of `{"text", "label"}`. In the first three `"few5": true` and `"few10": true` mark the few-shot samples of the
+literature (Zhang et al., Few-shot intent detection via contrastive pre-training, EMNLP 2021). `oos` is the label of
+what is out of scope (Larson et al., EMNLP 2019), of an `"oos_kind"` where there are several; a file that has such texts
+says by `"split"` which others are for the fit (`train`) and which for measuring (`valid`). Nothing is tuned here, and
+no out-of-scope text is shown to a fit.
 """
 
 from __future__ import annotations
@@ -200,12 +202,13 @@ def table(measured: Sequence[Measured]) -> Table:
     return shown
 
 
-@click.command()
+@click.command(help=__doc__)
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def main(folder: Path, as_json: bool) -> None:
-    """Measure how well topics are recognised, on the labelled data in FOLDER."""
     measured = list(measure_all(folder, MiniLM(shipped("models/all-MiniLM-L6-v2"))))
+    if not measured:
+        raise click.ClickException(f"none of the files that --help names is in {folder}.")
     if as_json:
         click.echo(json.dumps([asdict(one) for one in measured], indent=2))
     else:

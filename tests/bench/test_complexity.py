@@ -45,6 +45,11 @@ def test_a_folder_of_labelled_texts_gives_figures(tmp_path: Path, monkeypatch: p
     assert "as shipped" in console.export_text()
 
 
+def test_a_folder_without_the_file_is_a_mistake(tmp_path: Path) -> None:
+    done = CliRunner().invoke(main, [str(tmp_path)])
+    assert (done.exit_code, done.output) == (1, f"Error: {tmp_path / 'complexity.jsonl.gz'} is not there.\n")
+
+
 def test_without_a_folder_there_is_nothing_to_do() -> None:
     done = CliRunner().invoke(main, [])
     assert done.exit_code == 2

@@ -6,10 +6,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
+from bench import policy
 from bench.topics import Measured, main, read, small_files, table
 from proxy.embedding import MiniLM
 from proxy.shipped import shipped
@@ -63,6 +65,12 @@ def test_the_table_has_a_line_for_each(measured: list[dict[str, Any]]) -> None:
     shown = console.export_text()
     for words in ("clinc150 few5", "clinc150 train", "oos"):
         assert words in shown
+
+
+@pytest.mark.parametrize("command", [main, policy.main], ids=["topics", "policy"])
+def test_a_folder_without_a_file_is_a_mistake(command: click.Command, tmp_path: Path) -> None:
+    done = CliRunner().invoke(command, [str(tmp_path)])
+    assert (done.exit_code, done.output) == (1, f"Error: none of the files that --help names is in {tmp_path}.\n")
 
 
 def test_small_files_are_the_same_for_the_same_seed(folder: Path) -> None:
