@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from pathlib import Path
 
+import click
 import httpx
 from playwright.sync_api import Page, expect
 
@@ -54,8 +54,9 @@ def take(page: Page, url: str, out: Path, name: str) -> None:
         page.screenshot(path=out / f"{name}-{view}-top.png")
 
 
+@click.command(help=__doc__)
+@click.argument("out", type=click.Path(file_okay=False, path_type=Path))
 def main(out: Path) -> None:
-    """Take them all."""
     out.mkdir(parents=True, exist_ok=True)
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -73,4 +74,4 @@ def main(out: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main()

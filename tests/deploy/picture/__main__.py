@@ -11,12 +11,12 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
+import click
 from playwright.sync_api import Browser, Route
 
 from tests.deploy.picture.world import watched
@@ -86,8 +86,9 @@ def draw(opened: Browser, work: Path, found: Prometheus, name: str, to: float, o
     page.close()
 
 
+@click.command(help=__doc__)
+@click.argument("out", type=click.Path(file_okay=False, path_type=Path))
 def main(out: Path) -> None:
-    """Take them all."""
     work = out / "work"
     bundle(work)
     with tempfile.TemporaryDirectory() as folder, watched(Path(folder), SECONDS) as found, browser() as opened:
@@ -97,4 +98,4 @@ def main(out: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main()
