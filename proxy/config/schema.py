@@ -59,7 +59,7 @@ class Text(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     turns: Annotated[int, msgspec.Meta(ge=1, le=32)] = 1
     """How many of the last user messages."""
     max_tokens: Annotated[int, msgspec.Meta(ge=8, le=512)] = 128
-    """Longer texts keep their head and their tail."""
+    """Longer texts keep their head and their tail. A change takes effect after a restart."""
     ignore: tuple[Tag, ...] = ("system-reminder", "environment_context", "environment_details", "user_instructions")
     """
     Tags whose content is left out: what a coding tool puts between `<system-reminder>` and `</system-reminder>` into
@@ -82,7 +82,10 @@ class Conversation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Embedding(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How much of the machine understanding may use, and how long a request waits for it."""
+    """
+    How much of the machine understanding may use, and how long a request waits for it. A change takes effect after a
+    restart.
+    """
 
     threads: Annotated[int, msgspec.Meta(ge=1, le=64)] = 2
     """Texts embedded at the same time, one core each."""
