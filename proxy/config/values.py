@@ -150,13 +150,13 @@ def _check_options(options: dict[str, list[str]]) -> None:
     if strange := next((name for name in options if name not in known), None):
         # Where a password stands among them, this may be what follows an '&' in it.
         shown = "of that name" if "password" in options else quote(strange)
-        raise ValueError(
-            f"asyncpg takes no option {shown} in a URL; those that it takes are {choices(known, last='and')}"
-        )
+        taken = choices(known, last="and", limit=len(known))
+        raise ValueError(f"asyncpg takes no option {shown} in a URL; those that it takes are {taken}")
     for name, values in options.items():
         if len(values) > 1 and name not in _OPTION_LISTS:
             raise ValueError(f"the option {quote(name)} stands twice; leave one of them out")
-        if name in _OPTION_WORDS and values[0] not in _OPTION_WORDS[name]:
+        word = values[0].replace("_", "-") if name == "ssl" else values[0]  # either does there
+        if name in _OPTION_WORDS and word not in _OPTION_WORDS[name]:
             raise ValueError(f"the option {quote(name)} is {choices(_OPTION_WORDS[name])}")
         if name in _OPTION_NUMBERS and not all(part.isdecimal() for value in values for part in value.split(",")):
             raise ValueError(f"the option {quote(name)} is a number")
@@ -164,7 +164,11 @@ def _check_options(options: dict[str, list[str]]) -> None:
 
 _SQLITE = ("sqlite", "sqlite+aiosqlite")
 _POSTGRESQL = ("postgresql+asyncpg", "postgresql", "postgres")
-_OPTION_TEXTS = ("host", "user", "password", "passfile", "database", "krbsrvname")
+# What two of them say does not matter: the store sets its own `timeout` and `command_timeout`.
+_OPTION_TEXTS = (
+    *("host", "user", "password", "passfile", "database", "krbsrvname", "service", "servicefile", "dsn", "direct_tls"),
+    *("timeout", "command_timeout"),
+)
 _OPTION_NUMBERS = ("port", "prepared_statement_cache_size")
 _OPTION_WORDS = {
     "ssl": ("disable", "allow", "prefer", "require", "verify-ca", "verify-full"),

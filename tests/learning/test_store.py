@@ -193,6 +193,12 @@ def test_a_url_that_the_driver_refuses_is_told_at_once(tmp_path: Path, monkeypat
         assert "hunter2" not in str(refused.value)
 
 
+def test_options_of_a_url_that_the_driver_takes(postgres: Cluster) -> None:
+    options = "timeout=soon&command_timeout=0.5&service=a&servicefile=/a.conf&dsn=postgresql://&passfile=/a"
+    url = f"{postgres.fresh()}&{options}&krbsrvname=a&gsslib=gssapi&ssl=require&direct_tls=true"
+    Base(url, lambda _: []).run(Store.open)
+
+
 def test_an_older_database_is_brought_up_step_by_step(tmp_path: Path) -> None:
     engine = create_engine(f"sqlite:///{tmp_path / 'store.db'}")
     steps = {
