@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 
 from proxy.config.problems import quote
 from proxy.config.source import MAX_BYTES
@@ -29,7 +30,7 @@ def substitute(scalar: Scalar, environ: Mapping[str, str]) -> Scalar:
 
     As in a shell, the default of `${NAME:-default}` also stands in for an empty variable, and `$${` is a literal
     `${`. What comes in is text inside one scalar: it is never read as YAML, nor searched for variables again.
-    With quotes it is plain too, since inside `{ }` YAML demands them around a variable; that it had them is kept.
+    With quotes it is plain too: a key tells of which type its value is. Where none does, `is_text` tells.
 
     Raises:
         Unresolved: a variable is not set and has no default, or `${` begins no variable.
@@ -69,4 +70,4 @@ def substitute(scalar: Scalar, environ: Mapping[str, str]) -> Scalar:
     text = _VARIABLE.sub(fill, scalar.text)
     if messages:
         raise Unresolved(list(messages.values()))
-    return Scalar(scalar.place, text, plain=True, written=scalar.text, was_plain=scalar.plain)
+    return replace(scalar, text=text, plain=True, written=scalar.text)

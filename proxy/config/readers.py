@@ -214,12 +214,13 @@ class AnyReader(Reader):
         assert isinstance(node, Scalar)
         if node.is_null:
             return None
-        if not node.was_plain:  # before a variable in it was filled in
+        if node.is_text:
             return node.text
+        quoted = "in quotes" if node.written is None else "behind !!str"  # which a variable may need anyway
         if node.plain and _NOT_IN_JSON.fullmatch(node.text):
-            return reading.fail(node.place, path, f"JSON has no {bare(node)}; put it in quotes for the text")
+            return reading.fail(node.place, path, f"JSON has no {bare(node)}; put it {quoted} for the text")
         if node.plain and _NOT_DECIMAL.fullmatch(node.text):
-            way_out = "write it as a decimal number without a leading zero, or in quotes for the text"
+            way_out = f"write it as a decimal number without a leading zero, or {quoted} for the text"
             return reading.fail(node.place, path, f"{bare(node)} is no number here; {way_out}")
         parse = to_int if looks_like_int(node) else to_float if looks_like_float(node) else _to_bool_or_text
         try:

@@ -32,7 +32,8 @@ For editors there is a JSON Schema, `pointsman schema`.
   those of one earlier rule, show it. `pointsman check` does that without starting anything.
 - `${NAME}` in a value is that variable of the environment, `${NAME:-default}` the default where it is not
   set or empty, and `$${` the two characters. A key tells of which type its value is, with quotes around a variable or
-  without; under `set` and `default` one in quotes is text, and a plain one what it looks like.
+  without. Under `set` and `default` one in quotes is text, and a plain one what it looks like. So is one in quotes
+  between `{ }` or `[ ]`, where YAML demands them; `!!str "${NAME}"` is text there.
 - A number is decimal and has no leading zero: `0x10`, `0o10` and `010` are mistakes, under `set` and `default` too.
 - A duration is a number with `ms`, `s`, `m`, `h` or `d`: `250ms`, `3s`, `10m`, `90d`.
 - A glob has `*` for any text, `?` for any character and `[abc]` for one of these. A name begins with a letter or digit

@@ -51,8 +51,8 @@ class Scalar:
     written: str | None = None
     """How the file has it, when `text` has been filled in from the environment and must not be shown."""
     size: int = 1
-    was_plain: bool = True
-    """Whether what is `written` has no quotes; they tell what is meant where both would do."""
+    is_text: bool = False
+    """By its quotes or its tag, whatever a variable in it looks like; in flow style only by its tag."""
 
     @property
     def is_absent(self) -> bool:
@@ -190,6 +190,8 @@ class _Open:
     """A mapping or sequence whose end has not been read."""
 
     node: Mapping | Sequence | Spoiled
+    is_flow: bool
+    """Between braces or brackets, where YAML demands quotes around a variable."""
     key: Scalar | None = None
     awaits_value: bool = False
     merges: list[tuple[Scalar, Node]] = field(default_factory=list)
@@ -245,9 +247,11 @@ class _Builder:
             self._report.add(place, self.path(), "an escape in this text means half of a character")
             node = Spoiled(place)
         elif tag in _TEXT_TAGS:
-            node = Scalar(place, event.value, plain=False)
+            node = Scalar(place, event.value, plain=False, is_text=True)
         elif tag in _PLAIN_TAGS:
-            node = Scalar(place, event.value, plain=tag is not None or not event.style)
+            plain = tag is not None or not event.style
+            in_flow = bool(self._stack) and self._stack[-1].is_flow
+            node = Scalar(place, event.value, plain=plain, is_text=not plain and not in_flow)
         else:
             node = self._unknown_tag(place, str(tag))
         node.size += len(event.value) // _CHARACTERS_A_VALUE
@@ -265,7 +269,7 @@ class _Builder:
             node = self._unknown_tag(place, event.tag)
         if event.anchor:
             self._anchors[event.anchor] = node
-        self._stack.append(_Open(node))
+        self._stack.append(_Open(node, bool(event.flow_style)))
 
     def _end(self) -> None:
         opened = self._stack.pop()

@@ -199,25 +199,53 @@ def test_the_environment_is_the_one_passed_in(monkeypatch: pytest.MonkeyPatch) -
         parse_config(put("default: small", "default: ${MODEL}"), source="x", environ={})
 
 
+ROUTE = "routes:\n  - name: a\n    use: small\n    set: %s\n"
+
+
 @pytest.mark.parametrize("value", ["1234", "0.5", "true", "null", ".inf", "text"])
 def test_under_set_and_default_quotes_make_a_variable_text(value: str) -> None:
     edits = """\
 routes:
   - name: a
     use: small
-    default: {team: "${TEAM}", all: ["${TEAM}", '${TEAM}']}
+    default: {unit: !!str "${TEAM}", id: "${TEAM}-1"}
     set:
       user: !!str ${TEAM}
-      id: "${TEAM}-1"
+      team: "${TEAM}"
+      all:
+      - '${TEAM}'
+      - >-
+        ${TEAM}
+      - [!!str '${TEAM}']
 """
     (route,) = parse_config(add(edits), source="f", environ={"TEAM": value}).routes
-    assert route.default == {"team": value, "all": [value, value]}
-    assert route.set == {"user": value, "id": f"{value}-1"}
+    assert route.default == {"unit": value, "id": f"{value}-1"}
+    assert route.set == {"user": value, "team": value, "all": [value, value, [value]]}
 
 
 @pytest.mark.parametrize(("value", "meant"), [("1234", 1234), ("0.5", 0.5), ("true", True), ("text", "text")])
-def test_without_quotes_it_is_what_it_looks_like(value: str, meant: object) -> None:
-    text = add("routes:\n  - name: a\n    use: small\n    set:\n      n: ${N}\n")
+@pytest.mark.parametrize(
+    "edits",
+    [
+        "\n      n: ${N}",
+        '{n: "${N}"}',
+        '\n      {n: "${N}"}',
+        "{n: '${N}', t: !!str '${N}'}",
+        '\n      n: !!int "${N}"',
+    ],
+)
+def test_without_quotes_and_in_flow_style_it_is_what_it_looks_like(value: str, meant: object, edits: str) -> None:
+    text = add(ROUTE % edits)
     (route,) = parse_config(text, source="f", environ={"N": value}).routes
-    assert route.set == {"n": meant}
+    assert route.set["n"] == meant
     assert type(route.set["n"]) is type(meant)
+
+
+@pytest.mark.parametrize(("value", "said"), [("010", "${N} is no number here"), (".inf", "JSON has no ${N}")])
+def test_a_variable_that_is_no_number_of_the_file(value: str, said: str) -> None:
+    with pytest.raises(ConfigError) as told:
+        parse_config(add(ROUTE % '{n: "${N}"}'), source="f", environ={"N": value})
+    assert said in str(told.value)
+    assert "behind !!str for the text" in str(told.value)
+    (route,) = parse_config(add(ROUTE % '{n: !!str "${N}"}'), source="f", environ={"N": value}).routes
+    assert route.set == {"n": value}
