@@ -59,8 +59,13 @@ _REGEX_ADVICE = (
     (re.compile(r"too large"), "write fewer repetitions or alternatives"),
 )
 
-# What YAML makes in double quotes of what means something else in RE2: other escapes are the same in both.
-_ESCAPED = {"\b": ("a backspace", r"\b"), "\u2029": ("a paragraph separator", r"\P")}
+# What YAML makes in double quotes of what means something else in RE2. Each other escape is the same sign in both, or
+# none in RE2, but for rare ones: digits behind `\0`, an operator by its number (`\x2e`), and the end of a line.
+_ESCAPED = {
+    "\b": ("a backspace", r"\b", ""),
+    "\xa0": ("a no-break space", r"\_", r"; there the space itself is \x{a0}"),
+    "\u2029": ("a paragraph separator", r"\P", ""),
+}
 
 _BOOL_WORDS = {"yes": "true", "on": "true", "y": "true", "no": "false", "off": "false", "n": "false"}
 
@@ -276,9 +281,10 @@ def _to_file(scalar: Scalar) -> File:
 def _to_regex(scalar: Scalar) -> Regex:
     if not scalar.text:
         raise Unfit("an empty regular expression is found in every text; leave it out")
-    for sign, (name, escape) in _ESCAPED.items():
-        if sign in scalar.text:
-            raise Unfit(f"has {name}, as double quotes read {escape}; write \\{escape}, or put it in single quotes")
+    for sign, (name, escape, itself) in _ESCAPED.items():
+        if scalar.has_escapes and sign in (scalar.written or scalar.text):
+            way_out = f"write \\{escape}, or put it in single quotes{itself}"
+            raise Unfit(f"has {name}, as double quotes read {escape}; {way_out}")
     try:
         return Regex(scalar.text)
     except ValueError as error:

@@ -53,6 +53,8 @@ class Scalar:
     size: int = 1
     is_text: bool = False
     """By its quotes or its tag, whatever a variable in it looks like; in flow style only by its tag."""
+    has_escapes: bool = False
+    """Written in double quotes, in which a backslash is YAML's."""
 
     @property
     def is_absent(self) -> bool:
@@ -254,6 +256,8 @@ class _Builder:
             node = Scalar(place, event.value, plain=plain, is_text=not plain and not in_flow)
         else:
             node = self._unknown_tag(place, str(tag))
+        if isinstance(node, Scalar):
+            node.has_escapes = event.style == '"'
         node.size += len(event.value) // _CHARACTERS_A_VALUE
         if event.anchor:
             self._anchors[event.anchor] = node

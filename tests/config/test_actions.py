@@ -149,6 +149,18 @@ def test_a_secret_that_is_no_regular_expression_is_not_told() -> None:
     assert line == "11:28 routes[0].when.text.matches: not a regular expression of RE2: its value is not one"
 
 
+@pytest.mark.parametrize(
+    "written", ["'10\xa0€'", "10\xa0€", "'10\\x{a0}€'", '"10\\\\x{a0}€"', '"${RE}"', "'${NONE:-10\xa0€}'"]
+)
+def test_a_no_break_space_that_is_meant(written: str) -> None:
+    text = add(f"routes:\n  - name: a\n    when:\n      text:\n        matches: {written}\n    use: small\n")
+    (one,) = parse_config(text, source="f", environ={"RE": "10\xa0€"}).routes
+    assert isinstance(one.when.text, TextMatch)
+    assert one.when.text.matches is not None
+    assert one.when.text.matches.found_in("for 10\xa0€")
+    assert not one.when.text.matches.found_in("for 10 €")
+
+
 def test_a_route_that_an_earlier_one_covers_is_never_reached() -> None:
     text = add(
         "routes:\n"

@@ -625,6 +625,13 @@ def test_conditions(text: str, lines: list[str]) -> None:
             ],
             id="paragraph",
         ),
+        pytest.param(
+            route("use: small", 'when: {text: {matches: "foo\\_${BAR:-bar}"}}'),
+            [
+                r"11:28 routes[0].when.text.matches: has a no-break space, as double quotes read \_; write \\_, or put it in single quotes; there the space itself is \x{a0}"
+            ],
+            id="no-break-space",
+        ),
     ],
 )
 def test_regular_expressions(text: str, lines: list[str]) -> None:
