@@ -58,6 +58,8 @@ class Served:
             socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
         except ConnectionRefusedError:
             return True
+        except ConnectionResetError:  # it closed just now: the next look tells
+            pass
         return False
 
     def end(self) -> tuple[int, list[dict[str, Any]]]:
