@@ -203,7 +203,7 @@ class Attempts:
     def _pick(self, offer: Offer) -> Target | None:
         """A target that may be asked, and was not yet."""
         left_out = self._tried
-        if self._upstreams.guests:
+        if self._upstreams.guests.are_limited:
             left_out = left_out.union(target.label for target in offer.targets if self._rest_of_guest_s(target))
         return pick(offer.targets, left_out, self._upstreams.random)
 
@@ -213,7 +213,8 @@ class Attempts:
 
     def _rest_of_guest_s(self, target: Target) -> float:
         guests = self._upstreams.guests
-        return guests.rest_s(target.label, self._guest) if guests and not target.has_own_key else 0.0
+        is_asked = guests.are_limited and not target.has_own_key
+        return guests.rest_s(target.label, self._guest) if is_asked else 0.0
 
     @cached_property
     def _guest(self) -> Guest | None:

@@ -33,10 +33,13 @@ class Guests:
         self._clock = clock
         self._hash = hash_of
         self._until: OrderedDict[tuple[str, Guest], float] = OrderedDict()
+        self._last = 0.0
+        """When the last of them is over."""
 
-    def __len__(self) -> int:
-        """Rests that are remembered, whether they are over or not."""
-        return len(self._until)
+    @property
+    def are_limited(self) -> bool:
+        """Whether anybody is kept away from anywhere now; if not, nobody need ask who a request comes from."""
+        return self._last > 0.0 and self._last > self._clock()
 
     def guest(self, headers: Headers, query: bytes) -> Guest | None:
         """Who a request comes from, by the key in its headers, its query or both; None where it brings none."""
@@ -57,9 +60,12 @@ class Guests:
             guest: who asked.
             retry_after_s: for how long, if the answer says so.
         """
+        if not self.are_limited:
+            self._until.clear()
         seconds = growing_rest_s(0) if retry_after_s is None else retry_after_s
         until = max(self._until.pop((label, guest), 0.0), self._clock() + seconds)
         self._until[label, guest] = until
+        self._last = max(self._last, until)
         if len(self._until) > _MOST:
             self._until.popitem(last=False)
 

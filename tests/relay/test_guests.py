@@ -134,8 +134,9 @@ def test_as_much_is_remembered_as_the_upstream_asked_for_and_no_key() -> None:
     guests.limited("a", guest, 5)
     assert (guests.rest_s("a", guest), guests.rest_s("b", guest), guests.rest_s("a", None)) == (20, 0, 0)
     assert (guests.limited_at("a"), guests.limited_at("b")) == (1, 0)
+    assert guests.are_limited
     clock.now += 20
-    assert (guests.rest_s("a", guest), guests.limited_at("a")) == (0, 0)
+    assert (guests.rest_s("a", guest), guests.limited_at("a"), guests.are_limited) == (0, 0, False)
     guests.limited("a", guest, None)
     assert guests.rest_s("a", guest) == 1
 
@@ -144,5 +145,5 @@ def test_however_many_keys_come_the_memory_is_bounded() -> None:
     guests = Guests(Clock(), Fleet().hash)
     for number in range(20_000):
         guests.limited("a", b"%d" % number, 60)
-    assert len(guests) == 10_000
+    assert guests.limited_at("a") == 10_000
     assert (guests.rest_s("a", b"0"), guests.rest_s("a", b"19999")) == (0, 60)
