@@ -16,11 +16,10 @@ from proxy.relay.body import read_body
 from proxy.relay.reply import Reply
 from proxy.routing.apis import CHAT
 from proxy.routing.chat import prompt_body
-from proxy.routing.surrogates import reading_halves
+from proxy.routing.surrogates import read_any
 from proxy.telemetry.record import Record
 
 _OF_THE_BODY = (b"content-length", b"content-type", b"content-encoding")
-_decode_any = reading_halves(msgspec.json.Decoder().decode)
 
 
 class _Asked(msgspec.Struct, forbid_unknown_fields=True):
@@ -113,7 +112,7 @@ def _query(body: bytes) -> str:
 def _content(answer: bytes) -> str:
     """The text of a chat completion's first choice; empty where it has none, as beside a call of a tool."""
     try:
-        completion = _decode_any(answer)
+        completion = read_any(answer)
         content = completion["choices"][0]["message"].get("content")
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, LookupError, TypeError, AttributeError):
         raise UpstreamUnavailable("The model's answer is not a chat completion.") from None

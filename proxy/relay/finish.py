@@ -12,7 +12,7 @@ import msgspec
 from proxy.relay.events import events_of
 from proxy.relay.unreadable import UNREADABLE
 from proxy.routing.apis import CHAT, MESSAGES, RESPONSES, Api
-from proxy.routing.surrogates import reading_halves
+from proxy.routing.surrogates import read_any, reading_halves
 
 # Only these events are looked at, and once, when the stream is over; of the others nothing is kept.
 _MARKS: dict[Api, re.Pattern[bytes]] = {
@@ -97,7 +97,6 @@ class _Event(msgspec.Struct):
 
 _decode_answer = reading_halves(msgspec.json.Decoder(_Answer).decode)
 _decode_event = reading_halves(msgspec.json.Decoder(_Event).decode)
-_decode_any = reading_halves(msgspec.json.Decoder().decode)
 
 
 def finish_of_json(body: bytes) -> Finish:
@@ -127,7 +126,7 @@ def _is_json(arguments: Any) -> bool:
     if not isinstance(arguments, str) or not arguments.strip():
         return True  # a tool without parameters is called with nothing by some
     try:
-        _decode_any(arguments.encode())
+        read_any(arguments.encode())
     except UNREADABLE:
         return False
     return True

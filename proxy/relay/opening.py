@@ -9,7 +9,7 @@ import msgspec
 from proxy.relay.events import DONE, EventReader
 from proxy.relay.told import ToldError
 from proxy.relay.unreadable import UNREADABLE
-from proxy.routing.surrogates import reading_halves
+from proxy.routing.surrogates import read_any, reading_halves
 
 # Events that come before a model has said anything: of OpenAI's responses, and of Anthropic's messages.
 _PREPARING = frozenset(("response.created", "response.in_progress", "response.queued", "message_start", "ping"))
@@ -25,7 +25,6 @@ class _Whole(msgspec.Struct):
 
 
 _decode_whole = reading_halves(msgspec.json.Decoder(_Whole).decode)
-_decode = reading_halves(msgspec.json.Decoder().decode)
 
 
 class NotAnAnswer(Exception):
@@ -107,7 +106,7 @@ def check_whole(body: bytes) -> ToldError | None:
         answer = _decode_whole(body)
         if bytes(answer.error) in _NO_ERROR or bytes(answer.choices) not in _NO_ERROR:
             return None
-        told = _told(_decode(answer.error))
+        told = _told(read_any(answer.error))
     except UNREADABLE:
         raise NotAnAnswer("sent its answer in another form than JSON") from None
     # Only of responses this is a form that clients know; of others an error with a good status is none to them.
@@ -148,7 +147,7 @@ def _says_nothing(choice: Any) -> bool:
 
 def _object(data: bytes) -> dict[str, Any]:
     try:
-        found = _decode(data)
+        found = read_any(data)
     except UNREADABLE:
         found = None
     if not isinstance(found, dict):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -68,3 +68,7 @@ def reading_halves(decode: Callable[[bytes], _Value]) -> Callable[[bytes], _Valu
             return decode(rb"\ufffd".join([json[start:end] for start, end in between]))
 
     return read
+
+
+read_any: Callable[[bytes], Any] = reading_halves(msgspec.json.Decoder().decode)
+"""Reads JSON of any shape so."""
