@@ -81,6 +81,8 @@ def serving(app: Any, *, host: str = "127.0.0.1", **uvicorn_options: Any) -> Ite
         "server_header": False,
         "log_config": None,
         "access_log": False,
+        # Longer than a client keeps its connections: one that is closed just as it is used again is a test's chance.
+        "timeout_keep_alive": 75,
     }
     server = _Server(uvicorn.Config(app, host=host, **(options | uvicorn_options)))
     thread = threading.Thread(target=server.run, name="serving", daemon=True)
