@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from proxy.config import Config, When, choices, folded, learned_of, named_by
 from proxy.routing.conditions import walk
-from proxy.routing.router import defaults_of
+from proxy.routing.possible import defaults_of
 
 _FEW_EXAMPLES = 5
 

@@ -79,6 +79,6 @@ def _count(held: Running, writer: Writer, rating: Rating, rated: Rated) -> None:
     kind = kind_of(rating.value)
     if rated.before is not None and kind_of(rated.before) == kind:
         return
-    is_known = (rated.route, rated.model) in held.router.ways
+    is_known = (rated.route, rated.model) in held.router.possible.ways
     route, model = (rated.route, rated.model) if is_known else (UNROUTED, UNROUTED)
     writer.metrics.rated(route, model, kind)

@@ -93,7 +93,7 @@ class Activator:
                 raise ConfigError([Problem("store", 0, 0, "", message)]) from error
             _seed(metrics, ready, upstreams)
             if writer is not None:
-                writer.metrics.seed(ready.router.ways)
+                writer.metrics.seed(ready.router.possible.ways)
             store = None if writer is None else writer.store
             tell = partial(show_corrections, metrics, ready.config)
             corrector = await stack.enter_async_context(
@@ -186,13 +186,13 @@ def _seed(metrics: Metrics, ready: Prepared, upstreams: Upstreams) -> None:
         version=__version__,
         config_sha256=ready.sha256,
         policy_version=policy_version(ready.policy),
-        decisions=ready.router.decisions(),
-        arms=ready.router.arms,
+        decisions=ready.router.possible.decisions,
+        arms=ready.router.possible.arms,
         passed=[(PASSED_ROUTE, model) for model in (UNROUTED, *ready.config.models) if ready.config.passthrough],
         models=ready.config.models,
         targets=[(model, target.label) for model in ready.config.models for target in upstreams.targets(model)],
         topics=ready.config.topics,
-        fallbacks=ready.router.all_fallbacks(),
+        fallbacks=ready.router.possible.fallbacks,
         fallback_causes=CAUSES,
         outcomes=OUTCOMES,
         fail_open_causes=FAIL_OPEN_CAUSES,

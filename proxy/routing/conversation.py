@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from proxy.config import Config, When
+from proxy.config import Config, Route, learned_of
 from proxy.routing.conditions import walk
 
 
@@ -31,11 +31,18 @@ class Held(NamedTuple):
     """Of the draw that put it there, by model; None where nothing was drawn."""
 
 
-def is_firm(when: When) -> bool:
-    """Whether it looks at anything but the request's text as a whole and its size, however deep that stands."""
-    return any(
+def is_firm(route: Route) -> bool:
+    """
+    Whether a route stands against a conversation's model where its text need not be looked at.
+
+    One that asks about anything but the request's text as a whole and its size does, however deep that stands, unless a
+    policy chooses in it; and a block always.
+    """
+    if route.block is not None:
+        return True
+    return learned_of(route.use) is None and any(
         asked is not None
-        for part in walk(when)
+        for part in walk(route.when)
         for asked in (part.model, part.header, part.text, part.has, part.metadata, part.user)
     )
 

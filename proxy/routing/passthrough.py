@@ -13,7 +13,7 @@ from proxy.errors import UnknownPath
 from proxy.routing.apis import APIS, protocol_of
 from proxy.routing.globs import Globs
 from proxy.routing.pin import pinned_model
-from proxy.routing.router import defaults_of
+from proxy.routing.possible import defaults_of
 from proxy.routing.surrogates import reading_halves
 
 _OURS = frozenset(("route", "targets", "models", "feedback", "policy", "map", "live"))

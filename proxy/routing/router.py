@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import combinations
 
 from proxy.config import (
     AUTO,
@@ -13,18 +12,15 @@ from proxy.config import (
     Block,
     Config,
     Learned,
-    Model,
     Split,
-    When,
     WireProtocol,
     learned_of,
-    named_by,
 )
 from proxy.errors import NobodyCanServe, UnknownModel
 from proxy.routing.asks import asks_of
 from proxy.routing.capability import why_excluded
 from proxy.routing.choosing import Drawn, draw
-from proxy.routing.conditions import Condition, compile_when, may_hold_without_text, text_signals
+from proxy.routing.conditions import Condition, compile_when
 from proxy.routing.conversation import Held, is_firm, ranks
 from proxy.routing.decision import (
     DEFAULT_ROUTE,
@@ -41,6 +37,7 @@ from proxy.routing.globs import Globs
 from proxy.routing.live import NOTHING_LIVE, Live
 from proxy.routing.pin import PIN_HEADER, pinned_model
 from proxy.routing.policy import Policy
+from proxy.routing.possible import Possible, arms_of, defaults_of, reasons_of
 from proxy.routing.preference import asked_preference
 from proxy.routing.signals import Signals
 from proxy.routing.split import share
@@ -73,6 +70,7 @@ class Router:
             policy: knows every model of its learned routes; without one those take the first that can serve.
         """
         self._policy = policy
+        self._config = config
         self._text = config.text
         self._models = config.models
         self._protocols = {name: config.protocol(name) for name in config.models}
@@ -83,12 +81,12 @@ class Router:
             _Rule(
                 route.name,
                 compile_when(route.when, config.text),
-                _reasons(route.when),
+                reasons_of(route),
                 route.use,
                 route.block,
                 route.fallbacks,
                 edits_of(route),
-                route.block is not None or (is_firm(route.when) and learned_of(route.use) is None),
+                is_firm(route),
             )
             for route in config.routes
         )
@@ -96,7 +94,7 @@ class Router:
         self._route_edits[DEFAULT_ROUTE] = self._route_edits[PINNED_ROUTE] = ()
         self._route_fallbacks = {rule.name: rule.fallbacks for rule in self._rules}
         self._ranks = ranks(config)
-        self._arms = {rule.name: tuple(rule.use.split) for rule in self._rules if isinstance(rule.use, Split)}
+        self._arms = {route.name: arms_of(route) for route in config.routes}
         learned = [use for rule in self._rules if (use := learned_of(rule.use)) is not None]
         self.explores = any(use.explore for use in learned)
         """Whether a decision may depend on `Live.draw`."""
@@ -162,7 +160,7 @@ class Router:
         if edits is None or model is None or self._why_excluded(held.model, facts) is not None:
             return None
         all_edits = edits + self._model_edits[held.model]
-        arm = held.arm if held.arm in self._arms.get(held.route, ()) else None
+        arm = held.arm if held.arm in self.arms_of(held.route) else None
         if held.target is not None:  # nobody else knows what came before
             return Decision(
                 held.route,
@@ -191,6 +189,11 @@ class Router:
         for name in decision.fallbacks:
             if self._why_excluded(name, facts) is None:
                 yield name, edits + self._model_edits[name]
+
+    @cached_property
+    def possible(self) -> Possible:
+        """What can come out of `decide`."""
+        return Possible(self._config, has_policy=self._policy is not None)
 
     def waits_for_policy(self, route: str) -> bool:
         """Whether the route would have the policy choose, if there were one."""
@@ -321,68 +324,9 @@ class Router:
             return f"protocol: {facts.protocol} needed, {self._protocols[name]} spoken"
         return why_excluded(self._models[name], facts)
 
-    def decisions(self) -> set[tuple[str, str, Reason]]:
-        """Every route, model and reason that can come out, for metrics that are there from the start."""
-        found: set[tuple[str, str, Reason]] = {(PINNED_ROUTE, model, "pinned") for model in self._models}
-        for rule in self._rules:
-            if rule.block is not None:
-                found |= {(rule.name, NO_MODEL, reason) for reason in rule.reasons}
-            elif isinstance(rule.use, Split):
-                of_split: tuple[Reason, ...] = ("split",)
-                arms = [(model, of_split) for model in rule.use.models]
-                arms += [(model, self._reasons_of_policy(of_split)) for model in rule.use.learned or ()]
-                for model, reasons in arms:
-                    found |= {
-                        (rule.name, name, reason) for name in self._chain(model, rule.fallbacks) for reason in reasons
-                    }
-            elif isinstance(rule.use, Learned):
-                able = {name for model in rule.use.learned for name in self._chain(model, rule.fallbacks)}
-                found |= {
-                    (rule.name, name, reason) for name in able for reason in self._reasons_of_policy(rule.reasons)
-                }
-            elif rule.use is not None:
-                chain = self._chain(rule.use, rule.fallbacks)
-                found |= {(rule.name, name, reason) for name in chain for reason in rule.reasons}
-        defaults = {name for default in self._defaults.values() for name in self._chain(default, None)}
-        found |= {(DEFAULT_ROUTE, name, "default") for name in defaults}
-        never_kept = {rule.name for rule in self._rules if rule.is_firm and rule.reasons == ("rule",)}
-        kept = self._route_edits.keys() - never_kept
-        found |= {(route, model, "conversation") for route, model, _ in found if route in kept}
-        if any(rule.reasons != ("rule",) for rule in self._rules):
-            found |= {(DEFAULT_ROUTE, name, "overload") for name in defaults}
-        return found
-
-    def _reasons_of_policy(self, otherwise: tuple[Reason, ...]) -> tuple[Reason, ...]:
-        return otherwise if self._policy is None else ("learned", "overload")
-
     def arms_of(self, route: str) -> tuple[str, ...]:
         """Of a route that splits its requests; none of another."""
         return self._arms.get(route, ())
-
-    @property
-    def arms(self) -> list[tuple[str, str]]:
-        """Every route that splits its requests, with each of its arms."""
-        return [(route, arm) for route, arms in self._arms.items() for arm in arms]
-
-    @cached_property
-    def ways(self) -> frozenset[tuple[str, str]]:
-        """Every route and model that can come out together."""
-        return frozenset((route, model) for route, model, _ in self.decisions())
-
-    def all_fallbacks(self) -> set[tuple[str, str]]:
-        """Every pair of a model and one that may come after it when it fails, for metrics that are there at zero."""
-        chains = [(name, *model.fallbacks) for name, model in self._models.items()]
-        for rule in self._rules:
-            if rule.fallbacks is not None:
-                chains += [(use, *rule.fallbacks) for use in named_by(rule.use)]
-        return {pair for chain in chains for pair in combinations(chain, 2) if pair[0] != pair[1]}
-
-    def _chain(self, model: str, fallbacks: tuple[str, ...] | None) -> list[str]:
-        """The models that may serve in place of this one, itself first, as far as routes.yaml lets any be excluded."""
-        of_model: Model = self._models[model]
-        if of_model.context is None and of_model.supports is None and len(self._defaults) == 1:
-            return [model]
-        return [model, *(of_model.fallbacks if fallbacks is None else fallbacks)]
 
     def _pinned(self, facts: Facts) -> str | None:
         """The model that the client insists on, by header or by a name that is not routed."""
@@ -395,16 +339,3 @@ class Router:
                 f"Model {facts.model!r} is not served here; see /v1/models, or ask for {AUTO!r}.", param="model"
             )
         return facts.model
-
-
-def defaults_of(config: Config) -> dict[WireProtocol, str]:
-    """By protocol the default, or where that speaks another one the first model that speaks this one."""
-    return {config.protocol(name): name for name in (*reversed(config.models), config.default)}
-
-
-def _reasons(when: When) -> tuple[Reason, ...]:
-    signals = text_signals(when)
-    if not signals:
-        return ("rule",)
-    of_text: Reason = "topic" if "topic" in signals else "complexity"
-    return (of_text, "rule") if may_hold_without_text(when) else (of_text,)

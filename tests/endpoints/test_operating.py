@@ -69,7 +69,7 @@ def test_metrics_are_prometheus_text(fresh: House) -> None:
 
 def test_every_known_series_is_there_at_zero_from_the_start(fresh: House) -> None:
     config = config_of(SMALL, SIM=fresh.url)  # the address changes the fingerprint and nothing else here
-    decisions = Router(config).decisions()
+    decisions = Router(config).possible.decisions
     assert decisions == {
         ("urgent", "large", "rule"), ("code", "large", "topic"), ("law", "small", "topic"), ("pinned", "small", "pinned"),
         ("pinned", "large", "pinned"), ("default", "small", "default"), ("default", "small", "overload"),

@@ -78,8 +78,8 @@ def test_without_a_policy_its_arm_takes_the_first_model() -> None:
     told = decide(trial, learned, Signals())
     assert (told.model, told.reason, told.propensity) == ("small", "split", 0.4)
     assert trial.waits_for_policy("trial")
-    assert {("trial", "small", "split"), ("trial", "large", "split")} <= trial.decisions()
-    assert not {reason for _, _, reason in trial.decisions()} & {"learned"}
+    assert {("trial", "small", "split"), ("trial", "large", "split")} <= trial.possible.decisions
+    assert not {reason for _, _, reason in trial.possible.decisions} & {"learned"}
 
 
 def test_two_arms_that_come_to_the_same_model_make_it_as_likely_as_both() -> None:
@@ -108,12 +108,12 @@ def test_a_conversation_goes_on_in_its_arm_as_long_as_there_is_one() -> None:
 
 def test_all_that_can_come_out_is_known_in_advance() -> None:
     trial = router(TRIAL)
-    assert trial.arms == [("trial", "large"), ("trial", "learned")]
+    assert trial.possible.arms == [("trial", "large"), ("trial", "learned")]
     assert {("trial", "large", "split"), ("trial", "small", "learned"), ("trial", "large", "overload"),
-            ("trial", "small", "conversation")} <= trial.decisions()  # fmt: skip
-    assert ("trial", "small", "split") not in trial.decisions()
+            ("trial", "small", "conversation")} <= trial.possible.decisions  # fmt: skip
+    assert ("trial", "small", "split") not in trial.possible.decisions
     held = router(TRIAL.replace("explore: 0.1}", "explore: 0.1}, fallbacks: [gpt-own]"))
-    assert {("small", "gpt-own"), ("large", "gpt-own")} <= held.all_fallbacks()
+    assert {("small", "gpt-own"), ("large", "gpt-own")} <= held.possible.fallbacks
     assert trial.explores
     assert not router(TRIAL.replace(", explore: 0.1", "")).explores
 

@@ -103,8 +103,8 @@ def test_without_a_policy_the_first_model_that_can_serve_takes_all() -> None:
     assert (decision.model, decision.reason, decision.candidates) == ("small", "rule", ())
     assert empty.waits_for_policy("all")
     assert not router().waits_for_policy("all")
-    assert ("all", "small", "rule") in empty.decisions()
-    assert {("all", "large", "learned"), ("all", "small", "overload")} <= router().decisions()
+    assert ("all", "small", "rule") in empty.possible.decisions
+    assert {("all", "large", "learned"), ("all", "small", "overload")} <= router().possible.decisions
 
 
 def test_a_model_that_cannot_serve_is_no_candidate() -> None:
@@ -164,7 +164,7 @@ def test_exploring_begins_before_there_is_a_policy() -> None:
         told[decision.model] = decision.propensity
     assert told == {"small": pytest.approx(0.85), "large": pytest.approx(0.15)}
     assert {model: count / 1000 for model, count in taken.items()} == pytest.approx(told, abs=2e-3)
-    assert {("all", model, "rule") for model in told} <= curious.decisions()
+    assert {("all", model, "rule") for model in told} <= curious.possible.decisions
     unseen = curious.decide(facts(), Signals(missing="late", is_overload=True), Live(0.0))
     undrawn = curious.decide(facts(), Signals())
     assert unseen is not None

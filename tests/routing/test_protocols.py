@@ -68,4 +68,4 @@ def test_where_no_model_speaks_it_the_file_must_change() -> None:
 
 def test_every_decision_is_among_those_that_are_counted() -> None:
     for decision in (decide(CHAT), decide(MESSAGES), decide(MESSAGES, "both")):
-        assert (decision.route, decision.model, decision.reason) in ROUTER.decisions()
+        assert (decision.route, decision.model, decision.reason) in ROUTER.possible.decisions

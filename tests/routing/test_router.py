@@ -137,7 +137,7 @@ def test_explain_of_a_pinned_model_looks_at_no_route() -> None:
 
 
 def test_decisions_are_all_that_can_come_out() -> None:
-    assert ROUTER.decisions() == {
+    assert ROUTER.possible.decisions == {
         ("long", "large", "rule"),
         ("code", "large", "topic"),
         ("urgent", "large", "rule"),
@@ -155,4 +155,4 @@ def test_decisions_are_all_that_can_come_out() -> None:
         ("both", "gpt-own", "conversation"),
         ("default", "small", "conversation"),
     }
-    assert ("default", "small", "overload") not in Router(config()).decisions()
+    assert ("default", "small", "overload") not in Router(config()).possible.decisions
