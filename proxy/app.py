@@ -36,7 +36,6 @@ from proxy.endpoints.routed import Routed
 from proxy.endpoints.targets import ListTargets
 from proxy.endpoints.ui import Page
 from proxy.errors import ProxyError, UnknownPath, WrongMethod
-from proxy.relay.connecting import TransportFactory, aiohttp_transports
 from proxy.reload.activating import Activator
 from proxy.reload.loading import LoadingLog, load, loaders
 from proxy.reload.policies import policy_of
@@ -64,7 +63,6 @@ def load_minilm(config: Config) -> MiniLM:
 def build_app(
     config: Config,
     *,
-    transport: TransportFactory | None = None,
     load_model: ModelLoader = load_minilm,
     source: ConfigSource | None = None,
     poll_s: float = POLL_S,
@@ -75,7 +73,6 @@ def build_app(
 
     Args:
         config: what routes.yaml says.
-        transport: makes the transport of each upstream; connections over aiohttp when None.
         load_model: loads the embedding model.
         source: the file that `config` was loaded from, to be watched; None when it never changes.
         poll_s: seconds between two looks at that file.
@@ -87,9 +84,7 @@ def build_app(
     async def lifespan(app: Starlette) -> AsyncIterator[dict[str, Any]]:  # noqa: ARG001
         async with AsyncExitStack() as stack:
             try:
-                state = await stack.enter_async_context(
-                    _started(config, transport or aiohttp_transports(), load_model, source, poll_s, cache_dir)
-                )
+                state = await stack.enter_async_context(_started(config, load_model, source, poll_s, cache_dir))
             except (ConfigError, TestsFailed) as error:
                 refused.append(error)
                 raise
@@ -146,7 +141,6 @@ def build_app(
 @asynccontextmanager
 async def _started(
     config: Config,
-    make_transport: TransportFactory,
     load_model: ModelLoader,
     source: ConfigSource | None,
     poll_s: float,
@@ -175,7 +169,7 @@ async def _started(
             )
         )
         tracer = await stack.enter_async_context(tracing(os.environ, registry, version=__version__))
-        activator = Activator(embedder=embedder, recorder=recorder, tracer=tracer, make_transport=make_transport)
+        activator = Activator(embedder=embedder, recorder=recorder, tracer=tracer)
         in_use = await stack.enter_async_context(activator.activated(prepared))
         reloader: Reloader | None = None
         if source is not None:

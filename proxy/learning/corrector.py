@@ -36,8 +36,6 @@ class Corrector:
         policy: Policy,
         settings: Settings,
         tell: Callable[[Corrector], None],
-        *,
-        clock: Callable[[], float] = time.time,
     ) -> None:
         """
         Args:
@@ -45,7 +43,6 @@ class Corrector:
             policy: whose predictions are corrected.
             settings: how far, and how often the store is asked; its mode is not `off`.
             tell: gets this one after each look, also after one that failed.
-            clock: seconds since 1970.
         """
         self.policy = policy
         self.settings = settings
@@ -57,7 +54,6 @@ class Corrector:
         """Whether the last look at the store failed."""
         self._store = store
         self._tell = tell
-        self._clock = clock
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -95,7 +91,7 @@ class Corrector:
 
     async def look(self) -> None:
         """Compute the corrections from what the store holds now."""
-        now, half_life_s = self._clock(), self.settings.half_life
+        now, half_life_s = time.time(), self.settings.half_life
         try:
             ratings = await self._store.live_ratings(self.policy.version, since=now - HALF_LIVES * half_life_s)
             self.corrections = await asyncio.to_thread(

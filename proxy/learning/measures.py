@@ -105,17 +105,17 @@ def figures(found: Outcomes, draws: Floats | None = None) -> Figures:
     return Figures(*made) if draws is not None else Figures(*(one[..., 0] for one in made))
 
 
-def bootstrap(groups: Ints, seed: int, draws: int = DRAWS) -> Floats:
-    """(rows, draws): how often each row is drawn when as many groups are drawn with replacement as there are."""
+def bootstrap(groups: Ints, seed: int) -> Floats:
+    """(rows, DRAWS): how often each row is drawn when as many groups are drawn with replacement as there are."""
     names, places = np.unique(groups, return_inverse=True)
     random = np.random.default_rng(seed)
-    counts = random.multinomial(len(names), np.full(len(names), 1.0 / len(names)), size=draws)
+    counts = random.multinomial(len(names), np.full(len(names), 1.0 / len(names)), size=DRAWS)
     result: Floats = counts.T[places].astype(np.float64)
     return result
 
 
 def interval(values: Floats) -> tuple[float, float]:
-    """The 5th and the 95th of a hundred draws; those without a figure are the worst, and an end among them is NaN."""
+    """The 5th and 95th percentiles of draws; those without a figure are the worst, and an end among these is NaN."""
     with np.errstate(invalid="ignore"):  # between one that has none and one that has
         ends = np.percentile(np.where(np.isfinite(values), values, -np.inf), [5, 95])
     low, high = np.where(np.isfinite(ends), ends, np.nan)

@@ -181,9 +181,9 @@ def _sums() -> list[ColumnElement[Any]]:
     return [expression.label(name) for name, expression in made.items()]
 
 
-def _is_compared(rows: FromClause = decisions) -> ColumnElement[bool]:
+def _is_compared() -> ColumnElement[bool]:
     """Whether of decisions both costs are known, their own and the baseline's."""
-    return rows.c.baseline_cost_usd.is_not(None) & rows.c.cost_usd.is_not(None)
+    return decisions.c.baseline_cost_usd.is_not(None) & decisions.c.cost_usd.is_not(None)
 
 
 def _columns(by: By, rows: FromClause = decisions) -> list[ColumnElement[Any]]:

@@ -159,7 +159,7 @@ class StoredFacts(Facts):
         if not isinstance(found.user, msgspec.UnsetType):
             self.user = found.user
         self._stored_text = "" if found.silent else text
-        self._text = self._folded = self._shape = None
+        self._folded = None
         self._stored_text_tokens = _known(found.text_tokens)
         self._stored_shape = _shape(found.shape)
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import math
 from types import TracebackType
-from typing import Literal, Self, get_args
+from typing import Literal, Self
 
 from starlette.types import Receive
 
 from proxy.relay.body import why_ended
 
 Deadline = Literal["connect", "first_token", "whole_answer", "idle", "total"]
-DEADLINES: tuple[Deadline, ...] = get_args(Deadline)
 
 
 class DeadlinePassed(Exception):

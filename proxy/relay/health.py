@@ -7,13 +7,12 @@ import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 logger = logging.getLogger(__name__)
 
 State = Literal["closed", "half_open", "open"]
 """Requests come; one is let through to see; none comes."""
-STATES: tuple[State, ...] = get_args(State)
 
 _FAILURES_IN_A_ROW = 5
 _BAD_CHECKS = 2

@@ -21,7 +21,7 @@ from proxy.learning.trouble import StoreRefused
 from proxy.learning.writer import Writers
 from proxy.relay.attempts import CAUSES
 from proxy.relay.checking import Checks, checking, noticing
-from proxy.relay.connecting import TransportFactory
+from proxy.relay.connecting import aiohttp_transports
 from proxy.relay.reply import OUTCOMES
 from proxy.relay.upstreams import Fleet, Upstreams, open_upstreams
 from proxy.reload.prepare import Prepared
@@ -37,20 +37,17 @@ from proxy.telemetry.tracing import Tracer
 class Activator:
     """Puts configurations to use, one after the other, and has what outlives each of them."""
 
-    def __init__(
-        self, *, embedder: Embedder, recorder: Recorder, tracer: Tracer, make_transport: TransportFactory
-    ) -> None:
+    def __init__(self, *, embedder: Embedder, recorder: Recorder, tracer: Tracer) -> None:
         """
         Args:
             embedder: of requests' texts.
             recorder: counts, and logs.
             tracer: of requests.
-            make_transport: makes the transport of each upstream.
         """
         self._embedder = embedder
         self._recorder = recorder
         self._tracer = tracer
-        self._make_transport = make_transport
+        self._make_transport = aiohttp_transports()
         self._fleet = Fleet(tell=recorder.target_state)
         self._writers = Writers(recorder.metrics.registry)
         self._shadows = Shadows(recorder.metrics.registry)

@@ -11,24 +11,21 @@ from proxy.simulator.delivery import deliver
 from proxy.simulator.errors import Refusal
 from proxy.simulator.kept import Kept
 from proxy.simulator.knobs import NONE, Knobs, read_knobs
-from proxy.simulator.log import KEPT_ENTRIES, Log
+from proxy.simulator.log import Log
 from proxy.simulator.qualities import Known, Qualities
 from proxy.simulator.wire import stamp
 
 
-def build_simulator(
-    *, pace: float = 1.0, api_key: str | None = None, kept_entries: int = KEPT_ENTRIES, known: Known | None = None
-) -> "Simulator":
+def build_simulator(*, pace: float = 1.0, api_key: str | None = None, known: Known | None = None) -> "Simulator":
     """
     Make simulated upstreams, with a log of their own.
 
     Args:
         pace: what the personas' waiting is multiplied with; 0 answers at once.
         api_key: what clients must present as their bearer token; None lets everybody in.
-        kept_entries: how many requests the log remembers.
         known: how good models are, by topic; the others are as good as their personas.
     """
-    return Simulator(pace, api_key, Log(kept_entries), Qualities(known))
+    return Simulator(pace, api_key, Log(), Qualities(known))
 
 
 class Simulator:
