@@ -36,10 +36,10 @@ class Admission:
 
     async def run(self, exchange: Exchange) -> None:
         """Answer one request, which leaves exactly one record, whatever happens; or say that there are too many."""
-        held = exchange.running
-        most = held.config.server.max_in_flight
+        running = exchange.running
+        most = running.config.server.max_in_flight
         if self._in_flight >= most:
-            held.recorder.overload()
+            running.recorder.overload()
             try:
                 await exchange.turn_away(
                     Overloaded(f"This server answers {most:,} requests at a time, and has as many. Try again soon.")
@@ -47,7 +47,7 @@ class Admission:
             finally:
                 exchange.finish()
             return
-        in_flight = held.recorder.metrics.in_flight
+        in_flight = running.recorder.metrics.in_flight
         in_flight.inc()
         self._in_flight += 1
         try:
@@ -65,18 +65,18 @@ class Exchange(ABC):
     """The client's, in which errors are told."""
 
     def __init__(
-        self, held: Running, scope: Scope, receive: Receive, send: Send, *, route: str, operation: str
+        self, running: Running, scope: Scope, receive: Receive, send: Send, *, route: str, operation: str
     ) -> None:
         """
         Args:
-            held: what it runs on.
+            running: what it runs on.
             scope: of ASGI.
             receive: likewise.
             send: likewise.
             route: its path, with what varies in braces.
             operation: of a model, in the words of OpenTelemetry's conventions; empty where it is not known to be any.
         """
-        self.running = held
+        self.running = running
         self._began = perf_counter()
         self._scope = scope
         self._receive = receive
@@ -86,7 +86,7 @@ class Exchange(ABC):
         self._record = Record(
             id=decision_id, request_id=self._headers.get("x-request-id") or decision_id, path=scope["path"]
         )
-        self._trace = held.tracer.request(scope["method"], scope["path"], route, operation, self._headers)
+        self._trace = running.tracer.request(scope["method"], scope["path"], route, operation, self._headers)
         self._record.trace_id = self._trace.trace_id
         self._trail = Trail(self._trace)
         self._answer: Answer | None = None

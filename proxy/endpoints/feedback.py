@@ -6,7 +6,7 @@ from starlette.types import Receive, Scope, Send
 
 from proxy.endpoints.answers import send_json
 from proxy.endpoints.keeping import caller_of
-from proxy.endpoints.running import Running, running
+from proxy.endpoints.running import Running, running_of
 from proxy.errors import NotKept, RatedTooOften, StoreDown, UnknownDecision
 from proxy.learning.feedback import kind_of, read_feedback
 from proxy.learning.rows import MOST_SOURCES, Rated, Rating
@@ -37,16 +37,16 @@ class Feedback:
             StoreDown: the rating cannot be kept now.
             RatedTooOften: the decision has as many sources as are kept.
         """
-        held = running(scope)
+        running = running_of(scope)
         try:
-            body = await read_body(scope, receive, max_bytes=_MOST_BYTES, timeout_s=held.config.server.body_timeout)
+            body = await read_body(scope, receive, max_bytes=_MOST_BYTES, timeout_s=running.config.server.body_timeout)
         except ClientLeft:
             return
         rating = read_feedback(body)
-        if held.writer is None:
+        if running.writer is None:
             raise NotKept("No decisions are kept here, so none can be rated; `store` in routes.yaml turns that on.")
         try:
-            rated = await held.writer.rate(rating, caller_of(header_map(scope["headers"])))
+            rated = await running.writer.rate(rating, caller_of(header_map(scope["headers"])))
         except (StoreUnavailable, StoreRefused, RowsRefused):
             raise StoreDown("The store does not answer; the rating was not kept. Try again.") from None
         except TooManySources:
@@ -59,7 +59,7 @@ class Feedback:
                 "and one that was made with a key is rated with the same key.",
                 param="id",
             )
-        _count(held, held.writer, rating, rated)
+        _count(running, running.writer, rating, rated)
         await send_json(
             send,
             {
@@ -74,11 +74,11 @@ class Feedback:
         )
 
 
-def _count(held: Running, writer: Writer, rating: Rating, rated: Rated) -> None:
+def _count(running: Running, writer: Writer, rating: Rating, rated: Rated) -> None:
     """Once for each thing that is said; under names of this routes.yaml, for the decision may be older."""
     kind = kind_of(rating.value)
     if rated.before is not None and kind_of(rated.before) == kind:
         return
-    is_known = (rated.route, rated.model) in held.router.possible.ways
+    is_known = (rated.route, rated.model) in running.router.possible.ways
     route, model = (rated.route, rated.model) if is_known else (UNROUTED, UNROUTED)
     writer.metrics.rated(route, model, kind)

@@ -26,7 +26,7 @@ def caller_of(headers: Mapping[str, str]) -> bytes | None:
 
 
 def keep(
-    held: Running,
+    running: Running,
     facts: Facts,
     record: Record,
     decision: Decision,
@@ -41,7 +41,7 @@ def keep(
     Hand one decision to the writer.
 
     Args:
-        held: what the request ran on, which has a writer.
+        running: what the request ran on, which has a writer.
         facts: of the request.
         record: of the request, complete.
         decision: that was made for it.
@@ -51,9 +51,9 @@ def keep(
         finish: how the answer ended, as far as it says.
         would: what the shadow would have done; None where there is none, or it could not tell.
     """
-    writer = held.writer
+    writer = running.writer
     assert writer is not None
-    caller, conversation, which = caller_of(facts.headers), key_of(facts), held.config.text
+    caller, conversation, which = caller_of(facts.headers), key_of(facts), running.config.text
     text, shape = facts.text(which), None if vector is None else facts.shape(which)
     # In the middle of tool calls the user's last words come again and again. And of those who show no key,
     # two strangers may say the same.
@@ -87,9 +87,9 @@ def keep(
             else None,
             is_stream=record.is_stream,
             path=record.path,
-            config_sha256=held.sha256,
+            config_sha256=running.sha256,
             text=plain(text) if writer.keeps_text else None,
-            facts=kept(facts, held.router.asks, which, shape),
+            facts=kept(facts, running.router.asks, which, shape),
             propensity=decision.propensity,
             arm=decision.arm,
             policy=record.policy or None,

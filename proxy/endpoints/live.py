@@ -11,7 +11,7 @@ import msgspec
 from starlette.types import Receive, Scope, Send
 
 from proxy.endpoints.ready import Readiness
-from proxy.endpoints.running import Running, running
+from proxy.endpoints.running import Running, running_of
 from proxy.endpoints.ui import need_ui
 from proxy.errors import Overloaded, ShuttingDown
 from proxy.relay.body import ClientLeft, read_body
@@ -38,17 +38,17 @@ class WatchLive:
             UnknownPath: routes.yaml turns it off.
             Overloaded: too many look on already.
         """
-        held = running(scope)
-        need_ui(held.config)
-        watchers = held.recorder.watchers
+        running = running_of(scope)
+        need_ui(running.config)
+        watchers = running.recorder.watchers
         try:
             with watchers.watch() as watcher:
-                await read_body(scope, receive, max_bytes=1024, timeout_s=held.config.server.body_timeout)
+                await read_body(scope, receive, max_bytes=1024, timeout_s=running.config.server.body_timeout)
                 with suppress(ShuttingDown):
                     async with Guard(receive):
                         hello = {"worker": os.getpid(), "last": [seen.told() for seen in watchers.last]}
                         await _begin(send, hello)
-                        await _tell(held, scope, send, watcher)
+                        await _tell(running, scope, send, watcher)
                 await send({"type": "http.response.body", "body": b""})
         except ClientLeft:
             return
@@ -66,11 +66,11 @@ async def _begin(send: Send, hello: dict[str, Any]) -> None:
     await _send(send, b"retry: 1000\nevent: hello\ndata: " + msgspec.json.encode(hello) + b"\n\n")
 
 
-async def _tell(held: Running, scope: Scope, send: Send, watcher: Watcher) -> None:
+async def _tell(running: Running, scope: Scope, send: Send, watcher: Watcher) -> None:
     readiness: Readiness = scope["state"]["readiness"]
     silent = 0
     # A request keeps the configuration that it began with; this one must not keep an old one for hours.
-    while not watcher.is_behind and not readiness.is_draining and scope["state"]["current"].active.running is held:
+    while not watcher.is_behind and not readiness.is_draining and scope["state"]["current"].active.running is running:
         try:
             async with asyncio.timeout(_LOOK_UP_S):
                 news = await watcher.take()

@@ -10,7 +10,7 @@ from starlette.types import Receive, Scope, Send
 from proxy.config import Config
 from proxy.embedding import Vector
 from proxy.endpoints.answers import send_json
-from proxy.endpoints.running import running
+from proxy.endpoints.running import running_of
 from proxy.endpoints.ui import need_ui
 from proxy.routing.topics import Topics
 
@@ -30,11 +30,11 @@ class ShowMap:
         Raises:
             UnknownPath: routes.yaml turns it off.
         """
-        held = running(scope)
-        need_ui(held.config)
+        running = running_of(scope)
+        need_ui(running.config)
         found: dict[str, Any] = {"revision": None, "topics": [], "points": []}
-        if held.topics is not None:
-            found = await asyncio.to_thread(_map, held.config, held.topics)
+        if running.topics is not None:
+            found = await asyncio.to_thread(_map, running.config, running.topics)
         await send_json(send, found)
 
 

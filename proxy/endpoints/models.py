@@ -8,7 +8,7 @@ from starlette.types import Receive, Scope, Send
 
 from proxy.config import AUTO, Config, WireProtocol
 from proxy.endpoints.answers import send_json
-from proxy.endpoints.running import running
+from proxy.endpoints.running import running_of
 from proxy.errors import UnknownModel
 from proxy.routing.apis import protocol_of
 from proxy.routing.reading import header_map
@@ -35,7 +35,7 @@ class ListModels:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
         """Answer with the whole list; there are no pages, as at OpenAI."""
         protocol = protocol_of(header_map(scope["headers"]))
-        names = _names(running(scope).config, protocol)
+        names = _names(running_of(scope).config, protocol)
         listed: dict[str, Any] = {"data": [_entry(name, protocol) for name in names]}
         if protocol == "anthropic":
             listed |= {"has_more": False, "first_id": names[0], "last_id": names[-1]}
@@ -50,6 +50,6 @@ class GetModel:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
         """Answer with the model of this name, which may contain slashes."""
         protocol, name = protocol_of(header_map(scope["headers"])), scope["path_params"]["name"]
-        if name not in _names(running(scope).config, protocol):
+        if name not in _names(running_of(scope).config, protocol):
             raise UnknownModel(f"Model {name!r} is not served here; see /v1/models.", param="model")
         await send_json(send, _entry(name, protocol))

@@ -10,7 +10,7 @@ from starlette.types import Message, Receive, Scope, Send
 from proxy.endpoints.answers import send_json
 from proxy.endpoints.exchange import Admission
 from proxy.endpoints.routed import RoutedExchange
-from proxy.endpoints.running import Running, new_id, running
+from proxy.endpoints.running import Running, new_id, running_of
 from proxy.errors import BadRequest, UpstreamUnavailable
 from proxy.relay.body import read_body
 from proxy.relay.reply import Reply
@@ -43,17 +43,17 @@ class OneCall:
         `scores` are those of every topic, empty where the text could not be looked at. Errors, and the headers, are
         those of `/v1/chat/completions`.
         """
-        return self._admission.run(_OneCallExchange(running(scope), scope, receive, send))
+        return self._admission.run(_OneCallExchange(running_of(scope), scope, receive, send))
 
 
 class _OneCallExchange(RoutedExchange):
     """Wraps the query into a chat, which is answered like any other, and keeps the answer until it is unwrapped."""
 
-    def __init__(self, held: Running, scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(self, running: Running, scope: Scope, receive: Receive, send: Send) -> None:
         self._asked = scope
         headers = [(name, value) for name, value in scope["headers"] if name not in _OF_THE_BODY]
         headers.append((b"content-type", b"application/json"))
-        super().__init__(CHAT, held, {**scope, "headers": headers}, receive, send)
+        super().__init__(CHAT, running, {**scope, "headers": headers}, receive, send)
         self._start: Message = {}
         self._pieces: list[bytes] = []
 

@@ -7,7 +7,7 @@ import asyncio
 from starlette.types import Receive, Scope, Send
 
 from proxy.endpoints.answers import send_body, send_json
-from proxy.endpoints.running import running
+from proxy.endpoints.running import running_of
 from proxy.telemetry.metrics import CONTENT_TYPE, exposition
 
 
@@ -25,5 +25,5 @@ class PrometheusMetrics:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
         """Prometheus' text format."""
         # In a thread: with a thousand topics it is 3 MB and takes 0.4 s, in which requests go on.
-        text = await asyncio.to_thread(exposition, running(scope).recorder.metrics.registry)
+        text = await asyncio.to_thread(exposition, running_of(scope).recorder.metrics.registry)
         await send_body(send, text, content_type=CONTENT_TYPE.encode("ascii"))

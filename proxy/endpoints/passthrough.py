@@ -9,7 +9,7 @@ from starlette.types import Receive, Scope, Send
 
 from proxy.config import AUTO
 from proxy.endpoints.exchange import Admission, Exchange
-from proxy.endpoints.running import Running, running
+from proxy.endpoints.running import Running, running_of
 from proxy.errors import BadRequest
 from proxy.relay.attempts import Attempts, Offer
 from proxy.relay.body import read_body, replace_model
@@ -63,17 +63,17 @@ class PassThrough:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        await self._admission.run(_PassedExchange(running(scope), scope, receive, send))
+        await self._admission.run(_PassedExchange(running_of(scope), scope, receive, send))
 
 
 class _PassedExchange(Exchange):
     """One request that is passed on to the model that it names, or to where all go that name none."""
 
-    def __init__(self, held: Running, scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(self, running: Running, scope: Scope, receive: Receive, send: Send) -> None:
         self._path = scope["raw_path"].decode("latin-1").removeprefix("/v1/")
         operation = "embeddings" if self._path == "embeddings" else ""
-        super().__init__(held, scope, receive, send, route="/v1/{path}", operation=operation)
-        self.protocol = held.passthrough.protocol(self._path, self._headers)
+        super().__init__(running, scope, receive, send, route="/v1/{path}", operation=operation)
+        self.protocol = running.passthrough.protocol(self._path, self._headers)
 
     async def _answer_it(self) -> None:
         self.running.passthrough.check(self._scope["method"], self._path)
@@ -151,7 +151,7 @@ class _PassedExchange(Exchange):
             receive: what brings the client's leaving.
             is_repeatable: whether it may be asked again, as often as routes.yaml says.
         """
-        held, scope = self.running, self._scope
+        running, scope = self.running, self._scope
         call = Call(
             scope["method"],
             f"/{self._path}",
@@ -165,7 +165,7 @@ class _PassedExchange(Exchange):
         async with Guard(receive) as guard:
             model = place.model or UNROUTED
             offer = Offer(model, place.targets, None, lambda target: body_for(target, guard), place.key_hash)
-            reply = await Attempts(held.upstreams, guard, call, self._trail).open(iter((offer,)))
+            reply = await Attempts(running.upstreams, guard, call, self._trail).open(iter((offer,)))
             await self._relay(reply)
 
     def _place(self, asked: str | None, before: str = "") -> _Place:

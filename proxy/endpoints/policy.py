@@ -10,7 +10,7 @@ import numpy as np
 from starlette.types import Receive, Scope, Send
 
 from proxy.endpoints.answers import send_json
-from proxy.endpoints.running import Running, running
+from proxy.endpoints.running import Running, running_of
 from proxy.errors import NoPolicy
 from proxy.learning.corrections import no_corrections
 from proxy.learning.corrector import Corrector
@@ -31,16 +31,16 @@ class ShowPolicy:
         Raises:
             NoPolicy: there is none.
         """
-        held = running(scope)
-        policy = held.policy
+        running = running_of(scope)
+        policy = running.policy
         if policy is None:
-            named = held.config.policy
+            named = running.config.policy
             raise NoPolicy(
                 "There is no policy: routes.yaml names none under 'policy'."
                 if named is None
                 else f"There is no policy yet at {str(named.path)!r}; 'pointsman train' makes one."
             )
-        lying = [] if held.topics is None else await asyncio.to_thread(_lying_in, policy, held.topics)
+        lying = [] if running.topics is None else await asyncio.to_thread(_lying_in, policy, running.topics)
         await send_json(
             send,
             {
@@ -55,22 +55,22 @@ class ShowPolicy:
                     }
                     for place, name in enumerate(policy.models)
                 ],
-                "mode": held.config.corrections.mode,
-                "corrections": None if held.corrector is None else _told(held.corrector),
-                "note": _note(held),
-                "regions": _regions(policy, held.corrector, lying),
+                "mode": running.config.corrections.mode,
+                "corrections": None if running.corrector is None else _told(running.corrector),
+                "note": _note(running),
+                "regions": _regions(policy, running.corrector, lying),
             },
         )
 
 
-def _note(held: Running) -> str | None:
+def _note(running: Running) -> str | None:
     """Why there are no corrections, where one would look for them."""
-    if held.corrector is not None:
-        if not held.corrector.is_broken:
+    if running.corrector is not None:
+        if not running.corrector.is_broken:
             return None
-        told = "it has told nothing yet" if held.corrector.seen is None else "these are the last that it told"
+        told = "it has told nothing yet" if running.corrector.seen is None else "these are the last that it told"
         return f"the store does not answer; {told}"
-    if held.writer is None:
+    if running.writer is None:
         return "nothing is kept here, so no feedback corrects the policy; 'store' in routes.yaml turns that on"
     return "corrections are off"
 

@@ -7,7 +7,7 @@ from typing import Any
 from starlette.types import Receive, Scope, Send
 
 from proxy.endpoints.answers import send_json
-from proxy.endpoints.running import running
+from proxy.endpoints.running import running_of
 
 _SHORT = 12
 
@@ -28,18 +28,18 @@ class Ready:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
         """200, with what a reload did last, where a file is watched; 503 while the server drains."""
-        held = running(scope)
+        running = running_of(scope)
         readiness: Readiness = scope["state"]["readiness"]
         if readiness.is_draining:
             await send_json(send, {"status": "draining"}, status=503)
             return
         told: dict[str, Any] = {
             "status": "ready",
-            "models": len(held.config.models),
-            "routes": len(held.config.routes),
-            "policy": None if held.policy is None else held.policy.version,
+            "models": len(running.config.models),
+            "routes": len(running.config.routes),
+            "policy": None if running.policy is None else running.policy.version,
         }
         if (reloads := scope["state"]["reloads"]) is not None:
-            told["config"] = held.sha256[:_SHORT]
+            told["config"] = running.sha256[:_SHORT]
             told["reload"] = reloads.last and {"result": reloads.last.result, "time": reloads.last.time}
         await send_json(send, told)

@@ -12,7 +12,7 @@ from starlette.types import Receive, Scope, Send
 from proxy.embedding import Vector
 from proxy.endpoints.exchange import Admission, Exchange
 from proxy.endpoints.keeping import keep
-from proxy.endpoints.running import Running, running
+from proxy.endpoints.running import Running, running_of
 from proxy.endpoints.shadow import Decided, Would
 from proxy.errors import Blocked
 from proxy.learning.rows import CERTAIN
@@ -49,15 +49,15 @@ class Routed:
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Answer one request."""
-        return self._admission.run(RoutedExchange(self._api, running(scope), scope, receive, send))
+        return self._admission.run(RoutedExchange(self._api, running_of(scope), scope, receive, send))
 
 
 class RoutedExchange(Exchange):
     """One request that a decision is made for."""
 
-    def __init__(self, api: Api, held: Running, scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(self, api: Api, running: Running, scope: Scope, receive: Receive, send: Send) -> None:
         """Arguments as of `Exchange`, and what is asked."""
-        super().__init__(held, scope, receive, send, route=scope["path"], operation=api.operation)
+        super().__init__(running, scope, receive, send, route=scope["path"], operation=api.operation)
         self._api = api
         self._facts: Facts | None = None
         self._decision: Decision | None = None
@@ -68,7 +68,7 @@ class RoutedExchange(Exchange):
             self.protocol = "anthropic"
 
     async def _answer_it(self) -> None:
-        record, held, scope = self._record, self.running, self._scope
+        record, running, scope = self._record, self.running, self._scope
         body = await self._read_body()
         async with Guard(self._receive) as guard:
             self._trace.deciding()
@@ -76,7 +76,7 @@ class RoutedExchange(Exchange):
             facts = self._facts = self._api.read(body, self._headers)
             record.requested, record.is_stream = facts.model[:LONGEST_NAME], facts.is_stream
             record.stages_s["read"] = perf_counter() - began
-            decision, signals = await held.decide(facts, record)
+            decision, signals = await running.decide(facts, record)
             self._decision, self._vector = decision, signals.vector
             record.decision_s = perf_counter() - began
             self._trace.decided(record)
@@ -91,7 +91,7 @@ class RoutedExchange(Exchange):
                 is_background=facts.is_background,
                 is_of_an_account=decision.key_hash is None and facts.names_created,
             )
-            attempts = Attempts(held.upstreams, guard, call, self._trail)
+            attempts = Attempts(running.upstreams, guard, call, self._trail)
             reply = await attempts.open(self._offers(body, decision, facts))
             await self._relay(reply)
 
@@ -101,7 +101,7 @@ class RoutedExchange(Exchange):
         return await read_body(self._scope, self._receive, max_bytes=limits.max_body, timeout_s=limits.body_timeout)
 
     def _answer_of(self, reply: Reply) -> Answer:
-        held, facts, trail = self.running, self._facts, self._trail
+        running, facts, trail = self.running, self._facts, self._trail
         assert facts is not None, "what is answered was read"
         is_kept = facts.is_kept and trail.outcome == "ok"
         return Answer(
@@ -109,9 +109,9 @@ class RoutedExchange(Exchange):
             self._send,
             self.protocol,
             hides_usage=reply.target in self._hides_usage_of,
-            reads_finish_of=self._api if held.writer is not None or self._trace.is_recorded else None,
+            reads_finish_of=self._api if running.writer is not None or self._trace.is_recorded else None,
             # At once: the next turn may come before the stream of this one has ended.
-            tell_id=partial(held.keep_answer, facts, self._record, trail.key_hash) if is_kept else None,
+            tell_id=partial(running.keep_answer, facts, self._record, trail.key_hash) if is_kept else None,
         )
 
     def _offers(self, body: bytes, decision: Decision, facts: Facts) -> Iterator[Offer]:
@@ -136,30 +136,30 @@ class RoutedExchange(Exchange):
                     self._hides_usage_of.add(target)
             return replace_model(edited, target.name)
 
-        held = self.running
-        return Offer(model, held.upstreams.targets(model), held.config.models[model].context, body_for)
+        running = self.running
+        return Offer(model, running.upstreams.targets(model), running.config.models[model].context, body_for)
 
     def finish(self) -> None:
         """Leave the record, and keep the decision."""
         super().finish()
-        held, facts, decision = self.running, self._facts, self._decision
+        running, facts, decision = self.running, self._facts, self._decision
         if facts is None or decision is None:
             return
-        if held.writer is not None or held.shadow is not None:
+        if running.writer is not None or running.shadow is not None:
             # The last bytes of the answer go out when this turn of the loop is over: they need not wait for it.
             asyncio.get_running_loop().call_soon(self._after, facts, decision)
 
     def _after(self, facts: Facts, decision: Decision) -> None:
         """With the answer out: look at the text where that is wanted, ask the shadow, and keep the decision."""
-        held, record = self.running, self._record
+        running, record = self.running, self._record
         self._ended = time()
         # One that was cut is not gone on from, and tells no end; its client knows its id, and may rate it by that.
         answer = self._answer if record.outcome == "ok" else None
         # Drawn, it tells of the other models too, to those who know what it was asked. What was late is not begun anew.
-        is_drawn = decision.propensity < CERTAIN and held.writer is not None
+        is_drawn = decision.propensity < CERTAIN and running.writer is not None
         lacks_vector = is_drawn and self._vector is None and not record.fail_open
-        if lacks_vector or held.shadow is not None:
-            held.afterwards.start(self._look_and_keep(facts, decision, answer, lacks_vector=lacks_vector))
+        if lacks_vector or running.shadow is not None:
+            running.afterwards.start(self._look_and_keep(facts, decision, answer, lacks_vector=lacks_vector))
         else:
             self._keep(facts, decision, answer, None)
 

@@ -278,7 +278,7 @@ class Running:
             return None
 
 
-def running(scope: Scope) -> Running:
+def running_of(scope: Scope) -> Running:
     """What this request began with."""
     return cast("Running", scope["state"]["running"])
 

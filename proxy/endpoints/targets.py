@@ -8,7 +8,7 @@ from typing import Any
 from starlette.types import Receive, Scope, Send
 
 from proxy.endpoints.answers import send_json
-from proxy.endpoints.running import running
+from proxy.endpoints.running import running_of
 from proxy.relay.guests import Guests
 from proxy.relay.upstreams import Target
 
@@ -18,14 +18,14 @@ class ListTargets:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
         """`worker` is the process that answers: each has its own view."""
-        held = running(scope)
+        running = running_of(scope)
         models = [
             {
                 "model": model,
-                "protocol": held.config.protocol(model),
-                "targets": [_told(target, held.upstreams.guests) for target in held.upstreams.targets(model)],
+                "protocol": running.config.protocol(model),
+                "targets": [_told(target, running.upstreams.guests) for target in running.upstreams.targets(model)],
             }
-            for model in held.config.models
+            for model in running.config.models
         ]
         await send_json(send, {"worker": os.getpid(), "models": models})
 

@@ -11,7 +11,7 @@ from starlette.types import Receive, Scope, Send
 
 from proxy.config import Config
 from proxy.endpoints.answers import send_body
-from proxy.endpoints.running import running
+from proxy.endpoints.running import running_of
 from proxy.errors import UnknownPath
 from proxy.routing.reading import header_map
 
@@ -75,7 +75,7 @@ class Page:
         Raises:
             UnknownPath: there is no such file, or routes.yaml turns the page off.
         """
-        need_ui(running(scope).config)
+        need_ui(running_of(scope).config)
         name = scope["path_params"].get("name", "index.html")
         if name == "":
             await send_body(send, b"", status=308, headers=[(b"location", b"../ui")])

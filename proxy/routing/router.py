@@ -136,10 +136,10 @@ class Router:
             edits = self._model_edits[pinned]
             return Decision(PINNED_ROUTE, pinned, "pinned", edits=edits, fallbacks=fallbacks, is_firm=True)
         for rule in self._rules:
-            held = rule.when.holds(facts, signals)
-            if held is None and not signals.is_final:
+            holds = rule.when.holds(facts, signals)
+            if holds is None and not signals.is_final:
                 return None
-            if held:  # what will never be known opens no route, nor does its opposite
+            if holds:  # what will never be known opens no route, nor does its opposite
                 return self._apply(rule, facts, signals, live)
         reason: Reason = "overload" if signals.is_overload else "default"
         return self._first_able(DEFAULT_ROUTE, default, None, reason, (), facts)
@@ -147,10 +147,10 @@ class Router:
     def may_be_firm(self, facts: Facts) -> bool:
         """Whether there is a text with which this request would get a decision that is firm."""
         for rule in self._rules:
-            held = rule.when.holds(facts, _UNKNOWN)
-            if rule.is_firm and (held or (held is None and rule.block is not None)):
+            holds = rule.when.holds(facts, _UNKNOWN)
+            if rule.is_firm and (holds or (holds is None and rule.block is not None)):
                 return True
-            if held:
+            if holds:
                 return False
         return False
 
