@@ -38,9 +38,10 @@ from proxy.learning.linear import apply, fit_ridges
 from proxy.learning.measures import bootstrap, calibration_error, figures, interval, outcomes, pair
 from proxy.learning.prefer import pick, weights_of
 from proxy.learning.preparing import rows_of
-from proxy.learning.rated import Bools, Floats, Rows
 from proxy.learning.reading import read_rated
+from proxy.learning.training_rows import Rows
 from proxy.reload.loading import loaders
+from proxy.routing.arrays import Bools, Floats
 from proxy.routing.policy import STEPS, Outlook
 from proxy.shipped import shipped
 

@@ -46,8 +46,8 @@ from proxy.config import StoreUrl
 from proxy.embedding import DIMENSIONS
 from proxy.learning.asking import Span
 from proxy.learning.period import By
-from proxy.learning.rows import DecisionRow, Rating
 from proxy.learning.store import Store
+from proxy.learning.stored_rows import DecisionRow, Rating
 
 CONNECTIONS = 32
 PACED_SECONDS = 1.0

@@ -7,16 +7,16 @@ from pathlib import Path
 
 import numpy as np
 
-from proxy.cli.learning_data import Labelled
+from proxy.cli.learning_data import RatedFile
 from proxy.cli.prompt import PromptRouter
 from proxy.config import Config
 from proxy.embedding import Vector
 from proxy.errors import ProxyError
 from proxy.learning.logged import Logged
-from proxy.learning.rated import Ints
 from proxy.learning.routed import Taken
 from proxy.learning.stored_facts import NotStored, StoredFacts
 from proxy.routing.apis import read_prompt
+from proxy.routing.arrays import Ints
 from proxy.routing.decision import Decision
 from proxy.routing.facts import Facts
 from proxy.routing.signals import Signals
@@ -47,7 +47,7 @@ class Deciding:
         """Whether the file names a policy that is not there, so that learned routes take the first of their models."""
         return self._prepared.policy is None and self._prepared.config.policy is not None
 
-    def labelled(self, data: Labelled) -> tuple[Ints, Taken]:
+    def labelled(self, data: RatedFile) -> tuple[Ints, Taken]:
         """The places of those rated requests that could be decided, and where they go."""
         found = []
         for place, one in enumerate(data.read.rows):

@@ -12,7 +12,7 @@ from click.core import ParameterSource
 from rich.console import Console
 
 from proxy.cli.deciding import Deciding
-from proxy.cli.learning_data import Labelled
+from proxy.cli.learning_data import RatedFile
 from proxy.cli.options import cache_dir_option, exit_with, load_or_exit, named_config_option, or_here, refuse
 from proxy.cli.policy_tables import show_rated, show_stored
 from proxy.cli.progress import working_bar
@@ -109,7 +109,7 @@ def evaluate(
     models = () if policy is None else policy.models
     if store is None:
         assert labelled is not None
-        data = Labelled(
+        data = RatedFile(
             labelled, config, models=models, limit=limit, seed=seed, cache_dir=cache_dir, output_tokens=output_tokens,
             expects_costs=policy is not None and bool(np.isfinite(policy.mean_costs).all()),
         )  # fmt: skip
@@ -153,7 +153,7 @@ def _policy(path: Path, embedder: str) -> Policy:
     return policy
 
 
-def _policy_on_rated(policy: Policy, path: Path, data: Labelled, labelled: Path, seed: int) -> _Told:
+def _policy_on_rated(policy: Policy, path: Path, data: RatedFile, labelled: Path, seed: int) -> _Told:
     unseen = data.rows.unseen(policy.seen)
     if not len(unseen):
         refuse(f"{labelled}: {path} was trained on each of these requests; bring others")
@@ -176,7 +176,7 @@ def _policy_on_stored(policy: Policy, path: Path, logged: Logged, shown: str) ->
     return _Told({"policy": str(path), "version": policy.version, "seen": seen, **found}, show_stored, seen)
 
 
-def _routes_on_rated(config: Config, data: Labelled, labelled: Path, cache_dir: Path | None, seed: int) -> _Told:
+def _routes_on_rated(config: Config, data: RatedFile, labelled: Path, cache_dir: Path | None, seed: int) -> _Told:
     deciding = _deciding(config, cache_dir)
     places, taken = deciding.labelled(data)
     if not len(places):

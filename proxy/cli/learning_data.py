@@ -14,12 +14,13 @@ from proxy.config import Config, ConfigError, Text, choices, quote
 from proxy.embedding import Vector
 from proxy.embedding.shipped_model import minilm
 from proxy.learning.preparing import rows_of
-from proxy.learning.rated import Ints, Rows
 from proxy.learning.reading import Read, read_rated
+from proxy.learning.training_rows import Rows
 from proxy.reload.loading import loaders
+from proxy.routing.arrays import Ints
 
 
-class Labelled:
+class RatedFile:
     """A file of rated requests, embedded."""
 
     def __init__(

@@ -12,7 +12,7 @@ import click
 import numpy as np
 from rich.console import Console
 
-from proxy.cli.learning_data import Labelled
+from proxy.cli.learning_data import RatedFile
 from proxy.cli.options import cache_dir_option, exit_with, load_or_exit, named_config_option, or_here, refuse
 from proxy.cli.policy_tables import show_rated, show_stored
 from proxy.cli.progress import working_bar
@@ -120,7 +120,7 @@ def train(
         trained = _of_store(logged, old, embedder, seed, folds)
     else:
         assert labelled is not None
-        data = Labelled(
+        data = RatedFile(
             labelled, config, models=wanted, known=None if config is None else config.models, limit=limit, seed=seed,
             cache_dir=cache_dir, output_tokens=output_tokens,
         )  # fmt: skip
@@ -167,7 +167,7 @@ class _Trained(NamedTuple):
     show: Callable[[Console, dict[str, Any]], None]
 
 
-def _of_labelled(data: Labelled, old: Policy | None, seed: int, folds: int) -> _Trained:
+def _of_labelled(data: RatedFile, old: Policy | None, seed: int, folds: int) -> _Trained:
     with working_bar("training") as tell:
         held = cross_fit(data.rows, embedder=data.embedder, seed=seed, folds=folds, tell=tell)
         knowing = by_domain(data.rows, data.domains, seed=seed, folds=folds)

@@ -9,7 +9,7 @@ from proxy.endpoints.keeping import caller_of
 from proxy.endpoints.running import Running, running_of
 from proxy.errors import NotKept, RatedTooOften, StoreDown, UnknownDecision
 from proxy.learning.feedback import kind_of, read_feedback
-from proxy.learning.rows import MOST_SOURCES, Rated, Rating
+from proxy.learning.stored_rows import MOST_SOURCES, RatedDecision, Rating
 from proxy.learning.trouble import RowsRefused, StoreRefused, StoreUnavailable, TooManySources
 from proxy.learning.writer import Writer
 from proxy.relay.body import ClientLeft, read_body
@@ -74,7 +74,7 @@ class Feedback:
         )
 
 
-def _count(running: Running, writer: Writer, rating: Rating, rated: Rated) -> None:
+def _count(running: Running, writer: Writer, rating: Rating, rated: RatedDecision) -> None:
     """Once for each thing that is said; under names of this routes.yaml, for the decision may be older."""
     kind = kind_of(rating.value)
     if rated.before is not None and kind_of(rated.before) == kind:

@@ -8,8 +8,8 @@ from proxy.embedding import Vector
 from proxy.endpoints.conversations import key_of
 from proxy.endpoints.running import Running
 from proxy.endpoints.shadow import Would
-from proxy.learning.rows import DecisionRow, hash_of_key, plain, word
 from proxy.learning.stored_facts import kept
+from proxy.learning.stored_rows import DecisionRow, hash_of_key, plain, word
 from proxy.relay.finish import Finish
 from proxy.routing.decision import Decision
 from proxy.routing.facts import Facts, key_in

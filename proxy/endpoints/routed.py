@@ -15,7 +15,7 @@ from proxy.endpoints.keeping import keep
 from proxy.endpoints.running import Running, running_of
 from proxy.endpoints.shadow import Decided, Would
 from proxy.errors import Blocked
-from proxy.learning.rows import CERTAIN
+from proxy.learning.stored_rows import CERTAIN
 from proxy.relay.answer import Answer
 from proxy.relay.attempts import Attempts, Offer
 from proxy.relay.body import read_body, replace_model

@@ -6,8 +6,8 @@ import numpy as np
 
 from proxy.embedding import DIMENSIONS
 from proxy.learning.linear import principal
-from proxy.learning.rated import Floats, Ints, Rows, summed
-from proxy.routing.arrays import Floats32
+from proxy.learning.training_rows import Rows, summed
+from proxy.routing.arrays import Floats, Floats32, Ints
 from proxy.routing.neighbours import Neighbours, project
 from proxy.routing.policy import Regions
 

@@ -18,9 +18,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from proxy.learning.rated import Floats, Ints, numbered
-from proxy.learning.rows import USER, LiveRating
-from proxy.routing.arrays import Floats32
+from proxy.learning.stored_rows import USER, LiveRating
+from proxy.learning.training_rows import numbered
+from proxy.routing.arrays import Floats, Floats32, Ints
 
 PRIOR = 10.0
 """So many ratings' worth of no correction stands in each cell."""

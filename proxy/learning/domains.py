@@ -8,7 +8,8 @@ import numpy as np
 
 from proxy.learning.held_out import FOLDS, Decided, HeldOut, by_folds, picked
 from proxy.learning.prefer import fit_prefer
-from proxy.learning.rated import Bools, Floats, Ints, Rows, summed
+from proxy.learning.training_rows import Rows, summed
+from proxy.routing.arrays import Bools, Floats, Ints
 from proxy.routing.policy import Outlook
 
 PRIOR = 10.0

@@ -9,7 +9,7 @@ import msgspec
 
 from proxy.config import quote
 from proxy.errors import BadRequest
-from proxy.learning.rows import USER, Rating
+from proxy.learning.stored_rows import USER, Rating
 from proxy.telemetry.store_metrics import RatingKind
 
 LONGEST_COMMENT = 4_000

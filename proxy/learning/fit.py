@@ -11,7 +11,8 @@ from proxy.learning.condense import SHARPNESS, condense, regions_of
 from proxy.learning.grow import grow
 from proxy.learning.linear import STRENGTHS, apply, fit_ridges, non_negative
 from proxy.learning.prefer import fit_caution, fit_prefer
-from proxy.learning.rated import Floats, Rows, folds_of
+from proxy.learning.training_rows import Rows, folds_of
+from proxy.routing.arrays import Floats
 from proxy.routing.forest import Forest
 from proxy.routing.inputs import LINEAR, numbers_of
 from proxy.routing.neighbours import Neighbours

@@ -17,7 +17,7 @@ import numpy as np
 from sqlalchemy import ColumnElement, Subquery, case, func, literal
 
 from proxy.learning.offpolicy import FEWEST, Z95, effective_rows
-from proxy.learning.rated import Floats, Ints
+from proxy.routing.arrays import Floats, Ints
 
 _PARTS = ("w", "wx", "v", "vx")
 _PAIRS = tuple(combinations_with_replacement(range(len(_PARTS)), 2))

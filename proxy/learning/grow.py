@@ -13,8 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from proxy.learning.rated import Bools, Floats, Ints
-from proxy.routing.arrays import Floats32
+from proxy.routing.arrays import Bools, Floats, Floats32, Ints
 from proxy.routing.forest import BEYOND, Forest, bare
 
 TREES = 60

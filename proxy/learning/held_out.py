@@ -9,7 +9,8 @@ import numpy as np
 
 from proxy.learning.fit import fit_policy
 from proxy.learning.prefer import pick
-from proxy.learning.rated import Bools, Floats, Ints, Rows, folds_of
+from proxy.learning.training_rows import Rows, folds_of
+from proxy.routing.arrays import Bools, Floats, Ints
 from proxy.routing.policy import STEPS, Outlook, Policy
 
 FOLDS = 5

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from proxy.learning.held_out import HeldOut, decide_all
 from proxy.learning.measures import figures, outcomes
-from proxy.learning.rated import Rows
+from proxy.learning.training_rows import Rows
 from proxy.routing.policy import Policy
 
 LEAST_UNSEEN = 100

@@ -16,8 +16,8 @@ from proxy.learning.held_out import Decided, by_folds, picked
 from proxy.learning.incumbent import LEAST_UNSEEN, in_order
 from proxy.learning.logged import Logged, Share
 from proxy.learning.offpolicy import FEWEST, Estimate, doubly_robust, inverse_propensity, known_by, mean_of
-from proxy.learning.rated import Bools, Floats, Ints
 from proxy.learning.rounding import rounded, usd
+from proxy.routing.arrays import Bools, Floats, Ints
 from proxy.routing.policy import STEPS, Outlook, Policy, step_of
 
 MOST_LOSS = 0.02

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from proxy.learning.rated import Floats, Ints
-from proxy.routing.arrays import Floats32
+from proxy.routing.arrays import Floats, Floats32, Ints
 
 STRENGTHS = (3.0, 10.0, 30.0, 100.0, 300.0)
 """On rows of length about 1; a strength counts like so many rows that say nothing."""

@@ -25,11 +25,12 @@ from sqlalchemy import func, select
 from proxy.embedding import DIMENSIONS, Vector
 from proxy.learning.archive import Archive, Row
 from proxy.learning.asking import FAILURES, Span, is_sound_rating, one_if
-from proxy.learning.rated import LEAST_CHANCE, Bools, Floats, Ints, Rows, keys_of, numbered
 from proxy.learning.reading import LEAST_COST
-from proxy.learning.rows import CERTAIN, is_number, is_propensity, is_rating, vector_of
 from proxy.learning.stored_facts import asked_of
+from proxy.learning.stored_rows import CERTAIN, is_number, is_propensity, is_rating, vector_of
 from proxy.learning.tables import decisions, feedback
+from proxy.learning.training_rows import LEAST_CHANCE, Rows, keys_of, numbered
+from proxy.routing.arrays import Bools, Floats, Ints
 from proxy.routing.inputs import inputs_of
 from proxy.routing.shape import SIZE, Shape
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from proxy.learning.held_out import HeldOut
-from proxy.learning.rated import Floats, Ints
+from proxy.routing.arrays import Floats, Ints
 
 BINS = 10
 DRAWS = 400

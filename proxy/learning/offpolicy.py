@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from proxy.learning.rated import Floats, Ints
+from proxy.routing.arrays import Floats, Ints
 
 Z95 = 1.959964
 """Of a normal distribution; there are many requests, or there is nothing to say."""

@@ -15,8 +15,8 @@ from sqlalchemy import CTE, ColumnElement, FromClause, Select, case, func, selec
 from proxy.learning.archive import Archive
 from proxy.learning.asking import Span, is_failure, is_sound_rating, one_if
 from proxy.learning.clusters import NOTHING, Mean, Sums, rating_sums
-from proxy.learning.rated import Floats
 from proxy.learning.tables import decisions, feedback
+from proxy.routing.arrays import Floats
 
 By = Literal["route and model", "route", "model", "day"]
 Key = tuple[str, ...]

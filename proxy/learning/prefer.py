@@ -7,7 +7,8 @@ from itertools import product
 
 import numpy as np
 
-from proxy.learning.rated import Floats, Ints, Rows
+from proxy.learning.training_rows import Rows
+from proxy.routing.arrays import Floats, Ints
 from proxy.routing.policy import ALWAYS_SINGLE, STEPS, Outlook
 
 ANCHORS = (0.0, 0.25, 0.5, 1.0)

@@ -8,8 +8,9 @@ import numpy as np
 
 from proxy.config import Price, choices, did_you_mean
 from proxy.embedding import DIMENSIONS, Vector, Vectors
-from proxy.learning.rated import Floats, Rows, keys_of
-from proxy.learning.reading import Rated
+from proxy.learning.reading import RatedLine
+from proxy.learning.training_rows import Rows, keys_of
+from proxy.routing.arrays import Floats
 from proxy.routing.inputs import inputs_of
 from proxy.routing.shape import SIZE, UNKNOWN, shape_of
 
@@ -20,7 +21,7 @@ OUTPUT_TOKENS = 300
 
 
 def rows_of(
-    rated: Sequence[Rated],
+    rated: Sequence[RatedLine],
     models: tuple[str, ...],
     embed: Callable[[Sequence[str]], Mapping[str, Vector]],
     prices: Mapping[str, Price] | None = None,

@@ -18,7 +18,7 @@ import numpy as np
 
 from proxy.config import ConfigError, Name, Problem, Text, choices, did_you_mean, quote
 from proxy.embedding import DIMENSIONS, Vector
-from proxy.learning.rated import LEAST_CHANCE
+from proxy.learning.training_rows import LEAST_CHANCE
 from proxy.routing.chat import prompt_body, read_chat
 from proxy.routing.facts import Facts
 
@@ -33,7 +33,7 @@ _SHORTEST, _LONGEST = 1e-6, 1e6
 _NAME = get_args(Name)[1].description
 
 
-class Rated(NamedTuple):
+class RatedLine(NamedTuple):
     """One line."""
 
     text: str
@@ -55,7 +55,7 @@ class Read:
     """A file's rows."""
 
     models: tuple[str, ...]
-    rows: list[Rated]
+    rows: list[RatedLine]
     found: int
     """How many there were; more than `rows` where only a sample is kept."""
 
@@ -87,7 +87,7 @@ def read_rated(
     """
     reader = _Reader(path, models, known, which or Text())
     draw = random.Random(seed)  # noqa: S311 - no secret
-    rows: list[Rated] = []
+    rows: list[RatedLine] = []
     found = 0
     for rated in reader.read():
         found += 1
@@ -116,7 +116,7 @@ class _Reader:
         self._strange: set[str] = set()
         """What is not to be repeated to a terminal as it is."""
 
-    def read(self) -> Iterator[Rated]:
+    def read(self) -> Iterator[RatedLine]:
         """Line by line; stops at too many problems."""
         for number, line in self._lines():
             if line.strip() and (rated := self._rated(number, line)) is not None:
@@ -183,7 +183,7 @@ class _Reader:
             self._say(number, f"not an object; each line is {FORM}")
         return None
 
-    def _rated(self, number: int, line: bytes) -> Rated | None:
+    def _rated(self, number: int, line: bytes) -> RatedLine | None:
         if (value := self._read_line(number, line)) is None:
             return None
         before = len(self.problems)
@@ -201,7 +201,7 @@ class _Reader:
             self.counts[name] = self.counts.get(name, 0) + 1
         prompt = value.get("prompt", value.get("text"))
         shown, domain = (each if isinstance(each, str) else "" for each in (prompt, value.get("domain")))
-        return Rated(text, vector, tokens, scores, costs, weight, shown, domain)
+        return RatedLine(text, vector, tokens, scores, costs, weight, shown, domain)
 
     def _numbers(self, number: int, value: dict[str, Any], key: str, most: float) -> dict[str, float]:
         given = value.get(key)
@@ -314,4 +314,4 @@ def _float(number: int | float) -> float:
         return math.inf
 
 
-__all__ = ["FORM", "Rated", "Read", "read_rated"]
+__all__ = ["FORM", "RatedLine", "Read", "read_rated"]

@@ -20,9 +20,9 @@ from proxy.embedding import DIMENSIONS, Vector
 from proxy.errors import ProxyError
 from proxy.learning.archive import Archive, Row
 from proxy.learning.gain import Gain, Moments
-from proxy.learning.rated import numbered
-from proxy.learning.rows import CERTAIN, is_number, is_propensity, is_rating, vector_of
 from proxy.learning.stored_facts import NotStored, StoredFacts
+from proxy.learning.stored_rows import CERTAIN, is_number, is_propensity, is_rating, vector_of
+from proxy.learning.training_rows import numbered
 from proxy.routing.complexity import Complexity
 from proxy.routing.decision import NO_MODEL, Decision
 from proxy.routing.router import Router

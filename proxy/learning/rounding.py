@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from proxy.learning.measures import interval
-from proxy.learning.rated import Floats
+from proxy.routing.arrays import Floats
 
 
 def rounded(value: Any, digits: int = 4) -> float | None:

@@ -13,8 +13,9 @@ from proxy.learning import judging
 from proxy.learning.judging import Judged
 from proxy.learning.logged import Logged
 from proxy.learning.measures import bootstrap
-from proxy.learning.rated import Bools, Floats, Ints, Rows
 from proxy.learning.rounding import middle, rounded, usd
+from proxy.learning.training_rows import Rows
+from proxy.routing.arrays import Bools, Floats, Ints
 
 
 @dataclass(frozen=True)

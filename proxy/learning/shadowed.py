@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, func, select
 from proxy.learning.archive import Archive
 from proxy.learning.asking import Span, one_if, rated
 from proxy.learning.gain import Gain, Moments, columns, parts
-from proxy.learning.rows import CERTAIN
+from proxy.learning.stored_rows import CERTAIN
 from proxy.learning.tables import decisions
 
 

@@ -29,7 +29,7 @@ from proxy.learning.databases import (
     sqlite_engine,
     write_log,
 )
-from proxy.learning.rows import MOST_SOURCES, DecisionRow, LiveRating, Rated, Rating, is_rating, salted
+from proxy.learning.stored_rows import MOST_SOURCES, DecisionRow, LiveRating, RatedDecision, Rating, is_rating, salted
 from proxy.learning.tables import StoreUnknown, decisions, feedback, meta, migrate, stamp
 from proxy.learning.trouble import RowsRefused, StoreRefused, StoreUnavailable, TooManySources
 
@@ -125,7 +125,7 @@ class Store:
                 # The statement as the driver has it: SQLAlchemy's look at each value costs more than all the rest.
                 await connection.exec_driver_sql(self._insert, values)
 
-    async def rate(self, rating: Rating, caller: bytes | None) -> Rated | None:
+    async def rate(self, rating: Rating, caller: bytes | None) -> RatedDecision | None:
         """
         Keep a rating; None when there is no such decision for this caller.
 
@@ -159,7 +159,7 @@ class Store:
                 found_there = (await connection.execute(select(feedback.c.rating).where(same))).scalar_one()
                 before = found_there if is_rating(found_there) else None  # somebody else may have written a text there
                 await connection.execute(update(feedback).where(same).values(**values))
-        return Rated(found.id, found.route, found.answered, before)
+        return RatedDecision(found.id, found.route, found.answered, before)
 
     async def live_ratings(self, policy: str, *, since: float, most: int = MOST_RATINGS) -> list[LiveRating]:
         """

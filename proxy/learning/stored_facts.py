@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 
 from proxy.config import Feature, Text, WireProtocol
-from proxy.learning.rows import LONGEST_TEXT
+from proxy.learning.stored_rows import LONGEST_TEXT
 from proxy.routing.asks import OUR_HEADERS, Asks
 from proxy.routing.facts import Facts
 from proxy.routing.parts import Message

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from proxy.config import Store as Settings
 from proxy.learning.retries import Retries
-from proxy.learning.rows import DecisionRow, Rated, Rating
+from proxy.learning.stored_rows import DecisionRow, RatedDecision, Rating
 from proxy.learning.trouble import RowsRefused, StoreRefused, StoreUnavailable
 from proxy.telemetry.store_metrics import StoreMetrics
 
@@ -89,7 +89,7 @@ class Writer:
         elif waiting == BATCH - 1:
             self._batch.set()
 
-    async def rate(self, rating: Rating, caller: bytes | None) -> Rated | None:
+    async def rate(self, rating: Rating, caller: bytes | None) -> RatedDecision | None:
         """
         Keep a rating, at once; None when after about a second there is no such decision for this caller.
 
@@ -116,7 +116,7 @@ class Writer:
         finally:
             self._rating -= 1
 
-    async def _rate(self, rating: Rating, caller: bytes | None) -> Rated | None:
+    async def _rate(self, rating: Rating, caller: bytes | None) -> RatedDecision | None:
         try:
             async with asyncio.timeout(_PATIENCE_S):
                 await self._free_for_ratings.acquire()

@@ -28,8 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proxy.embedding import LAST_LAYER, Vector, Vectors, last_layer
-
-Floats = NDArray[np.float64]
+from proxy.routing.arrays import Floats
 
 # Measured: from 20 to 60 the areas above move by less than .02; with 5 the second loses .03.
 REGULARISATION = 30.0

@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+from proxy.routing.arrays import Floats, Ints
 
 # Measured on few-shot intent data: accuracy is flat from 20 to 100, and falls on both sides.
 INVERSE_REGULARISATION = 50.0

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from proxy.routing.probe import Floats, Ints, fit_probe
+from proxy.routing.arrays import Floats, Ints
+from proxy.routing.probe import fit_probe
 
 MOST_LOG_ODDS = 12.0
 LIKELIEST = 5

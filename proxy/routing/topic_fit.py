@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proxy.embedding import Vectors
-from proxy.routing.probe import Floats, Ints, fit_probe
+from proxy.routing.arrays import Floats, Ints
+from proxy.routing.probe import fit_probe
 from proxy.routing.topic_calibration import Calibration, calibrate, held_out
 
 

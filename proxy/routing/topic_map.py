@@ -10,7 +10,7 @@ from functools import cached_property
 import numpy as np
 
 from proxy.embedding import Vector, Vectors
-from proxy.routing.probe import Floats
+from proxy.routing.arrays import Floats
 
 
 @dataclass(frozen=True)

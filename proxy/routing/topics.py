@@ -23,7 +23,7 @@ from functools import cached_property
 import numpy as np
 
 from proxy.embedding import Vector, Vectors
-from proxy.routing.probe import Floats
+from proxy.routing.arrays import Floats
 from proxy.routing.topic_calibration import LIKELIEST, MOST_LOG_ODDS, log_odds_of, nearest_mean_of
 from proxy.routing.topic_fit import TopicFit, fit_topics
 from proxy.routing.topic_map import TopicMap, draw_map

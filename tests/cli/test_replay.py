@@ -16,9 +16,9 @@ from proxy.cli import main
 from proxy.config import Text
 from proxy.embedding.shipped_model import minilm
 from proxy.learning.fit import fit_policy
-from proxy.learning.rows import DecisionRow, Rating
 from proxy.learning.store import Store
 from proxy.learning.stored_facts import kept
+from proxy.learning.stored_rows import DecisionRow, Rating
 from proxy.routing.asks import Asks
 from proxy.routing.policy import ALWAYS_SINGLE, STEPS
 from proxy.routing.policy_file import pack

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from proxy.learning.rows import Rating
 from proxy.learning.store import Store
+from proxy.learning.stored_rows import Rating
 from tests.cli.test_commands import pointsman, written
 from tests.learning.rows import row, settings
 from tests.routing.requests import BASE

@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 from rich.cells import cell_len
 
-from proxy.learning.rows import Rating
 from proxy.learning.store import Store
+from proxy.learning.stored_rows import Rating
 from tests.learning.rows import row, settings
 
 HEADS = (

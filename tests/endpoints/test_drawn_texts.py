@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from proxy.learning.rows import vector_of
 from proxy.learning.stored_facts import asked_of
+from proxy.learning.stored_rows import vector_of
 from proxy.routing.policy_file import pack
 from proxy.routing.shape import shape_of
 from tests.cli.test_train import run

@@ -26,10 +26,10 @@ from proxy.embedding import MiniLM
 from proxy.learning.archive import Archive
 from proxy.learning.corrector import Corrector
 from proxy.learning.fit import fit_policy
-from proxy.learning.rated import Rows
-from proxy.learning.rows import LiveRating
 from proxy.learning.store import Store
 from proxy.learning.stored_facts import asked_of
+from proxy.learning.stored_rows import LiveRating
+from proxy.learning.training_rows import Rows
 from proxy.routing.inputs import inputs_of
 from proxy.routing.policy_file import pack, unpack
 from proxy.routing.shape import shape_of

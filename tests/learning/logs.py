@@ -12,8 +12,8 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from proxy.learning.rows import DecisionRow
 from proxy.learning.store import Store
+from proxy.learning.stored_rows import DecisionRow
 from tests.learning.made import MODELS, made
 from tests.learning.rows import row, settings
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from proxy.embedding import DIMENSIONS
-from proxy.learning.rated import Rows
+from proxy.learning.training_rows import Rows
 from proxy.routing.inputs import inputs_of
 from proxy.routing.shape import SIZE
 

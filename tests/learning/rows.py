@@ -13,7 +13,7 @@ import numpy as np
 from proxy.config import Store as Settings
 from proxy.config import StoreUrl
 from proxy.embedding import DIMENSIONS
-from proxy.learning.rows import DecisionRow
+from proxy.learning.stored_rows import DecisionRow
 
 PLAIN = DecisionRow(
     id="ptm-0",

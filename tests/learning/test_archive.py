@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from proxy.learning.archive import Archive, StoreUnreadable
-from proxy.learning.rows import Rating, vector_of
 from proxy.learning.store import Store
+from proxy.learning.stored_rows import Rating, vector_of
 from tests.learning.rows import VECTOR, row, settings
 from tests.learning.test_store import Base, sqlite_base
 

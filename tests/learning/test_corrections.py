@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.learning.corrections import HALF_LIVES, PRIOR, SHARE, Corrections, bounded, corrections_of
-from proxy.learning.rows import LiveRating
+from proxy.learning.stored_rows import LiveRating
 
 NOW, HALF_LIFE_S = 1_000_000.0, 1000.0
 MODELS = ("small", "large")

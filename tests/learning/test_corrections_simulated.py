@@ -14,7 +14,7 @@ import pytest
 from proxy.config import Config, parse_config
 from proxy.learning.corrections import corrections_of
 from proxy.learning.fit import fit_policy
-from proxy.learning.rows import LiveRating
+from proxy.learning.stored_rows import LiveRating
 from proxy.routing.arrays import Floats32
 from proxy.routing.live import Live
 from proxy.routing.policy import Policy

@@ -13,8 +13,8 @@ from proxy.learning.fit import fit_policy
 from proxy.learning.held_out import HeldOut, cross_fit, decide_all
 from proxy.learning.incumbent import why_keep
 from proxy.learning.measures import calibration_error, figures, outcomes
-from proxy.learning.rated import Rows, blocks_of, folds_of
 from proxy.learning.report import report, why_not_better
+from proxy.learning.training_rows import Rows, blocks_of, folds_of
 from proxy.routing.inputs import INPUTS, LINEAR, inputs_of
 from proxy.routing.policy import ALWAYS_SINGLE
 from proxy.routing.shape import SIZE, UNKNOWN, shape_of

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from proxy.learning.grow import DEPTH, MOST_VALUES, TREES, grow
-from proxy.learning.rated import Floats
-from proxy.routing.arrays import Floats32
+from proxy.routing.arrays import Floats, Floats32
 from proxy.routing.forest import BEYOND, Forest, bare
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from proxy.learning.rows import LiveRating, Rating
 from proxy.learning.store import Store
+from proxy.learning.stored_rows import LiveRating, Rating
 from tests.learning.rows import row
 from tests.learning.test_store import Base, base, sqlite_base
 

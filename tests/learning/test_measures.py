@@ -11,7 +11,7 @@ from proxy.learning.held_out import HeldOut
 from proxy.learning.linear import apply, fit_ridges, non_negative
 from proxy.learning.measures import bootstrap, calibration_error, figures, interval, outcomes, pair
 from proxy.learning.prefer import _falling
-from proxy.learning.rated import Rows
+from proxy.learning.training_rows import Rows
 
 
 def held(scores: list[list[float]], quality: list[list[float]]) -> HeldOut:

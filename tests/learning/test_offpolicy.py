@@ -10,7 +10,7 @@ import pytest
 
 from proxy.learning.gain import Gain, Moments
 from proxy.learning.offpolicy import FEWEST, Estimate, doubly_robust, inverse_propensity, known_by
-from proxy.learning.rated import Floats
+from proxy.routing.arrays import Floats
 
 ROWS, MODELS, SHARE = 2000, 3, 0.1
 

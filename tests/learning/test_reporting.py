@@ -18,9 +18,9 @@ from proxy.cli.report_figures import report_of
 from proxy.config import Text
 from proxy.learning.asking import Span
 from proxy.learning.gain import Moments
-from proxy.learning.rows import DecisionRow, Rating
 from proxy.learning.store import Store
 from proxy.learning.stored_facts import kept
+from proxy.learning.stored_rows import DecisionRow, Rating
 from proxy.routing.asks import Asks
 from tests.learning.rows import row, settings
 from tests.routing.requests import BASE, facts

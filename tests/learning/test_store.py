@@ -18,8 +18,8 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.exc import OperationalError
 
 from proxy.learning.databases import PATIENCE_S
-from proxy.learning.rows import MOST_SOURCES, Rated, Rating, hash_of_key, vector_of
 from proxy.learning.store import RowsRefused, Store, StoreRefused, StoreUnavailable
+from proxy.learning.stored_rows import MOST_SOURCES, RatedDecision, Rating, hash_of_key, vector_of
 from proxy.learning.tables import VERSION, StoreTooNew, migrate
 from proxy.learning.trouble import TooManySources
 from proxy.telemetry.log import configure_logging
@@ -103,7 +103,7 @@ def test_a_batch_that_may_have_been_written_is_not_written_twice(base: Base) -> 
 
 
 def test_the_last_rating_of_a_source_counts(base: Base) -> None:
-    async def rate(store: Store) -> list[Rated | None]:
+    async def rate(store: Store) -> list[RatedDecision | None]:
         await store.write([row(1)])
         ratings = [
             Rating("ptm-1", 1.0, "user", "good"),
@@ -113,7 +113,7 @@ def test_the_last_rating_of_a_source_counts(base: Base) -> None:
         return [await store.rate(rating, None) for rating in ratings]
 
     told = base.run(rate)
-    assert told == [Rated("ptm-1", "code", "large", before) for before in (None, 1.0, None)]
+    assert told == [RatedDecision("ptm-1", "code", "large", before) for before in (None, 1.0, None)]
     kept = base.ask("SELECT source, rating, comment FROM feedback ORDER BY source")
     assert [(source, float(rating), comment or None) for source, rating, comment in kept] == [
         ("judge", 0.5, None),
@@ -127,7 +127,7 @@ def test_the_last_rating_of_a_source_counts(base: Base) -> None:
     ids=["no key", "a key for one without", "the same", "another's", "none for one with"],
 )
 def test_who_may_rate(tmp_path: Path, made_with: bytes | None, rated_with: bytes | None, known: bool) -> None:
-    async def rate(store: Store) -> list[Rated | None]:
+    async def rate(store: Store) -> list[RatedDecision | None]:
         await store.write([row(1, key_hash=made_with)])
         return [await store.rate(Rating(name, 1.0, "user"), rated_with) for name in ("ptm-1", "chatcmpl-1")]
 
@@ -135,7 +135,7 @@ def test_who_may_rate(tmp_path: Path, made_with: bytes | None, rated_with: bytes
 
 
 def test_of_completions_of_one_name_the_callers_own_newest_is_rated(base: Base) -> None:
-    async def rate(store: Store) -> Rated | None:
+    async def rate(store: Store) -> RatedDecision | None:
         mine = [row(number, completion_id="same", key_hash=ALICE) for number in (1, 2)]
         await store.write([*mine, row(3, completion_id="same", key_hash=BOB)])
         return await store.rate(Rating("same", 1.0, "user"), ALICE)
@@ -146,7 +146,7 @@ def test_of_completions_of_one_name_the_callers_own_newest_is_rated(base: Base) 
 
 
 def test_replicas_that_start_at_once_agree_on_one_salt(base: Base) -> None:
-    async def all_at_once() -> list[Rated | None]:
+    async def all_at_once() -> list[RatedDecision | None]:
         replicas = [base.store() for _ in range(5)]
         await asyncio.gather(*(replica.open() for replica in replicas))
         await replicas[0].write([row(1, key_hash=ALICE)])
@@ -463,7 +463,7 @@ def test_ratings_at_the_same_time_are_no_way_past_that(base: Base) -> None:
     async def rate(store: Store) -> None:
         replicas = [store, *(base.store(patience_s=30.0) for _ in range(2))]
 
-        async def at_once(decision: str, sources: range) -> list[Rated | BaseException | None]:
+        async def at_once(decision: str, sources: range) -> list[RatedDecision | BaseException | None]:
             rating = [replicas[number % 3].rate(Rating(decision, 1.0, f"judge-{number}"), None) for number in sources]
             return await asyncio.gather(*rating, return_exceptions=True)
 
@@ -473,7 +473,7 @@ def test_ratings_at_the_same_time_are_no_way_past_that(base: Base) -> None:
         for decision in ("ptm-1", "ptm-2", "ptm-3"):
             await at_once(decision, range(MOST_SOURCES - 1))
             found = [type(each) for each in await at_once(decision, last)]
-            assert (found.count(Rated), found.count(TooManySources)) == (1, len(last) - 1)
+            assert (found.count(RatedDecision), found.count(TooManySources)) == (1, len(last) - 1)
         for replica in replicas[1:]:
             await replica.close()
 

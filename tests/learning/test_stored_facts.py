@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from proxy.config import Text
-from proxy.learning.rows import LONGEST_TEXT
 from proxy.learning.stored_facts import NotStored, StoredFacts, asked_of, kept
+from proxy.learning.stored_rows import LONGEST_TEXT
 from proxy.routing.asks import Asks
 from proxy.routing.conditions import compile_when
 from proxy.routing.facts import Facts

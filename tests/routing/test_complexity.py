@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxy.embedding import MiniLM, Vectors
-from proxy.routing.complexity import Complexity, Floats
+from proxy.routing.arrays import Floats
+from proxy.routing.complexity import Complexity
 from proxy.routing.complexity_references import (
     FITTED,
     MAX_TOKENS,

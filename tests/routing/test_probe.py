@@ -9,7 +9,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from proxy.routing.probe import INVERSE_REGULARISATION, Floats, Ints, Probe, fit_probe
+from proxy.routing.arrays import Floats, Ints
+from proxy.routing.probe import INVERSE_REGULARISATION, Probe, fit_probe
 
 
 class Data(NamedTuple):

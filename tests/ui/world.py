@@ -17,7 +17,7 @@ from proxy.config import Config, parse_config
 from proxy.embedding import MiniLM
 from proxy.embedding.shipped_model import minilm
 from proxy.learning.fit import fit_policy
-from proxy.learning.rated import Rows
+from proxy.learning.training_rows import Rows
 from proxy.routing.inputs import inputs_of
 from proxy.routing.policy_file import pack
 from proxy.routing.shape import shape_of

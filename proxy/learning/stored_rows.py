@@ -182,7 +182,7 @@ class Rating:
 
 
 @dataclass(frozen=True, slots=True)
-class Rated:
+class RatedDecision:
     """The decision that a rating was kept for."""
 
     decision: str

@@ -12,11 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proxy.embedding import Vectors
-from proxy.routing.arrays import Floats32
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-Bools = NDArray[np.bool_]
+from proxy.routing.arrays import Bools, Floats, Floats32, Ints
 
 MOST_WEIGHT = 50.0
 """That one rating has in a fit."""
