@@ -16,7 +16,7 @@ from proxy.relay.body import read_body
 from proxy.relay.reply import Reply
 from proxy.routing.apis import CHAT
 from proxy.routing.chat import prompt_body
-from proxy.routing.surrogates import read_any
+from proxy.routing.decoding import UNREADABLE, read_any
 from proxy.telemetry.record import Record
 
 _OF_THE_BODY = (b"content-length", b"content-type", b"content-encoding")
@@ -105,7 +105,7 @@ def _query(body: bytes) -> str:
         return msgspec.json.decode(body, type=_Asked).query
     except msgspec.ValidationError as error:
         raise BadRequest(f'The body must be {{"query": "..."}}: {error}.', param="query") from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         raise BadRequest('The body must be {"query": "..."}: it is not valid JSON.', param="query") from None
 
 
@@ -114,6 +114,6 @@ def _content(answer: bytes) -> str:
     try:
         completion = read_any(answer)
         content = completion["choices"][0]["message"].get("content")
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, LookupError, TypeError, AttributeError):
+    except (*UNREADABLE, LookupError, TypeError, AttributeError):
         raise UpstreamUnavailable("The model's answer is not a chat completion.") from None
     return content if isinstance(content, str) else ""

@@ -10,6 +10,7 @@ import msgspec
 from proxy.config import quote
 from proxy.errors import BadRequest
 from proxy.learning.stored_rows import USER, Rating
+from proxy.routing.decoding import UNREADABLE
 from proxy.telemetry.store_metrics import RatingKind
 
 LONGEST_COMMENT = 4_000
@@ -44,7 +45,7 @@ def read_feedback(body: bytes) -> Rating:
         raise BadRequest(
             f"{error}. Feedback has 'id', 'rating' and, if you like, 'scale', 'comment', 'source'."
         ) from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         raise BadRequest("The body is not valid JSON.") from None
     return Rating(_id(told.id), _rating(told.rating, told.scale), _source(told.source), _comment(told.comment))
 

@@ -11,7 +11,7 @@ import msgspec
 from starlette.types import Message, Receive, Scope
 
 from proxy.errors import BadRequest, BodyTimeout, BodyTooLarge, ShuttingDown
-from proxy.routing.surrogates import reading_halves
+from proxy.routing.decoding import reading_halves
 
 SHUTTING_DOWN = "pointsman.shutting_down"
 """In an `http.disconnect`: the server ends and not the client, which can still be told so."""

@@ -9,8 +9,7 @@ import msgspec
 
 from proxy.config import WireProtocol
 from proxy.errors import ProxyError
-from proxy.relay.unreadable import UNREADABLE
-from proxy.routing.surrogates import reading_halves
+from proxy.routing.decoding import UNREADABLE, reading_halves
 
 # WHATWG HTML, section 9.2.6: a line ends with CRLF, LF or CR, and an event ends with an empty line.
 _EVENT_END = re.compile(rb"\r\n\r\n|\n\n|\r\r|\r\n\n|\n\r\n")

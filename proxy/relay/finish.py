@@ -10,9 +10,8 @@ from typing import Any
 import msgspec
 
 from proxy.relay.events import events_of
-from proxy.relay.unreadable import UNREADABLE
 from proxy.routing.apis import CHAT, MESSAGES, RESPONSES, Api
-from proxy.routing.surrogates import read_any, reading_halves
+from proxy.routing.decoding import UNREADABLE, read_any, reading_halves
 
 # Only these events are looked at, and once, when the stream is over; of the others nothing is kept.
 _MARKS: dict[Api, re.Pattern[bytes]] = {

@@ -8,8 +8,7 @@ import msgspec
 
 from proxy.relay.events import DONE, EventReader
 from proxy.relay.told import ToldError
-from proxy.relay.unreadable import UNREADABLE
-from proxy.routing.surrogates import read_any, reading_halves
+from proxy.routing.decoding import UNREADABLE, read_any, reading_halves
 
 # Events that come before a model has said anything: of OpenAI's responses, and of Anthropic's messages.
 _PREPARING = frozenset(("response.created", "response.in_progress", "response.queued", "message_start", "ping"))

@@ -7,8 +7,7 @@ from typing import Any
 
 import msgspec
 
-from proxy.relay.unreadable import UNREADABLE
-from proxy.routing.surrogates import reading_halves
+from proxy.routing.decoding import UNREADABLE, reading_halves
 
 _TOO_LONG_CODE = "context_length_exceeded"
 _TOO_LONG = re.compile(

@@ -10,8 +10,7 @@ import msgspec
 
 from proxy.config import Price
 from proxy.relay.body import end_of_value
-from proxy.relay.unreadable import UNREADABLE
-from proxy.routing.surrogates import reading_halves
+from proxy.routing.decoding import UNREADABLE, reading_halves
 
 # The usage stands in one of the last events of a stream, near its end; Anthropic's tells the prompt's in the first.
 _TAIL_BYTES = 16 * 1024

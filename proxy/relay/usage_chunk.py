@@ -8,7 +8,7 @@ import msgspec
 
 from proxy.relay.edits import edit_body
 from proxy.relay.events import events_of
-from proxy.relay.unreadable import UNREADABLE
+from proxy.routing.decoding import UNREADABLE
 from proxy.routing.edits import Edits
 
 

@@ -10,6 +10,7 @@ import msgspec
 from proxy.config import AUTO, Config, WireProtocol
 from proxy.routing.chat import prompt_body, read_chat
 from proxy.routing.completions import read_completion
+from proxy.routing.decoding import UNREADABLE
 from proxy.routing.facts import Facts
 from proxy.routing.messages import read_message
 from proxy.routing.reading import UNSET
@@ -57,7 +58,7 @@ def api_of(body: bytes, headers: Mapping[str, str]) -> Api:
         return MESSAGES
     try:
         shape = _decode(body)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+    except UNREADABLE:
         return CHAT
     if bytes(shape.messages):
         return CHAT

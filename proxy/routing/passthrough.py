@@ -11,10 +11,10 @@ import msgspec
 from proxy.config import AUTO, Config, WireProtocol
 from proxy.errors import UnknownPath
 from proxy.routing.apis import APIS, protocol_of
+from proxy.routing.decoding import UNREADABLE, reading_halves
 from proxy.routing.globs import Globs
 from proxy.routing.pin import pinned_model
 from proxy.routing.possible import defaults_of
-from proxy.routing.surrogates import reading_halves
 
 _OURS = frozenset(("route", "targets", "models", "feedback", "policy", "map", "live"))
 _ROUTED = tuple(api.path for api in APIS)
@@ -114,5 +114,5 @@ def asked_model(body: bytes) -> str | None:
     """The model that a JSON body names; None where it names none or is no such JSON, for then the upstream judges."""
     try:
         return _decode(body).model
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+    except UNREADABLE:
         return None

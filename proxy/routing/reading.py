@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from proxy.errors import BadRequest
-from proxy.routing.surrogates import halves
+from proxy.routing.decoding import halves
 
 UNSET = msgspec.Raw(b"")
 _KINDS = {b"{": "an object", b"[": "an array", b'"': "a string", b"t": "a boolean", b"f": "a boolean", b"n": "null"}

@@ -8,11 +8,11 @@ from typing import Any, ClassVar
 import msgspec
 
 from proxy.config import Feature, Text
+from proxy.routing.decoding import UNREADABLE, reading_halves
 from proxy.routing.facts import CONVERSATION_HEADER, Facts, callers_answer, conversation_after
 from proxy.routing.lazy import lazy
 from proxy.routing.parts import Message, Part, parts_given
 from proxy.routing.reading import UNSET, Head, read_as, read_head, read_model, value_of
-from proxy.routing.surrogates import reading_halves
 
 
 class _Head(Head):
@@ -161,7 +161,7 @@ def goes_on_from(body: bytes) -> str:
     """
     try:
         return ResponseFacts(_decode_passed(body), model="", headers={}).goes_on_from
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+    except UNREADABLE:
         return ""
 
 

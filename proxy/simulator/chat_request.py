@@ -4,6 +4,7 @@ from typing import TypeVar
 
 import msgspec
 
+from proxy.routing.decoding import UNREADABLE
 from proxy.simulator.errors import Refusal, bad_json, missing, wrong_type
 
 ROLES = ("system", "assistant", "user", "function", "tool", "developer")
@@ -49,7 +50,7 @@ def read_object(body: bytes) -> Json:
     """
     try:
         value = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         raise bad_json() from None
     if not isinstance(value, dict):
         raise bad_json()

@@ -7,6 +7,7 @@ from hashlib import blake2b
 
 import msgspec
 
+from proxy.routing.decoding import UNREADABLE
 from proxy.simulator.chat_request import ChatRequest
 from proxy.simulator.headers import Headers
 from proxy.simulator.knobs import Knobs
@@ -107,7 +108,7 @@ def read_qualities(content: bytes) -> Known:
     """
     try:
         told = msgspec.json.decode(content)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         raise BadQualities(f"not JSON; write {_FORM}") from None
     if not isinstance(told, dict):
         raise BadQualities(f"not an object; write {_FORM}")

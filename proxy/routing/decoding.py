@@ -1,8 +1,8 @@
 """
-JSON in which half of a surrogate pair stands, such as `"a\\ud83d"`.
+JSON as others write it, which msgspec decodes, and what it raises where that cannot be read.
 
-RFC 8259, section 8.2, allows it, and JavaScript writes it where a limit of length cuts an emoji. UTF-8 has no bytes for
-it, and msgspec reads none.
+Half of a surrogate pair may stand in it, such as `"a\\ud83d"`: RFC 8259, section 8.2, allows it, and JavaScript writes
+it where a limit of length cuts an emoji. UTF-8 has no bytes for it, and msgspec reads none.
 """
 
 from __future__ import annotations
@@ -14,6 +14,9 @@ from typing import Any, TypeVar
 import msgspec
 
 _Value = TypeVar("_Value")
+
+UNREADABLE = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
+"""For what is no JSON or has another shape, for brackets nested without end, and for what is not UTF-8."""
 
 # Looked for by its first two bytes, so that a text without any costs next to nothing.
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")

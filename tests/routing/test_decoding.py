@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.routing.surrogates import halves, read_any
+from proxy.routing.decoding import halves, read_any
 
 PIECES = ["a", "ud83d", "\u00e9", r"\u00e9", r"\\", r"\"", r"\n", r"\ud83d", r"\uDBFF", r"\ude80", r"\uDC00"]
 
