@@ -47,7 +47,7 @@ from proxy.reload.watching import watching
 from proxy.routing.apis import APIS, protocol_of
 from proxy.routing.passthrough import is_ours
 from proxy.telemetry.metrics import Metrics, ReloadMetrics
-from proxy.telemetry.record import Recorder
+from proxy.telemetry.recorder import Recorder
 from proxy.telemetry.tracing import tracing
 
 POLL_S = 1.0

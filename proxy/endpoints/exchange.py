@@ -23,7 +23,7 @@ from proxy.relay.usage import cost_usd
 from proxy.routing.reading import header_map
 from proxy.telemetry.metrics import UNROUTED
 from proxy.telemetry.record import Record
-from proxy.telemetry.tracing import Said
+from proxy.telemetry.trace import Said
 
 logger = logging.getLogger(__name__)
 

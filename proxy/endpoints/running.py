@@ -30,8 +30,9 @@ from proxy.routing.policy import Policy, policy_version
 from proxy.routing.router import Router
 from proxy.routing.signals import Signals
 from proxy.routing.topics import Topics
-from proxy.telemetry.record import Record, Recorder
-from proxy.telemetry.tracing import NO_TRACER, Tracer
+from proxy.telemetry.record import Record
+from proxy.telemetry.recorder import Recorder
+from proxy.telemetry.trace import NO_TRACER, Tracer
 
 _PATIENCE_S = 0.5
 """A decision is kept later by so much; whoever rates it at once is heard for a second."""

@@ -21,7 +21,7 @@ from proxy.relay.retry_after import retry_after_s
 from proxy.relay.told import told_in
 from proxy.relay.upload import Upload
 from proxy.relay.upstreams import Target, Upstreams
-from proxy.telemetry.tracing import UNTRACED, Trace
+from proxy.telemetry.trace import UNTRACED, Trace
 
 # Full jitter (Brooker, Exponential backoff and jitter, AWS 2015), for the same target again only.
 _FIRST_BACKOFF_S = 0.1

@@ -29,9 +29,9 @@ from proxy.routing.decision import PASSED_ROUTE
 from proxy.routing.passthrough import Passthrough
 from proxy.routing.policy import Policy, policy_version
 from proxy.telemetry.metrics import UNROUTED, Metrics
-from proxy.telemetry.record import Recorder
+from proxy.telemetry.recorder import Recorder
 from proxy.telemetry.shadow_metrics import Chooser
-from proxy.telemetry.tracing import Tracer
+from proxy.telemetry.trace import Tracer
 
 
 class Activator:

@@ -6,13 +6,11 @@ No prompt, no reply, no key, and no query of a URL is among them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from proxy.telemetry.metrics import UNROUTED
 from proxy.telemetry.record import Record
-from proxy.telemetry.tracing import Said
-
-Attributes = Mapping[str, str | int | float | Sequence[str]]
+from proxy.telemetry.trace import Attributes, Said
 
 # The names of generative AI are no part of the stable conventions' package, so they are written out here.
 OPERATION = "gen_ai.operation.name"

@@ -10,9 +10,8 @@ from opentelemetry.trace import Tracer as OtelTracer
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from proxy.telemetry import attributes
-from proxy.telemetry.attributes import Attributes
 from proxy.telemetry.record import Record
-from proxy.telemetry.tracing import Said, Trace
+from proxy.telemetry.trace import Attributes, Said, Trace
 
 # Of W3C, and no other: what `OTEL_PROPAGATORS` may name besides passes through as any header does, baggage too.
 _PROPAGATOR = TraceContextTextMapPropagator()

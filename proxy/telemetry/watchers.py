@@ -7,17 +7,16 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from proxy.telemetry.record import Record
+from proxy.telemetry.record import Record
 
 MOST = 8
 KEPT = 256
 
 
 class TooMany(Exception):
-    """As many look on as may."""
+    """The most that may look on do so already."""
 
 
 class Watcher:

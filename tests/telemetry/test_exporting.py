@@ -12,7 +12,8 @@ import time
 import pytest
 from prometheus_client import CollectorRegistry
 
-from proxy.telemetry.tracing import NO_TRACER, is_wanted, tracing, why_not
+from proxy.telemetry.trace import NO_TRACER
+from proxy.telemetry.tracing import is_wanted, tracing, why_not
 from tests.relay.wire import house as open_house
 from tests.telemetry.traced import (
     environment,

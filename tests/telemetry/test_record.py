@@ -12,7 +12,8 @@ import pytest
 
 from proxy.telemetry.log import JsonFormatter
 from proxy.telemetry.metrics import UNROUTED, Metrics
-from proxy.telemetry.record import Record, Recorder
+from proxy.telemetry.record import Record
+from proxy.telemetry.recorder import Recorder
 from tests.relay.wire import SSE, Exchange, House
 from tests.telemetry.series import Series, counted, series
 
