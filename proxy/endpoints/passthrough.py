@@ -12,8 +12,9 @@ from proxy.endpoints.exchange import Admission, Exchange
 from proxy.endpoints.running import Running, running_of
 from proxy.errors import BadRequest
 from proxy.relay.attempts import Attempts, Offer
-from proxy.relay.body import read_body, replace_model
+from proxy.relay.body import read_body
 from proxy.relay.guard import Guard
+from proxy.relay.json_bytes import replace_model
 from proxy.relay.reply import Body, Call
 from proxy.relay.upload import Field, Upload, boundary_of
 from proxy.relay.upstreams import Target

@@ -18,10 +18,11 @@ from proxy.errors import Blocked
 from proxy.learning.stored_rows import CERTAIN
 from proxy.relay.answer import Answer
 from proxy.relay.attempts import Attempts, Offer
-from proxy.relay.body import read_body, replace_model
+from proxy.relay.body import read_body
 from proxy.relay.edits import edit_body
 from proxy.relay.finish import Finish
 from proxy.relay.guard import Guard
+from proxy.relay.json_bytes import replace_model
 from proxy.relay.reply import Call, Reply
 from proxy.relay.upstreams import Target
 from proxy.relay.usage_chunk import ask_for_usage

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from proxy.relay.body import end_of_value, members
+from proxy.relay.json_bytes import end_of_value, members
 from proxy.routing.edits import Edits
 
 

@@ -9,7 +9,7 @@ from typing import Annotated
 import msgspec
 
 from proxy.config import Price
-from proxy.relay.body import end_of_value
+from proxy.relay.json_bytes import end_of_value
 from proxy.routing.decoding import UNREADABLE, reading_halves
 
 # The usage stands in one of the last events of a stream, near its end; Anthropic's tells the prompt's in the first.

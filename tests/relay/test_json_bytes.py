@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.relay.body import members, replace_model
+from proxy.relay.json_bytes import members, replace_model
 from tests.relay.wire import House
 
 SPACE = st.text(" \t\r\n", max_size=2)
