@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from proxy.config import Config, When, choices, folded, learned_of, named_by
+from proxy.config import Config, When, choices, folded, named_by
 from proxy.routing.conditions import walk
 from proxy.routing.possible import defaults_of
 
@@ -54,7 +54,7 @@ def _chosen(config: Config) -> set[str]:
 
 
 def _policy(config: Config) -> Iterator[str]:
-    uses = {route.name: use for route in config.routes if (use := learned_of(route.use)) is not None}
+    uses = config.learned
     learned = list(uses)
     exploring = [name for name, use in uses.items() if use.explore]
     share = "all but what is explored" if exploring else "all"

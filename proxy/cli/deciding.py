@@ -79,11 +79,10 @@ class Deciding:
 
     def _decide(self, facts: Facts, signals: Signals, group: int) -> Decision | None:
         try:
-            decision = self._prepared.router.decide(facts, signals)
+            decision = self._prepared.router.decide_finally(facts, signals)
         except ProxyError:
             self.untold[REFUSED] += 1
             return None
-        assert decision is not None, "final signals always lead to a decision"
         if decision.block is not None:
             self.untold[BLOCKED] += 1
             return None

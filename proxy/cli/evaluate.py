@@ -22,7 +22,7 @@ from proxy.cli.store_options import FROM_CONFIG, check_source, since_option, sto
 from proxy.cli.stored import embedder_of, looked_at, read_or_exit, refuse_too_little
 from proxy.cli.streams import echo_json
 from proxy.cli.writing import plot_option, write_whole
-from proxy.config import Config, ConfigError, learned_of
+from proxy.config import Config, ConfigError
 from proxy.learning import judging, routed
 from proxy.learning.domains import by_domain
 from proxy.learning.held_out import decide_all
@@ -203,7 +203,7 @@ def _routes_on_stored(config: Config, logged: Logged, shown: str, cache_dir: Pat
     with working_bar("estimating") as tell:
         judged = judging.cross_judge(logged, embedder=embedder_of(config), seed=seed, folds=FOLDS, tell=tell)
     found = routed.on_stored(judged.take(places), taken)
-    explores = any(use.explore for route in config.routes if (use := learned_of(route.use)) is not None)
+    explores = any(use.explore for use in config.learned.values())
     return _Told({**found, "explores": explores}, show_stored_routes)
 
 

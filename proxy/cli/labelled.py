@@ -38,7 +38,7 @@ def read_labelled(path: Path, config: Config) -> list[Labelled]:
     if reader.problems:
         raise ConfigError(reader.problems)
     if not found:
-        raise ConfigError([Problem(str(path), 0, 0, "", f"no labelled texts; write lines like {_FORM}")])
+        raise ConfigError([Problem.of(path, f"no labelled texts; write lines like {_FORM}")])
     return found
 
 
@@ -85,7 +85,7 @@ class _Reader:
             message = f"not UTF-8 (byte {error.start} of the file cannot be decoded); save it as UTF-8"
         except OSError as error:
             message = f"cannot be read: {error.strerror}"
-        self.problems.append(Problem(str(self._path), 0, 0, "", message))
+        self.problems.append(Problem.of(self._path, message))
         raise ConfigError(self.problems)
 
     def _labelled(self, number: int, line: str) -> Labelled | None:

@@ -57,8 +57,7 @@ class PromptRouter:
         began = perf_counter()
         signals = prepared.signals(facts)
         embedded = perf_counter()
-        decision = prepared.router.decide(facts, signals)
-        assert decision is not None, "final signals always lead to a decision"
+        decision = prepared.router.decide_finally(facts, signals)
         decided = perf_counter()
         explained = explain(prepared.router, prepared.config, facts, signals, decision, decision_id="")
         explained["timings_ms"] = {

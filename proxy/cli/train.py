@@ -21,7 +21,7 @@ from proxy.cli.store_options import FROM_CONFIG, check_source, since_option, sto
 from proxy.cli.stored import drawn_models, embedder_of, looked_at, read_or_exit, refuse_too_little, refuse_unheard
 from proxy.cli.streams import echo_json
 from proxy.cli.writing import plot_option, to_write, write_whole
-from proxy.config import Config, ConfigError, choices, learned_of, quote
+from proxy.config import Config, ConfigError, choices, quote
 from proxy.learning import judging
 from proxy.learning.domains import by_domain
 from proxy.learning.fit import fit_policy
@@ -215,8 +215,8 @@ def _incumbent(named: Path | None, out: Path) -> Policy | None:
 
 def _warn_of_unrated(config: Config | None, path: Path | None, models: Sequence[str]) -> None:
     """Say so if a routes.yaml could not use what is trained, for it chooses among other models as well."""
-    uses = () if config is None else [learned_of(route.use) for route in config.routes]
-    needed = dict.fromkeys(name for use in uses if use is not None for name in use.learned)
+    uses = () if config is None else config.learned.values()
+    needed = dict.fromkeys(name for use in uses for name in use.learned)
     if unrated := [quote(name) for name in needed if name not in models]:
         told = f"its learned routes choose {choices(unrated, last='and')} too, of which no score is given"
         click.echo(f"warning: {path}: {told}; it will refuse this policy", err=True)

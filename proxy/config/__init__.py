@@ -5,7 +5,7 @@ from __future__ import annotations
 from proxy.config.editing import CannotEdit, edit_thresholds, with_thresholds
 from proxy.config.json_schema import json_schema
 from proxy.config.loading import load_config, load_shadow, parse_config
-from proxy.config.meaning import AUTO
+from proxy.config.meaning import AUTO, DEFAULT_ROUTE, PASSED_ROUTE, PINNED_ROUTE
 from proxy.config.problems import ConfigError, Problem, choices, did_you_mean, quote, show_path
 from proxy.config.reference import reference
 from proxy.config.scalars import duration_of
@@ -57,7 +57,10 @@ from proxy.config.values import Duration, File, ProxyUrl, Regex, Secret, StoreUr
 
 __all__ = [
     "AUTO",
+    "DEFAULT_ROUTE",
     "LEARNED_ARM",
+    "PASSED_ROUTE",
+    "PINNED_ROUTE",
     "PREFER",
     "Block",
     "CannotEdit",

@@ -22,24 +22,24 @@ from proxy.config.typed import BROKEN
 from proxy.config.upstreams import judge_upstreams
 from proxy.config.uses import judge_fallbacks, judge_use, protocol_of
 
-__all__ = ["AUTO", "DEFAULT", "judge"]
+__all__ = ["AUTO", "DEFAULT_ROUTE", "PASSED_ROUTE", "PINNED_ROUTE", "judge"]
 
 AUTO = "auto"
 """The model name that clients send to be routed."""
 
-DEFAULT = "default"
+DEFAULT_ROUTE = "default"
 """What decisions, metrics and tests call the route of whatever no route takes."""
 
-PINNED = "pinned"
+PINNED_ROUTE = "pinned"
 """What decisions and metrics call the route of a request whose client named its model."""
 
-PASSED = "passthrough"
+PASSED_ROUTE = "passthrough"
 """What metrics call the route of a request that is passed on without being routed."""
 
 _RESERVED = {
-    DEFAULT: "for what no route takes",
-    PINNED: "for requests that name their model",
-    PASSED: "for requests that are not routed",
+    DEFAULT_ROUTE: "for what no route takes",
+    PINNED_ROUTE: "for requests that name their model",
+    PASSED_ROUTE: "for requests that are not routed",
 }
 _NOT_EDITED = {
     "model": "the target's name is always put there",
@@ -361,7 +361,7 @@ def _routed_names(config: Config, whens: Mapping[int, Conditions], file: Judge) 
 def _tests(config: Config, file: Judge) -> None:
     if config.routes is BROKEN:
         return
-    names: Collection[str] = [*dict.fromkeys(route.name for route in config.routes), DEFAULT]
+    names: Collection[str] = [*dict.fromkeys(route.name for route in config.routes), DEFAULT_ROUTE]
     if BROKEN in names:
         names = BROKEN  # a name that could not be read may be the one that is meant
     hidden = {route.name for index, route in enumerate(config.routes) if file.variable(("routes", index, "name"))}

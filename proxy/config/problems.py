@@ -52,6 +52,11 @@ class Problem(msgspec.Struct, frozen=True):
     """Like `routes[2].when`; empty for the file as a whole."""
     message: str
 
+    @classmethod
+    def of(cls, source: FilePath | str, message: str) -> Problem:
+        """Of a file as a whole."""
+        return cls(str(source), 0, 0, "", message)
+
     def __str__(self) -> str:
         place = f"{self.source}:{self.line}:{self.column}" if self.line else self.source
         if self.path:

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from proxy.config.schema_upstreams import HeaderName, Key, Model, Name, Upstream, WireProtocol
-from proxy.config.schema_uses import Learned, Shadow, Split
+from proxy.config.schema_uses import Learned, Shadow, Split, learned_of
 from proxy.config.values import Duration, File, Regex, StoreUrl
 
 __all__ = [
@@ -329,6 +329,11 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def protocol(self, model: str) -> WireProtocol:
         """What this model's targets speak: all the same, in a valid config."""
         return self.upstreams[self.models[model].all_targets[0].upstream].protocol
+
+    @property
+    def learned(self) -> dict[str, Learned]:
+        """By route, what is left to the policy."""
+        return {route.name: use for route in self.routes if (use := learned_of(route.use)) is not None}
 
     @property
     def storing(self) -> Store | None:

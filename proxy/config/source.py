@@ -98,7 +98,7 @@ def read_bytes(path: Path) -> bytes:
         message = "no such file; `pointsman init` writes a starter"
         if path.is_symlink():
             message = f"is a link to {quote(str(path.readlink()))}, where there is no file"
-    raise ConfigError([Problem(str(path), 0, 0, "", message)])
+    raise ConfigError([Problem.of(path, message)])
 
 
 def read_file(path: Path, most: int, *, example: str) -> bytes:
@@ -131,7 +131,7 @@ def read_file(path: Path, most: int, *, example: str) -> bytes:
         message = f"cannot be read: {error.strerror or 'the system gives no reason'}"
     except ValueError:  # a NUL in the path
         message = "is not a path"
-    raise ConfigError([Problem(str(path), 0, 0, "", message)])
+    raise ConfigError([Problem.of(path, message)])
 
 
 def _no_file(inside: Path, kind: int, content: bytes | None) -> str:

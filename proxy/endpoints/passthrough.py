@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from starlette.types import Receive, Scope, Send
 
-from proxy.config import AUTO
+from proxy.config import AUTO, PASSED_ROUTE
 from proxy.endpoints.exchange import Admission, Exchange
 from proxy.endpoints.running import Running, running_of
 from proxy.errors import BadRequest
@@ -18,7 +18,6 @@ from proxy.relay.json_bytes import replace_model
 from proxy.relay.reply import Body, Call
 from proxy.relay.upload import Field, Upload, boundary_of
 from proxy.relay.upstreams import Target
-from proxy.routing.decision import PASSED_ROUTE
 from proxy.routing.passthrough import asked_model, kept_answer
 from proxy.routing.pin import PIN_HEADER
 from proxy.routing.responses import goes_on_from

@@ -10,7 +10,7 @@ from typing import Protocol, cast
 
 from starlette.types import Scope
 
-from proxy.config import LEARNED_ARM, Config, WireProtocol
+from proxy.config import DEFAULT_ROUTE, LEARNED_ARM, Config, WireProtocol
 from proxy.embedding import EmbeddingFailed, Vector
 from proxy.embedding.minilm import head_and_tail
 from proxy.endpoints.afterwards import Afterwards
@@ -22,7 +22,7 @@ from proxy.learning.writer import Writer
 from proxy.relay.upstreams import Target, Upstreams
 from proxy.routing.complexity import Complexity
 from proxy.routing.conversation import Held
-from proxy.routing.decision import DEFAULT_ROUTE, Decision
+from proxy.routing.decision import Decision
 from proxy.routing.facts import Facts
 from proxy.routing.live import NOTHING_LIVE, Live
 from proxy.routing.passthrough import Passthrough

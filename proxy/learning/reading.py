@@ -128,7 +128,7 @@ class _Reader:
     def judge(self, found: int) -> None:
         """Report what is wrong with the file as a whole."""
         if not found and not self.problems:
-            self.problems.append(Problem(str(self._path), 0, 0, "", f"no rated requests; write lines like {FORM}"))
+            self.problems.append(Problem.of(self._path, f"no rated requests; write lines like {FORM}"))
         unknown = {name: "" for name in self._models if not self.counts.get(name)}
         if not self._models:
             unknown = {name: ", which some have a cost of" for name in self._priced if name not in self._named}
@@ -136,7 +136,7 @@ class _Reader:
             near = did_you_mean(name, self._named)
             hint = f"did you mean {quote(near)}?" if near else f"there are {_listed(self._named)}"
             message = f"no line has a score of {quote(name)}{said}; {hint}"
-            self.problems.append(Problem(str(self._path), 0, 0, "", message))
+            self.problems.append(Problem.of(self._path, message))
         if self._known is not None and not self._models:
             for name, number in self._named.items():
                 if name not in self._known and name not in self._strange:
@@ -161,7 +161,7 @@ class _Reader:
             message = "its gzip is damaged or cut short"
         except OSError as error:
             message = f"cannot be read: {error.strerror or error}"
-        self.problems.append(Problem(str(self._path), 0, 0, "", message))
+        self.problems.append(Problem.of(self._path, message))
 
     def _say(self, number: int, message: str) -> None:
         self.problems.append(Problem(str(self._path), number, 1, "", message))

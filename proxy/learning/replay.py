@@ -90,9 +90,7 @@ class Rules:
             raise NotStored("the text as its `text` now has it")
         if text is None:
             raise NotStored("the text's vector (its rule did not need it)")
-        decision = self.router.decide(facts, Signals.of(self.embed(text), self.topics, self.complexity))
-        assert decision is not None, "final signals always lead to a decision"
-        return decision
+        return self.router.decide_finally(facts, Signals.of(self.embed(text), self.topics, self.complexity))
 
     def left_to_policy(self, route: str, arm: str | None) -> float:
         """The share of a route's requests that the policy chooses for; 0 in an arm that is not its own."""

@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 
 from proxy import __version__
-from proxy.config import Config, ConfigError, Problem
+from proxy.config import PASSED_ROUTE, Config, ConfigError, Problem
 from proxy.embedding import Embedder
 from proxy.embedding.pool import FAIL_OPEN_CAUSES
 from proxy.endpoints.afterwards import doing_afterwards
@@ -25,7 +25,6 @@ from proxy.relay.connecting import aiohttp_transports
 from proxy.relay.reply import OUTCOMES
 from proxy.relay.upstreams import Fleet, Upstreams, open_upstreams
 from proxy.reload.prepare import Prepared
-from proxy.routing.decision import PASSED_ROUTE
 from proxy.routing.passthrough import Passthrough
 from proxy.routing.policy import Policy, policy_version
 from proxy.telemetry.metrics import UNROUTED, Metrics
@@ -87,7 +86,7 @@ class Activator:
                 writer = await stack.enter_async_context(self._writers.of(ready.config.storing))
             except StoreRefused as error:  # which an operator can mend, like any mistake of the file
                 message = str(error).removeprefix("store: ")
-                raise ConfigError([Problem("store", 0, 0, "", message)]) from error
+                raise ConfigError([Problem.of("store", message)]) from error
             _seed(metrics, ready, upstreams)
             if writer is not None:
                 writer.metrics.seed(ready.router.possible.ways)

@@ -10,7 +10,7 @@ from typing import Any
 
 from threadpoolctl import threadpool_limits
 
-from proxy.config import Config, learned_of
+from proxy.config import Config
 from proxy.embedding import BulkEmbedder, BulkObserver, MiniLM, Vector, VectorCache
 from proxy.reload.fitting import TopicFitter
 from proxy.reload.prepare import Prepared, prepare, texts_of
@@ -107,7 +107,7 @@ def load(
         logger.info("topics fitted", extra=told)
     if policy is not None:
         logger.info("policy loaded", extra={"version": policy.version, "models": list(policy.models)})
-    elif any(learned_of(route.use) is not None for route in config.routes):
+    elif config.learned:
         instead = "the first model of learned routes"
         logger.warning("no policy yet", extra={"path": str(config.policy), "instead": instead})
     if prepared.shadow is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from proxy.config import Config, ConfigError, Problem, learned_of, read_file
+from proxy.config import Config, ConfigError, Problem, read_file
 from proxy.routing.policy import Policy
 from proxy.routing.policy_file import MOST_BYTES, PolicyUnusable, check_fits, unpack
 
@@ -47,7 +47,7 @@ def policy_of(config: Config, embedder: Callable[[], str], used: Policy | None =
     policy = read_policy(config.policy.path) or used
     if policy is None:
         return None
-    models = {name for route in config.routes if (use := learned_of(route.use)) is not None for name in use.learned}
+    models = {name for use in config.learned.values() for name in use.learned}
     try:
         check_fits(policy, embedder=embedder(), models=sorted(models))
     except PolicyUnusable as error:
@@ -57,7 +57,7 @@ def policy_of(config: Config, embedder: Callable[[], str], used: Policy | None =
 
 def unusable(path: Path, problem: str) -> ConfigError:
     """What to raise for a file that cannot be used."""
-    return ConfigError([Problem(str(path), 0, 0, "", problem)])
+    return ConfigError([Problem.of(path, problem)])
 
 
 __all__ = ["policy_of", "read_policy", "unusable"]

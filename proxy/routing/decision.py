@@ -20,10 +20,6 @@ the conversation is on this model and keeps it (`conversation`), the client name
 """
 REASONS: tuple[Reason, ...] = get_args(Reason)
 
-DEFAULT_ROUTE = "default"
-PINNED_ROUTE = "pinned"
-PASSED_ROUTE = "passthrough"
-"""What stands for the route of a request that is passed on, without a decision."""
 NO_MODEL = "-"
 """What stands for the model where a route blocks; no model can be called this."""
 

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator
 from functools import cached_property
 from itertools import combinations, product
 
-from proxy.config import Config, Learned, Route, Split, WireProtocol, named_by
+from proxy.config import DEFAULT_ROUTE, PINNED_ROUTE, Config, Learned, Route, Split, WireProtocol, named_by
 from proxy.routing.conditions import may_hold_without_text, text_signals
 from proxy.routing.conversation import is_firm
-from proxy.routing.decision import DEFAULT_ROUTE, NO_MODEL, PINNED_ROUTE, Reason
+from proxy.routing.decision import NO_MODEL, Reason
 
 
 class Possible:

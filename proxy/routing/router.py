@@ -8,7 +8,9 @@ from functools import cached_property
 
 from proxy.config import (
     AUTO,
+    DEFAULT_ROUTE,
     LEARNED_ARM,
+    PINNED_ROUTE,
     Block,
     Config,
     Learned,
@@ -23,9 +25,7 @@ from proxy.routing.choosing import Drawn, draw
 from proxy.routing.conditions import Condition, compile_when
 from proxy.routing.conversation import Held, is_firm, ranks
 from proxy.routing.decision import (
-    DEFAULT_ROUTE,
     NO_MODEL,
-    PINNED_ROUTE,
     Decision,
     Exclusion,
     Reason,
@@ -143,6 +143,12 @@ class Router:
                 return self._apply(rule, facts, signals, live)
         reason: Reason = "overload" if signals.is_overload else "default"
         return self._first_able(DEFAULT_ROUTE, default, None, reason, (), facts)
+
+    def decide_finally(self, facts: Facts, signals: Signals, live: Live = NOTHING_LIVE) -> Decision:
+        """The decision with signals that are final; arguments and errors as of `decide`."""
+        decision = self.decide(facts, signals, live)
+        assert decision is not None, "final signals always lead to a decision"
+        return decision
 
     def may_be_firm(self, facts: Facts) -> bool:
         """Whether there is a text with which this request would get a decision that is firm."""
