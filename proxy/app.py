@@ -186,7 +186,7 @@ async def _started(
 async def _send_in_words(
     send: Send, state: dict[str, Any], refused: Sequence[ConfigError | TestsFailed], message: Message
 ) -> None:
-    """What an operator can mend is told as such, the server by the state: Starlette has a stack trace of it."""
+    """Say in words what an operator can mend, where Starlette would send a stack trace; the server reads the state."""
     if refused and message["type"] == "lifespan.startup.failed":
         state["refused"] = str(refused[-1])
         message = {**message, "message": state["refused"]}

@@ -101,7 +101,7 @@ class Drain(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How the server ends on SIGTERM; a second signal ends it at once."""
 
     delay: Duration | None = None
-    """How long it still takes new connections, while `/readyz` fails and whoever sends requests turns away."""
+    """How long it still takes new connections, while `/readyz` already fails, so that load balancers can turn away."""
     grace: Duration = Duration(25.0)
     """How long after the signal, delay included, requests may take before they are cut short."""
 

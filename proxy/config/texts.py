@@ -1,4 +1,4 @@
-"""Texts as the embedding model's tokenizer reads them, so that two that are one to it can be told."""
+"""Texts as the embedding model's tokenizer reads them: two that it cannot tell apart are the same here."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def folded(text: str) -> str:
     """
     The text without letter case, accents, surplus white space and characters that cannot be seen.
 
-    As BERT's uncased tokenizer cleans a text, except for a few signs that it does not know either; empty when there
-    is nothing in it to be read.
+    As BERT's uncased tokenizer cleans a text, except for a few characters that are not in its vocabulary anyway; empty
+    when there is nothing in it to be read.
     """
     return " ".join(unicodedata.normalize("NFD", text).translate(_READ).lower().split())
 

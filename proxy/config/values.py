@@ -145,7 +145,7 @@ class StoreUrl(Secret):
 
 
 def _check_options(options: dict[str, list[str]]) -> None:
-    """What asyncpg makes of those of a URL; it knows more of them, which are no texts, or which are set here."""
+    """Those that asyncpg takes from a URL as text. It has others: they are no text, or they are set here."""
     known = (*_OPTION_TEXTS, *_OPTION_NUMBERS, *_OPTION_WORDS)
     if strange := next((name for name in options if name not in known), None):
         # Where a password stands among them, this may be what follows an '&' in it.

@@ -165,7 +165,7 @@ class MiniLM:
 
 
 def _onnxruntime() -> Any:
-    """The module, which from 1.32 on tells its makers of each session unless it is forbidden before the import."""
+    """The module. From 1.32 on it reports each session to its vendor, unless that is switched off before the import."""
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import onnxruntime
 

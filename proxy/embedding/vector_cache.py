@@ -42,7 +42,7 @@ class VectorCache:
         Args:
             folder: where the file is; made when the first vector is written.
             model: is the same only where the same text has the same vector; see `MiniLM.fingerprint`.
-            room: vectors that are kept, 3 KiB each; where more than half as many are in use, twice those.
+            room: vectors that are kept, 3 KiB each; but at least twice as many as are in use.
         """
         self._file = KeptFile(folder / _NAME, _MAGIC, otherwise="the next start embeds again")
         self.path = self._file.path

@@ -170,8 +170,8 @@ class _PassedExchange(Exchange):
 
     def _place(self, asked: str | None, before: str = "") -> _Place:
         """
-        Where it goes: to who keeps what the path names, or what the body goes on from, where that is known; else to the
-        model that it names.
+        Where it goes: to the one that keeps what the path names, or what the body goes on from, where that is known;
+        else to the model that it names.
 
         Args:
             asked: the model that the body names.

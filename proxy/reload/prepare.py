@@ -25,7 +25,7 @@ from proxy.routing.topics import Topics, TopicScores, spoken
 
 
 class Vectorised:
-    """Embeds each text once, and those that the config before had not at all."""
+    """Embeds each text once, and none that the config before already had."""
 
     def __init__(self, embed: Callable[[str], Vector], known: Mapping[str, Vector] | None = None) -> None:
         """

@@ -32,7 +32,11 @@ def kept_answer(path: str) -> str | None:
 
 
 def is_ours(method: str, path: str) -> bool:
-    """Whether what follows `/v1/` is answered here, whatever stands below it; a model is deleted by who has made it."""
+    """
+    Whether what follows `/v1/` is answered here, whatever stands below it.
+
+    A model is not deleted here, but where it was made.
+    """
     first, _, below = path.partition("/")
     return first in _OURS and not (method == "DELETE" and first == "models" and below)
 

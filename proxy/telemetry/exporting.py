@@ -24,7 +24,7 @@ _QUEUE = 2048
 _LONGEST = 1000
 # Things that the SDK says, of which more are not kept.
 _MOST_SAID = 10
-# Where headers are read, and what is no header is told as it stands, which may be a key.
+# Loggers of what reads the variables with headers: a malformed one is logged verbatim, and it may be a key.
 _READERS = "opentelemetry.util."
 # For what is left at the end. The SDK would wait for 30 s.
 _PATIENCE_S = 3.0

@@ -119,7 +119,8 @@ class Metrics:
             "topic_score", "The score of the best topic of a text, 0 to 1.", _SCORE_BUCKETS, "topic"
         )
         self.config_info = gauge(
-            "config_info", "1 for the configuration in use, by a hash of what routes.yaml says but for its policy.",
+            "config_info",
+            "1 for the configuration in use, by a hash of what routes.yaml says, without its policy and its shadow.",
             "livemax", "sha256",
         )  # fmt: skip
         self.policy_info = gauge(

@@ -1,4 +1,4 @@
-"""What happens, counted for Prometheus, logged, and shown to who looks on."""
+"""What happens, counted for Prometheus, logged, and shown to whoever looks on."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ class ShadowMetrics:
             registry=registry,
         )
         self._failures = Counter(
-            "pointsman_shadow_failures", "Decisions at which the shadow failed unforeseen.", registry=registry
+            "pointsman_shadow_failures", "Decisions at which the shadow failed unexpectedly.", registry=registry
         )
         self._cost = Counter(
             "pointsman_shadow_cost_usd",

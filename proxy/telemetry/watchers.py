@@ -57,7 +57,7 @@ class Seen:
         """
         What a stranger may know of it: neither text nor key nor any name that a client chose.
 
-        Its id is left out too, for who knows that can rate the decision.
+        Its id is left out too, for whoever knows it can rate the decision.
         """
         fields = self._record.fields()
         for name in ("id", "request_id", "path", "requested"):

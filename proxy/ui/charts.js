@@ -23,7 +23,7 @@ const axes = (incrs) => {
 };
 
 // A chart that is made anew when its series, its width or the theme change, else only gets new numbers. `words` says
-// the same to who cannot see it.
+// the same to whoever cannot see it.
 function chart(node, seriesOf, dataOf, words, range, style, incrs) {
   node.setAttribute("role", "img");
   let plot = null;
