@@ -14,7 +14,7 @@ from proxy.simulator.prose import pieces_of, think, write
 _EFFORT = {"none": 0.0, "minimal": 0.1, "low": 0.25, "medium": 1.0, "high": 3.0, "xhigh": 6.0}
 
 
-class Call(msgspec.Struct, frozen=True):
+class ToolCall(msgspec.Struct, frozen=True):
     """One call of a tool."""
 
     name: str
@@ -24,7 +24,7 @@ class Call(msgspec.Struct, frozen=True):
 class Choice(msgspec.Struct, frozen=True):
     pieces: tuple[str, ...]  # the content's tokens; joined they are the content
     thoughts: tuple[str, ...]  # of `reasoning_content`, for models that show it
-    calls: tuple[Call, ...]
+    calls: tuple[ToolCall, ...]
     finish_reason: str  # stop | length | tool_calls
     stopped_by: str | None = None  # the one of `stop` that it was about to say
 
@@ -107,7 +107,7 @@ def _exactly(count: int, pieces: list[str]) -> list[str]:
     return pieces[:count]
 
 
-def _calls(request: ChatRequest) -> tuple[tuple[Call, ...], bool]:
+def _calls(request: ChatRequest) -> tuple[tuple[ToolCall, ...], bool]:
     """The tool calls to make, and whether the one tool was named by the caller."""
     tools, choice = request.tools, request.tool_choice
     if isinstance(choice, dict):
@@ -127,9 +127,9 @@ def _calls(request: ChatRequest) -> tuple[tuple[Call, ...], bool]:
     return tuple(_call(tool, request.prompt) for tool in named), False
 
 
-def _call(tool: Json, prompt: str) -> Call:
+def _call(tool: Json, prompt: str) -> ToolCall:
     arguments = _json(invent(tool.get("parameters") or {"type": "object"}, prompt))
-    return Call(str(tool["name"]), tuple(re.findall(r".{1,6}", arguments, re.DOTALL)))
+    return ToolCall(str(tool["name"]), tuple(re.findall(r".{1,6}", arguments, re.DOTALL)))
 
 
 def _overlap(tool: Json, prompt: str) -> int:

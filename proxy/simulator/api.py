@@ -20,14 +20,14 @@ from proxy.simulator.knobs import Knobs
 from proxy.simulator.legacy import read_legacy, text_completion, text_events
 from proxy.simulator.personas import WELL_KNOWN
 from proxy.simulator.qualities import Qualities
-from proxy.simulator.reply import Call, Reply
+from proxy.simulator.reply import Reply, Request
 from proxy.simulator.wire import Stamp, completion, completion_events, encode
 
 _PAGE = b"<html>\n<head><title>%d</title></head>\n<body><center><h1>%d</h1></center></body>\n</html>\n"
 _CREATED = 1_715_367_049
 
 
-def read_call(method: str, path: str, query: str, headers: Headers, body: bytes) -> Call:
+def read_request(method: str, path: str, query: str, headers: Headers, body: bytes) -> Request:
     """Split the request into what a reply depends on; never fails."""
     before, slash, endpoint = path.rpartition("/v1/")
     fields: Json = {}
@@ -37,14 +37,16 @@ def read_call(method: str, path: str, query: str, headers: Headers, body: bytes)
         if kind.startswith(b"multipart/"):
             fields, uploads = read_form(body, kind.decode("latin-1"))
         else:
-            with contextlib.suppress(Refusal):  # `Call.json` reads it again, and says so
+            with contextlib.suppress(Refusal):  # `Request.json` reads it again, and says so
                 fields = read_object(body)
-    return Call(
+    return Request(
         method, path, query, before.strip("/") if slash else "", endpoint, headers, fields, uploads, body
     )  # fmt: skip
 
 
-def reply_to(call: Call, knobs: Knobs, stamp: Stamp, kept: Kept, qualities: Qualities, api_key: str | None) -> Reply:
+def reply_to(
+    request: Request, knobs: Knobs, stamp: Stamp, kept: Kept, qualities: Qualities, api_key: str | None
+) -> Reply:
     """
     Everything the upstream has to say.
 
@@ -58,59 +60,59 @@ def reply_to(call: Call, knobs: Knobs, stamp: Stamp, kept: Kept, qualities: Qual
         return Reply(status=status, kind=HTML, body=_PAGE % (status, status))
     try:
         if knobs.status is not None and knobs.status != 200:
-            raise refusal_for(knobs.status, call.model)
+            raise refusal_for(knobs.status, request.model)
         if api_key is not None:
-            _check_key(call, api_key)
-        reply = _handler(call)(call, knobs, stamp, kept)
+            _check_key(request, api_key)
+        reply = _handler(request)(request, knobs, stamp, kept)
     except Refusal as refusal:
-        return refused(refusal, call, knobs, stamp)
+        return refused(refusal, request, knobs, stamp)
     if reply.asked is None:
         return reply
     told = qualities.headers(reply.asked, knobs)
     return msgspec.structs.replace(reply, extra_headers=[*reply.extra_headers, *told])
 
 
-def refused(refusal: Refusal, call: Call, knobs: Knobs, stamp: Stamp) -> Reply:
+def refused(refusal: Refusal, request: Request, knobs: Knobs, stamp: Stamp) -> Reply:
     extra = [] if knobs.retry_after is None else [(b"retry-after", knobs.retry_after.encode("latin-1"))]
-    body = anthropic_body(refusal, f"req_{stamp.token}") if call.is_anthropic else refusal.body()
-    return Reply(status=refusal.status, body=body, extra_headers=extra, is_anthropic=call.is_anthropic)
+    body = anthropic_body(refusal, f"req_{stamp.token}") if request.is_anthropic else refusal.body()
+    return Reply(status=refusal.status, body=body, extra_headers=extra, is_anthropic=request.is_anthropic)
 
 
-Handler = Callable[[Call, Knobs, Stamp, Kept], Reply]
+Handler = Callable[[Request, Knobs, Stamp, Kept], Reply]
 
 
-def _chat(call: Call, knobs: Knobs, stamp: Stamp, _: Kept) -> Reply:
-    request = read_chat(call.json())
+def _chat(request: Request, knobs: Knobs, stamp: Stamp, _: Kept) -> Reply:
+    asked = read_chat(request.json())
     return generated(
-        request, call.upstream, knobs,
-        whole=partial(completion, request=request, stamp=stamp),
-        events=partial(completion_events, request=request, stamp=stamp),
+        asked, request.upstream, knobs,
+        whole=partial(completion, request=asked, stamp=stamp),
+        events=partial(completion_events, request=asked, stamp=stamp),
     )  # fmt: skip
 
 
-def _legacy(call: Call, knobs: Knobs, stamp: Stamp, _: Kept) -> Reply:
-    request = read_legacy(call.json())
+def _legacy(request: Request, knobs: Knobs, stamp: Stamp, _: Kept) -> Reply:
+    asked = read_legacy(request.json())
     return generated(
-        request, call.upstream, knobs,
-        whole=partial(text_completion, request=request, stamp=stamp),
-        events=partial(text_events, request=request, stamp=stamp),
+        asked, request.upstream, knobs,
+        whole=partial(text_completion, request=asked, stamp=stamp),
+        events=partial(text_events, request=asked, stamp=stamp),
     )  # fmt: skip
 
 
-def _embeddings(call: Call, *_: object) -> Reply:
-    return Reply(body=embed(call.json()))
+def _embeddings(request: Request, *_: object) -> Reply:
+    return Reply(body=embed(request.json()))
 
 
 def _list_models(*_: object) -> Reply:
     return Reply(body=encode({"object": "list", "data": [_model(known) for known in WELL_KNOWN]}))
 
 
-def _get_model(call: Call, *_: object) -> Reply:
-    return Reply(body=encode(_model(call.below)))
+def _get_model(request: Request, *_: object) -> Reply:
+    return Reply(body=encode(_model(request.below)))
 
 
-def _delete_model(call: Call, *_: object) -> Reply:
-    return Reply(body=encode({"id": call.below, "object": "model", "deleted": True}))
+def _delete_model(request: Request, *_: object) -> Reply:
+    return Reply(body=encode({"id": request.below, "object": "model", "deleted": True}))
 
 
 def _model(name: str) -> Json:
@@ -138,19 +140,19 @@ _BELOW: dict[str, dict[str, Handler]] = {
 }
 
 
-def _handler(call: Call) -> Handler:
-    methods = _AT.get(call.endpoint) or (_BELOW.get(call.endpoint.partition("/")[0]) if call.below else None)
+def _handler(request: Request) -> Handler:
+    methods = _AT.get(request.endpoint) or (_BELOW.get(request.endpoint.partition("/")[0]) if request.below else None)
     if methods is None:
-        raise unknown_url(call.method, call.path)
-    if (handler := methods.get(call.method)) is None:
-        raise wrong_method(call.method, call.path)
+        raise unknown_url(request.method, request.path)
+    if (handler := methods.get(request.method)) is None:
+        raise wrong_method(request.method, request.path)
     return handler
 
 
-def _check_key(call: Call, api_key: str) -> None:
-    presented = call.header(b"authorization").removeprefix("Bearer ").strip()
-    if call.is_anthropic:
-        presented = call.header(b"x-api-key") or presented
+def _check_key(request: Request, api_key: str) -> None:
+    presented = request.header(b"authorization").removeprefix("Bearer ").strip()
+    if request.is_anthropic:
+        presented = request.header(b"x-api-key") or presented
     if not presented:
         raise Refusal(
             "You didn't provide an API key. You need to provide your API key in an Authorization header using Bearer "

@@ -4,7 +4,7 @@ from collections import defaultdict, deque
 
 from starlette.types import Receive, Scope, Send
 
-from proxy.simulator.api import read_call, refused, reply_to
+from proxy.simulator.api import read_request, refused, reply_to
 from proxy.simulator.client import Client
 from proxy.simulator.control import control, is_control
 from proxy.simulator.delivery import deliver
@@ -69,15 +69,17 @@ class Simulator:
             self.log.note_disconnect(entry)
             self.log.note_end(entry, complete=False)
             return
-        call = read_call(method, path, query, headers, body)
+        request = read_request(method, path, query, headers, body)
         try:
-            knobs = self._scripted(call.upstream, call.model) or read_knobs(headers, call.upstream, call.model)
+            knobs = self._scripted(request.upstream, request.model) or read_knobs(
+                headers, request.upstream, request.model
+            )
         except Refusal as refusal:
             knobs, made = NONE, stamp(None, body)
-            reply = refused(refusal, call, knobs, made)
+            reply = refused(refusal, request, knobs, made)
         else:
             made = stamp(knobs.seed, body)
-            reply = reply_to(call, knobs, made, self._kept, self.qualities, self._api_key)
+            reply = reply_to(request, knobs, made, self._kept, self.qualities, self._api_key)
         async with Client(receive, send, self.log, entry) as client:
             await deliver(reply, client, knobs, made, self._pace)
 

@@ -8,16 +8,16 @@ from proxy.simulator.chat_request import Json
 from proxy.simulator.errors import Refusal, missing, unknown_url
 from proxy.simulator.forms import file_of
 from proxy.simulator.kept import Kept, KeptFile
-from proxy.simulator.reply import Call, Reply
+from proxy.simulator.reply import Reply, Request
 from proxy.simulator.wire import Stamp, encode
 
 _MOST_LISTED = 10_000
 
 
-def upload(call: Call, _: object, stamp: Stamp, kept: Kept) -> Reply:
+def upload(request: Request, _: object, stamp: Stamp, kept: Kept) -> Reply:
     """`POST /files`."""
-    sent = file_of(call.uploads)
-    if not (purpose := call.fields.get("purpose")):
+    sent = file_of(request.uploads)
+    if not (purpose := request.fields.get("purpose")):
         raise missing("purpose")
     about: Json = {
         "id": f"file-{stamp.token[:24]}",
@@ -30,14 +30,14 @@ def upload(call: Call, _: object, stamp: Stamp, kept: Kept) -> Reply:
         "status": "processed",
         "status_details": None,
     }
-    kept.files.put(call.upstream, str(about["id"]), KeptFile(about, sent.content), len(sent.content))
+    kept.files.put(request.upstream, str(about["id"]), KeptFile(about, sent.content), len(sent.content))
     return Reply(body=encode(about))
 
 
-def list_all(call: Call, _: object, __: object, kept: Kept) -> Reply:
+def list_all(request: Request, _: object, __: object, kept: Kept) -> Reply:
     """`GET /files`, newest first; `purpose`, `after` and `limit` in the query."""
-    asked = {name: values[-1] for name, values in parse_qs(call.query).items()}
-    found = [file.about for file in reversed(kept.files.of(call.upstream))]
+    asked = {name: values[-1] for name, values in parse_qs(request.query).items()}
+    found = [file.about for file in reversed(kept.files.of(request.upstream))]
     if purpose := asked.get("purpose"):
         found = [about for about in found if about["purpose"] == purpose]
     if after := asked.get("after"):
@@ -49,10 +49,10 @@ def list_all(call: Call, _: object, __: object, kept: Kept) -> Reply:
     return Reply(body=encode({"object": "list", "data": page, "has_more": len(found) > limit, **ends}))
 
 
-def get(call: Call, _: object, __: object, kept: Kept) -> Reply:
+def get(request: Request, _: object, __: object, kept: Kept) -> Reply:
     """`GET /files/ID` and `GET /files/ID/content`."""
-    name, _slash, what = call.below.partition("/")
-    file = kept.files.get(call.upstream, name)
+    name, _slash, what = request.below.partition("/")
+    file = kept.files.get(request.upstream, name)
     if file is None:
         raise _not_found(name)
     if what == "content":
@@ -61,15 +61,15 @@ def get(call: Call, _: object, __: object, kept: Kept) -> Reply:
             kind=b"application/octet-stream", body=file.content, extra_headers=[(b"content-disposition", told)]
         )
     if what:
-        raise unknown_url(call.method, call.path)
+        raise unknown_url(request.method, request.path)
     return Reply(body=encode(file.about))
 
 
-def delete(call: Call, _: object, __: object, kept: Kept) -> Reply:
+def delete(request: Request, _: object, __: object, kept: Kept) -> Reply:
     """`DELETE /files/ID`."""
-    if kept.files.take(call.upstream, call.below) is None:
-        raise _not_found(call.below)
-    return Reply(body=encode({"id": call.below, "object": "file", "deleted": True}))
+    if kept.files.take(request.upstream, request.below) is None:
+        raise _not_found(request.below)
+    return Reply(body=encode({"id": request.below, "object": "file", "deleted": True}))
 
 
 def _not_found(name: str) -> Refusal:

@@ -9,15 +9,15 @@ from zlib import compress, crc32
 
 from proxy.simulator.chat_request import Json, estimate_tokens
 from proxy.simulator.errors import Refusal, missing
-from proxy.simulator.reply import Call, Reply
+from proxy.simulator.reply import Reply, Request
 from proxy.simulator.wire import Stamp, encode
 
 _TOKENS = 272  # what OpenAI counts for a small image
 
 
-def generate(call: Call, _: object, stamp: Stamp, __: object) -> Reply:
+def generate(request: Request, _: object, stamp: Stamp, __: object) -> Reply:
     """`POST /images/generations`. Images always come as base64."""
-    fields = call.json()
+    fields = request.json()
     prompt, count = fields.get("prompt"), fields.get("n") or 1
     if not prompt:
         raise missing("prompt")

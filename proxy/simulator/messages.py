@@ -6,15 +6,14 @@ from hashlib import blake2b
 
 import msgspec
 
-from proxy.simulator.answer import Answer, Call, Choice
+from proxy.simulator.answer import Answer, Choice, ToolCall
 from proxy.simulator.chat_request import ChatRequest, Json
 from proxy.simulator.errors import Refusal
 from proxy.simulator.generated import generated
 from proxy.simulator.kept import Kept
 from proxy.simulator.knobs import Knobs
 from proxy.simulator.messages_request import read_countable, read_messages
-from proxy.simulator.reply import Call as Request
-from proxy.simulator.reply import Reply
+from proxy.simulator.reply import Reply, Request
 from proxy.simulator.response_events import named
 from proxy.simulator.wire import Event, Stamp, encode
 
@@ -98,7 +97,7 @@ def _blocks(choice: Choice, stamp: Stamp) -> list[Json]:
     return blocks
 
 
-def _input(call: Call) -> object:
+def _input(call: ToolCall) -> object:
     return msgspec.json.decode("".join(call.pieces))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from proxy.simulator.chat_request import Json
 from proxy.simulator.errors import missing, wrong_type
-from proxy.simulator.reply import Call, Reply
+from proxy.simulator.reply import Reply, Request
 from proxy.simulator.wire import Stamp, encode
 
 _CATEGORIES = (
@@ -14,9 +14,9 @@ _CATEGORIES = (
 _VIOLENT = ("kill", "murder", "shoot", "stab")
 
 
-def create(call: Call, _: object, stamp: Stamp, __: object) -> Reply:
+def create(request: Request, _: object, stamp: Stamp, __: object) -> Reply:
     """`POST /moderations`."""
-    fields = call.json()
+    fields = request.json()
     told = fields.get("input")
     if told is None:
         raise missing("input")
@@ -25,7 +25,7 @@ def create(call: Call, _: object, stamp: Stamp, __: object) -> Reply:
     # Strings are texts by themselves; parts of texts and images are one text together.
     texts = [told] if isinstance(told, str) or any(isinstance(part, dict) for part in told) else told
     results = [_result(str(text).lower()) for text in texts]
-    model = call.model or "omni-moderation-latest"
+    model = request.model or "omni-moderation-latest"
     return Reply(body=encode({"id": f"modr-{stamp.token}", "model": model, "results": results}))
 
 

@@ -10,7 +10,7 @@ from proxy.simulator.headers import JSON, Headers
 from proxy.simulator.wire import ERROR_EVENT, Event
 
 
-class Call(msgspec.Struct, frozen=True):
+class Request(msgspec.Struct, frozen=True):
     """One request to one upstream, its body read."""
 
     method: str

@@ -7,14 +7,13 @@ from hashlib import blake2b
 
 import msgspec
 
-from proxy.simulator.answer import Answer, Call, Choice
+from proxy.simulator.answer import Answer, Choice, ToolCall
 from proxy.simulator.chat_request import Json
 from proxy.simulator.errors import Refusal
 from proxy.simulator.generated import generated
 from proxy.simulator.kept import Kept, KeptResponse
 from proxy.simulator.knobs import Knobs
-from proxy.simulator.reply import Call as Request
-from proxy.simulator.reply import Reply
+from proxy.simulator.reply import Reply, Request
 from proxy.simulator.response_events import ERROR_EVENT, response_events
 from proxy.simulator.responses_request import ResponsesRequest, read_responses
 from proxy.simulator.wire import Stamp, encode
@@ -173,7 +172,7 @@ def _said(choice: Choice, stamp: Stamp) -> Json:
     return {"role": "assistant", "content": None, "tool_calls": calls}
 
 
-def _arguments(call: Call) -> str:
+def _arguments(call: ToolCall) -> str:
     return "".join(call.pieces)
 
 

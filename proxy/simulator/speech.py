@@ -7,7 +7,7 @@ from proxy.simulator.errors import Refusal, missing
 from proxy.simulator.knobs import Knobs
 from proxy.simulator.personas import persona_of
 from proxy.simulator.prose import pieces_of
-from proxy.simulator.reply import Call, Reply
+from proxy.simulator.reply import Reply, Request
 
 FRAMES_PER_WORD = 12  # of 26 ms
 # MPEG 1 layer III at 128 kbit/s and 44.1 kHz: a header, and side information that says there is no sound.
@@ -17,9 +17,9 @@ _PCM_PER_WORD = bytes(2 * 24_000 * 26 * FRAMES_PER_WORD // 1000)
 _KINDS = {"mp3": b"audio/mpeg", "pcm": b"audio/pcm"}
 
 
-def create(call: Call, knobs: Knobs, *_: object) -> Reply:
+def create(request: Request, knobs: Knobs, *_: object) -> Reply:
     """`POST /audio/speech`. `x-simulate-tokens` says how many words there are."""
-    fields = call.json()
+    fields = request.json()
     persona = persona_of(read_model(fields))
     for name in ("input", "voice"):
         if not fields.get(name):

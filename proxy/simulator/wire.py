@@ -7,7 +7,7 @@ from zlib import crc32
 
 import msgspec
 
-from proxy.simulator.answer import Answer, Call, Choice
+from proxy.simulator.answer import Answer, Choice, ToolCall
 from proxy.simulator.chat_request import ChatRequest, Json
 
 encode = msgspec.json.Encoder().encode
@@ -157,7 +157,7 @@ def _delta(index: int, delta: Json, *, logprobs: Json | None = None, finish_reas
     return encode({"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": finish_reason})
 
 
-def _named(call: Call, index: int, number: int, stamp: Stamp, arguments: str) -> Json:
+def _named(call: ToolCall, index: int, number: int, stamp: Stamp, arguments: str) -> Json:
     token = blake2b(f"{stamp.token}{index}.{number}".encode(), digest_size=12).hexdigest()
     return {"id": f"call_{token}", "type": "function", "function": {"name": call.name, "arguments": arguments}}
 
