@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 from pathlib import Path
 
 import click
 
 from proxy.cli.options import config_option, exit_with
+from proxy.cli.streams import echo_json
 from proxy.config import ConfigError, load_config
 from proxy.config import Store as Settings
 from proxy.learning.store import RowsRefused, Store, StoreRefused, StoreUnavailable
@@ -49,7 +49,7 @@ def reset_corrections(config_path: Path, as_json: bool) -> None:
         raise click.ClickException(f"store: {settings.url.shown}: {error}; nothing was reset.") from None
     every_s = float(config.corrections.every)
     if as_json:
-        click.echo(json.dumps({"store": settings.url.shown, "ratings": count, "every_s": every_s}))
+        echo_json({"store": settings.url.shown, "ratings": count, "every_s": every_s})
         return
     ratings = "1 rating no longer counts" if count == 1 else f"{count:,} ratings no longer count"
     click.echo(

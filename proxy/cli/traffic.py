@@ -79,7 +79,7 @@ def _rate(path: Path, config_path: Path | None, requests: int, seed: int, *, as_
             tell(number, requests)
     write_whole(path, "".join(lines).encode())
     if as_json:
-        click.echo(json.dumps({"written": str(path), "requests": requests, "models": list(config.models)}))
+        echo_json({"written": str(path), "requests": requests, "models": list(config.models)})
     else:
         click.echo(f"Wrote {path}: {requests:,} prompts, each rated for {', '.join(config.models)}")
 

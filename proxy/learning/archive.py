@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,14 +13,14 @@ from urllib.parse import quote
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, Engine, Row, Select, case, create_engine, exists, func, inspect, make_url, select
+from sqlalchemy import Connection, Engine, Row, Select, case, create_engine, exists, func, inspect, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from proxy.config import Store as Settings
 from proxy.learning.asking import is_sound_rating
-from proxy.learning.databases import PATIENCE_S, in_words, is_about_url
+from proxy.learning.databases import NO_DRIVER, PATIENCE_S, driven, has_driver, in_words, is_about_url
 from proxy.learning.tables import VERSION, StoreUnknown, decisions, feedback, meta, version_of
 
 __all__ = ["Archive", "Row", "StoreUnreadable"]
@@ -235,12 +234,10 @@ class _Postgresql:
     """Its driver knows only event loops: each step is one run of a loop of its own."""
 
     def __init__(self, url: str) -> None:
-        if importlib.util.find_spec("asyncpg") is None:
-            raise StoreUnreadable(
-                "the driver of PostgreSQL is not installed: pip install '.[postgres]' in the checkout"
-            )
+        if not has_driver():
+            raise StoreUnreadable(NO_DRIVER)
         self._engine = create_async_engine(
-            make_url(url).set(drivername="postgresql+asyncpg"),
+            driven(url),
             hide_parameters=True,
             poolclass=NullPool,
             connect_args={"timeout": PATIENCE_S},

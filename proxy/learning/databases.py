@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sqlite3
 import time
 from typing import Any
@@ -12,6 +13,7 @@ from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError,
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 PATIENCE_S = 3.0
+NO_DRIVER = "the driver of PostgreSQL is not installed: pip install '.[postgres]' in the checkout"
 CONNECTIONS = 3
 _BETWEEN_LOCKS_S = 0.01
 
@@ -49,10 +51,20 @@ def sqlite_engine(file: str, patience_s: float) -> AsyncEngine:
     return engine
 
 
+def has_driver() -> bool:
+    """Whether PostgreSQL's is installed, which is an extra."""
+    return importlib.util.find_spec("asyncpg") is not None
+
+
+def driven(url: str) -> URL:
+    """A URL of PostgreSQL, with our driver."""
+    return make_url(url).set(drivername="postgresql+asyncpg")
+
+
 def postgresql_engine(url: str, patience_s: float) -> AsyncEngine:
     """Of a server; `patience_s` as for `Store`."""
     return create_async_engine(
-        make_url(url).set(drivername="postgresql+asyncpg"),
+        driven(url),
         hide_parameters=True,
         pool_size=CONNECTIONS,
         max_overflow=0,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import logging
 import sqlite3
 import time
@@ -20,8 +19,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from proxy.config import Store as Settings
 from proxy.learning.databases import (
     CONNECTIONS,
+    NO_DRIVER,
     PATIENCE_S,
     begin_file,
+    has_driver,
     in_words,
     is_about_rows,
     is_about_url,
@@ -88,10 +89,8 @@ class Store:
         self._held: sqlite3.Connection | None = None
         """On the file that is open, also once it is moved: the engine opens by name whenever it has none to spare."""
         self._beside: dict[Path, tuple[int, int] | None] = {}
-        if self._file is None and importlib.util.find_spec("asyncpg") is None:
-            raise StoreRefused(
-                "store: the driver of PostgreSQL is not installed: pip install '.[postgres]' in the checkout"
-            )
+        if self._file is None and not has_driver():
+            raise StoreRefused(f"store: {NO_DRIVER}")
 
     async def open(self) -> None:
         """
