@@ -39,7 +39,7 @@ from proxy.errors import ProxyError, UnknownPath, WrongMethod
 from proxy.reload.activating import Activator
 from proxy.reload.loading import LoadingLog, load, loaders
 from proxy.reload.policies import policy_of
-from proxy.reload.prepare import TestsFailed, fingerprint
+from proxy.reload.prepare import TestsFailed
 from proxy.reload.reloader import Reloader
 from proxy.reload.shadowing import shadowing_of
 from proxy.reload.source import ConfigSource
@@ -218,6 +218,3 @@ async def _answer_starlette(request: Request, error: Exception) -> Response:
 async def _answer_unforeseen(request: Request, error: Exception) -> Response:  # noqa: ARG001
     # Starlette raises it again after the answer, and the server logs the traceback.
     return _response(request, ProxyError("Internal error; the operator finds it in the log."))
-
-
-__all__ = ["ConfigSource", "ModelLoader", "build_app", "fingerprint", "load_minilm"]

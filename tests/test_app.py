@@ -12,9 +12,10 @@ from contextlib import ExitStack
 import httpx
 import pytest
 
-from proxy.app import build_app, fingerprint
+from proxy.app import build_app
 from proxy.config import Config
 from proxy.embedding import MiniLM, Vector
+from proxy.reload.prepare import fingerprint
 from tests.relay.wire import House, WordModel, config_of
 from tests.relay.wire import house as open_house
 from tests.serving import serving

@@ -11,9 +11,10 @@ from typing import Any
 import httpx
 import pytest
 
-from proxy.app import ConfigSource, build_app
+from proxy.app import build_app
 from proxy.embedding.shipped_model import minilm
 from proxy.learning.fit import fit_policy
+from proxy.reload.source import ConfigSource
 from proxy.routing.policy import Policy
 from proxy.routing.policy_file import pack
 from proxy.routing.shape import shape_of

@@ -12,11 +12,12 @@ import httpx
 import numpy as np
 import pytest
 
-from proxy.app import ConfigSource, build_app
+from proxy.app import build_app
 from proxy.config import Config
 from proxy.embedding import MiniLM, Vector
 from proxy.reload.loading import LoadingLog
 from proxy.reload.prepare import prepare, texts_of
+from proxy.reload.source import ConfigSource
 from tests.relay.wire import WordModel, config_of
 from tests.serving import serving
 

@@ -14,8 +14,9 @@ import httpx
 import pytest
 from click.testing import CliRunner
 
-from proxy.app import ConfigSource, build_app
+from proxy.app import build_app
 from proxy.cli import main
+from proxy.reload.source import ConfigSource
 from proxy.simulator import Qualities, build_simulator
 from tests.serving import serving
 

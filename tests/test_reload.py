@@ -18,9 +18,10 @@ from typing import Any
 import httpx
 import pytest
 
-from proxy.app import ConfigSource, build_app
+from proxy.app import build_app
 from proxy.config import Config
 from proxy.embedding import MiniLM, Vector
+from proxy.reload.source import ConfigSource
 from tests.config.not_files import impatient, not_files
 from tests.relay.wire import SSE, Exchange, RawUpstream, WordModel
 from tests.serving import serving

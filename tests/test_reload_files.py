@@ -11,7 +11,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from proxy.app import ConfigSource, build_app
+from proxy.app import build_app
+from proxy.reload.source import ConfigSource
 from tests.certificates import Authority, serving_with
 from tests.relay.wire import MESSAGES, RawUpstream, word_model
 from tests.serving import serving

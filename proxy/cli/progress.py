@@ -52,6 +52,3 @@ def reading_count(what: str) -> Iterator[Callable[[int], None]]:
     with Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
         count = progress.add_task(what, total=None)
         yield lambda done: progress.update(count, completed=done)
-
-
-__all__ = ["LoadingBar", "loading_bar", "reading_count", "working_bar"]

@@ -12,7 +12,8 @@ from proxy.cli.options import config_option, exit_with
 from proxy.cli.streams import echo_json
 from proxy.config import ConfigError, load_config
 from proxy.config import Store as Settings
-from proxy.learning.store import RowsRefused, Store, StoreRefused, StoreUnavailable
+from proxy.learning.store import Store
+from proxy.learning.trouble import RowsRefused, StoreRefused, StoreUnavailable
 
 
 @click.command("reset-corrections", short_help="Begin the corrections of learned routes anew.")

@@ -118,7 +118,8 @@ def worker_app(
         cache_dir: as on the command line.
     """
     # Imported here so that prometheus_client first sees the environment of the process that counts.
-    from proxy.app import ConfigSource, build_app
+    from proxy.app import build_app
+    from proxy.reload.source import ConfigSource
 
     fit_streams()
     configure_logging(log_format, level=log_level)

@@ -22,8 +22,6 @@ from proxy.config.scalars import CUSTOM, to_bool, to_float, to_int, to_text
 from proxy.config.structs import StructReader, StructsReader
 from proxy.config.typed import Reader
 
-__all__ = ["limits_of", "reader_for"]
-
 
 def limits_of(annotation: Any) -> tuple[Any, msgspec.Meta]:
     """A type without its `Annotated`, and the limits that this sets."""

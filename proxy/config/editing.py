@@ -13,8 +13,6 @@ from proxy.config.problems import Report
 from proxy.config.schema import Config
 from proxy.config.source import Lines, decode
 
-__all__ = ["CannotEdit", "edit_thresholds", "with_thresholds"]
-
 _Edit = tuple[int, int, str]
 """From, to, and what comes there."""
 

@@ -17,8 +17,6 @@ from proxy.config.schema_uses import Shadow
 from proxy.config.typed import BROKEN
 from proxy.config.values import File
 
-__all__ = ["with_files"]
-
 _MAX_BYTES = 4 * 1024 * 1024  # a bundle of all the authorities of the world has a quarter of a megabyte
 _MAX_POLICY_BYTES = 64 * 1024 * 1024
 _LONGEST_SOCKET = 107  # what the system has room for; 103 on some

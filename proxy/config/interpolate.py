@@ -10,8 +10,6 @@ from proxy.config.problems import quote
 from proxy.config.source import MAX_BYTES
 from proxy.config.tree import Scalar
 
-__all__ = ["Unresolved", "substitute"]
-
 _VARIABLE = re.compile(r"\$\$\{|\$\{(?:([A-Za-z_][A-Za-z0-9_]*)(?::-([^{}]*))?\})?")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 

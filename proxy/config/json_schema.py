@@ -15,8 +15,6 @@ from proxy.config.annotations import limits_of
 from proxy.config.schema import Config
 from proxy.config.values import Duration, File, ProxyUrl, Regex, Secret, StoreUrl, Url
 
-__all__ = ["described", "json_schema"]
-
 _DRAFT = "http://json-schema.org/draft-07/schema#"  # what editors' YAML servers know best
 _VARIABLE = {"type": "string", "pattern": r"\$\{"}
 """Any value may come from the environment, whatever its type."""

@@ -8,8 +8,6 @@ from proxy.config.problems import Path, Report, choices, did_you_mean, quote
 from proxy.config.tree import Scalar, Tree
 from proxy.config.typed import BROKEN
 
-__all__ = ["Judge"]
-
 
 class Judge:
     """One for all rules of a file, made when reading is over and its problems are in the report."""

@@ -18,8 +18,6 @@ from proxy.config.tree import read_tree
 from proxy.config.typed import BROKEN, Reading
 from proxy.config.values import File
 
-__all__ = ["load_config", "load_shadow", "parse_config"]
-
 
 def load_config(path: Path, environ: Mapping[str, str]) -> Config:
     """

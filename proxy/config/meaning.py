@@ -22,8 +22,6 @@ from proxy.config.typed import BROKEN
 from proxy.config.upstreams import judge_upstreams
 from proxy.config.uses import judge_fallbacks, judge_use, protocol_of
 
-__all__ = ["AUTO", "DEFAULT_ROUTE", "PASSED_ROUTE", "PINNED_ROUTE", "judge"]
-
 AUTO = "auto"
 """The model name that clients send to be routed."""
 

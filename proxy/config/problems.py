@@ -10,19 +10,6 @@ from typing import NamedTuple
 
 import msgspec
 
-__all__ = [
-    "ConfigError",
-    "Path",
-    "Place",
-    "Problem",
-    "Report",
-    "TooMany",
-    "choices",
-    "did_you_mean",
-    "quote",
-    "show_path",
-]
-
 MAX_PROBLEMS = 1000
 """Nobody reads more of them; a file of 8 MB, such as a log under a wrong name, can have millions."""
 

@@ -13,8 +13,6 @@ import msgspec
 
 from proxy.config.schema import Range, When
 
-__all__ = ["Conditions", "Globs", "canonical", "contradiction", "covers", "first_covers", "is_everything"]
-
 Conditions = Mapping[str, object]
 """The conditions that are given, by key, in a form where equal means equal: lists are sets, one is a set of one."""
 

@@ -14,17 +14,6 @@ from proxy.config.scalars import Unfit, bare, looks_like_float, looks_like_int, 
 from proxy.config.tree import Mapping, Node, Scalar, Sequence, Spoiled
 from proxy.config.typed import BROKEN, Reader, Reading, describe
 
-__all__ = [
-    "NO_LIMITS",
-    "AnyReader",
-    "ListReader",
-    "LiteralReader",
-    "MapReader",
-    "NullReader",
-    "ScalarReader",
-    "UnionReader",
-]
-
 NO_LIMITS = msgspec.Meta()
 
 _NOT_IN_JSON = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")

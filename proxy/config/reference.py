@@ -16,8 +16,6 @@ from proxy.config.json_schema import described
 from proxy.config.schema import Config
 from proxy.config.values import Duration, File, ProxyUrl, Regex, Secret, StoreUrl, Url
 
-__all__ = ["reference"]
-
 _HEAD = """\
 # routes.yaml, key by key
 

@@ -20,19 +20,6 @@ from proxy.config.problems import quote
 from proxy.config.tree import Scalar
 from proxy.config.values import Duration, File, ProxyUrl, Regex, Secret, StoreUrl, Url
 
-__all__ = [
-    "CUSTOM",
-    "Unfit",
-    "bare",
-    "duration_of",
-    "looks_like_float",
-    "looks_like_int",
-    "to_bool",
-    "to_float",
-    "to_int",
-    "to_text",
-]
-
 # YAML 1.2 without its octal and hexadecimal: in this format nothing is counted in those, so `0o17` and `017` are
 # slips. YAML 1.1 would also take 1_000 and 1:30 for numbers.
 _INT = re.compile(r"[-+]?(?:0|[1-9][0-9]*)")

@@ -18,27 +18,6 @@ from proxy.config.schema_upstreams import HeaderName, Key, Model, Name, Upstream
 from proxy.config.schema_uses import Learned, Shadow, Split, learned_of
 from proxy.config.values import Duration, File, Regex, StoreUrl
 
-__all__ = [
-    "Block",
-    "Config",
-    "Conversation",
-    "Corrections",
-    "Drain",
-    "Embedding",
-    "Feature",
-    "Level",
-    "Range",
-    "References",
-    "Route",
-    "RouteTest",
-    "Server",
-    "Store",
-    "Text",
-    "TextMatch",
-    "Topic",
-    "When",
-]
-
 Feature = Literal["tools", "images", "audio", "files", "json_schema", "stream"]
 """What a request may bring or ask for besides text."""
 

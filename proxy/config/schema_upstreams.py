@@ -8,22 +8,6 @@ import msgspec
 
 from proxy.config.values import Duration, File, ProxyUrl, Secret, Url
 
-__all__ = [
-    "Capability",
-    "HeaderName",
-    "HealthCheck",
-    "Key",
-    "Model",
-    "ModelTimeouts",
-    "Name",
-    "Price",
-    "Target",
-    "Timeouts",
-    "Tls",
-    "Upstream",
-    "WireProtocol",
-]
-
 Name = Annotated[
     str,
     msgspec.Meta(

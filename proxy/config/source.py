@@ -15,8 +15,6 @@ from pathlib import Path
 
 from proxy.config.problems import ConfigError, Place, Problem, Report, quote
 
-__all__ = ["MAX_BYTES", "Lines", "decode", "read_bytes", "read_file"]
-
 MAX_BYTES = 8 * 1024 * 1024
 """A file of rules and examples is far smaller; a larger one is a wrong path, such as a model or a log."""
 

@@ -14,8 +14,6 @@ from proxy.config.readers import UnionReader
 from proxy.config.tree import Entry, Mapping, Node, Scalar
 from proxy.config.typed import BROKEN, Reader, Reading, describe
 
-__all__ = ["StructReader", "StructsReader"]
-
 
 class _Field(NamedTuple):
     name: str

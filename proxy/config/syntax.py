@@ -9,8 +9,6 @@ import yaml
 from proxy.config.problems import Place
 from proxy.config.source import Lines
 
-__all__ = ["explain"]
-
 _UNQUOTED_VARIABLE = re.compile(r"""(?<!["'$])\$\{""")
 
 # By a part of what libyaml or PyYAML's own parser says; both word most of them nearly alike.

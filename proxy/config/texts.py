@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import unicodedata
 
-__all__ = ["folded", "nothing_in"]
-
 
 class _Read(dict[int, int | None]):
     """What the tokenizer makes of each character: nothing of accents and of what cannot be seen."""

@@ -17,8 +17,6 @@ from proxy.config.problems import Path, Place, Report, quote
 from proxy.config.source import Lines
 from proxy.config.syntax import explain
 
-__all__ = ["Entry", "Mapping", "Node", "Scalar", "Sequence", "Spoiled", "Tree", "read_tree"]
-
 MAX_DEPTH = 64
 """Levels of nesting; the format itself needs about ten."""
 

@@ -17,8 +17,6 @@ from proxy.config.interpolate import Unresolved, substitute
 from proxy.config.problems import Path, Place, Report
 from proxy.config.tree import Mapping, Node, Scalar, Sequence, Spoiled
 
-__all__ = ["BROKEN", "Reader", "Reading", "describe"]
-
 
 class _Broken:
     """

@@ -12,8 +12,6 @@ from proxy.config.schema_upstreams import Tls, Upstream
 from proxy.config.typed import BROKEN
 from proxy.config.values import Secret
 
-__all__ = ["judge_upstreams"]
-
 _OTHERS_VARIABLE = re.compile(r"(?:\$|os\.environ/)([A-Za-z_][A-Za-z0-9_]*)")
 _BEARER = re.compile(r"bearer(?:\s+|$)", re.IGNORECASE)
 _ENDPOINTS = ("/chat/completions", "/completions", "/responses", "/messages")

@@ -9,8 +9,6 @@ from proxy.config.schema_upstreams import Target
 from proxy.config.schema_uses import LEARNED_ARM, Choosing, Learned, Split
 from proxy.config.typed import BROKEN
 
-__all__ = ["judge_fallbacks", "judge_use", "protocol_of"]
-
 
 def judge_use(path: Path, use: str | Learned | Split | None, config: Config, file: Judge) -> None:
     """Report what is wrong with the models that a route uses."""

@@ -123,6 +123,3 @@ class BulkEmbedder:
             self.troubles.trouble(error)
         else:
             self.troubles.gone()
-
-
-__all__ = ["Bulk", "BulkEmbedder", "BulkObserver"]

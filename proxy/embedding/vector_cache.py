@@ -109,6 +109,3 @@ class VectorCache:
     def _key(self, text: str) -> bytes:
         # Half a character, which YAML can spell, is a text like any other here.
         return hashlib.sha256(self._model + text.encode("utf-8", "surrogatepass")).digest()
-
-
-__all__ = ["VectorCache"]

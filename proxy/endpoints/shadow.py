@@ -206,6 +206,3 @@ class Shadows:
         own = replace(own, conversations=self._conversations, writer=None, shadow=None)
         known = {name: policy for name, policy in policies.items() if policy is not None}
         return Shadow(own, live, known, self._metrics)
-
-
-__all__ = ["Decided", "Shadow", "Shadows", "Would"]

@@ -23,8 +23,6 @@ from proxy.learning.asking import is_sound_rating
 from proxy.learning.databases import NO_DRIVER, PATIENCE_S, driven, has_driver, in_words, is_about_url
 from proxy.learning.tables import VERSION, StoreUnknown, decisions, feedback, meta, version_of
 
-__all__ = ["Archive", "Row", "StoreUnreadable"]
-
 CHUNK = 5_000
 _NO_NUMBER = (
     "it has something else where a number belongs, which Pointsman never wrote: delete the decisions that have a "

@@ -20,10 +20,10 @@ from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
-from sqlalchemy import func, select
+from sqlalchemy import Row, func, select
 
 from proxy.embedding import DIMENSIONS, Vector
-from proxy.learning.archive import Archive, Row
+from proxy.learning.archive import Archive
 from proxy.learning.asking import FAILURES, Span, is_sound_rating, one_if
 from proxy.learning.reading import LEAST_COST
 from proxy.learning.stored_facts import asked_of

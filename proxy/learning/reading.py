@@ -312,6 +312,3 @@ def _float(number: int | float) -> float:
         return float(number)
     except OverflowError:
         return math.inf
-
-
-__all__ = ["FORM", "RatedLine", "Read", "read_rated"]

@@ -14,11 +14,12 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
+from sqlalchemy import Row
 
 from proxy.config import LEARNED_ARM, Config, Price, Split
 from proxy.embedding import DIMENSIONS, Vector
 from proxy.errors import ProxyError
-from proxy.learning.archive import Archive, Row
+from proxy.learning.archive import Archive
 from proxy.learning.gain import Gain, Moments
 from proxy.learning.stored_facts import NotStored, StoredFacts
 from proxy.learning.stored_rows import CERTAIN, is_number, is_propensity, is_rating, vector_of

@@ -34,8 +34,6 @@ from proxy.learning.stored_rows import MOST_SOURCES, DecisionRow, LiveRating, Ra
 from proxy.learning.tables import StoreUnknown, decisions, feedback, meta, migrate, stamp
 from proxy.learning.trouble import RowsRefused, StoreRefused, StoreUnavailable, TooManySources
 
-__all__ = ["RowsRefused", "Store", "StoreRefused", "StoreUnavailable"]
-
 logger = logging.getLogger(__name__)
 
 _CHUNK = 100

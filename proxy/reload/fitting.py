@@ -61,6 +61,3 @@ class TopicFitter:
             self._troubles.trouble(error)
         else:
             self._troubles.gone()
-
-
-__all__ = ["FitFrom", "TopicFitter"]

@@ -115,6 +115,3 @@ def load(
         logger.info("shadow loaded", extra=told)
     prepared.insist_on_tests()
     return prepared
-
-
-__all__ = ["LoadingLog", "load", "loaders"]

@@ -58,6 +58,3 @@ def policy_of(config: Config, embedder: Callable[[], str], used: Policy | None =
 def unusable(path: Path, problem: str) -> ConfigError:
     """What to raise for a file that cannot be used."""
     return ConfigError([Problem.of(path, problem)])
-
-
-__all__ = ["policy_of", "read_policy", "unusable"]

@@ -212,6 +212,3 @@ def _waiting_for_a_restart(used: Config, written: Config) -> list[str]:
 
 def _counts(config: Config) -> dict[str, int]:
     return {name: len(getattr(config, name)) for name in ("models", "topics", "routes", "tests")}
-
-
-__all__ = ["Reload", "Reloader"]

@@ -42,6 +42,3 @@ def shadowing_of(config: Config, routes: Config | None, embedder: Callable[[], s
     if policy is None and config.shadow.policy is not None:
         raise unusable(config.shadow.policy.path, "is gone; remove 'shadow' from routes.yaml to do without")
     return Shadowing(other, policy)
-
-
-__all__ = ["Shadowing", "shadowing_of"]

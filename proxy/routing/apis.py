@@ -16,8 +16,6 @@ from proxy.routing.messages import read_message
 from proxy.routing.reading import UNSET
 from proxy.routing.responses import read_response
 
-__all__ = ["APIS", "CHAT", "COMPLETIONS", "MESSAGES", "RESPONSES", "Api", "api_of", "protocol_of", "read_prompt"]
-
 
 @dataclass(frozen=True, slots=True)
 class Api:

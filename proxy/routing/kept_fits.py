@@ -88,6 +88,3 @@ class KeptFits:
 
     def _file(self, key: str) -> KeptFile:
         return KeptFile(self._folder / f"{_PREFIX}{key[:32]}.bin", _MAGIC, otherwise="the next start fits again")
-
-
-__all__ = ["KeptFits", "fit_key"]

@@ -9,8 +9,6 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-__all__ = ["Answer", "Connection", "NoAnswer"]
-
 
 class NoAnswer(Exception):
     """The server could not be reached, or broke off; the message says why."""

@@ -14,8 +14,6 @@ from proxy.simulator.personas import persona_of
 from proxy.simulator.prompts import draw_prompts
 from proxy.simulator.qualities import Qualities
 
-__all__ = ["rate_offline"]
-
 
 def rate_offline(config: Config, requests: int, seed: int) -> Iterator[dict[str, Any]]:
     """

@@ -8,8 +8,6 @@ from functools import cache
 from itertools import cycle, islice, product
 from typing import NamedTuple
 
-__all__ = ["TOPICS", "Prompt", "draw_prompts", "topic_of"]
-
 
 class Prompt(NamedTuple):
     text: str

@@ -14,8 +14,6 @@ from proxy.simulator.knobs import Knobs
 from proxy.simulator.personas import WELL_KNOWN, persona_of
 from proxy.simulator.prompts import TOPICS, topic_of
 
-__all__ = ["DEFAULT", "BadQualities", "Known", "Qualities", "read_qualities"]
-
 DEFAULT = "default"
 _KEYS = (DEFAULT, *TOPICS)
 _FORM = '{"gpt-4o": {"default": 0.8, "logic": 0.5}}'

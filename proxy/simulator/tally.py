@@ -9,8 +9,6 @@ from typing import Any
 
 from proxy.simulator.traffic import Asked, Candidate, Traffic
 
-__all__ = ["tally"]
-
 
 def tally(traffic: Traffic) -> dict[str, Any]:
     """

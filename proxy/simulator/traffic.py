@@ -17,8 +17,6 @@ import msgspec
 from proxy.simulator.connection import Answer, Connection, NoAnswer
 from proxy.simulator.prompts import Prompt, draw_prompts
 
-__all__ = ["Asked", "Candidate", "CannotRun", "Plan", "Traffic", "send_traffic"]
-
 TIMEOUT_S = 120.0
 _COST = re.compile(r"^pointsman_cost_usd_total\{[^}]*\} (\S+)$", re.MULTILINE)
 

@@ -17,8 +17,9 @@ from bench.client import Reply
 from bench.echo import DONE, EVENTS, Echoing
 from bench.numbered import bad_result, numbered
 from bench.reload import BY_RULE, BY_TEXT, KINDS, InUse, Load, Mixed, ask_results, complaints, file_of, judge, phase
-from proxy.app import ConfigSource, build_app
+from proxy.app import build_app
 from proxy.config import ConfigError, parse_config
+from proxy.reload.source import ConfigSource
 from tests.serving import serving
 
 STREAM = KINDS[3]

@@ -15,9 +15,10 @@ from typing import Any
 import httpx
 import numpy as np
 
-from proxy.app import ConfigSource, build_app
+from proxy.app import build_app
 from proxy.embedding import Vector
 from proxy.learning.fit import fit_policy
+from proxy.reload.source import ConfigSource
 from proxy.routing.policy import Policy
 from proxy.routing.policy_file import pack
 from proxy.simulator import build_simulator

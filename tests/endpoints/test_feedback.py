@@ -15,9 +15,10 @@ import httpx
 import numpy as np
 import pytest
 
-from proxy.app import ConfigSource, build_app
+from proxy.app import build_app
 from proxy.learning.stored_facts import asked_of
 from proxy.learning.stored_rows import vector_of
+from proxy.reload.source import ConfigSource
 from proxy.routing.shape import shape_of
 from proxy.simulator import build_simulator
 from tests.relay.wire import MESSAGES, ROUTES, SSE, Exchange, House, WordModel, word_model

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from proxy import __version__
-from proxy.app import fingerprint
 from proxy.embedding.pool import FAIL_OPEN_CAUSES
 from proxy.relay.reply import OUTCOMES
+from proxy.reload.prepare import fingerprint
 from proxy.routing.router import Router
 from proxy.telemetry.metrics import DISCONNECT_PHASES, STAGES, TOKEN_KINDS
 from tests.endpoints.deciding import deciding

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from proxy.app import ConfigSource, build_app
+from proxy.app import build_app
 from proxy.cli import main
 from proxy.config import Config, Corrections, Duration, parse_config
 from proxy.embedding import MiniLM
@@ -30,6 +30,7 @@ from proxy.learning.store import Store
 from proxy.learning.stored_facts import asked_of
 from proxy.learning.stored_rows import LiveRating
 from proxy.learning.training_rows import Rows
+from proxy.reload.source import ConfigSource
 from proxy.routing.inputs import inputs_of
 from proxy.routing.policy_file import pack, unpack
 from proxy.routing.shape import shape_of

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from proxy.app import ConfigSource
 from proxy.config import ConfigError
+from proxy.reload.source import ConfigSource
 from proxy.routing.policy import Choice, Policy
 from proxy.routing.policy_file import pack
 from tests.endpoints.deciding import FILE, Deciding, deciding, policy_for

@@ -11,7 +11,8 @@ from typing import Any
 import httpx
 import pytest
 
-from proxy.app import ConfigSource, build_app
+from proxy.app import build_app
+from proxy.reload.source import ConfigSource
 from proxy.telemetry.watchers import KEPT, MOST, Watcher
 from tests.relay.wire import MESSAGES, ROUTES, House, word_model
 from tests.relay.wire import house as open_house

@@ -18,10 +18,10 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.exc import OperationalError
 
 from proxy.learning.databases import PATIENCE_S
-from proxy.learning.store import RowsRefused, Store, StoreRefused, StoreUnavailable
+from proxy.learning.store import Store
 from proxy.learning.stored_rows import MOST_SOURCES, RatedDecision, Rating, hash_of_key, vector_of
 from proxy.learning.tables import VERSION, StoreTooNew, migrate
-from proxy.learning.trouble import TooManySources
+from proxy.learning.trouble import RowsRefused, StoreRefused, StoreUnavailable, TooManySources
 from proxy.telemetry.log import configure_logging
 from tests.learning.postgres import Cluster
 from tests.learning.rows import VECTOR, full_disk, row, settings

@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from proxy.learning.store import Store, StoreRefused, StoreUnavailable
+from proxy.learning.store import Store
 from proxy.learning.stored_rows import Rating
+from proxy.learning.trouble import StoreRefused, StoreUnavailable
 from proxy.learning.writer import BATCH, MOST_RATING, Writer, Writers
 from proxy.telemetry.store_metrics import StoreMetrics
 from tests.learning.rows import full_disk, row, settings
