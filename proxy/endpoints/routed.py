@@ -10,6 +10,7 @@ from time import perf_counter, time
 from starlette.types import Receive, Scope, Send
 
 from proxy.embedding import Vector
+from proxy.endpoints.conversations import key_of
 from proxy.endpoints.exchange import Admission, Exchange
 from proxy.endpoints.keeping import keep
 from proxy.endpoints.running import Running, running_of
@@ -117,15 +118,15 @@ class RoutedExchange(Exchange):
 
     def _offers(self, body: bytes, decision: Decision, facts: Facts) -> Iterator[Offer]:
         """The model that was decided on, then those that may stand in for it."""
-        first = self._offer(body, decision.model, decision.edits)
+        first = self._offer(body, decision.model, decision.edits, facts)
         if decision.target is not None:
             only = tuple(target for target in first.targets if target.label == decision.target)
             first = first._replace(targets=only or first.targets, key_hash=decision.key_hash)
         yield first
         for model, edits in self.running.router.fallbacks(decision, facts):
-            yield self._offer(body, model, edits)
+            yield self._offer(body, model, edits, facts)
 
-    def _offer(self, body: bytes, model: str, all_edits: tuple[Edits, ...]) -> Offer:
+    def _offer(self, body: bytes, model: str, all_edits: tuple[Edits, ...], facts: Facts) -> Offer:
         def body_for(target: Target) -> bytes:
             edited = body
             for edits in all_edits:
@@ -138,7 +139,10 @@ class RoutedExchange(Exchange):
             return replace_model(edited, target.name)
 
         running = self.running
-        return Offer(model, running.upstreams.targets(model), running.config.models[model].context, body_for)
+        targets = running.upstreams.targets(model)
+        goes_on = len(targets) > 1 and not facts.starts_conversation
+        conversation = key_of(facts) if goes_on else None
+        return Offer(model, targets, running.config.models[model].context, body_for, conversation=conversation)
 
     def finish(self) -> None:
         """Leave the record, and keep the decision."""

@@ -56,6 +56,8 @@ class Offer(NamedTuple):
     """What to send to one of the targets."""
     key_hash: bytes | None = None
     """Of the key that it is asked with while that does not rest; None for the next in turn."""
+    conversation: bytes | None = None
+    """Names the one that it goes on with, whose turns go to one target; None where nobody has answered yet."""
 
 
 @dataclass(slots=True)
@@ -205,7 +207,7 @@ class Attempts:
         left_out = self._tried
         if self._upstreams.guests.are_limited:
             left_out = left_out.union(target.label for target in offer.targets if self._rest_of_guest_s(target))
-        return pick(offer.targets, left_out, self._upstreams.random)
+        return pick(offer.targets, left_out, self._upstreams.random, offer.conversation)
 
     def _rest_s(self, target: Target) -> float:
         """Seconds until the target may be asked this request."""

@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Collection, Sequence
+from hashlib import blake2b
 from typing import Literal
 
 from proxy.relay.upstreams import Target
 
 # Less to do by less than this is chance; then the weights alone decide.
 _CLEARLY_LESS = 1.25
+# Nor is less than this worth to read again, without its cache, what a conversation has said so far.
+_FAR_LESS = 3.0
 
 
-def pick(targets: Sequence[Target], tried: Collection[str], random_source: random.Random) -> Target | None:
+def pick(
+    targets: Sequence[Target], tried: Collection[str], random_source: random.Random, conversation: bytes | None = None
+) -> Target | None:
     """
     One that a request may go to; None when none is left.
 
     Of two random ones, by weight, the one with less to do (Mitzenmacher, The power of two choices, 2001). Both may
-    be the same, so that a slow one is asked now and then and can show that it has recovered.
+    be the same, so that a slow one is asked now and then and can show that it has recovered. In a conversation the
+    first of the two is where its other turns go, unless that has far more to do.
 
     Args:
         targets: to choose from.
         tried: labels that are left out.
         random_source: draws the two.
+        conversation: names the one that this goes on with; None where nobody has answered yet.
     """
     able = [
         target for target in targets if target.label not in tried and target.health.is_available and not target.is_full
@@ -31,7 +39,25 @@ def pick(targets: Sequence[Target], tried: Collection[str], random_source: rando
         return able[0] if able else None
     weights = [target.weight * target.health.share() for target in able]
     one, other = random_source.choices(able, weights, k=2)
-    return other if _load(other, one) * _CLEARLY_LESS < _load(one, other) else one
+    if conversation is None:
+        return other if _load(other, one) * _CLEARLY_LESS < _load(one, other) else one
+    home = _home(able, weights, conversation)
+    return other if _load(other, home) * _FAR_LESS < _load(home, other) else home
+
+
+def _home(targets: Sequence[Target], weights: Sequence[float], conversation: bytes) -> Target:
+    """
+    Where the turns of a conversation go, by weight; nothing is remembered, so replicas and restarts agree.
+
+    Weighted rendezvous hashing (Thaler and Ravishankar, 1998; Schindelhauer and Schomaker, Weighted distributed hash
+    tables, 2005): where a target comes or goes, only conversations of its own share move.
+    """
+
+    def distance(place: int) -> float:
+        digest = blake2b(conversation + targets[place].header_label, digest_size=8).digest()
+        return -math.log((int.from_bytes(digest) + 0.5) / 2**64) / weights[place]
+
+    return targets[min(range(len(targets)), key=distance)]
 
 
 def soonest(targets: Sequence[Target], rest_s: Callable[[Target], float]) -> Target | None:

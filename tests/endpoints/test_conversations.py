@@ -107,6 +107,24 @@ def test_the_second_turn(kept: tuple[str, House], first: str, second: str, expec
     assert turn(house, opening, second) == expected[switch]
 
 
+def test_of_several_targets_it_keeps_the_one_whose_cache_is_warm() -> None:
+    target = "{upstream: one, name: gpt-4o-mini}"
+    several = ROUTES.replace("SWITCH", "upgrade").replace(
+        "cheap: {target: " + target, "cheap: {targets: [" + target + ", {upstream: one, name: gpt-4o-mini-2024}]"
+    )
+    with open_house(several) as house:
+        found: list[str] = []
+        for number in range(8):
+            said, went = [f"hello from caller {number}"], set()
+            for _ in range(6):
+                said.append("and rain")
+                body = {"model": "auto", "messages": dialogue(*said)}
+                went.add(house.http.post("/v1/chat/completions", json=body).headers["x-pointsman-target"])
+            found += went
+        assert len(found) == 8, "one for each conversation"
+        assert set(found) == {"one/gpt-4o-mini", "one/gpt-4o-mini-2024"}
+
+
 def test_a_tool_loop_never_switches(kept: tuple[str, House]) -> None:
     """Neither by what the tool gave nor by its size; the user's next word may."""
     switch, house = kept

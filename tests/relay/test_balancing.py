@@ -61,6 +61,43 @@ def test_the_busy_and_the_slow_get_less(fleet: Fleet) -> None:
     assert picks([a, b, c])["b"] > 0.5
 
 
+def homes(of: Sequence[Target], conversations: int = 3000) -> list[str]:
+    """Where the turns of each conversation go, with several draws."""
+    found = []
+    for number in range(conversations):
+        went = {pick(of, (), random.Random(draw), b"conversation %d" % number) for draw in range(4)}
+        (target,) = went
+        assert target is not None
+        found.append(target.upstream)
+    return found
+
+
+def test_the_turns_of_a_conversation_go_to_one_target_and_conversations_by_weight(fleet: Fleet) -> None:
+    of = targets(fleet, 6, 3, 1)
+    found = homes(of)
+    shares = {name: count / len(found) for name, count in Counter(found).items()}
+    assert shares == {name: pytest.approx(share, abs=0.03) for name, share in (("a", 0.6), ("b", 0.3), ("c", 0.1))}
+    of[1].health.refuses(5)
+    moved = homes(of)
+    assert "b" not in moved
+    assert all(now == before for now, before in zip(moved, found, strict=True) if before != "b"), "no other has moved"
+
+
+def test_until_that_has_far_more_to_do(fleet: Fleet) -> None:
+    a, b = targets(fleet, 1, 1)
+    of_a = next(b"%d" % n for n in range(99) if pick([a, b], (), fleet.random, b"%d" % n) is a)
+
+    def went() -> set[str]:
+        found = (pick([a, b], (), random.Random(draw), of_a) for draw in range(20))
+        return {target.upstream for target in found if target is not None}
+
+    a.begin()
+    a.begin()
+    assert went() == {"a"}, "what a conversation has said is read again where it goes"
+    a.begin()
+    assert went() == {"a", "b"}
+
+
 def rest_s(target: Target) -> float:
     return target.health.rest_s
 
