@@ -212,7 +212,10 @@ async def _answer_starlette(request: Request, error: Exception) -> Response:
         allow = (error.headers or {}).get("Allow", "POST")
         told = f"{request.method} is not allowed on {request.url.path}; use {allow}."
         return _response(request, WrongMethod(told, allow=allow))
-    return _response(request, UnknownPath(f"There is nothing at {request.method} {request.url.path}."))
+    told = f"There is nothing at {request.method} {request.url.path}."
+    if not request.url.path.startswith("/v1/"):
+        told += " OpenAI's API is below /v1, with which a client's base_url ends; Anthropic's SDK adds it by itself."
+    return _response(request, UnknownPath(told))
 
 
 async def _answer_unforeseen(request: Request, error: Exception) -> Response:  # noqa: ARG001

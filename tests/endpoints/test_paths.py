@@ -56,6 +56,12 @@ def test_an_unknown_path_is_a_404_in_the_envelope(house: House, method: str, pat
     assert house.http.get("/healthz").status_code == 200
 
 
+def test_a_base_url_without_v1_is_told_so(house: House) -> None:
+    told = house.http.post(house.url + "/chat/completions").json()["error"]["message"]
+    assert "below /v1, with which a client's base_url ends" in told
+    assert "below" not in house.http.post(house.url + "/v1/route/x").json()["error"]["message"]
+
+
 @pytest.mark.parametrize("path", GOTTEN)
 def test_head_is_get_without_the_body(house: House, path: str) -> None:
     gotten, headed = house.http.get(path), house.http.head(path)
