@@ -132,7 +132,9 @@ class Running:
             decision = self._in_conversation(facts, kept, decision, signals)
         if decision.target is None and decision.block is None and facts.is_tied:
             decision = self._where_kept(decision, facts)
-        if remember and not decision.is_firm:
+        # What was decided without its text is that turn's alone: a busy moment must not be what the others go by.
+        is_known = not signals.is_overload or decision.reason == "conversation"
+        if remember and is_known and not decision.is_firm:
             held = Held(decision.route, decision.model, arm=decision.arm, chances=decision.chances or None)
             self.conversations.keep(facts, held, most=self.config.conversation.cache)
         record.stages_s["decide"] = perf_counter() - began - record.stages_s.get("embed", 0.0)

@@ -49,7 +49,7 @@ routes:
 
 
 class Words(WordModel):
-    """Holds each text with the word `slow` until it is let."""
+    """Holds each text with the word `slow` until it is let, and fails on `bad`."""
 
     def __init__(self) -> None:
         self.gate = threading.Event()
@@ -61,6 +61,8 @@ class Words(WordModel):
     def embed(self, text: str) -> Vector:
         if "slow" in text:
             assert self.gate.wait(10)
+        if "bad" in text:
+            raise RuntimeError(text)
         time.sleep(self.takes_s)
         return super().embed(text)
 

@@ -10,9 +10,10 @@ import httpx
 import msgspec
 import pytest
 
+from proxy.embedding import Vector
 from proxy.endpoints.conversations import Conversations, key_of
 from proxy.routing.conversation import Held, ranks
-from tests.relay.wire import House
+from tests.relay.wire import House, WordModel
 from tests.relay.wire import house as open_house
 from tests.routing.requests import config, facts, user
 
@@ -47,6 +48,20 @@ GUARDED = ROUTES.replace(
 )
 
 
+# The same with a dear default, from which only what is known of the text leads to a cheaper model.
+BY_WEATHER = "  - {name: weather, when: {topic: weather}, use: {split: {cheap: 50, middle: 50}}}\n"
+CHEAPER = ROUTES.replace("default: cheap", "default: dear") + BY_WEATHER
+
+
+class BrokenModel(WordModel):
+    """Fails on `bad`."""
+
+    def embed(self, text: str) -> Vector:
+        if "bad" in text:
+            raise RuntimeError(text)
+        return super().embed(text)
+
+
 @pytest.fixture(scope="module", params=["never", "upgrade", "always"])
 def guarded(request: pytest.FixtureRequest) -> Iterator[House]:
     with open_house(GUARDED.replace("SWITCH", request.param)) as house:
@@ -56,6 +71,13 @@ def guarded(request: pytest.FixtureRequest) -> Iterator[House]:
 @pytest.fixture(scope="module", params=["never", "upgrade", "always"])
 def kept(request: pytest.FixtureRequest) -> Iterator[tuple[str, House]]:
     with open_house(ROUTES.replace("SWITCH", request.param)) as house:
+        yield request.param, house
+
+
+@pytest.fixture(scope="module", params=["never", "upgrade", "always"])
+def cheaper(request: pytest.FixtureRequest) -> Iterator[tuple[str, House]]:
+    text = CHEAPER.replace("SWITCH", request.param)
+    with open_house(text, load_model=lambda _: BrokenModel()) as house:
         yield request.param, house
 
 
@@ -123,6 +145,19 @@ def test_of_several_targets_it_keeps_the_one_whose_cache_is_warm() -> None:
             found += went
         assert len(found) == 8, "one for each conversation"
         assert set(found) == {"one/gpt-4o-mini", "one/gpt-4o-mini-2024"}
+
+
+def test_a_text_that_could_not_be_looked_at_decides_no_turn_but_its_own(cheaper: tuple[str, House]) -> None:
+    switch, house = cheaper
+    opening = f"bad {RAIN} {switch}"
+    assert turn(house, opening) == "dear overload"
+    second = turn(house, opening, RAIN)
+    assert second in ("cheap split", "middle split")
+    model = second.removesuffix(" split")
+    assert turn(house, opening, RAIN, opening) == f"{model} conversation"
+    # Nor does it end what the conversation has.
+    expected = {"never": f"{model} conversation", "upgrade": "dear topic", "always": "dear topic"}[switch]
+    assert turn(house, opening, RAIN, opening, CODE) == expected
 
 
 def test_a_tool_loop_never_switches(kept: tuple[str, House]) -> None:

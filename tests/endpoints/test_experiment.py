@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from tests.endpoints.deciding import Deciding, deciding
+from proxy.routing.policy_file import pack
+from tests.endpoints.deciding import Deciding, deciding, policy_for
 
 
 @pytest.fixture(scope="module")
@@ -43,3 +46,22 @@ def test_a_conversation_stays_in_its_arm_and_every_turn_says_so(trial: Deciding)
 
 def _learned(trial: Deciding) -> float:
     return trial.series()['experiment_decisions_total{arm="learned",route="trial"}']
+
+
+@pytest.mark.parametrize("headers", [{}, {"x_trial": "1"}], ids=["learned", "an-arm"])
+def test_what_the_policy_chose_blindly_is_not_what_the_next_turns_go_by(
+    headers: dict[str, str], tmp_path: Path
+) -> None:
+    # Of what it knows nothing of it thinks that `small` is best, of all else that `coder` is.
+    policy = replace(policy_for("coder"), means=policy_for("small").means)
+    with deciding(tmp_path, files={"live.npz": pack(policy)}) as running:
+        for number in range(64):
+            first = running.ask(f"bad {number}", **headers)
+            if first.headers["x-pointsman-reason"] == "overload":
+                break
+        assert first.headers["x-pointsman-model"] == "small"
+        ways = [
+            running.ask(*(f"bad {number}", "and then?", "and now?")[:length], **headers).headers for length in (2, 3)
+        ]
+    assert [way["x-pointsman-model"] for way in ways] == ["coder", "coder"]
+    assert [way["x-pointsman-reason"] for way in ways] == ["learned", "conversation"]
