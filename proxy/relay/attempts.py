@@ -246,7 +246,7 @@ class Attempts:
         key = self._key(offer, target)
         self._trail.key_hash = key.hash
         rested = self._rests(target, key)
-        is_probe = target.begin()
+        is_probe = target.begin(is_of_a_model=call.is_of_a_model)
         reply: Reply | None = None
         try:
             reply = await open_reply(target, call, key.own, body, self._guard)

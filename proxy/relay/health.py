@@ -141,10 +141,16 @@ class Health:
         """A moving average of the time to the first content."""
         return self._latency_s
 
-    def began(self) -> bool:
-        """A request goes there; whether it is the one that is let through to see."""
+    def began(self, *, is_of_a_model: bool = True) -> bool:
+        """
+        A request goes there; whether it is the one that is let through to see.
+
+        Args:
+            is_of_a_model: whether one is asked; what else comes, comes during a rest too, and keeps no model waiting.
+        """
         self.in_flight += 1
-        is_probe = self._state == "open" and self.state == "half_open" and not self._is_probing
+        may_be_probe = is_of_a_model and not self._is_probing
+        is_probe = may_be_probe and self._state == "open" and self.state == "half_open"
         if is_probe:
             self._is_probing = True
             self._say("half_open")

@@ -107,10 +107,10 @@ class Target:
                 self._urls[path] = found
         return found
 
-    def begin(self) -> bool:
-        """A request goes there; whether it is the one that is let through to see how the target does."""
+    def begin(self, *, is_of_a_model: bool = True) -> bool:
+        """A request goes there; whether it is the one that is let through to see; arguments as of `Health.began`."""
         self._upstream_load.in_flight += 1
-        return self.health.began()
+        return self.health.began(is_of_a_model=is_of_a_model)
 
     def end(self, *, is_probe: bool) -> None:
         """It is over, however; `is_probe` as `begin` said."""

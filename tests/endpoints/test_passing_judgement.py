@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -91,3 +93,31 @@ def test_an_answer_to_what_is_passed_on_keeps_no_failing_model_in_use(house: Hou
         assert house.http.get("/v1/files").status_code == 200
     seen = told(house)
     assert (seen["state"], seen["reason"]) == ("open", "failed")
+
+
+def test_what_is_passed_on_takes_no_trial_s_place_from_a_model() -> None:
+    spare = "{m: {target: {upstream: u, name: m}, fallbacks: [spare]}, spare: {target: {upstream: u, name: s}}}"
+    text = ROUTES.format(keys=ONE).replace("{m: {target: {upstream: u, name: m}}}", spare).replace("150ms", "10s")
+    is_over = threading.Event()
+
+    def busy(exchange: Exchange) -> None:
+        is_m = json.loads(exchange.body)["model"] == "m"
+        exchange.answer(b'{"choices": []}', JSON, b"retry-after-ms: 10", status=b"429 Busy" if is_m else b"200 OK")
+
+    def well(exchange: Exchange) -> None:
+        if exchange.line.startswith(b"GET"):
+            exchange.send(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n.")
+            is_over.wait(10)
+            exchange.send(b".")
+        else:
+            exchange.answer(b'{"choices": []}', JSON)
+
+    with open_house(text) as house:
+        house.raw.script = busy
+        assert house.chat("m").headers["x-pointsman-model"] == "spare"
+        house.wait_for_metric('pointsman_target_state{target="u/m"}', 1)
+        house.raw.script = well
+        with house.http.stream("GET", "/v1/files/file-1/content") as download:
+            assert house.chat("m").headers["x-pointsman-model"] == "m", "the target is on trial, and not yet tried"
+            is_over.set()
+            assert download.read() == b".."

@@ -134,6 +134,18 @@ def test_rests_double_and_begin_anew_after_a_minute_that_was_well(watched: Watch
     assert watched.health.rest_s <= 1.2
 
 
+def test_what_asks_no_model_is_no_trial_of_one(watched: Watched) -> None:
+    watched.fails(5)
+    watched.rest()
+    passed = watched.health.began(is_of_a_model=False)
+    assert not passed
+    assert watched.health.is_available, "a model's request need not wait until a long upload or download is over"
+    probe = watched.health.began()
+    watched.health.ended(is_probe=passed)
+    assert probe
+    assert not watched.health.is_available, "the trial is still under way"
+
+
 def test_a_trial_that_says_nothing_leaves_room_for_another(watched: Watched) -> None:
     watched.fails(5)
     watched.rest()
