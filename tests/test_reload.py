@@ -398,6 +398,43 @@ def test_a_new_key_in_the_query_is_not_held_to_the_rest_of_the_one_before(house:
     assert way(house.post(CODE))[1:] == ("dear", "one/dear-1")
 
 
+def test_an_upstream_that_is_moved_is_another_server(house: House, caplog: pytest.LogCaptureFixture) -> None:
+    """It neither rests for what the one before did, nor for what is still under way there, nor is it full of that."""
+    text = FIRST.replace("dear-1}", "dear-1}, fallbacks: [cheap]").replace("sk-one", "sk-one, max_in_flight: 5")
+    begun, gate = threading.Semaphore(0), threading.Event()
+
+    def script(exchange: Exchange) -> None:
+        if b"/old/" in exchange.line and b"dear-1" in exchange.body:
+            begun.release()
+            gate.wait(10)
+            exchange.cut()
+        else:
+            exchange.answer()
+
+    def state() -> str:
+        series = 'pointsman_target_state{target="one/dear-1"} '
+        return next(line for line in house.http.get("/metrics").text.splitlines() if line.startswith(series))[-3:]
+
+    house.raw.script = script
+    house.reload(text.replace("/one/", "/old/"))
+    with ThreadPoolExecutor(5) as pool:
+        waiting = [pool.submit(house.post, CODE) for _ in range(5)]
+        try:
+            assert all(begun.acquire(timeout=10) for _ in waiting)
+            assert house.post(CODE).status_code == 503, "the old one is full"
+            house.reload(text.replace("/one/", "/new/"))
+            assert (way(house.post(CODE))[1], state()) == ("dear", "0.0")
+        finally:
+            gate.set()
+    assert {answer.result().status_code for answer in waiting} == {200}, "their fallback answered"
+    assert (way(house.post(CODE))[1], state()) == ("dear", "0.0")
+    assert "target rests" not in caplog.messages
+    house.reload(text.replace("/one/", "/old/"))
+    assert (way(house.post(CODE))[1], state()) == ("cheap", "2.0")
+    house.reload(text.replace("/one/", "/new/"))
+    assert (way(house.post(CODE))[1], state()) == ("dear", "0.0")
+
+
 def test_what_needs_a_restart_is_named(house: House, caplog: pytest.LogCaptureFixture) -> None:
     house.reload(SECOND.replace("deadline: 20s", "threads: 5, deadline: 9s") + "text: {max_tokens: 64}\n")
     assert house.runs_on(SECOND)

@@ -73,6 +73,11 @@ class Guests:
         """A target took a request of this client's that should have been kept away."""
         self._until.pop((label, guest), None)
 
+    def forget(self, label: str) -> None:
+        """Nobody is kept away from a target any more."""
+        for where, guest in [limited for limited in self._until if limited[0] == label]:
+            del self._until[where, guest]
+
     def rest_s(self, label: str, guest: Guest | None) -> float:
         """Seconds for which this client's requests are kept away from a target; 0 where they are not."""
         if guest is None or (until := self._until.get((label, guest))) is None:

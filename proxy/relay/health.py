@@ -80,6 +80,8 @@ class Health:
         self._tell = tell
         self.in_flight = 0
         """Requests under way."""
+        self.is_in_use = True
+        """Whether new requests may come; what those that are left see is told to nobody."""
         self._label = label
         self._clock = clock
         self._random = random_source
@@ -248,10 +250,11 @@ class Health:
         if self._reason not in _OF_THE_KEYS:  # who was only busy has not fallen, and its caches are warm
             self._warm_since = now
         self._say("closed")
-        logger.info("target is back", extra={"target": self._label})
+        if self.is_in_use:
+            logger.info("target is back", extra={"target": self._label})
 
     def _open(self, rest_s: float, reason: str) -> None:
-        if self.state != "open":
+        if self.state != "open" and self.is_in_use:
             told = {"target": self._label, "reason": reason, "seconds": round(rest_s, 1)}
             logger.warning("target rests", extra=told)
         self._until = max(self._until, self._clock() + rest_s)
@@ -262,7 +265,8 @@ class Health:
     def _say(self, state: State) -> None:
         if state != self._told:
             self._told = state
-            self._tell(self._label, state)
+            if self.is_in_use:
+                self._tell(self._label, state)
 
     def _count(self, failed: float) -> None:
         self._decay()

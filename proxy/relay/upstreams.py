@@ -136,7 +136,11 @@ class Load:
 
 
 class Fleet:
-    """What is known of upstreams and targets. Lives as long as the process, across reloads, and in it alone."""
+    """
+    What is known of upstreams and targets. Lives as long as the process, across reloads, and in it alone.
+
+    It belongs to the address at which it was learned: another one is another server, of which nothing is known.
+    """
 
     def __init__(
         self,
@@ -155,50 +159,67 @@ class Fleet:
         self.clock = clock
         self.random = random_source or random.Random()  # noqa: S311 - balance, not secrecy
         self.budget = RetryBudget(clock)
-        self._healths: dict[str, Health] = {}
-        self._loads: dict[str, Load] = {}
+        self._healths: dict[tuple[str, bytes], Health] = {}
+        self._in_use: dict[str, Health] = {}
+        self._loads: dict[tuple[str, bytes], Load] = {}
         self._rests: dict[tuple[str, bytes], Rest] = {}
         self._keys: dict[str, tuple[bytes, ...]] = {}
         self._salt = os.urandom(32)
         self.guests = Guests(clock, self.hash)
 
-    def load(self, upstream: str) -> Load:
-        """What the upstream of this name has to do."""
-        return self._loads.setdefault(upstream, Load())
+    def address(self, upstream: Upstream) -> bytes:
+        """What tells the server that is asked from another, in this process."""
+        way = upstream.base_url, str(upstream.socket or ""), upstream.proxy.reveal()
+        return self.hash("\0".join(way).encode())
 
-    def health(self, label: str) -> Health:
-        """How the target of this label does."""
-        found = self._healths.get(label)
+    def load(self, upstream: str, address: bytes) -> Load:
+        """What the upstream of this name has to do there."""
+        return self._loads.setdefault((upstream, address), Load())
+
+    def health(self, label: str, address: bytes) -> Health:
+        """How the target of this label does there."""
+        found = self._healths.get((label, address))
         if found is None:
-            found = self._healths[label] = Health(label, clock=self.clock, random_source=self.random, tell=self._tell)
+            found = Health(label, clock=self.clock, random_source=self.random, tell=self._tell)
+            self._healths[label, address] = found
         return found
 
     def notice(self) -> None:
         """Tell of the targets whose rest is over."""
-        for health in self._healths.values():
+        for health in self._in_use.values():
             health.notice()
 
-    def rest(self, where: str, key: str) -> Rest:
-        """How long a key is left alone, at an upstream or at one target."""
-        return self._rests.setdefault((where, self.hash(key.encode())), Rest())
+    def rest(self, where: str, address: bytes, key: str) -> Rest:
+        """How long a key is left alone, at an upstream or at one target there."""
+        return self._rests.setdefault((where, self.hash(address + key.encode())), Rest())
 
     def adopt(self, config: Config) -> None:
         """This configuration is in use from now on: its limits hold, and rests of keys that are gone are over."""
         self.budget.share, self.budget.free = config.retry.share, config.retry.free
         for name, upstream in config.upstreams.items():
-            self.load(name).most = upstream.max_in_flight
+            self.load(name, self.address(upstream)).most = upstream.max_in_flight
         for model in config.models.values():
             for target in model.all_targets:
                 upstream = config.upstreams[target.upstream]
                 secrets = (*upstream.all_keys, *upstream.headers.values(), *upstream.query.values())
+                self._is_at(_label(target), self.address(upstream))
                 self._keys_are(_label(target), [text for secret in secrets if (text := secret.reveal())])
+
+    def _is_at(self, label: str, address: bytes) -> None:
+        """A target is there from now on; if it was elsewhere, requests under way there tell nothing of it any more."""
+        health, before = self.health(label, address), self._in_use.get(label)
+        self._in_use[label] = health
+        if before is not None and before is not health:
+            before.is_in_use, health.is_in_use = False, True
+            self.guests.forget(label)
+            self._tell(label, health.state)
 
     def _keys_are(self, label: str, keys: Sequence[str]) -> None:
         """A target is asked with these keys from now on; if it had others, a rest that was due to those is over."""
         hashes = tuple(self.hash(key.encode()) for key in keys)
         if self._keys.setdefault(label, hashes) != hashes:
             self._keys[label] = hashes
-            self.health(label).has_a_key()
+            self._in_use[label].has_a_key()
 
     def hash(self, key: bytes) -> bytes:
         """What a key is known by, in this process."""
@@ -294,7 +315,7 @@ def _target(
     config: Config, model: str, target: TargetConfig, transport: httpx.AsyncBaseTransport, fleet: Fleet
 ) -> Target:
     upstream = config.upstreams[target.upstream]
-    label = _label(target)
+    label, address = _label(target), fleet.address(upstream)
     written = [key.reveal() for key in upstream.all_keys]
     used = [(position, key) for position, key in enumerate(written, 1) if key] or [(1, "")]
     keys = [
@@ -302,8 +323,8 @@ def _target(
             position,
             fleet.hash(key.encode()),
             _own_headers(upstream, key),
-            everywhere=fleet.rest(target.upstream, key),
-            here=fleet.rest(label, key),
+            everywhere=fleet.rest(target.upstream, address, key),
+            here=fleet.rest(label, address, key),
         )
         for position, key in used
     ]
@@ -317,8 +338,8 @@ def _target(
         is_asked_for_usage=upstream.usage == "inject",
         timeouts=config.models[model].timeouts.over(upstream.timeouts),
         transport=transport,
-        health=fleet.health(label),
-        load=fleet.load(target.upstream),
+        health=fleet.health(label, address),
+        load=fleet.load(target.upstream, address),
         protocol=upstream.protocol,
     )
 

@@ -58,7 +58,8 @@ class Town:
 
         return Target(
             upstream=name, name="m", weight=weight, url=f"http://{name}/v1", keys=NO_KEY, timeouts=Timeouts(),
-            transport=httpx.MockTransport(answer), health=self.fleet.health(f"{name}/m"), load=self.fleet.load(name),
+            transport=httpx.MockTransport(answer), health=self.fleet.health(f"{name}/m", b""),
+            load=self.fleet.load(name, b""),
         )  # fmt: skip
 
     async def ask(self) -> int:
@@ -91,7 +92,8 @@ class Alone:
         fleet.budget.free = FREE
         self.target = Target(
             upstream="first", name="m", weight=1, url="http://first/v1", keys=NO_KEY, timeouts=Timeouts(),
-            transport=httpx.MockTransport(self._answer), health=fleet.health("first/m"), load=fleet.load("first"),
+            transport=httpx.MockTransport(self._answer), health=fleet.health("first/m", b""),
+            load=fleet.load("first", b""),
         )  # fmt: skip
         self.upstreams = Upstreams({"m": [self.target]}, fleet)
 
@@ -143,26 +145,27 @@ class Narrow:
         self._fleet = Fleet(random_source=Leisurely())
         self._fleet.budget.free = FREE
         for name in ("narrow", "spare"):
-            self._fleet.load(name).most = 1
+            self._fleet.load(name, b"").most = 1
         self.upstreams = Upstreams({"m": [self._target("narrow"), self._target("spare")]}, self._fleet)
-        self._fleet.load("spare").in_flight = 1
+        self._fleet.load("spare", b"").in_flight = 1
 
     def _target(self, name: str) -> Target:
         async def answer(_request: httpx.Request) -> httpx.Response:
             self.asked[name] += 1
-            self.most_in_flight = max(self.most_in_flight, self._fleet.load("narrow").in_flight)
+            self.most_in_flight = max(self.most_in_flight, self._fleet.load("narrow", b"").in_flight)
             if self.asked.total() == 1:
                 asyncio.get_running_loop().call_later(0.005, self._go_on)
                 return httpx.Response(503, content=b"{}")
             if name == "narrow":
                 if self._frees_spare:
-                    self._fleet.load("spare").in_flight = 0
+                    self._fleet.load("spare", b"").in_flight = 0
                 await self.is_first_over.wait()
             return httpx.Response(200, content=b"{}")
 
         return Target(
             upstream=name, name="m", weight=1, url=f"http://{name}/v1", keys=NO_KEY, timeouts=Timeouts(),
-            transport=httpx.MockTransport(answer), health=self._fleet.health(f"{name}/m"), load=self._fleet.load(name),
+            transport=httpx.MockTransport(answer), health=self._fleet.health(f"{name}/m", b""),
+            load=self._fleet.load(name, b""),
         )  # fmt: skip
 
     def _go_on(self) -> None:

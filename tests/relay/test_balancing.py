@@ -22,8 +22,8 @@ def targets(fleet: Fleet, *weights: float) -> list[Target]:
     return [
         Target(
             upstream=name, name="m", weight=weight, url=f"http://{name}/v1", keys=NO_KEY, timeouts=Timeouts(),
-            transport=httpx.MockTransport(lambda request: httpx.Response(200)), health=fleet.health(f"{name}/m"),
-            load=fleet.load(name),
+            transport=httpx.MockTransport(lambda request: httpx.Response(200)), health=fleet.health(f"{name}/m", b""),
+            load=fleet.load(name, b""),
         )
         for name, weight in zip("abc", weights, strict=False)
     ]  # fmt: skip
@@ -108,11 +108,11 @@ def test_a_target_at_rest_or_full_is_not_picked(fleet: Fleet) -> None:
     assert set(picks([a, b], 50)) == {"b"}
     assert pick([a, b], {"b/m"}, fleet.random) is None
     assert why_not([a, b]) == "resting"
-    fleet.load("b").most = 1
+    fleet.load("b", b"").most = 1
     b.begin()
     assert pick([a, b], (), fleet.random) is None
     assert soonest([a, b], rest_s) is a, "it rests, but has room"
-    fleet.load("a").most = 0
+    fleet.load("a", b"").most = 0
     assert (soonest([a, b], rest_s), why_not([a, b])) == (None, "full")
     b.end(is_probe=False)
     assert pick([a, b], (), fleet.random) is b

@@ -489,9 +489,9 @@ async def _targets(config: Config, fleet: Fleet) -> Target:
         return found.all_targets()[0]
 
 
-def _config(keys: str) -> Config:
+def _config(keys: str, at: str = "http://u/v1") -> Config:
     return config_of(
-        f"version: 1\nupstreams: {{u: {{base_url: 'http://u/v1', {keys}}}}}\n"
+        f"version: 1\nupstreams: {{u: {{base_url: '{at}', {keys}}}}}\n"
         "models: {m: {target: {upstream: u, name: m}}}\ndefault: m\n"
     )
 
@@ -517,6 +517,25 @@ async def _over_reloads() -> None:
 
 def test_rests_outlive_a_reload_and_end_with_the_keys_they_were_for() -> None:
     asyncio.run(_over_reloads())
+
+
+async def _at_another_address() -> None:
+    fleet = Fleet(clock=Clock())
+    keys = "api_keys: [sk-1, sk-2]"
+    here = await _targets(_config(keys), fleet)
+    here.keys.refused(here.keys.pick(), 401, None)
+    fleet.guests.limited(here.label, b"guest", 60.0)
+    there = await _targets(_config(keys, "http://other/v1"), fleet)
+    assert not there.keys.standing()
+    assert fleet.guests.rest_s(there.label, b"guest") == 0.0
+    through_a_proxy = await _targets(_config(f"{keys}, proxy: 'http://proxy:3128'"), fleet)
+    assert not through_a_proxy.keys.standing()
+    back = await _targets(_config(keys), fleet)
+    assert [key.position for key in back.keys.standing()] == [1]
+
+
+def test_rests_of_keys_and_clients_are_those_at_one_address() -> None:
+    asyncio.run(_at_another_address())
 
 
 async def _with_another_key(outcome: Outcome) -> bool:
