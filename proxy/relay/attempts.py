@@ -51,7 +51,7 @@ class Offer(NamedTuple):
     targets: tuple[Target, ...]
     """Those that may be asked, of the model's."""
     context: int | None
-    """Tokens that fit; None when that is not known."""
+    """Tokens that fit; None for any number."""
     body: Callable[[Target], Body]
     """What to send to one of the targets."""
     key_hash: bytes | None = None
@@ -364,7 +364,7 @@ def _is_stranded(trouble: _Trouble, at: Target, other: Target) -> bool:
 
 
 def _is_larger(offer: Offer, than: Offer) -> bool:
-    return offer.context is not None and (than.context is None or offer.context > than.context)
+    return offer.context is None or (than.context is not None and offer.context > than.context)
 
 
 def _is_too_long(reply: Reply) -> bool:

@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from tests.relay.wire import Exchange, House
+from tests.relay.wire import house as open_house
 
 ANSWER = b'{"choices": [{"message": {"role": "assistant", "content": "hi"}}]}'
 EVENT = b'data: {"n":1}\n\n'
@@ -121,6 +122,33 @@ def test_a_prompt_that_is_too_long_goes_on_to_a_model_that_takes_more(error: dic
     house.raw.script = lambda exchange: exchange.answer(body, b"content-type: application/json", status=b"400 No")
     answer = house.chat("narrow")
     assert (answer.status_code, answer.headers["x-pointsman-model"]) == (200, "roomy")
+
+
+@pytest.mark.parametrize(
+    ("limits", "model"),
+    [
+        pytest.param(("context: 2000", "context: 1000", "context: 3000"), "third", id="a-larger-one"),
+        pytest.param(("context: 2000", "", "context: 1000"), "second", id="one-without"),
+        pytest.param(("context: 2000", "context: 1000", ""), "third", id="a-later-one-without"),
+        pytest.param(("", "context: 1000", "context: 2000"), "first", id="none-takes-more"),
+        pytest.param(("", "context: 1000", ""), "third", id="none-is-known-to-take-more"),
+    ],
+)
+def test_which_model_takes_more_is_told_by_its_context(limits: tuple[str, str, str], model: str) -> None:
+    first, second, third = limits
+    text = f"""
+version: 1
+upstreams: {{raw: {{base_url: "${{RAW}}/v1"}}, sim: {{base_url: "${{SIM}}/one/v1"}}}}
+models:
+  first: {{target: {{upstream: raw, name: r}}, fallbacks: [second, third], {first}}}
+  second: {{target: {{upstream: sim, name: gpt-4o}}, {second}}}
+  third: {{target: {{upstream: sim, name: o3-mini}}, {third}}}
+default: first
+"""
+    with open_house(text) as house:
+        body = b'{"error": {"message": "no", "code": "context_length_exceeded"}}'
+        house.raw.script = lambda exchange: exchange.answer(body, b"content-type: application/json", status=b"400 No")
+        assert house.chat("auto").headers["x-pointsman-model"] == model
 
 
 @pytest.mark.parametrize("status", [400, 401, 404, 422, 429, 500, 503])

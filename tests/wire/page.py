@@ -56,7 +56,7 @@ def page(played: Played) -> str:
     odd = "".join(
         f"- {name}\n" for number, name in enumerate(ODDITIES) if played.answers[odd_ask(number, name)].is_success
     )
-    faults += f"| 400, `context_length_exceeded` | `rejected` | | | by one with a larger `context`: {'; '.join(dict.fromkeys(too_long))} |\n"
+    faults += f"| 400, `context_length_exceeded` | `rejected` | | | by one with a larger `context`, or none: {'; '.join(dict.fromkeys(too_long))} |\n"
     return _HEAD + faults + _BREAKS_HEAD + breaks + _ODD_HEAD + odd
 
 
