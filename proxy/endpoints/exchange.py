@@ -18,7 +18,7 @@ from proxy.relay.attempts import Trail
 from proxy.relay.body import ClientLeft
 from proxy.relay.guard import DeadlinePassed
 from proxy.relay.headers import Headers
-from proxy.relay.reply import Outcome, Reply, UpstreamCut, deadline_error
+from proxy.relay.reply import Reply, UpstreamCut, deadline_error
 from proxy.relay.usage import cost_usd
 from proxy.routing.reading import header_map
 from proxy.telemetry.metrics import UNROUTED
@@ -113,7 +113,8 @@ class Exchange(ABC):
         except DeadlinePassed as passed:
             await self._late(passed)
         except UpstreamCut as error:
-            self._broken("cut")
+            self._trail.outcome = "cut"
+            self._trail.failed("cut")
             await self._fail(error)
         except Overloaded as error:
             self.running.recorder.overload()
@@ -148,14 +149,15 @@ class Exchange(ABC):
 
     async def _late(self, passed: DeadlinePassed) -> None:
         """A deadline ended all: that of an answer that has begun, or the one for all attempts."""
-        assert self._trail.target is not None, "deadlines are set once there is a target"
+        trail = self._trail
+        assert trail.target is not None, "deadlines are set once there is a target"
+        is_shared = passed.deadline == "total" and bool(trail.ended)
         if not passed.in_pause:  # in which its client takes its time, or the next attempt is about to be made
-            self._broken(passed.deadline)
-        await self._fail(deadline_error(self._trail.target, passed))
-
-    def _broken(self, outcome: Outcome) -> None:
-        self._trail.outcome = outcome
-        self._trail.failed(outcome)
+            trail.outcome = passed.deadline
+            # What others have used up of the time for all is not held against the last one, unless most of it was left.
+            if not is_shared or trail.seconds > 0.5 * passed.seconds:
+                trail.failed(passed.deadline)
+        await self._fail(deadline_error(None if passed.in_pause or is_shared else trail.target, passed))
 
     async def _fail(self, error: ProxyError) -> None:
         """Tell the client, in the way that is still open."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
+from time import perf_counter
 from typing import Literal, NamedTuple, get_args
 
 from proxy.errors import Overloaded, ProxyError, UpstreamUnavailable
@@ -83,15 +84,22 @@ class Trail:
     """Whether all attempts have ended and the next has not begun."""
     is_of_a_model: bool = True
     """Whether a model is asked; if not, only whether they can be reached is seen of targets."""
+    _began: float = field(default=0.0, init=False)
 
     @property
     def count(self) -> int:
         """Attempts that were made or are under way."""
         return len(self.ended) + (self.target is not None and not self.is_between)
 
+    @property
+    def seconds(self) -> float:
+        """Since the last attempt began."""
+        return perf_counter() - self._began
+
     def begin(self, model: str, target: Target) -> None:
         """An attempt begins."""
         self.model, self.target, self.is_between = model, target, False
+        self._began = perf_counter()
         self.trace.attempt(target.attributes, len(self.ended))
 
     def failed(self, outcome: Outcome) -> None:

@@ -291,9 +291,9 @@ def _too_late(target: Target, passed: DeadlinePassed) -> Failed:
     return Failed(passed.deadline, deadline_error(target, passed))
 
 
-def deadline_error(target: Target, passed: DeadlinePassed) -> UpstreamTimeout:
-    """What a client is told about a deadline that passed."""
-    if passed.in_pause:
+def deadline_error(target: Target | None, passed: DeadlinePassed) -> UpstreamTimeout:
+    """What a client is told about a deadline that passed; of no target where it is not one's alone."""
+    if target is None:
         return UpstreamTimeout(f"The request was not over within {passed.seconds:g} s.", code="total_timeout")
     what = {
         "connect": "could not be connected to",
