@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 import pytest
@@ -138,6 +138,20 @@ def test_a_policy_that_comes_later_decides_from_then_on(served: Served, learned:
     assert "x-pointsman-prefer" in refused.json()["error"]["message"]
 
 
+def test_the_log_says_that_there_is_no_policy_at_a_start_and_after_a_reload(
+    served: Served, caplog: pytest.LogCaptureFixture
+) -> None:
+    def told(phase: Literal["setup", "call"]) -> list[str | None]:
+        records = [record for record in caplog.get_records(phase) if record.getMessage() == "no policy yet"]
+        return [record.__dict__.get("path") for record in records]
+
+    assert told("setup") == [str(served.policy)]
+    served.write(FILE.replace("policy: learned/policy.npz\n", ""))
+    until(lambda: told("call") == [None])
+    served.write(FILE.replace("policy.npz", "next.npz"))
+    until(lambda: told("call") == [None, str(served.policy.with_name("next.npz"))])
+
+
 def test_a_file_that_cannot_be_used_leaves_the_policy_as_it_is(served: Served, learned: Policy) -> None:
     served.put(pack(learned))
     until(lambda: served.versions() != ["none"])
@@ -175,7 +189,7 @@ def test_while_its_file_is_gone_the_policy_serves_on_and_other_changes_are_taken
     until(lambda: served.reloads("invalid") == "3.0")
     failed = [record.__dict__["problems"] for record in caplog.records if "reload failed" in record.getMessage()]
     assert "'other'" in failed[1][0], "it does not know that model"
-    assert "next.npz: is gone" in failed[2][0], "it is of another file"
+    assert "next.npz: is not there" in failed[2][0], "the policy in use is of another file"
     assert served.versions() == in_use
 
     served.put(pack(learned))

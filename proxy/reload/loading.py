@@ -13,6 +13,7 @@ from threadpoolctl import threadpool_limits
 from proxy.config import Config
 from proxy.embedding import BulkEmbedder, BulkObserver, MiniLM, Vector, VectorCache
 from proxy.reload.fitting import TopicFitter
+from proxy.reload.policies import warn_of_no_policy
 from proxy.reload.prepare import Prepared, prepare, texts_of
 from proxy.reload.shadowing import Shadowing
 from proxy.routing.kept_fits import KeptFits
@@ -107,9 +108,7 @@ def load(
         logger.info("topics fitted", extra=told)
     if policy is not None:
         logger.info("policy loaded", extra={"version": policy.version, "models": list(policy.models)})
-    elif config.learned:
-        instead = "the first model of learned routes"
-        logger.warning("no policy yet", extra={"path": str(config.policy), "instead": instead})
+    warn_of_no_policy(config, policy)
     if prepared.shadow is not None:
         told = {"sha256": prepared.shadow.sha256, "policy": policy_version(prepared.shadow.policy)}
         logger.info("shadow loaded", extra=told)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
 from proxy.config import Config, ConfigError, Problem, read_file
 from proxy.routing.policy import Policy
 from proxy.routing.policy_file import MOST_BYTES, PolicyUnusable, check_fits, unpack
+
+logger = logging.getLogger(__name__)
 
 
 def read_policy(path: Path) -> Policy | None:
@@ -53,6 +56,13 @@ def policy_of(config: Config, embedder: Callable[[], str], used: Policy | None =
     except PolicyUnusable as error:
         raise unusable(config.policy.path, str(error)) from error
     return policy
+
+
+def warn_of_no_policy(config: Config, policy: Policy | None) -> None:
+    """Say in the log where learned routes have no policy to be decided by."""
+    if policy is None and config.learned:
+        named = {} if config.policy is None else {"path": str(config.policy)}
+        logger.warning("no policy yet", extra=named | {"instead": "the first model of learned routes"})
 
 
 def unusable(path: Path, problem: str) -> ConfigError:

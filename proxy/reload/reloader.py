@@ -16,7 +16,7 @@ import msgspec
 from proxy.config import Config, ConfigError, File
 from proxy.embedding import Bulk, BulkEmbedder, Vector
 from proxy.reload.fitting import TopicFitter
-from proxy.reload.policies import unusable
+from proxy.reload.policies import unusable, warn_of_no_policy
 from proxy.reload.prepare import Prepared, TestsFailed, is_same, prepare, texts_of
 from proxy.reload.shadowing import Shadowing
 from proxy.reload.source import ConfigSource
@@ -134,6 +134,7 @@ class Reloader:
             if stands_in:
                 told = {"path": str(self._written.policy), "version": policy_version(prepared.policy)}
                 logger.warning("policy file is gone; its policy stays in use", extra=told)
+            warn_of_no_policy(self._written, prepared.policy)
             for key in warnings:
                 logger.warning("takes effect only after a restart", extra={"key": key})
 
@@ -151,13 +152,13 @@ class Reloader:
         policy = self._policy_of(written, used if named == self._written.policy else None)
         if policy is None and named is not None and used is not None:
             # At a start there may be none yet. Here there was one, and to do without is a decision, not an accident.
-            raise _gone(named)
+            raise _missing(named, "is not there")  # it is another file's name
         usable = _usable_now(written, self._prepared.config)
         shadow = self._shadow_of(usable)
         in_use = _versions(used, self._prepared.shadow)
         if _versions(policy, shadow) == in_use and is_same(written, self._written):
             if named is not None and self._stands_in(policy):
-                raise _gone(named)  # which is all the news there is
+                raise _missing(named, "is gone")  # which is all the news there is
             return None
         # One thread, where a start takes all that it may have: requests need the others.
         bulk = self._bulk.vectors(
@@ -185,8 +186,8 @@ class Reloader:
         return {"path": str(self._source.path), "sha256": self._prepared.sha256, "seconds": seconds}
 
 
-def _gone(policy: File) -> ConfigError:
-    return unusable(policy.path, "is gone; remove 'policy' from routes.yaml to do without")
+def _missing(policy: File, what: str) -> ConfigError:
+    return unusable(policy.path, f"{what}; remove 'policy' from routes.yaml to do without")
 
 
 def _versions(policy: Policy | None, shadow: Shadowing | Prepared | None) -> tuple[str, str | None]:
