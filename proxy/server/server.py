@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import sys
 import threading
@@ -41,7 +42,7 @@ class Server(uvicorn.Server):
     The first signal makes `/readyz` fail at once. For `delay` all else goes on, each answer closing its connection.
     Then nobody can connect, idle connections are closed, and requests have the rest of `grace`. What is left then
     is told so and closed: a stream by an error event, a request without an answer by a 503. A second signal skips
-    all waiting.
+    all waiting. Before it serves, the first one ends the process at once.
     """
 
     def __init__(self, config: uvicorn.Config, *, greet: Callable[[], None] | None = None) -> None:
@@ -62,8 +63,9 @@ class Server(uvicorn.Server):
         Serve until a signal ends it.
 
         Raises:
-            SystemExit: with 128 and the signal's number where a second one cut it short, as a shell counts; or the app
-                did not start, with `EXIT_REFUSED` where that is its routes.yaml's fault.
+            SystemExit: with 128 and the signal's number where a second one cut it short, as a shell counts, which is
+                also what it ends with where one came before it served; or the app did not start, with `EXIT_REFUSED`
+                where that is its routes.yaml's fault.
         """
         super().run(sockets)
         if len(self._signals) > 1:
@@ -99,13 +101,12 @@ class Server(uvicorn.Server):
         self._signals.append(sig)
         self.should_exit = True
         assert self._loop is not None
-        if len(self._signals) == 1:
-            self._loop.call_soon_threadsafe(self._told.set)
-        elif self.started:
-            self._loop.call_soon_threadsafe(self._told_twice.set)
-        else:  # the app is still loading, which nobody waits for
-            signal.signal(sig, signal.SIG_DFL)
-            signal.raise_signal(sig)
+        if not self.started:
+            # Loading may take a minute, in which the loop does not run. There is nothing to drain, and what is kept on
+            # disk is whole at any moment. By default a container's first process would not end by a signal.
+            os._exit(128 + sig)
+        told = self._told if len(self._signals) == 1 else self._told_twice
+        self._loop.call_soon_threadsafe(told.set)
 
     async def main_loop(self) -> None:
         """Serve until a signal comes; uvicorn's looks up ten times a second."""

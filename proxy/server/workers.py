@@ -139,7 +139,8 @@ class Workers:
     One that dies is replaced. Where what it starts on has been spoilt since, that is tried again and again, and the
     others serve on.
 
-    SIGTERM and SIGINT drain them all, and it waits as long as they take; a second one makes them end at once.
+    SIGTERM and SIGINT drain them all, and it waits as long as they take; a second one makes them end at once. One that
+    does not serve yet ends at once by the first.
     """
 
     def __init__(
@@ -177,7 +178,8 @@ class Workers:
         Serve until a signal ends it.
 
         Raises:
-            SystemExit: no worker started; or with 128 and the signal's number where a second one cut it short.
+            SystemExit: no worker started; or with 128 and the signal's number where a second one cut it short, or one
+                came before any worker served.
         """
         # Else the first worker's start would start it, and that lets SIGINT through again in this thread.
         resource_tracker.ensure_running()
@@ -192,7 +194,7 @@ class Workers:
             self._drain(wake)
         if self._failed is not None:
             sys.exit(self._failed)
-        if len(self._ends) > 1:
+        if len(self._ends) > 1 or all(worker.exitcode for worker in self._workers):
             sys.exit(128 + self._ends[-1])
 
     def _drain(self, wake: socket.socket) -> None:

@@ -29,6 +29,15 @@ STREAM = b"POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r
 FIRST = b'data: {"choices":[{"index":0,"delta":{"content":"one"}}]}\n\n'
 LAST = b"data: [DONE]\n\n"
 BOTH = pytest.mark.parametrize("workers", [1, 2])
+MANY = """
+version: 1
+upstreams: {raw: {base_url: "http://127.0.0.1:9/v1"}}
+models: {raw: {target: {upstream: raw, name: m}}}
+default: raw
+embedding: {threads: 1}
+topics: {one: {examples: HALF}, other: {examples: HALF}}
+routes: [{name: one, when: {topic: one}, use: raw}]
+"""
 
 
 class Served:
@@ -72,35 +81,51 @@ class Served:
 
 
 @contextmanager
+def starting(folder: Path, text: str, workers: int, *options: str, **variables: str) -> Iterator[subprocess.Popen[str]]:
+    (folder / "routes.yaml").write_text(text)
+    command = [sys.executable, "-m", "proxy", "serve", "--port", "0", "--log", "json", "--workers", str(workers)]
+    environ = {name: value for name, value in os.environ.items() if not name.startswith(("PROMETHEUS", "POINTSMAN"))}
+    process = subprocess.Popen(
+        [*command, *options], cwd=folder, env=environ | variables, stderr=subprocess.PIPE, text=True,
+        start_new_session=True,
+    )  # fmt: skip
+    try:
+        yield process
+    finally:
+        with suppress(ProcessLookupError):  # its workers may live on where it does not
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate(timeout=15)
+
+
+@contextmanager
 def serve(folder: Path, *, workers: int = 1, drain: str = "{grace: 20s}") -> Iterator[Served]:
     raw = RawUpstream()
-    (folder / "routes.yaml").write_text(
+    text = (
         "version: 1\n"
         f'upstreams: {{raw: {{base_url: "http://127.0.0.1:{raw.port}/v1"}}}}\n'
         "models: {raw: {target: {upstream: raw, name: m}}}\n"
         "default: raw\n"
         f"server: {{drain: {drain}}}\n"
     )
-    command = [sys.executable, "-m", "proxy", "serve", "--port", "0", "--log", "json", "--workers", str(workers)]
-    environ = {name: value for name, value in os.environ.items() if not name.startswith(("PROMETHEUS", "POINTSMAN"))}
-    process = subprocess.Popen(
-        command, cwd=folder, env=environ, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
     try:
-        assert process.stderr is not None
-        greeting = ""
-        while not greeting.endswith("\n\n"):
-            line = process.stderr.readline()
-            assert line, f"it ended: {greeting}"
-            greeting += line
-        port = int(re.findall(r"listens on http://127\.0\.0\.1:(\d+)", greeting)[0])
-        served = Served(process, port, raw)
-        served.wait_until(lambda: served.get("/readyz").status_code == 200, 30)
-        yield served
+        with starting(folder, text, workers) as process:
+            assert process.stderr is not None
+            greeting = ""
+            while not greeting.endswith("\n\n"):
+                line = process.stderr.readline()
+                assert line, f"it ended: {greeting}"
+                greeting += line
+            port = int(re.findall(r"listens on http://127\.0\.0\.1:(\d+)", greeting)[0])
+            served = Served(process, port, raw)
+            answered: set[int] = set()
+
+            def all_answer() -> bool:
+                answered.add(served.get("/v1/targets").json()["worker"])
+                return len(answered) == workers
+
+            served.wait_until(all_answer, 30)  # one that does not serve yet would not drain
+            yield served
     finally:
-        with suppress(ProcessLookupError):  # its workers may live on where it does not
-            os.killpg(process.pid, signal.SIGKILL)
-        process.communicate(timeout=15)
         raw.close()
 
 
@@ -254,6 +279,25 @@ def test_a_client_that_does_not_read_does_not_keep_it_from_ending(tmp_path: Path
     assert code == 0
     assert [line["error"] for line in requests_of(log)] == ["shutting_down"]
     assert not [line for line in log if line["level"] == "error"]
+
+
+@pytest.mark.parametrize(("workers", "number"), [(1, signal.SIGTERM), (2, signal.SIGINT)])
+def test_a_start_ends_at_once_and_leaves_nothing_half_done(
+    tmp_path: Path, workers: int, number: signal.Signals
+) -> None:
+    kept, temporary = tmp_path / "kept", tmp_path / "temporary"
+    temporary.mkdir()
+    examples = [f"{count} " + "long texts of which each takes its time " * 10 for count in range(4000)]
+    text = MANY.replace("HALF", json.dumps(examples[::2]), 1).replace("HALF", json.dumps(examples[1::2]), 1)
+    with starting(tmp_path, text, workers, "--cache-dir", str(kept), TMPDIR=str(temporary)) as process:
+        assert process.stderr is not None
+        while '"event":"embedding examples"' not in (line := process.stderr.readline()):
+            assert line, "it ended"
+        process.send_signal(number)
+        _, log = process.communicate(timeout=20)
+        assert process.returncode == 128 + number
+    assert "examples embedded" not in log
+    assert not [*temporary.iterdir(), *kept.glob("*.tmp")]
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="only Linux tells the children")
