@@ -17,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from proxy.config import Store as Settings
+from proxy.learning.ageing import Ageing, passed_s
 from proxy.learning.databases import (
     CONNECTIONS,
     NO_DRIVER,
@@ -61,12 +62,18 @@ class Store:
     """
 
     def __init__(
-        self, settings: Settings, *, clock: Callable[[], float] = time.time, patience_s: float = PATIENCE_S
+        self,
+        settings: Settings,
+        *,
+        clock: Callable[[], float] = time.time,
+        passed: Callable[[], float] = passed_s,
+        patience_s: float = PATIENCE_S,
     ) -> None:
         """
         Args:
             settings: where, and for how long.
             clock: seconds since 1970.
+            passed: seconds from any beginning, however the clock is set.
             patience_s: how long a lock, a connection or a free one of ours is waited for, in seconds.
 
         Raises:
@@ -78,6 +85,7 @@ class Store:
         self.ratings_at_once = CONNECTIONS - 1 if self._file is None else 1
         """More would leave decisions no connection, or in a file, which one at a time can write into, no turn."""
         self._clock = clock
+        self._ageing = Ageing(clock, passed)
         self._patience_s = patience_s
         self._engine: AsyncEngine | None = None
         self._salt = b""
@@ -222,8 +230,9 @@ class Store:
                 return 0
         async with self._reading() as connection:
             beyond = select(decisions.c.time).order_by(decisions.c.time.desc()).offset(self.settings.rows).limit(1)
-            last = (await connection.execute(beyond)).scalar()
-        cutoff = max(now - self.settings.keep, last or 0.0)
+            last = (await connection.execute(beyond)).scalar() or 0.0
+            too_old = await self._believed_now(connection) - self.settings.keep
+        cutoff = max(too_old, last)
         dropped = 0
         while True:
             async with self._transaction() as connection:
@@ -234,7 +243,17 @@ class Store:
                 await connection.execute(delete(feedback).where(feedback.c.decision_id.in_(ids)))
             dropped += len(ids)
             if len(ids) < _TRIMMED_AT_ONCE:
-                return dropped
+                break
+        if dropped >= _TRIMMED_AT_ONCE and too_old > last:
+            logger.info("many decisions dropped as too old", extra={"store": self.shown, "rows": dropped})
+        return dropped
+
+    async def _believed_now(self, connection: AsyncConnection) -> float:
+        """By our own clock and, where the database has one, not beyond that: replicas share what one would drop."""
+        now = self._ageing.now()
+        if self._file is not None:
+            return now
+        return min(now, float((await connection.execute(select(func.extract("epoch", func.now())))).scalar_one()))
 
     async def _find(self, connection: AsyncConnection, name: str, caller: bytes | None) -> Any:
         """The decision of this id, else the newest whose completion has it; only one that the caller may rate."""

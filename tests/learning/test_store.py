@@ -7,6 +7,7 @@ import io
 import logging
 import shutil
 import sqlite3
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import closing
 from pathlib import Path
@@ -37,9 +38,11 @@ class Base:
         self.url = url
         self.ask = ask
         self.now = 1_000_500.0
+        self.passed = 0.0
 
     def store(self, *, patience_s: float = PATIENCE_S, **fields: Any) -> Store:
-        return Store(settings(self.url, **fields), clock=lambda: self.now, patience_s=patience_s)
+        of_test = settings(self.url, **fields)
+        return Store(of_test, clock=lambda: self.now, passed=lambda: self.passed, patience_s=patience_s)
 
     def run(self, do: Callable[[Store], Awaitable[T]], **fields: Any) -> T:
         """What one replica does with it, from its opening to its end."""
@@ -62,17 +65,20 @@ def sqlite_base(file: Path) -> Base:
     return Base(f"sqlite:///{file}", ask)
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def base(request: pytest.FixtureRequest, tmp_path: Path) -> Base:
-    if request.param == "sqlite":
-        return sqlite_base(tmp_path / "store.db")
-    postgres: Cluster = request.getfixturevalue("postgres")
+def postgresql_base(postgres: Cluster) -> Base:
     url = postgres.fresh()
 
     def ask(statement: str) -> list[tuple[Any, ...]]:
         return [tuple(line.split("|")) for line in postgres.sql(url, statement).splitlines()]
 
     return Base(url, ask)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def base(request: pytest.FixtureRequest, tmp_path: Path) -> Base:
+    if request.param == "sqlite":
+        return sqlite_base(tmp_path / "store.db")
+    return postgresql_base(request.getfixturevalue("postgres"))
 
 
 def numbers(base: Base, table: str = "decisions") -> int:
@@ -439,6 +445,41 @@ def test_a_clock_that_was_ahead_does_not_keep_what_is_old(base: Base) -> None:
     assert base.run(Store.trim, rows=30, keep=1e9) == 0
     base.now = right
     assert base.run(Store.trim, rows=10) == 20
+
+
+def test_a_clock_that_is_set_ahead_empties_no_store(base: Base, caplog: pytest.LogCaptureFixture) -> None:
+    year = 365 * 86_400.0
+
+    def go_on(seconds: float) -> None:
+        base.now, base.passed = base.now + seconds, base.passed + seconds
+
+    async def set_ahead(store: Store) -> None:
+        await store.write([row(number) for number in range(1_500)])
+        for ahead_s in (year, -year, year, 0.0):
+            go_on(61)
+            base.now += ahead_s
+            assert await store.trim() == 0
+        go_on(86_400 - 61 - 1)
+        assert await store.trim() == 0
+        go_on(61)
+        assert await store.trim() == 1_500, "a day later it is believed"
+
+    with caplog.at_level(logging.INFO):
+        base.run(set_ahead)
+    told = [record for record in caplog.records if record.name.startswith("proxy.learning.")]
+    assert [(record.levelname, vars(record).get("ahead_s"), vars(record).get("rows")) for record in told] == [
+        ("WARNING", year, None),
+        ("WARNING", year, None),
+        ("INFO", None, 1_500),
+    ]
+
+
+def test_a_replica_whose_clock_is_ahead_drops_nothing_that_others_keep(postgres: Cluster) -> None:
+    base, now = postgresql_base(postgres), time.time()
+    base.run(lambda store: store.write([row(1, time=now - 60.0), row(2, time=now - 100 * 86_400.0)]))
+    base.now = now + 365 * 86_400.0
+    assert base.run(Store.trim, keep=90 * 86_400.0) == 1
+    assert base.ask("SELECT id FROM decisions") == [("ptm-1",)]
 
 
 def test_a_decision_has_so_many_sources_and_no_more(base: Base) -> None:
