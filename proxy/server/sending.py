@@ -5,6 +5,11 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+import sys
+
+if sys.platform == "linux":
+    import fcntl
+    import termios
 
 _NO_LINGER = struct.pack("ii", 1, 0)
 _LONGEST_MS = 2**31 - 1
@@ -19,8 +24,9 @@ class Sending:
     """
     Watches that what is written to a connection gets less, from when it piles up until it does not.
 
-    It then cuts the connection, which the app sees as a client that left. What the system has taken to send it watches
-    by itself, where it can, also after the connection was closed.
+    It then cuts the connection, which the app sees as a client that left. The system takes more to send only when it
+    has got rid of much, so a client that reads slowly shows in what it has taken, where it tells. When nothing is left
+    but that, it watches it by itself, where it can, also after the connection was closed.
     """
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop, timeout_s: float) -> None:
@@ -36,7 +42,7 @@ class Sending:
     def watch(self) -> None:
         """From now on, while nothing more is written."""
         self.stop()
-        self._unsent = self._transport.get_write_buffer_size()
+        self._unsent = self._count()
         if self._unsent:
             self._timer = self._loop.call_later(self._timeout_s, self._look)
 
@@ -46,8 +52,12 @@ class Sending:
             self._timer.cancel()
             self._timer = None
 
+    def _count(self) -> int:
+        piled_up = self._transport.get_write_buffer_size()
+        return piled_up + _queued(_socket_of(self._transport)) if piled_up else 0
+
     def _look(self) -> None:
-        if self._transport.get_write_buffer_size() < self._unsent:
+        if self._count() < self._unsent:
             self.watch()
         else:
             reset_when_closed(self._transport)  # else the system would keep what it has taken to send
@@ -57,3 +67,10 @@ class Sending:
 def _socket_of(transport: asyncio.Transport) -> socket.socket:
     found: socket.socket = transport.get_extra_info("socket")
     return found
+
+
+def _queued(connection: socket.socket) -> int:
+    """Bytes that the system has taken to send and the client has not taken; 0 where it does not tell."""
+    if sys.platform != "linux":
+        return 0
+    return int.from_bytes(fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, bytes(4)), sys.byteorder)

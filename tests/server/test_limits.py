@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import socket
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -240,6 +241,20 @@ def test_a_client_that_never_reads_is_let_go_of(kind: str) -> None:
             house.wait_for_metric("pointsman_in_flight", 0)
             assert house.raw.last.is_over
         assert house.metric('pointsman_attempts_total{outcome="client_left",target="raw/raw-model"}') == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what it has yet to send")
+def test_a_client_that_reads_slowly_is_not_one_that_does_not_read() -> None:
+    """What it reads makes room with the system, and not enough for that to take more."""
+    with house_with("{send_timeout: 1s}") as house:
+        house.raw.script = flood = Flood(SSE)
+        with ask_without_reading(house.port) as connection:
+            until = time.monotonic() + 2.5
+            while time.monotonic() < until:
+                assert connection.recv(8192)
+                time.sleep(0.05)  # so slow a reader it is
+            while flood.sent < PLENTY:
+                assert connection.recv(1 << 20)
 
 
 def test_one_request_too_many_is_counted_and_logged_like_any_other(caplog: pytest.LogCaptureFixture) -> None:
