@@ -46,7 +46,7 @@ class Timeouts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How long an upstream may take."""
 
     connect: Duration = Duration(3.0)
-    """To open a connection, TLS included."""
+    """To open a connection, with looking up the name, the tunnel through a proxy, and TLS."""
     first_token: Duration = Duration(60.0)
     """From sending a request for a stream to the first content of the answer."""
     whole_answer: Duration = Duration(300.0)

@@ -144,7 +144,7 @@ def _url(text: str) -> URL:
 
 @lru_cache(maxsize=1024)
 def _timeout(connect_s: float | None) -> aiohttp.ClientTimeout:
-    return aiohttp.ClientTimeout(total=None, sock_connect=connect_s)
+    return aiohttp.ClientTimeout(total=None, connect=connect_s)
 
 
 def _text(raw: bytes) -> str:

@@ -139,6 +139,19 @@ def test_a_server_that_does_not_shake_hands_is_left_in_time() -> None:
         assert (answer.status_code, answer.json()["error"]["code"]) == (504, "connect_timeout")
 
 
+def test_a_proxy_that_opens_no_tunnel_is_left_in_time() -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as deaf,
+        in_front_of(
+            'base_url: "https://nowhere.example/v1", proxy: "${PROXY}", timeouts: {connect: 150ms, first_token: 5s}',
+            PROXY=f"http://127.0.0.1:{deaf.getsockname()[1]}",
+        ) as house,
+    ):
+        answer = house.chat("m")
+        assert (answer.status_code, answer.json()["error"]["code"]) == (504, "connect_timeout")
+        assert house.metric('pointsman_attempts_total{outcome="connect",target="u0/m"}') == 1
+
+
 def test_an_upstream_is_shown_the_certificate_that_it_asks_for(certificates: Certificates) -> None:
     ca = certificates.authority.certificate
     both = certificates.folder / "both.pem"
