@@ -91,7 +91,7 @@ class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_body: Annotated[int, msgspec.Meta(ge=1024)] = 64 * 1024 * 1024
     """Bytes of a request's body; a larger one is answered 413."""
     body_timeout: Duration = Duration(60.0)
-    """How long the body may take to arrive; a slower one is answered 408."""
+    """How long the body may take to arrive, or what is held of it and then each piece; a slower one is answered 408."""
     max_in_flight: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 1000
     """Requests that a worker answers at the same time; a further one is answered 503 at once."""
     max_head: Annotated[int, msgspec.Meta(ge=1024, le=1024 * 1024)] = 64 * 1024

@@ -42,12 +42,13 @@ class Upload(httpx.AsyncByteStream):
         Args:
             receive: the client's.
             length: bytes of the body; None when the client did not say.
-            timeout_s: how long the client may take for each piece.
+            timeout_s: how long the client may take for all that is held together, and then for each piece.
         """
         self.length = length
         self._receive = receive
         self._timeout_s = timeout_s
         self._held = bytearray()
+        self._held_until: float | None = None  # by the loop's clock; None before anything is
         self._is_read = False
         self._is_begun = False
         self._sent = asyncio.Event()
@@ -74,7 +75,7 @@ class Upload(httpx.AsyncByteStream):
         """
         search = ModelSearch(boundary)
         while (field := search.find(self._held)) is None and len(self._held) < most and not self._is_read:
-            self._held += await self._next()
+            await self._hold()
         return field
 
     async def whole_object(self, most: int) -> bytes | None:
@@ -88,7 +89,7 @@ class Upload(httpx.AsyncByteStream):
         if self.length is not None and self.length > most:
             return None
         while not self._is_read:
-            self._held += await self._next()
+            await self._hold()
             begun = self._held[:_LONGEST_INDENT].lstrip(b" \t\r\n")
             is_known = bool(begun) or len(self._held) >= _LONGEST_INDENT
             if len(self._held) > most or (is_known and not begun.startswith(b"{")):
@@ -144,6 +145,16 @@ class Upload(httpx.AsyncByteStream):
         """What comes from the client once its body is read; for a `Guard`."""
         await self._sent.wait()
         return await self._receive()
+
+    async def _hold(self) -> None:
+        """The next piece. There is one deadline for all, since nobody else bounds how long they stay here."""
+        if self._held_until is None:
+            self._held_until = asyncio.get_running_loop().time() + self._timeout_s
+        try:
+            async with asyncio.timeout_at(self._held_until):
+                self._held += await self._next()
+        except TimeoutError:
+            raise BodyTimeout(f"The request body did not arrive within {self._timeout_s:g} s.") from None
 
     async def _next(self) -> bytes:
         try:

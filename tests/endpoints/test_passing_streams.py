@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import select
 import socket
 import threading
 import time
@@ -200,14 +201,24 @@ def test_an_upload_that_falls_silent_is_a_408(house: House) -> None:
     assert left.wait(3), "the upstream is not left waiting"
 
 
-def test_a_form_that_falls_silent_before_it_is_understood_is_a_408(house: House) -> None:
+@pytest.mark.parametrize(
+    ("kind", "begun"),
+    [
+        pytest.param(FORM["content-type"], form(b"keyed")[:60], id="form"),
+        pytest.param("application/x-www-form-urlencoded", b'{"model":"keyed","x":"', id="unlabelled-json"),
+    ],
+)
+@pytest.mark.parametrize("drips", [False, True], ids=["silent", "dripping"])
+def test_what_is_not_understood_in_time_is_a_408(house: House, kind: str, begun: bytes, drips: bool) -> None:
     with socket.create_connection(("127.0.0.1", house.port), timeout=5) as client:
         client.sendall(
-            head(
-                "POST /v1/files HTTP/1.1", b"content-length: 1000000", b"content-type: " + FORM["content-type"].encode()
-            )
+            head("POST /v1/files HTTP/1.1", b"content-length: 1000000", b"content-type: " + kind.encode()) + begun
         )
-        client.sendall(form(b"keyed")[:60])
+        drops = 0
+        while drips and not select.select([client], [], [], 0.05)[0]:  # of the body's 500 ms
+            client.sendall(b"x")
+            drops += 1
+            assert drops < 60, "it cannot be held for as long as it likes"
         answer = receive(client)
     assert (answer.status, answer.error()["code"]) == (408, "body_timeout")
 
