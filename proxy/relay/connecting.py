@@ -68,12 +68,18 @@ def _session(upstream: Upstream, context: ssl.SSLContext, *, keeps: bool) -> aio
 
 class _Connection(ResponseHandler):
     """
-    aiohttp's, except that what came before it broke is read, and an answer ends when what follows of it is not HTTP.
+    aiohttp's, except that what came before it broke is read, that an answer ends when what follows of it is not HTTP,
+    and that it is not used again when more came than was asked for.
 
     An upstream may refuse a body that is still being sent, and close. When sending fails then, the refusal is here, but
-    neither the loop nor aiohttp would look. In the other case aiohttp closes the connection and forgets to tell the
-    reader, who would wait for a deadline.
+    neither the loop nor aiohttp would look. In the second case aiohttp closes the connection and forgets to tell the
+    reader, who would wait for a deadline. In the third it looks only when the connection is given back, and what comes
+    later would be the next client's answer.
     """
+
+    def is_connected(self) -> bool:
+        """Whether it can be used; asked of one that was kept."""
+        return super().is_connected() and not self.should_close
 
     def set_exception(self, exc: BaseException, exc_cause: BaseException | None = None) -> None:
         """The connection is of no use any more."""

@@ -152,6 +152,16 @@ def test_a_proxy_that_opens_no_tunnel_is_left_in_time() -> None:
         assert house.metric('pointsman_attempts_total{outcome="connect",target="u0/m"}') == 1
 
 
+def test_what_an_upstream_says_unasked_is_nobodys_answer() -> None:
+    with upstream(RawUpstream()) as raw, in_front_of(f'base_url: "http://127.0.0.1:{raw.port}"') as house:
+        for _ in range(2):
+            assert house.chat("m").content == ANSWER
+        assert len(raw._connections) == 1, "kept"
+        raw.last.answer(b'{"choices": ["of somebody else"]}')
+        raw.last.wait_until_read()
+        assert house.chat("m").content == ANSWER
+
+
 def test_an_upstream_is_shown_the_certificate_that_it_asks_for(certificates: Certificates) -> None:
     ca = certificates.authority.certificate
     both = certificates.folder / "both.pem"

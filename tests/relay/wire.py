@@ -74,10 +74,11 @@ class Exchange:
         """Until the other side has taken all that was sent from its socket, by Linux's table of these."""
         theirs, ours = map(_in_table, (self.connection.getpeername(), self.connection.getsockname()))
         deadline = time.monotonic() + timeout
-        while not any(
-            line[1:3] == [theirs, ours] and line[4].endswith(":00000000")
-            for line in map(str.split, Path("/proc/net/tcp").read_text().splitlines())
-        ):
+        while True:
+            lines = map(str.split, Path("/proc/net/tcp").read_text().splitlines())
+            queues = {(line[1], line[2]): line[4].split(":") for line in lines}  # to send, and to be read
+            if queues[ours, theirs][0] == queues[theirs, ours][1] == "00000000":
+                return
             assert time.monotonic() < deadline, "the other side does not read"
 
     def wait_until_left(self, timeout: float = 3.0) -> float:
