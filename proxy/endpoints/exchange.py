@@ -105,7 +105,7 @@ class Exchange(ABC):
         """Answer it, be it with an error."""
         record = self._record
         try:
-            await self._answer_it()
+            await self._answer_or_end()
         except ClientLeft:
             record.phase = self._phase()
             if record.phase and self._trail.target is not None and not self._trail.is_between:
@@ -127,6 +127,15 @@ class Exchange(ABC):
             record.error = type(error).__name__
             logger.error("unforeseen error", extra={"id": record.id, "error": record.error, "where": where})
             await self._fail(ProxyError("Internal error; the log has it under the id in x-pointsman-id."))
+
+    async def _answer_or_end(self) -> None:
+        """A stream whose last event is out is whole, however its upstream ends it, or does not."""
+        try:
+            await self._answer_it()
+        except (DeadlinePassed, UpstreamCut):
+            if self._answer is None or not self._answer.is_done:
+                raise
+            await self._answer.end()
 
     def _answer_of(self, reply: Reply) -> Answer:
         """What the client gets of a reply."""

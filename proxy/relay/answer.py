@@ -83,8 +83,8 @@ class Answer:
             if self._hides_usage:
                 ready = without_usage_chunk(ready)
             if ready:
-                self._last = ready
                 await self._send({"type": "http.response.body", "body": ready, "more_body": True})
+                self._last = ready  # now that it is written: for a slow client that may have waited
         rest = events.rest() if events is not None else b""
         if self._hides_usage:
             rest = without_usage_chunk(rest)
@@ -95,6 +95,10 @@ class Answer:
         if self._tell_id is not None and (found := self.id()) is not None:
             self._tell_id(found)
             self._tell_id = None
+
+    async def end(self) -> None:
+        """Close the stream behind its last event."""
+        await self._send({"type": "http.response.body", "body": b""})
 
     async def end_with(self, error: ProxyError) -> None:
         """
@@ -112,7 +116,7 @@ class Answer:
     @property
     def is_done(self) -> bool:
         """Whether a client has all it needs of a stream: many hang up on reading its last event, before its end."""
-        return are_last(self._last)
+        return self._has_events and are_last(self._last)
 
     def usage(self) -> Usage | None:
         """The tokens, once the answer is over; None when the upstream did not say."""

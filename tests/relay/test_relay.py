@@ -201,16 +201,7 @@ def test_a_client_that_leaves_with_its_body_half_sent(house: House) -> None:
     assert house.raw.exchanges == []
 
 
-@pytest.fixture(scope="module")
-def speaking() -> Iterator[House]:
-    """In front of one upstream that speaks both protocols, as raw bytes."""
-    upstreams = '{a: {base_url: "${RAW}/v1"}, b: {base_url: "${RAW}/v1", protocol: anthropic}}'
-    models = "{raw: {target: {upstream: a, name: raw-model}}, claude: {target: {upstream: b, name: raw-model}}}"
-    with open_house(f"version: 1\nupstreams: {upstreams}\nmodels: {models}\ndefault: raw\n") as house:
-        yield house
-
-
-@pytest.mark.parametrize(
+LASTS = pytest.mark.parametrize(
     ("path", "model", "last"),
     [
         pytest.param("chat/completions", "raw", b"data: [DONE]", id="done"),
@@ -232,6 +223,20 @@ def speaking() -> Iterator[House]:
         ),
     ],
 )
+
+
+@pytest.fixture(scope="module")
+def speaking() -> Iterator[House]:
+    """In front of one upstream that speaks both protocols, as raw bytes."""
+    upstreams = '{a: {base_url: "${RAW}/v1"}, b: {base_url: "${RAW}/v1", protocol: anthropic}}'
+    targets = {"raw": "target: {upstream: a, name: raw-model}", "claude": "target: {upstream: b, name: raw-model}"}
+    hasty = "timeouts: {idle: 150ms}"
+    models = ", ".join(f"{name}: {{{at}}}, hasty-{name}: {{{at}, {hasty}}}" for name, at in targets.items())
+    with open_house(f"version: 1\nupstreams: {upstreams}\nmodels: {{{models}}}\ndefault: raw\n") as house:
+        yield house
+
+
+@LASTS
 def test_a_client_that_leaves_on_the_last_event_has_its_whole_answer(
     speaking: House, path: str, model: str, last: bytes
 ) -> None:
@@ -255,6 +260,32 @@ def test_a_client_that_leaves_on_the_last_event_has_its_whole_answer(
     assert left.wait(3)
     house.wait_for_metric(tokens, counted + 7)
     assert house.metric(answered) == before
+
+
+@LASTS
+@pytest.mark.parametrize("is_cut", [True, False], ids=["cut", "silent"])
+def test_a_stream_whose_last_event_is_out_is_whole(
+    speaking: House, path: str, model: str, last: bytes, is_cut: bool
+) -> None:
+    """However its upstream ends it: no error stands behind it, and the target is not blamed."""
+    house = speaking
+    events = b'data: {"usage":{"prompt_tokens":5,"completion_tokens":7}}\n\n' + last + b"\n\n"
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+
+    def script(exchange: Exchange) -> None:
+        exchange.send(head + b"%x\r\n%b\r\n" % (len(events), events))
+        if is_cut:
+            exchange.cut()
+        else:
+            exchange.wait_until_left()
+
+    house.raw.script = script
+    well = f'pointsman_attempts_total{{outcome="ok",target="{"b" if model == "claude" else "a"}/raw-model"}}'
+    before = house.metric(well)
+    sent = {"model": model, "messages": MESSAGES, "input": "hello there", "stream": True}
+    answer = house.http.post(f"/v1/{path}", json=sent, headers={"x-pointsman-model": f"hasty-{model}"})
+    assert (answer.status_code, answer.content) == (200, events)
+    house.wait_for_metric(well, before + 1)
 
 
 def test_a_client_that_stays_after_a_disconnect_of_another_is_served(house: House) -> None:
