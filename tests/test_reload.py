@@ -22,8 +22,10 @@ from proxy.app import build_app
 from proxy.config import Config
 from proxy.embedding import MiniLM, Vector
 from proxy.reload.source import ConfigSource
+from proxy.server.protocol import Protocol
 from tests.config.not_files import impatient, not_files
 from tests.relay.wire import SSE, Exchange, RawUpstream, WordModel
+from tests.server.raw import GET, HEAD, Reader, connected
 from tests.serving import serving
 
 __all__ = ["impatient"]
@@ -155,7 +157,7 @@ def house(path: Path, raw: RawUpstream) -> Iterator[House]:
         path.write_text(FIRST.replace("$RAW", f"http://127.0.0.1:{raw.port}"))
     source = ConfigSource(path, {})
     with (
-        serving(build_app(source.load(), load_model=load, source=source, poll_s=0.02)) as served,
+        serving(build_app(source.load(), load_model=load, source=source, poll_s=0.02), http=Protocol) as served,
         httpx.Client(base_url=served.url, timeout=10) as http,
     ):
         yield House(path, raw, model, http)
@@ -559,3 +561,26 @@ def test_under_load_every_answer_is_of_one_config_and_none_is_lost(house: House)
         assert len(set().union(*(seen for _, seen in results[prompt::2]))) == 2, "both configs were met"
     house.reload(FIRST)
     house.wait_for_connections(0)
+
+
+def test_connections_that_are_kept_have_the_new_limits(house: House) -> None:
+    def flood(exchange: Exchange) -> None:
+        exchange.send(SSE)
+        while True:
+            exchange.send(b'data: {"choices":[{"index":0,"delta":{"content":"hi"}}]}\n\n' * 1_000)
+
+    house.raw.script = flood
+    port, left = house.http.base_url.port, 'pointsman_client_disconnects_total{phase="answer"} 1.0'
+    assert port is not None
+    with connected(port) as talkative, connected(port) as deaf:
+        for client in (talkative, deaf):
+            client.sendall(GET)
+            assert Reader(client).answer().status == 200
+        house.reload(f"{FIRST}server: {{max_head: 1024, send_timeout: 200ms}}\n")
+        talkative.sendall(GET[:-2] + b"x-long: " + b"x" * 1024 + b"\r\n\r\n")
+        assert Reader(talkative).answer().status == 431
+        asked = b'{"model":"cheap","messages":[],"stream":true}'
+        deaf.sendall(HEAD + b"content-length: %d\r\n\r\n" % len(asked) + asked)
+        deadline = time.monotonic() + 20
+        while left not in house.http.get("/metrics").text:
+            assert time.monotonic() < deadline

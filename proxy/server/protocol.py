@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import urllib.parse
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httptools
 from uvicorn.config import Config
@@ -17,6 +17,9 @@ from proxy.errors import BadRequest, HeadTimeout, ProxyError, WrongMethod
 from proxy.server.cycle import Cycle
 from proxy.server.head import check_head, too_much
 from proxy.server.sending import Sending
+
+if TYPE_CHECKING:
+    from proxy.endpoints.current import Current
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +47,8 @@ class Protocol(HttpToolsProtocol):
     ) -> None:
         """As uvicorn calls it; `app_state` is what the lifespan of `build_app` yields."""
         super().__init__(config, server_state, app_state, _loop)
-        self._limits = app_state["current"].active.running.config.server
+        self._current: Current = app_state["current"]
+        self._limits = self._current.active.running.config.server
         self._readiness = app_state["readiness"]
         self._running: Cycle | None = None  # of the request that is being answered; later ones wait in `pipeline`
         self._unfinished = 0  # bytes that nothing has come of: neither a head, nor a piece of a body, nor its end
@@ -150,6 +154,14 @@ class Protocol(HttpToolsProtocol):
         self.parser = httptools.HttpRequestParser(self)
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's
         return b"\r\n".join(lines) + b"\r\n\r\n"
+
+    def on_message_begin(self) -> None:
+        """A head begins; what it may be is as the configuration in use says, since connections outlast many."""
+        super().on_message_begin()
+        limits = self._current.active.running.config.server
+        if limits is not self._limits:
+            self._limits = limits
+            self._sending.limit(limits.send_timeout)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """One of a head."""

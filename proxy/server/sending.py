@@ -32,12 +32,16 @@ class Sending:
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop, timeout_s: float) -> None:
         self._transport = transport
         self._loop = loop
-        self._timeout_s = timeout_s
         self._timer: asyncio.TimerHandle | None = None
         self._unsent = 0  # bytes, when the timer was set
+        self.limit(timeout_s)
+
+    def limit(self, timeout_s: float) -> None:
+        """Cut it after so many seconds, from the next look on."""
+        self._timeout_s = timeout_s
         if hasattr(socket, "TCP_USER_TIMEOUT"):
             milliseconds = min(int(timeout_s * 1e3), _LONGEST_MS)
-            _socket_of(transport).setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
+            _socket_of(self._transport).setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
 
     def watch(self) -> None:
         """From now on, while nothing more is written."""
