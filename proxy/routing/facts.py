@@ -156,7 +156,10 @@ class Facts(ABC):
 
     @lazy
     def refers_to_items(self) -> bool:
-        """Whether it names parts of earlier answers by their ids alone: only the upstream that gave them knows them."""
+        """
+        Whether it has parts of earlier answers that only the upstream that gave them can read: by their ids alone, or
+        encrypted.
+        """
         return False
 
     @lazy
@@ -172,7 +175,7 @@ class Facts(ABC):
 
     @property
     def is_tied(self) -> bool:
-        """Whether it names what one upstream keeps, of which no other knows."""
+        """Whether it has what only one upstream can read, such as the name of what that keeps."""
         return bool(self.goes_on_from) or self.refers_to_items or self.names_files
 
     @property

@@ -31,6 +31,7 @@ class _Item(msgspec.Struct):
     content: str | list[Part] | None = None
     output: msgspec.Raw = UNSET
     arguments: str | None = None
+    encrypted_content: msgspec.Raw = UNSET
 
 
 class _Tool(msgspec.Struct):
@@ -107,8 +108,11 @@ class ResponseFacts(Facts):
 
     @lazy
     def refers_to_items(self) -> bool:
-        """As Vercel's AI SDK does of all that a model has said, unless it is told not to let it be stored."""
-        return any(map(_is_reference, self._items))
+        """
+        As Vercel's AI SDK does of all that a model has said, or where that is not stored, the reasoning comes back
+        encrypted.
+        """
+        return any(map(_is_of_one_upstream, self._items))
 
     @lazy
     def names_files(self) -> bool:
@@ -171,9 +175,9 @@ def _has_files(tool: _Tool) -> bool:
     return bool(tool.vector_store_ids or named)
 
 
-def _is_reference(raw: msgspec.Raw) -> bool:
+def _is_of_one_upstream(raw: msgspec.Raw) -> bool:
     item = read_as(_decode_item, raw)
-    return item is not None and item.type == "item_reference"
+    return item is not None and (item.type == "item_reference" or bool(value_of(item.encrypted_content)))
 
 
 def _message_of(raw: msgspec.Raw) -> Message:

@@ -316,21 +316,41 @@ def test_another_model_that_must_go_on_does_so_at_the_same_upstream(
         pytest.param("hi", "so", {"x-urgent": "1"}, ["a/gpt-4o default", "a/o1 rule"], id="a-model-that-is-there-too"),
     ],
 )
+@pytest.mark.parametrize(
+    ("gives", "comes_back"),
+    [
+        pytest.param({"type": "message", "content": []}, {"type": "item_reference"}, id="by-its-id"),
+        pytest.param(
+            {"type": "reasoning", "summary": [], "encrypted_content": "gAAA"},
+            {"type": "reasoning", "summary": [], "encrypted_content": "gAAA"},
+            id="encrypted",
+        ),
+    ],
+)
 def test_what_refers_to_items_of_an_answer_stays_where_that_is_kept(
-    keepers: tuple[House, OpenAI], first: str, then: str, more: dict[str, str], expected: list[str]
+    keepers: tuple[House, OpenAI],
+    gives: dict[str, Any],
+    comes_back: dict[str, Any],
+    first: str,
+    then: str,
+    more: dict[str, str],
+    expected: list[str],
 ) -> None:
-    """So Vercel's AI SDK goes on: the user's words once more, and of the answers only what they are called."""
+    """
+    So Vercel's AI SDK goes on: the user's words once more, and of the answers only what they are called. And so does
+    who lets nothing be stored: with reasoning that only its account can read.
+    """
     house, client = keepers
     kept: set[tuple[bytes, str]] = set()
 
     def script(exchange: Exchange) -> None:
         at = exchange.line.split(b"/")[1]
         sent = json.loads(exchange.body)["input"]
-        if any(item["type"] == "item_reference" and (at, item["id"]) not in kept for item in sent):
+        if any("id" in item and (at, item["id"]) not in kept for item in sent):
             exchange.answer(b'{"error": {"message": "Item not found."}}', status=b"400 Bad Request")
             return
         kept.add((at, item_id := f"msg_{len(kept)}"))
-        told = {"id": f"resp_{len(kept)}", "output": [{"type": "message", "id": item_id, "content": []}]}
+        told = {"id": f"resp_{len(kept)}", "output": [{**gives, "id": item_id}]}
         exchange.answer(json.dumps(told).encode(), b"content-type: application/json")
 
     house.raw.script = script
@@ -339,7 +359,7 @@ def test_what_refers_to_items_of_an_answer_stays_where_that_is_kept(
     for content, headers in ((first, {}), (then, more)):
         said.append({"type": "message", "role": "user", "content": content})
         raw = client.responses.with_raw_response.create(model="auto", input=said, extra_headers=headers)
-        said.append({"type": "item_reference", "id": raw.parse().output[0].id})
+        said.append({**comes_back, "id": raw.parse().output[0].id})
         told.append(f"{target(raw)} {raw.headers['x-pointsman-reason']}")
     assert told == expected
 

@@ -189,7 +189,7 @@ class Accounts:
         method, path, _ = exchange.line.decode().split(" ")
         sent = json.loads(exchange.body) if method == "POST" and exchange.body[:1] == b"{" else {}
         kept = [sent.get("previous_response_id"), sent.get("conversation"), None if method == "POST" else path[-4:]]
-        kept += re.findall(r'"file_id": ?"([^"]+)"', json.dumps(sent))
+        kept += re.findall(r'"(?:file_id|encrypted_content)": ?"([^"]+)"', json.dumps(sent))
         if any(self._owners.get(name) != key_of(exchange) for name in kept if name is not None):
             exchange.answer(b'{"error": {"message": "not found"}}', JSON, status=b"404 Not Found")
             return
@@ -218,6 +218,18 @@ def test_what_goes_on_from_a_response_is_asked_with_the_key_of_that_one(upstream
     seen = upstream.asked()
     assert seen[::3] == seen[1::3] == seen[2::3]
     assert set(seen) == {"sk-1", "sk-2", "sk-3"}, "those that begin use the keys in turn"
+
+
+def test_so_is_reasoning_that_only_its_account_can_read(upstream: Keyed, accounts: OpenAI) -> None:
+    for model in ("small", "auto"):
+        for turn in range(4):
+            said: Any = [{"role": "user", "content": f"{turn} for {model}"}]
+            for _ in range(3):
+                given = accounts.responses.create(model=model, input=said, store=False)
+                said.append({"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": given.id})
+    seen = upstream.asked()
+    assert seen[::3] == seen[1::3] == seen[2::3]
+    assert set(seen) == {"sk-1", "sk-2", "sk-3"}
 
 
 @pytest.mark.parametrize("named", [{}, {"x-pointsman-model": "large"}], ids=["any-model", "always-the-same-model"])

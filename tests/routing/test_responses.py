@@ -21,6 +21,8 @@ SCREEN = {"type": "computer_screenshot", "image_url": "data:image/png;base64," +
 SHOWN = {"type": "computer_call_output", "call_id": "c1", "output": SCREEN}
 SEEN = {**OUTPUT, "output": [{"type": "input_image", "image_url": SCREEN["image_url"]}]}
 REASONING = {"type": "reasoning", "id": "rs_1", "summary": []}
+ENCRYPTED = {**REASONING, "encrypted_content": "gAAA"}
+SHORTENED = {"type": "compaction", "id": "cmp_1", "encrypted_content": "gAAA"}
 
 
 def facts(said: Any = "hi", *, headers: dict[str, str] | None = None, **fields: Any) -> Facts:
@@ -108,6 +110,10 @@ def test_size() -> None:
         pytest.param(
             [user("hi"), {"type": "item_reference", "id": "msg_1"}, user("and?")], {}, True, id="refers-to-items"
         ),
+        pytest.param([user("hi"), ENCRYPTED, SAID, user("and?")], {}, True, id="encrypted-reasoning"),
+        pytest.param([SHORTENED, user("and?")], {}, True, id="what-was-made-shorter"),
+        pytest.param([user("hi"), REASONING, SAID, user("and?")], {}, False, id="plain-reasoning"),
+        pytest.param([user("hi"), {**ENCRYPTED, "encrypted_content": None}, user("so")], {}, False, id="not-encrypted"),
         pytest.param([user("item_reference"), SAID, 3, user('{"type": "item_reference"}')], {}, False, id="says-so"),
     ],
 )
@@ -122,6 +128,7 @@ def test_the_items_of_a_conversation_are_known_by_how_it_began() -> None:
         facts([user("hi"), {"type": "item_reference", "id": "msg_1"}, user("and?")]).callers_items
         == begun.callers_items
     )
+    assert facts([user("hi"), ENCRYPTED, SAID, user("and?")]).callers_items == begun.callers_items
     assert facts([user("hi")], prompt_cache_key="of-many").callers_items == begun.callers_items
     assert facts([user("ho")]).callers_items != begun.callers_items
     assert facts([user("hi")], headers={"authorization": "Bearer other"}).callers_items != begun.callers_items
