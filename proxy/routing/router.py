@@ -129,12 +129,12 @@ class Router:
             )
         asked_preference(facts.headers)  # what is wrong is told, whatever route it takes
         if (pinned := self._pinned(facts)) is not None:
-            # A name may stand for another where it fails, as its model says; the header insists.
+            # A name may stand for another where it cannot or fails, as its model says; the header insists.
+            if PIN_HEADER not in facts.headers and self._able(pinned, None, facts) is not None:
+                return self._first_able(PINNED_ROUTE, pinned, None, "pinned", (), facts, firm=True)
             if self._protocols[pinned] != facts.protocol:
                 raise NobodyCanServe(f"Model {pinned!r} speaks {_API_OF[self._protocols[pinned]]} only.")
-            fallbacks = () if PIN_HEADER in facts.headers else self._models[pinned].fallbacks
-            edits = self._model_edits[pinned]
-            return Decision(PINNED_ROUTE, pinned, "pinned", edits=edits, fallbacks=fallbacks, is_firm=True)
+            return Decision(PINNED_ROUTE, pinned, "pinned", edits=self._model_edits[pinned], is_firm=True)
         for rule in self._rules:
             holds = rule.when.holds(facts, signals)
             if holds is None and not signals.is_final:

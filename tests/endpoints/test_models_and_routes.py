@@ -37,6 +37,20 @@ def test_route(model: str, text: str, headers: dict[str, str], expected: tuple[s
     assert answer.headers["x-request-id"] == "mine"
 
 
+def test_a_model_that_is_named_and_cannot_is_passed_over_for_its_fallback(house: House) -> None:
+    body = {"model": "narrow", "messages": [{"role": "user", "content": "x" * 8000}]}
+    told = house.http.post("/v1/route", json=body).json()
+    assert (told["model"], told["reason"]) == ("roomy", "pinned")
+    excluded = {each["model"]: each["excluded"] for each in told["candidates"]}
+    assert excluded["narrow"] == "context: 2,004 tokens needed, 1,000 available"
+    answer = house.http.post("/v1/chat/completions", json=body)
+    assert [answer.headers[f"x-pointsman-{name}"] for name in ("model", "reason", "attempts")] == [
+        "roomy",
+        "pinned",
+        "1",
+    ]
+
+
 def test_the_route_of_a_prompt_that_the_upstream_keeps(house: House) -> None:
     body = {"model": "raw", "prompt": {"id": "pmpt_1"}}
     assert house.http.post("/v1/responses", json=body).headers["x-pointsman-route"] == "pinned"

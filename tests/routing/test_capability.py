@@ -9,14 +9,13 @@ import pytest
 from proxy.config import parse_config
 from proxy.errors import NobodyCanServe
 from proxy.routing.decision import Decision
+from proxy.routing.facts import Facts
 from proxy.routing.router import Router
 from proxy.routing.signals import Signals
 from proxy.routing.split import share
 from tests.routing.requests import facts, user
 
-ROUTER = Router(
-    parse_config(
-        """
+TEXT = """
 version: 1
 upstreams: {u: {base_url: "http://u/v1"}}
 models:
@@ -33,11 +32,9 @@ routes:
     use: wide
     set: {reasoning_effort: high}
   - {name: strict, when: {header: {x-r: strict}}, use: tiny, fallbacks: []}
-""",
-        source="routes.yaml",
-        environ={},
-    )
-)
+"""
+ROUTER = Router(parse_config(TEXT, source="routes.yaml", environ={}))
+NAMED = Router(parse_config(f"{TEXT}rewrite: []\n", source="routes.yaml", environ={}))
 IMAGE = {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}
 TOOLS = [{"type": "function", "function": {"name": "f"}}]
 
@@ -99,11 +96,25 @@ def test_what_the_file_does_not_say_is_not_held_against_a_model() -> None:
     assert ROUTER.candidates(asked)["open"] is None
 
 
-def test_a_pinned_model_is_the_clients_own_affair() -> None:
-    asked = facts(IMAGE, headers={"x-pointsman-model": "tiny"})
-    decision = ROUTER.decide(asked, Signals())
+@pytest.mark.parametrize(
+    ("asked", "model", "excluded", "fallbacks"),
+    [
+        pytest.param(facts(user("hi"), model="tiny"), "tiny", [], ("wide", "seer"), id="fits"),
+        pytest.param(facts(user("x" * 4000), model="tiny"), "wide", ["tiny"], ("seer",), id="a-larger-context"),
+        pytest.param(facts(IMAGE, model="tiny"), "seer", ["tiny", "wide"], (), id="one-that-sees"),
+        pytest.param(facts(IMAGE, model="tiny", tools=TOOLS), "tiny", [], (), id="nobody-so-the-upstream-judges"),
+        pytest.param(facts(IMAGE, headers={"x-pointsman-model": "tiny"}), "tiny", [], (), id="the-header-insists"),
+    ],
+)
+def test_a_name_stands_for_its_fallbacks(
+    asked: Facts, model: str, excluded: list[str], fallbacks: tuple[str, ...]
+) -> None:
+    decision = NAMED.decide(asked, Signals())
     assert decision is not None
-    assert decision.model == "tiny"
+    assert (decision.route, decision.reason, decision.is_firm) == ("pinned", "pinned", True)
+    assert (decision.model, [each.model for each in decision.excluded]) == (model, excluded)
+    assert decision.fallbacks == fallbacks
+    assert (decision.route, decision.model, decision.reason) in NAMED.possible.decisions
 
 
 def test_a_block_takes_the_place_of_a_model() -> None:

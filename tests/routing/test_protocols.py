@@ -22,6 +22,7 @@ models:
   small: {target: {upstream: openai, name: gpt-4o-mini}}
   claude: {target: {upstream: anthropic, name: claude-small}}
   opus: {target: {upstream: anthropic, name: claude-large}}
+  twofold: {target: {upstream: openai, name: gpt-4o}, fallbacks: [opus]}
 default: small
 rewrite: [auto]
 routes:
@@ -58,6 +59,10 @@ def test_a_route_that_has_none_is_not_left_for_another() -> None:
 def test_a_model_that_is_named_must_speak_it(api: Api, model: str) -> None:
     with pytest.raises(NobodyCanServe, match=f"Model '{model}' speaks"):
         decide(api, model=model)
+
+
+def test_a_name_stands_for_the_first_of_its_models_that_speaks_it() -> None:
+    assert [decide(api, model="twofold").model for api in (CHAT, MESSAGES)] == ["twofold", "opus"]
 
 
 def test_where_no_model_speaks_it_the_file_must_change() -> None:
