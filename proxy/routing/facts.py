@@ -18,14 +18,15 @@ import msgspec
 
 from proxy.config import Feature, Text, WireProtocol
 from proxy.routing.lazy import lazy
-from proxy.routing.parts import FEATURES_OF_PARTS, Message, is_aside, said_in, text_of
+from proxy.routing.parts import FEATURES_OF_PARTS, Message, is_aside, said_in, text_of, utf8_length
 from proxy.routing.reading import Head, value_of
 from proxy.routing.shape import Shape, shape_of
 
 CONVERSATION_HEADER = "x-pointsman-conversation"
 TOOL_ROLES = ("tool", "function")
 _PROMPT_ROLES = ("system", "developer")
-# What the tokens of one image cost is the provider's secret; this is a middle of the published tables.
+# What the tokens of one image cost is the provider's secret; this is a middle of the published tables. A file counts
+# alike: how many pages it has is not known.
 _TOKENS_PER_IMAGE = 800
 _TOKENS_PER_MESSAGE = 4
 # UTF-8 bytes per token: about right for English and code, and, since scripts that need more tokens per
@@ -73,16 +74,19 @@ class Facts(ABC):
 
     @lazy
     def tokens(self) -> int:
-        """An estimate of the prompt's tokens: messages, images and tools."""
+        """An estimate of the prompt's tokens: messages, with images and files, tools and calls of them."""
         size = len(memoryview(self._head.tools))
         images = 0
         for message in self._messages:
+            size += len(memoryview(message.tool_calls)) + len(memoryview(message.function_call))
             if isinstance(message.content, str):
                 size += utf8_length(message.content)
             elif message.content is not None:
                 for part in message.content:
-                    size += utf8_length(part.text or "")
-                    images += FEATURES_OF_PARTS.get(part.type) == "images"
+                    if (said := part.size()) is None:
+                        images += 1
+                    else:
+                        size += said
         return size // _BYTES_PER_TOKEN + images * _TOKENS_PER_IMAGE + len(self._messages) * _TOKENS_PER_MESSAGE
 
     @lazy
@@ -303,8 +307,3 @@ def is_filled_list(raw: msgspec.Raw) -> bool:
     """Whether a member is a list of something."""
     value = value_of(raw)
     return isinstance(value, list) and bool(value)
-
-
-def utf8_length(text: str) -> int:
-    """The bytes of a text."""
-    return len(text) if text.isascii() else len(text.encode("utf-8"))

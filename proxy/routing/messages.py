@@ -23,6 +23,13 @@ class _Head(Head):
 
 class _Block(Part):
     content: msgspec.Raw = UNSET
+    input: msgspec.Raw = UNSET
+
+    def size(self) -> int | None:
+        """As of any part, and of a call of a tool or a result of a search what is in it."""
+        said = super().size()
+        found = self.content if self.type == _SEARCH_RESULT else self.input
+        return None if said is None else said + len(memoryview(found))
 
 
 class _Message(msgspec.Struct):
@@ -35,6 +42,7 @@ _decode_messages = msgspec.json.Decoder(list[_Message]).decode
 _decode_system = msgspec.json.Decoder(str | list[Part]).decode
 
 _TOOL_RESULT = "tool_result"
+_SEARCH_RESULT = "search_result"
 # So begins what Claude Code tells the API in a block of its own: the first of the system prompt, and another each time.
 _FOR_THE_API = "x-anthropic-"
 

@@ -36,6 +36,14 @@ class Part(msgspec.Struct):
     file_url: msgspec.Raw = UNSET
     source: msgspec.Raw = UNSET
 
+    def size(self) -> int | None:
+        """The bytes of what it says; None of an image or a file, whose bytes do not tell its tokens."""
+        feature = FEATURES_OF_PARTS.get(self.type)
+        if feature == "files":
+            document: _PlainText | _Content | None = read_as(_decode_document, self.source)
+            return None if document is None else document.size()
+        return None if feature == "images" else utf8_length(self.text or "")
+
     def media(self) -> list[msgspec.Raw]:
         """What it holds besides text: of images, files and audio the data, or where they are."""
         return [raw for name in _MEDIA if (raw := getattr(self, name)) is not UNSET]
@@ -61,15 +69,36 @@ def _has_file_id(raw: msgspec.Raw) -> bool:
     return file is not None and file.file_id is not None
 
 
+class _PlainText(msgspec.Struct, tag_field="type", tag="text"):
+    """The source of a document of Anthropic's that is a text."""
+
+    data: str
+
+    def size(self) -> int:
+        return utf8_length(self.data)
+
+
+class _Content(msgspec.Struct, tag_field="type", tag="content"):
+    """Of one that is made of parts."""
+
+    content: msgspec.Raw
+
+    def size(self) -> int:
+        return sum(utf8_length(part.text or "") for part in parts_given(self.content))
+
+
+_decode_document = msgspec.json.Decoder(_PlainText | _Content).decode
 _decode_file = msgspec.json.Decoder(_File).decode
 _MEDIA = tuple(name for name in Part.__struct_fields__ if name not in ("type", "text"))
 
 
 class Message(msgspec.Struct):
-    """One message, or what stands for one in another kind of request."""
+    """One message, or what stands for one in another kind of request; besides its content the JSON of tool calls."""
 
     role: str = ""
     content: str | list[Part] | None = None
+    tool_calls: msgspec.Raw = UNSET
+    function_call: msgspec.Raw = UNSET
 
 
 _decode_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
@@ -141,3 +170,8 @@ def _without(tags: tuple[str, ...], text: str) -> str:
             at = end + len(closing)
         text = "".join((*pieces, text[at:]))
     return text.strip()
+
+
+def utf8_length(text: str) -> int:
+    """The bytes of a text."""
+    return len(text) if text.isascii() else len(text.encode("utf-8"))

@@ -31,6 +31,7 @@ class _Item(msgspec.Struct):
     content: str | list[Part] | None = None
     output: msgspec.Raw = UNSET
     arguments: str | None = None
+    input: Any = None
     encrypted_content: msgspec.Raw = UNSET
 
 
@@ -189,4 +190,4 @@ def _message_of(raw: msgspec.Raw) -> Message:
         return Message(item.role, item.content)
     if item.type.endswith("_output"):
         return Message("tool", parts_given(raw if item.output is UNSET else item.output))
-    return Message("assistant", item.arguments)
+    return Message("assistant", item.input if isinstance(item.input, str) else item.arguments)

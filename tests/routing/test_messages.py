@@ -82,6 +82,32 @@ def test_size() -> None:
     assert facts(max_tokens=77).tokens_needed == facts().tokens + 77
 
 
+def document(**source: Any) -> dict[str, Any]:
+    return {"type": "document", "source": source}
+
+
+LONG = "z" * 4_000
+PDF = {"type": "base64", "media_type": "application/pdf", "data": "A" * 400_000}
+
+
+@pytest.mark.parametrize(
+    ("content", "tokens"),
+    [
+        pytest.param([{"type": "tool_use", "id": "t1", "name": "f", "input": {"x": LONG}}], 1_000, id="a-call"),
+        pytest.param([document(type="text", media_type="text/plain", data=LONG)], 1_000, id="a-text"),
+        pytest.param([document(type="content", content=LONG)], 1_000, id="content"),
+        pytest.param([document(type="content", content=[text(LONG), SEEN])], 1_000, id="content-in-parts"),
+        pytest.param([document(**PDF)], 800, id="a-pdf-as-an-image"),
+        pytest.param([{**RESULT, "content": [document(type="text", data=LONG)]}], 1_000, id="that-a-tool-gave"),
+        pytest.param([{"type": "search_result", "title": "t", "content": [text(LONG)]}], 1_000, id="a-search-result"),
+        pytest.param([document(type="content", content=[document(type="text", data=LONG)])], 0, id="none-in-another"),
+        pytest.param([document(type="text", data=3)], 800, id="a-shape-of-its-own"),
+    ],
+)
+def test_the_size_of_a_block(content: list[dict[str, Any]], tokens: int) -> None:
+    assert facts(user(content)).tokens == pytest.approx(tokens, abs=20)
+
+
 @pytest.mark.parametrize(
     ("messages", "is_bound", "turns"),
     [

@@ -86,6 +86,8 @@ def test_size() -> None:
     assert facts([user("hi"), CALL, {**OUTPUT, "output": [{"type": "input_text", "text": "z" * 4_000}]}]).tokens > 1_000
     ran = {"type": "shell_call_output", "call_id": "c1", "output": [{"stdout": "z" * 4_000, "stderr": ""}]}
     assert facts([user("hi"), ran]).tokens == pytest.approx(1_000, abs=40)
+    written = {"type": "custom_tool_call", "call_id": "c1", "name": "f", "input": "z" * 4_000}
+    assert facts([user("hi"), written]).tokens == pytest.approx(1_000, abs=40)
     found = {"type": "tool_search_output", "tools": [{"name": "z" * 4_000}]}
     assert facts([user("hi"), found]).tokens == pytest.approx(1_000, abs=40)
     for shown in (SHOWN, SEEN):
