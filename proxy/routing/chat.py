@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from proxy.config import AUTO, Feature
-from proxy.routing.facts import Facts, is_filled_list
+from proxy.routing.facts import Facts, is_filled_list, is_json_schema
 from proxy.routing.lazy import lazy
 from proxy.routing.parts import Message, leniently
 from proxy.routing.reading import UNSET, Head, read_as, read_head, read_model, require, value_of
@@ -43,8 +43,7 @@ class ChatFacts(Facts):
         found = super()._features_asked()
         if is_filled_list(self._head.functions):
             found.add("tools")
-        response_format = value_of(self._head.response_format)
-        if isinstance(response_format, dict) and response_format.get("type") == "json_schema":
+        if is_json_schema(value_of(self._head.response_format)):
             found.add("json_schema")
         modalities = value_of(self._head.modalities)
         if isinstance(modalities, list) and "audio" in modalities:

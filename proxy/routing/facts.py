@@ -307,3 +307,8 @@ def is_filled_list(raw: msgspec.Raw) -> bool:
     """Whether a member is a list of something."""
     value = value_of(raw)
     return isinstance(value, list) and bool(value)
+
+
+def is_json_schema(wanted: object) -> bool:
+    """Whether the form that an answer is wanted in is one of these."""
+    return isinstance(wanted, dict) and wanted.get("type") == "json_schema"

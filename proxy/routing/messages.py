@@ -8,8 +8,8 @@ from typing import ClassVar
 
 import msgspec
 
-from proxy.config import WireProtocol
-from proxy.routing.facts import Facts
+from proxy.config import Feature, WireProtocol
+from proxy.routing.facts import Facts, is_filled_list, is_json_schema
 from proxy.routing.lazy import lazy
 from proxy.routing.parts import Message, Part, leniently, parts_given
 from proxy.routing.reading import UNSET, Head, read_as, read_head, read_model, require, value_of
@@ -19,6 +19,9 @@ class _Head(Head):
     messages: msgspec.Raw = UNSET
     system: msgspec.Raw = UNSET
     max_tokens: msgspec.Raw = UNSET
+    mcp_servers: msgspec.Raw = UNSET
+    output_config: msgspec.Raw = UNSET
+    output_format: msgspec.Raw = UNSET
 
 
 class _Block(Part):
@@ -68,6 +71,17 @@ class MessageFacts(Facts):
 
     def _most_answered(self) -> tuple[msgspec.Raw, ...]:
         return (self._head.max_tokens,)
+
+    def _features_asked(self) -> set[Feature]:
+        """Servers of tools are tools; `output_format` is what `output_config.format` was called as a beta."""
+        found = super()._features_asked()
+        if is_filled_list(self._head.mcp_servers):
+            found.add("tools")
+        config = value_of(self._head.output_config)
+        wanted = config.get("format") if isinstance(config, dict) else None
+        if is_json_schema(wanted) or is_json_schema(value_of(self._head.output_format)):
+            found.add("json_schema")
+        return found
 
     @lazy
     def user(self) -> str | None:

@@ -9,7 +9,7 @@ import msgspec
 
 from proxy.config import Feature, Text
 from proxy.routing.decoding import UNREADABLE, reading_halves
-from proxy.routing.facts import CONVERSATION_HEADER, Facts, callers_answer, conversation_after
+from proxy.routing.facts import CONVERSATION_HEADER, Facts, callers_answer, conversation_after, is_json_schema
 from proxy.routing.lazy import lazy
 from proxy.routing.parts import Message, Part, parts_given
 from proxy.routing.reading import UNSET, Head, read_as, read_head, read_model, value_of
@@ -76,8 +76,7 @@ class ResponseFacts(Facts):
     def _features_asked(self) -> set[Feature]:
         found = super()._features_asked()
         text = value_of(self._head.text)
-        wanted = text.get("format") if isinstance(text, dict) else None
-        if isinstance(wanted, dict) and wanted.get("type") == "json_schema":
+        if isinstance(text, dict) and is_json_schema(text.get("format")):
             found.add("json_schema")
         return found
 

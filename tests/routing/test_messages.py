@@ -18,6 +18,7 @@ from tests.routing.requests import user
 USE = {"role": "assistant", "content": [{"type": "tool_use", "id": "t1", "name": "f", "input": {"x": 1}}]}
 RESULT = {"type": "tool_result", "tool_use_id": "t1", "content": "42 degrees"}
 SEEN = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "A" * 400_000}}
+SCHEMA = {"type": "json_schema", "schema": {"type": "object"}}
 REMINDER = "<system-reminder>Be brief.</system-reminder>"
 SAID = {"role": "assistant", "content": "an answer"}
 
@@ -59,6 +60,12 @@ def test_it_speaks_another_protocol() -> None:
     [
         pytest.param([], {}, set(), id="none"),
         pytest.param([], {"stream": True, "tools": [{"name": "f"}]}, {"stream", "tools"}, id="stream-and-tools"),
+        pytest.param([], {"mcp_servers": [{"type": "url", "url": "https://a", "name": "a"}]}, {"tools"}, id="servers"),
+        pytest.param([], {"mcp_servers": []}, set(), id="no-server"),
+        pytest.param([], {"output_config": {"effort": "low", "format": SCHEMA}}, {"json_schema"}, id="json-schema"),
+        pytest.param([], {"output_format": SCHEMA}, {"json_schema"}, id="of-the-beta"),
+        pytest.param([], {"output_config": {"format": {"type": "text"}}, "output_format": 3}, set(), id="other-forms"),
+        pytest.param([], {"output_config": {"effort": "low"}, "output_format": None}, set(), id="no-form"),
         pytest.param([user([{"type": "image", "source": {}}])], {}, {"images"}, id="image"),
         pytest.param([user([{"type": "document", "source": {}}])], {}, {"files"}, id="document"),
         pytest.param([user([{**RESULT, "content": [SEEN]}])], {}, {"images"}, id="an-image-that-a-tool-gave"),
