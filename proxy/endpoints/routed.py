@@ -23,7 +23,7 @@ from proxy.relay.body import read_body
 from proxy.relay.edits import edit_body
 from proxy.relay.finish import Finish
 from proxy.relay.guard import Guard
-from proxy.relay.json_bytes import replace_model
+from proxy.relay.json_bytes import add_model, replace_model
 from proxy.relay.reply import Call, Reply
 from proxy.relay.upstreams import Target
 from proxy.relay.usage_chunk import ask_for_usage
@@ -76,6 +76,8 @@ class RoutedExchange(Exchange):
             self._trace.deciding()
             began = perf_counter()
             facts = self._facts = self._api.read(body, self._headers)
+            if facts.lacks_model:
+                body = add_model(body, facts.model)
             record.requested, record.is_stream = facts.model[:LONGEST_NAME], facts.is_stream
             record.stages_s["read"] = perf_counter() - began
             decision, signals = await running.decide(facts, record)

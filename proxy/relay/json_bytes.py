@@ -78,6 +78,18 @@ def replace_model(body: bytes, name: str) -> bytes:
     return b"".join(pieces)
 
 
+def add_model(body: bytes, name: str) -> bytes:
+    """
+    The same body with a `model` before all else.
+
+    Args:
+        body: a valid JSON object that has other members.
+        name: the value.
+    """
+    start = body.index(b"{") + 1
+    return b"".join((body[:start], b'"model":', msgspec.json.encode(name), b",", body[start:]))
+
+
 def _skip_space(body: bytes, at: int) -> int:
     match = _SPACE.match(body, at)
     return match.end() if match is not None else at

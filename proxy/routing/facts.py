@@ -19,7 +19,7 @@ import msgspec
 from proxy.config import Feature, Text, WireProtocol
 from proxy.routing.lazy import lazy
 from proxy.routing.parts import FEATURES_OF_PARTS, Message, is_aside, said_in, text_of, utf8_length
-from proxy.routing.reading import Head, value_of
+from proxy.routing.reading import UNSET, Head, value_of
 from proxy.routing.shape import Shape, shape_of
 
 CONVERSATION_HEADER = "x-pointsman-conversation"
@@ -62,6 +62,11 @@ class Facts(ABC):
         self._folded: tuple[str, str] | None = None
         self._shape: tuple[str, Shape] | None = None
         self._hashed: dict[int, list[str]] = {}
+
+    @property
+    def lacks_model(self) -> bool:
+        """Whether the body says nothing of a model, where none need be named."""
+        return self._head.model is UNSET
 
     @lazy
     @abstractmethod

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from proxy.config import Feature, Text
+from proxy.config import AUTO, Feature, Text
 from proxy.routing.decoding import UNREADABLE, reading_halves
 from proxy.routing.facts import CONVERSATION_HEADER, Facts, callers_answer, conversation_after, is_json_schema
 from proxy.routing.lazy import lazy
@@ -23,6 +23,7 @@ class _Head(Head):
     previous_response_id: msgspec.Raw = UNSET
     conversation: msgspec.Raw = UNSET
     background: msgspec.Raw = UNSET
+    prompt: msgspec.Raw = UNSET
 
 
 class _Item(msgspec.Struct):
@@ -149,13 +150,16 @@ class ResponseFacts(Facts):
 
 def read_response(body: bytes, headers: Mapping[str, str]) -> Facts:
     """
-    The facts of a `/responses` request. `input` need not be there: a stored prompt may stand for it.
+    The facts of a `/responses` request. `input` need not be there: a stored prompt may stand for it. Nor need `model`
+    beside one, and is `auto` then.
 
     Raises:
-        BadRequest: the body is not a JSON object in UTF-8 with a `model`.
+        BadRequest: the body is not a JSON object in UTF-8 with a `model` or a stored prompt.
     """
     head = read_head(_decode, body)
-    return ResponseFacts(head, model=read_model(head.model), headers=headers)
+    may_lack_model = bytes(memoryview(head.prompt)[:1]) == b"{"
+    model = AUTO if may_lack_model and head.model is UNSET else read_model(head.model)
+    return ResponseFacts(head, model=model, headers=headers)
 
 
 def goes_on_from(body: bytes) -> str:

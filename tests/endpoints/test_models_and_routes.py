@@ -57,6 +57,18 @@ def test_the_route_of_a_prompt_that_the_upstream_keeps(house: House) -> None:
     assert house.http.post("/v1/route", json=body).json()["route"] == "pinned"
 
 
+def test_a_prompt_that_the_upstream_keeps_names_no_model_where_it_is_routed(house: House) -> None:
+    sent = b'{ "prompt": {"id": "pmpt_1", "variables": {"model": "T"}} }'
+    kind = {"content-type": "application/json", "x-pointsman-model": "raw"}
+    told = house.http.post("/v1/route", content=sent, headers=kind | {"x-priority": "high"}).json()
+    assert (told["route"], told["model"]) == ("pinned", "raw")
+    assert house.http.post("/v1/responses", content=sent, headers=kind).headers["x-pointsman-model"] == "raw"
+    assert house.raw.last.body == b'{"model":"raw-model", "prompt": {"id": "pmpt_1", "variables": {"model": "T"}} }'
+    del kind["x-pointsman-model"]
+    told = house.http.post("/v1/route", content=sent, headers=kind | {"x-priority": "high"}).json()
+    assert (told["route"], told["model"]) == ("urgent", "other")
+
+
 @pytest.mark.parametrize("value", ["Zürich".encode(), "Zürich".encode("latin-1")], ids=["utf-8", "latin-1"])
 def test_a_headers_value_matches_however_it_is_encoded_and_comes_back_as_it_was(value: bytes) -> None:
     with open_house(ROUTES.replace("x-priority: high", 'x-priority: "Zür*"')) as house:

@@ -187,8 +187,11 @@ def test_a_conversation_goes_by_what_the_answer_before_was_called() -> None:
 
 
 def test_what_must_be_there() -> None:
-    assert read_response(b'{"model":"auto","prompt":{"id":"p"}}', {}).text(Text()) == ""
-    for body, param in ((b"{}", "model"), (b'{"model":3}', "model")):
+    stored = b'"prompt":{"id":"p","variables":{"model":"a"}}'
+    for body, lacks_model in ((b'{"model":"auto",%s}' % stored, False), (b"{%s}" % stored, True)):
+        read = read_response(body, {})
+        assert (read.text(Text()), read.model, read.lacks_model) == ("", "auto", lacks_model)
+    for body, param in ((b"{}", "model"), (b'{"model":3}', "model"), (b'{"prompt":"p"}', "model")):
         with pytest.raises(BadRequest) as caught:
             read_response(body, {})
         assert caught.value.param == param
