@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from hashlib import blake2b
 from time import monotonic
 
@@ -36,12 +36,15 @@ class Conversations:
         What goes on from an answer, or refers to parts of it, is where that is kept, whatever else the conversation is
         called. What is known by its first words alone begins with its first turn: two strangers may both say "hi".
         """
-        before = facts.goes_on_from
-        if before and (held := self._get(_key_of_answer(facts.headers, before), keep_s)) is not None:
-            return held
-        if facts.refers_to_items and (held := self._get(_hash(facts.callers_items), keep_s)) is not None:
-            return held
+        for before in _keys_before(facts):
+            if (held := self._get(before, keep_s)) is not None:
+                return held
         return None if facts.starts_conversation else self._get(key_of(facts), keep_s)
+
+    def find_before(self, facts: Facts, keep_s: float) -> Held | None:
+        """As `find_answer`, of what a request goes on from, or refers to parts of."""
+        found = (self._find_again(before, keep_s) for before in _keys_before(facts))
+        return next((held for held in found if held is not None), None)
 
     def find_answer(self, headers: Mapping[str, str], answer_id: str, keep_s: float) -> Held | None:
         """
@@ -49,7 +52,9 @@ class Conversations:
 
         What is asked for is not silent, so it is remembered from now on as if it had just been given.
         """
-        key = _key_of_answer(headers, answer_id)
+        return self._find_again(_key_of_answer(headers, answer_id), keep_s)
+
+    def _find_again(self, key: bytes, keep_s: float) -> Held | None:
         held = self._get(key, keep_s)
         if held is not None:
             self._touch(key, held)
@@ -103,6 +108,14 @@ class Conversations:
 def key_of(facts: Facts) -> bytes:
     """One caller's conversation, hashed; another caller who names it alike has one of their own."""
     return _hash(facts.caller_conversation)
+
+
+def _keys_before(facts: Facts) -> Iterator[bytes]:
+    """Of what it goes on from, then of what it refers to parts of."""
+    if facts.goes_on_from:
+        yield _key_of_answer(facts.headers, facts.goes_on_from)
+    if facts.refers_to_items:
+        yield _hash(facts.callers_items)
 
 
 def _key_of_answer(headers: Mapping[str, str], answer_id: str) -> bytes:

@@ -18,9 +18,10 @@ from proxy.relay.json_bytes import replace_model
 from proxy.relay.reply import Body, Call
 from proxy.relay.upload import Field, Upload, boundary_of
 from proxy.relay.upstreams import Target
+from proxy.routing.facts import Facts
 from proxy.routing.passthrough import asked_model, kept_answer
 from proxy.routing.pin import PIN_HEADER
-from proxy.routing.responses import goes_on_from
+from proxy.routing.responses import read_passed
 from proxy.telemetry.metrics import UNROUTED
 from proxy.telemetry.record import LONGEST_NAME
 
@@ -97,7 +98,7 @@ class _PassedExchange(Exchange):
 
     async def _pass_body_on(self, body: bytes) -> None:
         asked = asked_model(body)
-        place = self._place(asked, goes_on_from(body) if self._path.startswith("responses/") else "")
+        place = self._place(asked, read_passed(body, self._headers) if self._path.startswith("responses/") else None)
         is_named = asked is not None and place.model is not None
         await self._pass_on(
             place,
@@ -168,18 +169,18 @@ class _PassedExchange(Exchange):
             reply = await Attempts(running.upstreams, guard, call, self._trail).open(iter((offer,)))
             await self._relay(reply)
 
-    def _place(self, asked: str | None, before: str = "") -> _Place:
+    def _place(self, asked: str | None, facts: Facts | None = None) -> _Place:
         """
-        Where it goes: to the one that keeps what the path names, or what the body goes on from, where that is known;
-        else to the model that it names.
+        Where it goes: to the one that keeps what the path names, or what the body goes on from or refers to, where that
+        is known; else to the model that it names.
 
         Args:
             asked: the model that the body names.
-            before: the response or the conversation that the body goes on from.
+            facts: of the body, where it may go on from a response or a conversation.
         """
         self._record.requested = (asked or "")[:LONGEST_NAME]
         model = self.running.passthrough.model(asked, self._headers, self.protocol)
-        place = self._kept() or self._going_on(before, model, asked) or self._named(model)
+        place = self._kept() or self._going_on(facts, model, asked) or self._named(model)
         self._record.model = self._record.decided = place.model or UNROUTED
         return place
 
@@ -192,8 +193,8 @@ class _PassedExchange(Exchange):
         keeper, key_hash = kept
         return _Place(None, (keeper,), key_hash)
 
-    def _going_on(self, before: str, model: str | None, asked: str | None) -> _Place | None:
-        kept = self.running.keeper(before, self._headers) if before else None
+    def _going_on(self, facts: Facts | None, model: str | None, asked: str | None) -> _Place | None:
+        kept = None if facts is None else self.running.keeper_before(facts)
         if kept is None:
             return None
         keeper, key_hash = kept

@@ -101,7 +101,13 @@ class Running:
             answer_id: what the upstream has called it.
             headers: the request's, of the caller whose it is.
         """
-        held = self.conversations.find_answer(headers, answer_id, self.config.conversation.keep)
+        return self._keeping(self.conversations.find_answer(headers, answer_id, self.config.conversation.keep))
+
+    def keeper_before(self, facts: Facts) -> tuple[Target, bytes | None] | None:
+        """The same of what a request goes on from, or refers to parts of."""
+        return self._keeping(self.conversations.find_before(facts, self.config.conversation.keep))
+
+    def _keeping(self, held: Held | None) -> tuple[Target, bytes | None] | None:
         target = None if held is None else self.upstreams.named(held.target)
         return None if held is None or target is None else (target, held.key_hash)
 

@@ -162,15 +162,15 @@ def read_response(body: bytes, headers: Mapping[str, str]) -> Facts:
     return ResponseFacts(head, model=model, headers=headers)
 
 
-def goes_on_from(body: bytes) -> str:
+def read_passed(body: bytes, headers: Mapping[str, str]) -> Facts | None:
     """
-    What a body goes on from, as of a request for a response; empty where that is nothing or it cannot be read, for then
-    the upstream judges.
+    The facts of a body that goes on as a request for a response does, and is not routed; None where it cannot be read,
+    for then the upstream judges.
     """
     try:
-        return ResponseFacts(_decode_passed(body), model="", headers={}).goes_on_from
+        return ResponseFacts(_decode_passed(body), model="", headers=headers)
     except UNREADABLE:
-        return ""
+        return None
 
 
 def _has_files(tool: _Tool) -> bool:

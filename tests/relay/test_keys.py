@@ -227,8 +227,10 @@ def test_so_is_reasoning_that_only_its_account_can_read(upstream: Keyed, account
             for _ in range(3):
                 given = accounts.responses.create(model=model, input=said, store=False)
                 said.append({"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": given.id})
+            accounts.responses.input_tokens.count(model=model, input=said)
+            accounts.responses.compact(model="small", input=said)
     seen = upstream.asked()
-    assert seen[::3] == seen[1::3] == seen[2::3]
+    assert seen[::5] == seen[1::5] == seen[2::5] == seen[3::5] == seen[4::5]
     assert set(seen) == {"sk-1", "sk-2", "sk-3"}
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from proxy.config import Text
 from proxy.errors import BadRequest
 from proxy.routing.facts import Facts, conversation_after
-from proxy.routing.responses import goes_on_from, read_response
+from proxy.routing.responses import read_passed, read_response
 
 CALL = {"type": "function_call", "call_id": "c1", "name": "f", "arguments": '{"x": 1}'}
 OUTPUT = {"type": "function_call_output", "call_id": "c1", "output": "42 degrees"}
@@ -206,12 +206,13 @@ def test_what_must_be_there() -> None:
         (b'{"previous_response_id":"resp_1"}', "resp_1"),
         (rb'{"input":"cut \ud83d","conversation":{"id":"conv_1"}}', "conv_1"),
         (b"{}", ""),
-        (b'{"previous_response_id":', ""),
-        (b"[]", ""),
+        (b'{"previous_response_id":', None),
+        (b"[]", None),
     ],
 )
-def test_what_a_body_that_is_passed_on_goes_on_from(body: bytes, named: str) -> None:
-    assert goes_on_from(body) == named
+def test_what_a_body_that_is_passed_on_goes_on_from(body: bytes, named: str | None) -> None:
+    read = read_passed(body, {})
+    assert (None if read is None else read.goes_on_from) == named
 
 
 ANYTHING = st.recursive(
