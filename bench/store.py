@@ -64,7 +64,8 @@ def row(number: int, vector: np.ndarray[tuple[int], np.dtype[np.float32]]) -> De
     return DecisionRow(
         id=f"ptm-{number // 1000:08x}{digits}", time=1.7e9 + number, route=route, model=model, answered=model,
         target="openai/gpt-4o", reason="split" if is_split else "topic", prompt_tokens=48 + number % 1_000,
-        cached_tokens=0, completion_tokens=120, reasoning_tokens=0, cost_usd=0.0013 * (1 + number % 11),
+        cached_tokens=0, cache_write_tokens=0, completion_tokens=120, reasoning_tokens=0,
+        cost_usd=0.0013 * (1 + number % 11),
         baseline_cost_usd=0.0143, seconds=seconds, first_token_s=seconds / 4, status=200, outcome="ok", error="",
         completion_id=f"chatcmpl-{digits}", finish_reason="stop", is_cut=False, bad_tool_calls=0, retry_of=None,
         is_stream=False, path="/v1/chat/completions", config_sha256="0" * 64, text=None, facts=None,

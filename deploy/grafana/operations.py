@@ -207,7 +207,7 @@ _MONEY = (
     ),
     Panel(
         "Tokens a second by kind",
-        "As upstreams counted them; `cached` is a part of `prompt`, `reasoning` of `completion`.",
+        "As upstreams counted them; `cached` and `cache_write` are parts of `prompt`, `reasoning` of `completion`.",
         {"{{kind}}": per_second("tokens_total", "kind")}, unit="short",
     ),
 )  # fmt: skip

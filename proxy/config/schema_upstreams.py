@@ -169,19 +169,27 @@ class Price(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Of the answer, reasoning included."""
     cached_input: Dollars | None = None
     """What a token read from the provider's prompt cache costs; `input` when absent."""
+    cache_write: Dollars | None = None
+    """
+    What a token written to it costs, for however long; `input` when absent. Anthropic's price is 1.25 times `input` for
+    five minutes, and twice it for an hour.
+    """
 
-    def cost_usd(self, prompt: int, cached: int, completion: int) -> float:
+    def cost_usd(self, prompt: int, cached: int, cache_write: int, completion: int) -> float:
         """
         What these tokens cost, in USD.
 
         Args:
-            prompt: tokens, those included that are `cached`.
-            cached: of them.
+            prompt: tokens, those included that are `cached` or `cache_write`.
+            cached: of them, read from a cache.
+            cache_write: of them, written to one.
             completion: tokens of the answer.
         """
         cached_price = self.input if self.cached_input is None else self.cached_input
-        fresh = max(0, prompt - cached)
-        return (fresh * self.input + cached * cached_price + completion * self.output) / 1e6
+        write_price = self.input if self.cache_write is None else self.cache_write
+        fresh = max(0, prompt - cached - cache_write)
+        of_prompt = fresh * self.input + cached * cached_price + cache_write * write_price
+        return (of_prompt + completion * self.output) / 1e6
 
 
 class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

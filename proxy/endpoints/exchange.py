@@ -231,6 +231,7 @@ class Exchange(ABC):
             record.tokens = {
                 "prompt": usage.prompt,
                 "cached": usage.cached,
+                "cache_write": usage.cache_write,
                 "completion": usage.completion,
                 "reasoning": usage.reasoning,
             }

@@ -69,6 +69,7 @@ def keep(
             reason=record.reason,
             prompt_tokens=record.tokens.get("prompt"),
             cached_tokens=record.tokens.get("cached"),
+            cache_write_tokens=record.tokens.get("cache_write"),
             completion_tokens=record.tokens.get("completion"),
             reasoning_tokens=record.tokens.get("reasoning"),
             cost_usd=record.cost_usd,

@@ -31,8 +31,8 @@ from proxy.routing.signals import Signals
 from proxy.routing.topics import Topics
 
 COLUMNS = (
-    "id", "time", "route", "model", "answered", "reason", "arm", "prompt_tokens", "cached_tokens", "completion_tokens",
-    "cost_usd", "text", "facts", "propensity", "conversation_hash", "vector",
+    "id", "time", "route", "model", "answered", "reason", "arm", "prompt_tokens", "cached_tokens", "cache_write_tokens",
+    "completion_tokens", "cost_usd", "text", "facts", "propensity", "conversation_hash", "vector",
 )  # fmt: skip
 
 DAMAGED = "its numbers (they are damaged)"
@@ -114,7 +114,9 @@ class Rules:
         price = self.price(model)
         if price is None or row.prompt_tokens is None:
             return None
-        return price.cost_usd(row.prompt_tokens, row.cached_tokens or 0, row.completion_tokens or 0)
+        return price.cost_usd(
+            row.prompt_tokens, row.cached_tokens or 0, row.cache_write_tokens or 0, row.completion_tokens or 0
+        )
 
 
 class Change(NamedTuple):
@@ -279,7 +281,7 @@ def _look(found: Replay, row: Row[Any], new: Rules, old: Rules | None) -> None:
 
 
 def _is_sound(row: Row[Any]) -> bool:
-    counted = (row.prompt_tokens, row.cached_tokens, row.completion_tokens, row.cost_usd)
+    counted = (row.prompt_tokens, row.cached_tokens, row.cache_write_tokens, row.completion_tokens, row.cost_usd)
     is_counted = all(each is None or is_number(each) for each in counted)
     return is_counted and is_propensity(row.propensity) and (row.rating is None or is_rating(row.rating))
 

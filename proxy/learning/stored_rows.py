@@ -45,6 +45,7 @@ class DecisionRow(msgspec.Struct, gc=False):
     reason: str
     prompt_tokens: int | None
     cached_tokens: int | None
+    cache_write_tokens: int | None
     completion_tokens: int | None
     reasoning_tokens: int | None
     cost_usd: float | None

@@ -34,8 +34,11 @@ from sqlalchemy import (
 __all__ = ["STEPS", "VERSION", "StoreTooNew", "StoreUnknown", "decisions", "feedback", "meta", "migrate", "stamp",
            "version_of"]  # fmt: skip
 
-VERSION = 2
-STEPS: Mapping[int, Sequence[str]] = {2: ["ALTER TABLE decisions ADD COLUMN shadow_chance DOUBLE PRECISION"]}
+VERSION = 3
+STEPS: Mapping[int, Sequence[str]] = {
+    2: ["ALTER TABLE decisions ADD COLUMN shadow_chance DOUBLE PRECISION"],
+    3: ["ALTER TABLE decisions ADD COLUMN cache_write_tokens BIGINT"],
+}
 """By version: the statements that lead there from the version before, in SQL that both databases know."""
 
 _NUMBER = re.compile(r"[0-9]{1,9}")
@@ -62,6 +65,7 @@ decisions = Table(
     Column("reason", String, nullable=False),
     Column("prompt_tokens", BigInteger),
     Column("cached_tokens", BigInteger),
+    Column("cache_write_tokens", BigInteger),
     Column("completion_tokens", BigInteger),
     Column("reasoning_tokens", BigInteger),
     Column("cost_usd", Double),

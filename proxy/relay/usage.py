@@ -30,8 +30,11 @@ class Usage(msgspec.Struct, frozen=True):
     """Tokens as the upstream counted them."""
 
     prompt: int = 0
-    """All of the prompt, cached tokens included."""
+    """All of the prompt, what a cache has to do with included."""
     cached: int = 0
+    """Of the prompt, read from a cache."""
+    cache_write: int = 0
+    """Of the prompt, written to one."""
     completion: int = 0
     """All of the answer, reasoning tokens included."""
     reasoning: int = 0
@@ -39,7 +42,7 @@ class Usage(msgspec.Struct, frozen=True):
 
 def cost_usd(price: Price | None, usage: Usage) -> float | None:
     """What these tokens cost at this price, in USD; None when the price is not known."""
-    return None if price is None else price.cost_usd(usage.prompt, usage.cached, usage.completion)
+    return None if price is None else price.cost_usd(usage.prompt, usage.cached, usage.cache_write, usage.completion)
 
 
 # What no count of tokens can be says nothing: neither a counter nor a price could take it.
@@ -48,6 +51,7 @@ _Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 
 class _PromptDetails(msgspec.Struct):
     cached_tokens: _Count | None = None
+    cache_write_tokens: _Count | None = None
 
 
 class _CompletionDetails(msgspec.Struct):
@@ -118,11 +122,13 @@ def _in_one_way(told: _Usage) -> Usage | None:
     # Anthropic counts what comes from its cache, or goes there, beside the rest of the prompt; who tells the same in
     # another API's form, as LiteLLM does, has counted it with the prompt already.
     is_beside = told.prompt_tokens is None and told.input_tokens_details is None
-    beside = (told.cache_read_input_tokens or 0) + (told.cache_creation_input_tokens or 0) if is_beside else 0
     cached = (prompt.cached_tokens or 0) if prompt is not None else told.cache_read_input_tokens or 0
+    cache_write = (prompt.cache_write_tokens if prompt is not None else None) or told.cache_creation_input_tokens or 0
+    beside = cached + cache_write if is_beside else 0
     usage = Usage(
         prompt=(told.prompt_tokens or told.input_tokens or 0) + beside,
         cached=cached,
+        cache_write=cache_write,
         completion=told.completion_tokens or told.output_tokens or 0,
         reasoning=(completion.reasoning_tokens or 0) if completion is not None else 0,
     )
@@ -167,7 +173,9 @@ class StreamUsage:
             if usage is None:
                 return first
             if not usage.prompt:
-                usage = msgspec.structs.replace(usage, prompt=first.prompt, cached=first.cached)
+                usage = msgspec.structs.replace(
+                    usage, prompt=first.prompt, cached=first.cached, cache_write=first.cache_write
+                )
         return usage
 
     def id(self) -> str | None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from proxy.config import Config, named_by
 from proxy.routing.decision import Decision
 from proxy.routing.facts import Facts
@@ -85,9 +87,7 @@ def _candidates(router: Router, config: Config, facts: Facts, decision: Decision
                 "correction": None if seen is None else round(seen.correction, 4),
                 "cost_usd": None if seen is None or seen.cost_usd is None else round(seen.cost_usd, 8),
                 "score": None if seen is None else round(seen.score, 6),
-                "price": None
-                if price is None
-                else {"input": price.input, "cached_input": price.cached_input, "output": price.output},
+                "price": None if price is None else msgspec.to_builtins(price),
                 "targets": [f"{target.upstream}/{target.name}" for target in config.models[name].all_targets],
             }
         )

@@ -41,4 +41,9 @@ def _usage(target: Target, prompt: str) -> Usage:
     """The tokens of the very answer that the simulated upstream would give."""
     request = read_chat({"model": target.name, "messages": [{"role": "user", "content": prompt}]})
     answer = answer_chat(request, target.upstream, persona_of(target.name), NONE)
-    return Usage(answer.prompt_tokens, answer.cached_tokens, answer.completion_tokens, answer.reasoning_tokens)
+    return Usage(
+        prompt=answer.prompt_tokens,
+        cached=answer.cached_tokens,
+        completion=answer.completion_tokens,
+        reasoning=answer.reasoning_tokens,
+    )

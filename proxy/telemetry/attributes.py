@@ -141,6 +141,8 @@ def of_answer(record: Record, said: Said) -> Attributes:
         found["gen_ai.usage.output_tokens"] = record.tokens["completion"]
         if record.tokens["cached"]:
             found["gen_ai.usage.cache_read.input_tokens"] = record.tokens["cached"]
+        if record.tokens["cache_write"]:
+            found["gen_ai.usage.cache_creation.input_tokens"] = record.tokens["cache_write"]
         if record.tokens["reasoning"]:
             found["gen_ai.usage.reasoning.output_tokens"] = record.tokens["reasoning"]
     return found

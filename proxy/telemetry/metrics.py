@@ -35,7 +35,7 @@ _SCORE_BUCKETS = tuple(round(0.1 * step, 1) for step in range(1, 11))
 STAGES = ("read", "embed", "decide")
 TARGET_STATES = ("closed", "half_open", "open")
 """In the order of the values of `pointsman_target_state`."""
-TOKEN_KINDS = ("prompt", "cached", "completion", "reasoning")
+TOKEN_KINDS = ("prompt", "cached", "cache_write", "completion", "reasoning")
 DISCONNECT_PHASES = ("body", "decision", "upstream", "answer")
 
 

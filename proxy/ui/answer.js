@@ -44,9 +44,11 @@ function usageOf(usage) {
   if (!usage) return null;
   const prompt = usage.prompt_tokens ?? usage.input_tokens ?? null;
   const beside = (usage.cache_read_input_tokens ?? 0) + (usage.cache_creation_input_tokens ?? 0);
-  const cached = (usage.prompt_tokens_details ?? usage.input_tokens_details)?.cached_tokens ?? usage.cache_read_input_tokens ?? 0;
+  const details = usage.prompt_tokens_details ?? usage.input_tokens_details;
+  const cached = details?.cached_tokens ?? usage.cache_read_input_tokens ?? 0;
+  const written = details?.cache_write_tokens ?? usage.cache_creation_input_tokens ?? 0;
   return {
-    ...(prompt === null ? {} : { prompt: prompt + beside, cached }),
+    ...(prompt === null ? {} : { prompt: prompt + beside, cached, written }),
     completion: usage.completion_tokens ?? usage.output_tokens ?? 0,
   };
 }

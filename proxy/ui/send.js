@@ -96,7 +96,7 @@ function take(event, seen, began) {
     follow(() => $("answer-text").append(text, more && `${more}\n`));
   }
   seen.finish = finish ?? seen.finish;
-  if (usage) seen.usage = { prompt: 0, cached: 0, ...seen.usage, ...usage }; // Anthropic's streams tell it in two parts
+  if (usage) seen.usage = { prompt: 0, cached: 0, written: 0, ...seen.usage, ...usage }; // Anthropic's streams tell it in two parts
 }
 
 // Whoever reads at the end stays there; whoever scrolled up is left alone.
@@ -111,8 +111,9 @@ function follow(append) {
 function costOf(model, usage) {
   const price = prices.get(model);
   if (!price || !usage) return null;
-  const { prompt, cached, completion } = usage;
-  return ((prompt - cached) * price.input + cached * (price.cached_input ?? price.input) + completion * price.output) / 1e6;
+  const { prompt, cached, written, completion } = usage;
+  const ofCache = cached * (price.cached_input ?? price.input) + written * (price.cache_write ?? price.input);
+  return ((prompt - cached - written) * price.input + ofCache + completion * price.output) / 1e6;
 }
 
 // A header carries a target's name percent-encoded where it must.

@@ -125,6 +125,17 @@ def test_what_changes_and_what_that_costs(tmp_path: Path, write: Any) -> None:
     assert told("--routes", new, "--store", url, "--since", "1h")["looked_at"] == 0
 
 
+def test_what_was_written_to_the_cache_costs_its_price_there(tmp_path: Path, write: Any) -> None:
+    rows = [decided(0, cache_write_tokens=200), decided(1, cache_write_tokens=None)]  # none is known of older ones
+    url = fill(f"sqlite:///{tmp_path}/s.db", rows)
+    dearer = BASE.replace("cached_input: 5, ", "cached_input: 5, cache_write: 12.5, ").replace(
+        "default: small", "default: large"
+    )
+    cost = told("--routes", write("new.yaml", dearer), "--store", url)["cost"]
+    first, second = 400 * 10 + 400 * 5 + 200 * 12.5 + 100 * 20, 600 * 10 + 400 * 5 + 100 * 20
+    assert cost["new_usd"] == pytest.approx((first + second) / 1e6)
+
+
 def test_what_was_not_kept_cannot_be_told_and_what_was_can(tmp_path: Path, write: Any) -> None:
     asked = facts(headers={"x-team": "red", "x-tier": "gold"})
     rows = [

@@ -253,7 +253,7 @@ def test_usage_is_counted(claude: Anthropic, url: str, is_stream: bool) -> None:
     )
     events = list(message) if is_stream else []
     used = events[0].message.usage if is_stream else message.usage
-    wanted = {"prompt": used.input_tokens + 3, "cached": 3, "completion": 9, "reasoning": 0}
+    wanted = {"prompt": used.input_tokens + 3, "cached": 3, "cache_write": 0, "completion": 9, "reasoning": 0}
     deadline = time.monotonic() + 3
     while counted() != {kind: before[kind] + more for kind, more in wanted.items()}:
         assert time.monotonic() < deadline, counted()  # counted just after the last byte is out

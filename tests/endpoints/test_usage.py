@@ -16,10 +16,13 @@ version: 1
 upstreams:
   raw: {base_url: "${RAW}/v1"}
   asked: {base_url: "${RAW}/v1", usage: inject}
+  anthropic: {base_url: "${RAW}/v1", protocol: anthropic}
   sim: {base_url: "${SIM}/east/v1"}
 models:
   asked: {target: {upstream: asked, name: m}, price: {input: 1, cached_input: 0.5, output: 2}}
   plain: {target: {upstream: raw, name: m}, price: {input: 1, output: 2}}
+  written: {target: {upstream: raw, name: m}, price: {input: 1, cached_input: 0.5, cache_write: 1.25, output: 2}}
+  claude: {target: {upstream: anthropic, name: m}, price: {input: 1, cached_input: 0.5, cache_write: 1.25, output: 2}}
   unpriced: {target: {upstream: asked, name: m}}
   dear: {target: {upstream: sim, name: gpt-4o}, price: {input: 10, output: 30}}
 default: asked
@@ -57,7 +60,7 @@ def answer(exchange: Exchange) -> None:
 
 
 def tokens(house: House, model: str) -> dict[str, float]:
-    kinds = ("prompt", "cached", "completion", "reasoning")
+    kinds = ("prompt", "cached", "cache_write", "completion", "reasoning")
     return {kind: house.metric(f'pointsman_tokens_total{{kind="{kind}",model="{model}"}}') for kind in kinds}
 
 
@@ -80,7 +83,7 @@ def test_a_stream_is_asked_for_its_usage_and_its_client_does_not_see_it(house: H
     assert sent["stream_options"] == {**(options.get("stream_options") or {}), "include_usage": True}
     after = tokens(house, "asked")
     assert {kind: after[kind] - before[kind] for kind in after} == {
-        "prompt": 100, "cached": 40, "completion": 10, "reasoning": 3,
+        "prompt": 100, "cached": 40, "cache_write": 0, "completion": 10, "reasoning": 3,
     }  # fmt: skip
 
 
@@ -121,7 +124,9 @@ def test_a_chat_that_tells_of_the_cache_in_anthropics_words_too_counts_it_once(h
     house.http.post("/v1/chat/completions", json={"model": "asked", "messages": MESSAGES})
     house.wait_for_metric("pointsman_in_flight", 0)
     after = tokens(house, "asked")
-    assert [after[kind] - before[kind] for kind in ("prompt", "cached", "completion")] == [100, 80, 5]
+    assert {kind: after[kind] - before[kind] for kind in after} == {
+        "prompt": 100, "cached": 80, "cache_write": 15, "completion": 5, "reasoning": 0,
+    }  # fmt: skip
 
 
 def test_cost_and_what_the_baseline_would_have_cost(house: House) -> None:
@@ -129,6 +134,36 @@ def test_cost_and_what_the_baseline_would_have_cost(house: House) -> None:
     stream(house, "asked")
     assert house.metric(f'{COST}{{model="asked"}}') - cost == pytest.approx((60 * 1 + 40 * 0.5 + 10 * 2) / 1e6)
     assert house.metric(BASELINE) - baseline == pytest.approx((100 * 10 + 10 * 30) / 1e6)
+
+
+OF_CHATS = (
+    b'"prompt_tokens":100,"completion_tokens":10,"prompt_tokens_details":{"cached_tokens":40,"cache_write_tokens":20}'
+)
+OF_MESSAGES = b'"input_tokens":40,"cache_read_input_tokens":40,"cache_creation_input_tokens":20,"output_tokens":10'
+
+
+@pytest.mark.parametrize(
+    ("path", "model", "usage", "usd"),
+    [
+        pytest.param("chat/completions", "written", OF_CHATS, 40 * 1 + 40 * 0.5 + 20 * 1.25 + 10 * 2, id="chat"),
+        pytest.param("messages", "claude", OF_MESSAGES, 40 * 1 + 40 * 0.5 + 20 * 1.25 + 10 * 2, id="message"),
+        pytest.param("chat/completions", "plain", OF_CHATS, 100 * 1 + 10 * 2, id="no-price-of-its-own"),
+    ],
+)
+def test_what_is_written_to_the_cache_costs_its_own_price(
+    house: House, path: str, model: str, usage: bytes, usd: float
+) -> None:
+    house.raw.script = lambda exchange: exchange.answer(
+        b'{"type":"message","choices":[{}],"usage":{%b}}' % usage, b"content-type: application/json"
+    )
+    before, cost = tokens(house, model), house.metric(f'{COST}{{model="{model}"}}')
+    house.http.post(f"/v1/{path}", json={"model": model, "max_tokens": 9, "messages": MESSAGES}).raise_for_status()
+    house.wait_for_metric("pointsman_in_flight", 0)
+    after = tokens(house, model)
+    assert {kind: after[kind] - before[kind] for kind in after} == {
+        "prompt": 100, "cached": 40, "cache_write": 20, "completion": 10, "reasoning": 0,
+    }  # fmt: skip
+    assert house.metric(f'{COST}{{model="{model}"}}') - cost == pytest.approx(usd / 1e6)
 
 
 def test_what_has_no_price_is_held_against_nothing(house: House) -> None:

@@ -25,6 +25,7 @@ PLAIN = DecisionRow(
     reason="topic",
     prompt_tokens=2**40,
     cached_tokens=0,
+    cache_write_tokens=0,
     completion_tokens=3,
     reasoning_tokens=0,
     cost_usd=0.25,

@@ -544,12 +544,14 @@ def test_nothing_of_what_is_kept_is_logged_at_any_level(base: Base) -> None:
 
 def test_a_store_of_before_takes_rows_again(base: Base) -> None:
     base.run(Store.open)
-    base.ask("ALTER TABLE decisions DROP COLUMN shadow_chance")
+    for column in ("shadow_chance", "cache_write_tokens"):
+        base.ask(f"ALTER TABLE decisions DROP COLUMN {column}")
     base.ask("UPDATE pointsman_meta SET value = '1' WHERE name = 'version'")
 
     async def write(store: Store) -> None:
-        await store.write([row(1, shadow_model="small", shadow_chance=0.25)])
+        await store.write([row(1, shadow_model="small", shadow_chance=0.25, cache_write_tokens=2**40)])
 
     base.run(write)
-    assert [float(chance) for (chance,) in base.ask("SELECT shadow_chance FROM decisions")] == [0.25]
+    ((chance, written),) = base.ask("SELECT shadow_chance, cache_write_tokens FROM decisions")
+    assert (float(chance), int(written)) == (0.25, 2**40)
     assert base.ask("SELECT value FROM pointsman_meta WHERE name = 'version'") == [(str(VERSION),)]

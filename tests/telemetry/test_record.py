@@ -67,12 +67,13 @@ AN_ANSWER: Series = {
         pytest.param(
             {
                 **DECIDED, **STAGES, **TRIED, "status": 200, "seconds": 9.0, "cost_usd": 0.5, "baseline_cost_usd": 0.75,
-                "tokens": {"prompt": 7, "cached": 3, "completion": 5, "reasoning": 0},
+                "tokens": {"prompt": 7, "cached": 3, "cache_write": 2, "completion": 5, "reasoning": 0},
             },
             A_DECISION | AN_ANSWER | {
                 'usage_total{model="large"}': 1,
                 'tokens_total{kind="prompt",model="large"}': 7,
                 'tokens_total{kind="cached",model="large"}': 3,
+                'tokens_total{kind="cache_write",model="large"}': 2,
                 'tokens_total{kind="completion",model="large"}': 5,
                 'cost_usd_total{model="large"}': 0.5, "baseline_cost_usd_total": 0.75,
             },

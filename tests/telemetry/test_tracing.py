@@ -246,7 +246,7 @@ def test_one_request_too_many_is_an_error_of_the_server() -> None:
 
 def test_anthropics_messages_are_chats_too(traced: Traced) -> None:
     trace_id, parent = parent_of()
-    reply = b'{"id":"m-1","model":"made-7","stop_reason":"end_turn","usage":{"input_tokens":3,"output_tokens":2}}'
+    reply = b'{"id":"m-1","model":"made-7","stop_reason":"end_turn","usage":{"input_tokens":3,"cache_creation_input_tokens":2,"output_tokens":2}}'
     traced.house.raw.script = lambda exchange: exchange.answer(reply, b"content-type: application/json")
     asked = {"model": "claude", "max_tokens": 9, "messages": MESSAGES}
     assert traced.house.http.post("/v1/messages", json=asked, headers={"traceparent": parent}).is_success
@@ -254,7 +254,8 @@ def test_anthropics_messages_are_chats_too(traced: Traced) -> None:
     assert client.name == "chat claude-model"
     assert client.attributes["gen_ai.provider.name"] == "anthropic"
     assert client.attributes["gen_ai.response.finish_reasons"] == ["end_turn"]
-    assert client.attributes["gen_ai.usage.input_tokens"] == 3
+    assert client.attributes["gen_ai.usage.input_tokens"] == 5
+    assert client.attributes["gen_ai.usage.cache_creation.input_tokens"] == 2
 
 
 def test_other_urls_are_traced_by_their_shape(traced: Traced) -> None:

@@ -50,6 +50,20 @@ def test_where_all_models_speak_anthropics_api_the_page_is_a_client_of_it(tab: P
         expect(tab.locator("#answer-error")).to_be_hidden()
 
 
+def test_what_a_cache_has_to_do_with_costs_its_own_price(tab: Page) -> None:
+    prices = "{input: 1, cached_input: 0.1, cache_write: 1.25, output: 5}"
+    usage = {"input_tokens": 1_000, "cache_read_input_tokens": 10_000, "cache_creation_input_tokens": 20_000}
+    answer = {"type": "message", "content": [], "usage": {**usage, "output_tokens": 400}}
+    with house(ANTHROPIC.replace("{input: 1, output: 5}", prices)) as served:
+        tab.route("**/v1/messages", lambda route: route.fulfill(json=answer, headers={"x-pointsman-model": "haiku"}))
+        tab.goto(f"{served.url}/ui")
+        tab.fill("#prompt", "hi")
+        expect(tab.locator(".verdict .station").last).to_have_text("haiku")
+        tab.click("#send")
+        # 1,000 at 1, 10,000 at 0.1, 20,000 at 1.25 and 400 at 5 USD per million
+        expect(tab.locator("#answer-facts")).to_contain_text("Tokens31,000 in, 400 outCost$0.029")
+
+
 def test_a_tools_call_is_shown(tab: Page) -> None:
     with house(ANTHROPIC) as served:
         tab.goto(f"{served.url}/ui")
