@@ -19,7 +19,6 @@ from proxy.relay.health import OF_THE_WAY
 from proxy.relay.keys import Key
 from proxy.relay.reply import Body, Call, Failed, Outcome, Reply, open_reply
 from proxy.relay.retry_after import retry_after_s
-from proxy.relay.told import told_in
 from proxy.relay.upload import Upload
 from proxy.relay.upstreams import Target, Upstreams
 from proxy.telemetry.trace import UNTRACED, Trace
@@ -322,7 +321,7 @@ class Attempts:
             elif rested and self._guest is not None:
                 self._upstreams.guests.accepted(target.label, self._guest)
         elif outcome in _OF_THE_KEY and keys.are_several:
-            keys.refused(key, reply.status, retry_after_s(reply.headers))
+            keys.refused(key, outcome, retry_after_s(reply.headers))
             health.rests(keys.rest_s, outcome)  # 0 as long as one does not rest
         elif outcome == "rate_limited" and not target.has_own_key and self._guest is not None:
             self._upstreams.guests.limited(target.label, self._guest, retry_after_s(reply.headers))
@@ -377,7 +376,5 @@ def _is_larger(offer: Offer, than: Offer) -> bool:
 
 def _is_too_long(reply: Reply) -> bool:
     """Whether the upstream says that the prompt does not fit."""
-    told = reply.mistake
-    if told is None and reply.status == 400 and (body := reply.whole) is not None:
-        told = told_in(body)
+    told = reply.told if reply.status == 400 else reply.mistake
     return told is not None and told.is_too_long

@@ -21,7 +21,7 @@ _UNKNOWN_REST_S = 300.0
 """After a 401: the upstream does not know the key, and only an operator can change that."""
 _FORBIDDEN_REST_S = 30.0
 _FORBIDDEN_IN_A_ROW = 5
-"""So many 403 say that the key may not do this; one may say that this request was not liked."""
+"""So many refusals say that the key may not do this; one may say that this request was not liked."""
 
 
 @dataclass(slots=True)
@@ -33,7 +33,7 @@ class Rest:
     times: int = 0
     """Rests in a row for which the upstream gave no time."""
     forbidden: int = 0
-    """403 in a row."""
+    """Refusals in a row that may be about the request."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -137,26 +137,26 @@ class Keys:
         """Seconds until a key may be used; 0 when one may now."""
         return max(0.0, min(key.longer.until for key in self._keys) - self._clock())
 
-    def refused(self, key: Key, status: int, retry_after_s: float | None) -> None:
+    def refused(self, key: Key, cause: str, retry_after_s: float | None) -> None:
         """
-        The upstream does not take a key: 401, 403 or 429.
+        The upstream does not take a key.
 
         Args:
             key: which.
-            status: the reply's.
+            cause: how the attempt ended: `unauthorized`, `forbidden` or `rate_limited`.
             retry_after_s: for how long, if the reply says so.
         """
-        if status == 401:
-            self._rest(key, key.everywhere, _UNKNOWN_REST_S, "unauthorized")
-        elif status == 403:
+        if cause == "unauthorized":
+            self._rest(key, key.everywhere, _UNKNOWN_REST_S, cause)
+        elif cause == "forbidden":
             key.here.forbidden += 1
             if key.here.forbidden >= _FORBIDDEN_IN_A_ROW:
-                self._rest(key, key.here, _FORBIDDEN_REST_S, "forbidden")
+                self._rest(key, key.here, _FORBIDDEN_REST_S, cause)
         elif retry_after_s is not None:
-            self._rest(key, key.here, retry_after_s, "rate_limited")
+            self._rest(key, key.here, retry_after_s, cause)
         else:
             key.here.times += 1
-            self._rest(key, key.here, growing_rest_s(key.here.times - 1), "rate_limited")
+            self._rest(key, key.here, growing_rest_s(key.here.times - 1), cause)
 
     def accepted(self, key: Key, *, despite_rest: bool) -> None:
         """

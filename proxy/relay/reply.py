@@ -15,7 +15,7 @@ from proxy.relay.events import LONGEST_BEGINNING, begin_stream
 from proxy.relay.guard import DeadlinePassed, Guard
 from proxy.relay.headers import Headers, OwnHeaders, request_headers, response_headers
 from proxy.relay.opening import NotAnAnswer, StreamOpening, check_whole
-from proxy.relay.told import ToldError
+from proxy.relay.told import ToldError, told_in
 from proxy.relay.transport import KEEPS_CONNECTION, NotHttp
 from proxy.relay.upload import Upload
 from proxy.relay.upstreams import Target
@@ -28,10 +28,11 @@ Outcome = Literal[
 ]  # fmt: skip
 """
 How an attempt ended: with an answer (`ok` below 400, `rejected` below 500, or where a mistake of the client's is told
-under a good status), with one that another target may better (`rate_limited` is 429, `unauthorized` is a 401 to our
-key and `forbidden` a 403, which may be about the request, `failed` is a server's trouble, `garbled` is a good status
-without an answer, or none of HTTP's), without one (`unreachable`), in the middle of one (`cut`), at a deadline (by
-its name), or because the client left.
+under a good status), with one that another target may better (`rate_limited` is 429, or that our account has no money
+left, `unauthorized` is a 401 to our key and `forbidden` a 403 or what else a 4xx tells of our key or the model, which
+may be about the request, `failed` is a server's trouble, `garbled` is a good status without an answer, or none of
+HTTP's), without one (`unreachable`), in the middle of one (`cut`), at a deadline (by its name), or because the client
+left.
 """
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 
@@ -85,6 +86,7 @@ class Reply:
         is_plain: whether its bytes can be looked at; not where it is compressed.
         whole: the body, if all of it is here already.
         mistake: the client's, that it tells under a good status.
+        told: the error that a model's upstream tells under a 4xx, if it can be read.
         seconds: from its request to its first content.
     """
 
@@ -99,6 +101,7 @@ class Reply:
         self.is_plain = True
         self.whole: bytes | None = None
         self.mistake: ToldError | None = None
+        self.told: ToldError | None = None
         self.seconds = 0.0
         for name, value in self.headers:
             if name == b"content-type":
@@ -155,6 +158,8 @@ class Reply:
             opening.end()
         elif is_checked:
             self.mistake = check_whole(self.whole)
+        elif call.is_of_a_model and 400 <= self.status < 500:
+            self.told = told_in(self.whole)
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """What is held, then the rest as it arrives."""
@@ -191,7 +196,20 @@ class Reply:
             return "rate_limited"
         if status in (401, 403) and self.target.has_own_key:
             return "unauthorized" if status == 401 else "forbidden"
-        return "failed" if status in _STATUSES_OF_TROUBLE else "rejected"
+        if status in _STATUSES_OF_TROUBLE:
+            return "failed"
+        return self._refusal if self.target.has_own_key else "rejected"
+
+    @property
+    def _refusal(self) -> Outcome:
+        """What a 4xx is, by what it tells: a mistake of the client's, or trouble with our key or the model's name."""
+        status, told = self.status, self.told
+        if status == 402 or (told is not None and told.is_of_money):
+            return "rate_limited"
+        if told is None:
+            return "rejected"
+        is_refused = told.is_of_the_operator or (status == 404 and told.is_without(self.target.name))
+        return "forbidden" if is_refused else "rejected"
 
     def when_closed(self, do: Callable[[], None]) -> None:
         """Call this once it is closed."""
@@ -265,6 +283,9 @@ async def open_reply(target: Target, call: Call, own: OwnHeaders, body: Body, gu
         is_held, reply.seconds = True, perf_counter() - sent
         if reply.mistake is not None:
             logger.info("upstream rejected", extra={"target": target.label, "error": reply.mistake.word})
+        elif reply.told is not None and reply.status != 429 and reply.outcome in ("rate_limited", "forbidden"):
+            refusal = {"target": target.label, "status": reply.status, "error": reply.told.word}
+            logger.warning("upstream refused", extra=refusal)
         return reply
     except httpx.ConnectTimeout as error:
         raise _too_late(target, DeadlinePassed("connect", timeouts.connect)) from error

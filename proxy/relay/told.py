@@ -23,10 +23,16 @@ _CODES_OF_THE_CLIENT = frozenset((
     "image_file_not_found",
 ))  # fmt: skip
 # They are of the type of a client's mistake, too, but are about the key or the model that the operator has named.
-_CODES_OF_THE_OPERATOR = frozenset((
+_CODES_OF_MONEY = frozenset(("insufficient_quota", "billing_not_active"))
+_CODES_OF_THE_OPERATOR = _CODES_OF_MONEY | frozenset((
     "invalid_api_key", "account_deactivated", "mismatched_organization", "invalid_organization", "mismatched_project",
-    "model_not_found", "insufficient_quota", "billing_not_active", "rate_limit_exceeded", "401", "403", "404", "429",
+    "model_not_found", "model_not_available", "model_decommissioned", "invalid_model", "DeploymentNotFound",
+    "rate_limit_exceeded",
 ))  # fmt: skip
+_STATUSES_OF_THE_OPERATOR = frozenset(("401", "403", "404", "429"))
+"""As codes; under a status of their own they say no more than that does."""
+_NO_MONEY = re.compile("^Your credit balance is too low")
+"""In Anthropic's words: of the type of a client's mistake, and without a code."""
 _WORD = re.compile(r"[A-Za-z_]{1,64}|[0-9]{1,4}")
 
 
@@ -41,20 +47,36 @@ class ToldError(msgspec.Struct, frozen=True):
     def is_of_the_client(self) -> bool:
         """Whether the request is what was wrong, so that nobody else would answer it either."""
         code = str(self.code)
-        is_of_the_type = self.type == _OF_THE_CLIENT and code not in _CODES_OF_THE_OPERATOR
-        return is_of_the_type or code in _CODES_OF_THE_CLIENT
+        is_of_the_operator = code in _CODES_OF_THE_OPERATOR or code in _STATUSES_OF_THE_OPERATOR
+        return (self.type == _OF_THE_CLIENT and not is_of_the_operator) or code in _CODES_OF_THE_CLIENT
+
+    @property
+    def is_of_money(self) -> bool:
+        """Whether the account of the key has none left."""
+        return str(self.code) in _CODES_OF_MONEY or self._says(_NO_MONEY)
+
+    @property
+    def is_of_the_operator(self) -> bool:
+        """Whether the key or the model is what was wrong, by its code; some have it as their type."""
+        return not _CODES_OF_THE_OPERATOR.isdisjoint((str(self.code), str(self.type)))
+
+    def is_without(self, model: str) -> bool:
+        """Whether there is no such model, in the words of a 404; they begin so, as none do that quote a request."""
+        return self._says(re.compile(rf"(?i)^(?:the )?models?\W{{1,3}}{re.escape(model)}(?![\w-])"))
 
     @property
     def is_too_long(self) -> bool:
         """Whether the prompt does not fit: by OpenAI's code or in common words."""
-        told = isinstance(self.message, str) and _TOO_LONG.search(self.message) is not None
-        return told or self.code == _TOO_LONG_CODE
+        return self._says(_TOO_LONG) or self.code == _TOO_LONG_CODE
 
     @property
     def word(self) -> str:
         """Its code, else its type, where that is a word; never its message, which may quote a prompt."""
         words = (str(told) for told in (self.code, self.type) if told is not None)
         return next(filter(_WORD.fullmatch, words), "")
+
+    def _says(self, pattern: re.Pattern[str]) -> bool:
+        return isinstance(self.message, str) and pattern.search(self.message) is not None
 
 
 class _Envelope(msgspec.Struct):

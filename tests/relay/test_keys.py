@@ -47,11 +47,13 @@ class Keyed:
     def __init__(self, house: House) -> None:
         self.house = house
         self.says: dict[str, tuple[bytes, ...]] = {}
+        self.error: dict[str, Any] = {"message": "theirs"}
         house.raw.script = self._answer
 
     def _answer(self, exchange: Exchange) -> None:
         status, *headers = self.says.get(key_of(exchange), (b"200 OK",))
-        exchange.answer(ANSWER if status == b"200 OK" else b'{"error": {"message": "theirs"}}', *headers, status=status)
+        refusal = json.dumps({"error": self.error}).encode()
+        exchange.answer(ANSWER if status == b"200 OK" else refusal, *headers, status=status)
 
     def asked(self) -> list[str]:
         """The keys that the upstream saw, since the last look."""
@@ -159,6 +161,67 @@ def test_one_that_is_forbidden_something_again_and_again_rests_there(upstream: K
     (resting,) = upstream.target("many/small")["keys_resting"]
     assert (resting["key"], resting["reason"], resting["rest_s"] <= 30) == (1, "forbidden", True)
     assert upstream.target("many/large")["keys_resting"] == []
+
+
+LOW = "Your credit balance is too low to access the Anthropic API. Please go to Plans & Billing to upgrade."
+REFUSALS = [
+    pytest.param(402, {"message": "Insufficient Balance", "code": "invalid_request_error"}, "rate_limited", id="402"),
+    pytest.param(400, {"message": LOW, "type": "invalid_request_error"}, "rate_limited", id="no-credit"),
+    pytest.param(400, {"message": "No.", "code": "billing_not_active"}, "rate_limited", id="billing"),
+    pytest.param(404, {"message": "No.", "code": "model_not_found"}, "forbidden", id="model"),
+    pytest.param(404, {"message": "The model `small` does not exist.", "code": 404}, "forbidden", id="model-of-vllm"),
+    pytest.param(404, {"message": 'model "small" not found, try pulling it'}, "forbidden", id="model-of-ollama"),
+    pytest.param(404, {"message": "model: small", "type": "not_found_error"}, "forbidden", id="model-of-anthropic"),
+    pytest.param(400, {"message": "No.", "code": "model_decommissioned"}, "forbidden", id="model-of-groq"),
+    pytest.param(400, {"message": "No.", "type": "invalid_model", "code": "1500"}, "forbidden", id="model-of-mistral"),
+    pytest.param(413, {"message": "Too large.", "type": "tokens", "code": "rate_limit_exceeded"}, "forbidden", id="size"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("status", "error", "outcome"), REFUSALS)
+def test_what_is_told_of_a_key_or_a_model_of_ours_is_no_clients_mistake(
+    status: int, error: dict[str, Any], outcome: str, upstream: Keyed, caplog: pytest.LogCaptureFixture
+) -> None:
+    upstream.says["sk-1"], upstream.error = (b"%d No" % status,), error
+    answer = upstream.house.chat("small")
+    assert (answer.content, answer.headers["x-pointsman-attempts"]) == (ANSWER, "2")
+    assert upstream.asked() == ["sk-1", "sk-2"]
+    upstream.house.wait_for_metric(f'pointsman_attempts_total{{outcome="{outcome}",target="many/small"}}', 1)
+    rests = [resting["reason"] for resting in upstream.target("many/small")["keys_resting"]]
+    assert rests == (["rate_limited"] if outcome == "rate_limited" else []), "one refusal may be about the request"
+    (line,) = [record.__dict__ for record in caplog.records if record.getMessage() == "upstream refused"]
+    word = error.get("code") or error.get("type") or ""
+    assert (line["target"], line["status"], line["error"]) == ("many/small", status, str(word))
+
+    upstream.says |= dict.fromkeys(("sk-2", "sk-3"), upstream.says["sk-1"])
+    last = upstream.house.chat("small")
+    assert (last.status_code, last.json()) == (status, {"error": error}), "nobody betters it"
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [
+        pytest.param(400, {"message": "No.", "code": "previous_response_not_found"}, id="response"),
+        pytest.param(404, {"message": "Previous response with id 'small' not found."}, id="response-by-a-models-name"),
+        pytest.param(404, {"message": "Response 'r' not found.", "code": 404}, id="response-of-vllm"),
+        pytest.param(404, {"message": "No such File object: model: small"}, id="file"),
+        pytest.param(400, {"message": "The model `small` does not support images."}, id="what-the-model-cannot"),
+        pytest.param(400, {"message": f"Invalid value: '{LOW}'.", "type": "invalid_request_error"}, id="quoted"),
+        pytest.param(404, ["odd"], id="odd"),
+    ],
+)
+def test_a_clients_mistake_is_told_at_once(status: int, error: Any, upstream: Keyed) -> None:
+    upstream.says["sk-1"], upstream.error = (b"%d No" % status,), error
+    answer = upstream.house.chat("small")
+    assert (answer.status_code, answer.json()) == (status, {"error": error})
+    assert upstream.asked() == ["sk-1"]
+    upstream.house.wait_for_metric('pointsman_attempts_total{outcome="rejected",target="many/small"}', 1)
+
+
+def test_a_model_that_the_client_alone_names_is_the_clients(upstream: Keyed) -> None:
+    upstream.says["sk-1"], upstream.error = (b"404 No",), {"message": "No.", "code": "model_not_found"}
+    answer = upstream.house.http.post("/v1/moderations", json={"model": "elsewhere", "input": "hi"})
+    assert (answer.status_code, upstream.asked()) == (404, ["sk-1"])
 
 
 def test_the_account_of_a_client_takes_no_key_away(upstream: Keyed) -> None:
@@ -466,19 +529,19 @@ def test_rests_without_a_time_double_until_the_key_is_taken() -> None:
     one = keys.pick()
     rests = []
     for _ in range(9):
-        keys.refused(one, 429, None)
+        keys.refused(one, "rate_limited", None)
         rests.append(keys.standing()[0].rest_s)
         clock.now += rests[-1]
     assert rests == [1, 2, 4, 8, 16, 32, 60, 60, 60]
     keys.accepted(one, despite_rest=False)
-    keys.refused(one, 429, None)
+    keys.refused(one, "rate_limited", None)
     assert keys.standing()[0].rest_s == 1
 
 
 def test_an_answer_to_an_earlier_request_does_not_end_a_rest() -> None:
     keys = keys_of(2, Clock())
     one = keys.pick()
-    keys.refused(one, 429, 20)
+    keys.refused(one, "rate_limited", 20)
     keys.accepted(one, despite_rest=False)
     assert keys.rests(one)
     keys.accepted(one, despite_rest=True)
@@ -488,9 +551,9 @@ def test_an_answer_to_an_earlier_request_does_not_end_a_rest() -> None:
 def test_a_later_and_shorter_rest_does_not_shorten_an_earlier() -> None:
     keys = keys_of(2, Clock())
     one = keys.pick()
-    keys.refused(one, 429, 20)
-    keys.refused(one, 429, 5)
-    keys.refused(one, 429, 0)
+    keys.refused(one, "rate_limited", 20)
+    keys.refused(one, "rate_limited", 5)
+    keys.refused(one, "rate_limited", 0)
     assert [standing.rest_s for standing in keys.standing()] == [20]
 
 
@@ -514,12 +577,12 @@ async def _over_reloads() -> None:
     clock = Clock()
     fleet = Fleet(clock=clock)
     first = await _targets(_config("api_keys: [sk-1, sk-2]"), fleet)
-    first.keys.refused(first.keys.pick(), 401, None)
+    first.keys.refused(first.keys.pick(), "unauthorized", None)
     second = await _targets(_config("api_keys: [sk-0, sk-2, sk-1]"), fleet)
     assert [key.position for key in second.keys.standing()] == [3], "it is known by what it is, not by its place"
     assert "sk-" not in str(vars(fleet)), "nor is it known by itself"
     for _ in range(2):
-        second.keys.refused(second.keys.pick(), 401, None)
+        second.keys.refused(second.keys.pick(), "unauthorized", None)
     second.health.rests(second.keys.rest_s, "unauthorized")
     assert not second.health.is_available
     same = await _targets(_config("api_keys: [sk-0, sk-2, sk-1]"), fleet)

@@ -53,7 +53,7 @@ def whole(body: bytes, *headers: bytes, status: bytes = b"200 OK") -> Play:
     )
 
 
-def status(code: int, *headers: bytes, message: str = "theirs", **error: str) -> Play:
+def status(code: int, /, *headers: bytes, message: str = "theirs", **error: str) -> Play:
     body = json.dumps({"error": {"message": message, **error}}, indent=1).encode()
     return whole(body, b"content-type: application/json", *headers, status=b"%d Theirs" % code)
 
@@ -140,7 +140,7 @@ class Fault:
     outcome: str
     """In `pointsman_attempts_total`."""
     alone: tuple[int, str]
-    """The status and the error's code, where nobody betters it."""
+    """The status and the error's code, empty where it has none, where nobody betters it."""
     is_theirs: bool = False
     """Whether the client gets the upstream's own body then."""
     moves_on: bool = True
@@ -176,8 +176,16 @@ def _late(name: str, play: Play, only: str) -> Fault:
     return Fault(name, play, awaited, (504, f"{awaited}_timeout"), is_hasty=True, only=only)
 
 
-def _passes(name: str, code: int, *, at: str = "bad") -> Fault:
-    return Fault(name, status(code), "rejected", (code, ""), is_theirs=True, moves_on=False, at=at)
+def _passes(name: str, code: int, *, at: str = "bad", word: str = "") -> Fault:
+    return Fault(name, _refusal(code, word), "rejected", (code, word), is_theirs=True, moves_on=False, at=at)
+
+
+def _refused(name: str, code: int, outcome: str, word: str = "") -> Fault:
+    return Fault(name, _refusal(code, word), outcome, (code, word), is_theirs=True)
+
+
+def _refusal(code: int, word: str) -> Play:
+    return status(code, **({"code": word} if word else {}))
 
 
 def _trouble(code: int) -> Fault:
@@ -230,9 +238,14 @@ FAULTS = (
     _limited("429 with milliseconds", b"retry-after-ms: 1500"),
     *map(_trouble, (408, 500, 502, 503, 504, 529)),
     Fault("401 for our key", status(401), "unauthorized", (502, "upstream_unauthorized")),
-    Fault("403 for our key", status(403), "forbidden", (403, ""), is_theirs=True),
+    _refused("402 for our key", 402, "rate_limited"),
+    _refused("403 for our key", 403, "forbidden"),
+    _refused("404 for our key, `model_not_found`", 404, "forbidden", "model_not_found"),
+    _refused("413 for our key, `rate_limit_exceeded`", 413, "forbidden", "rate_limit_exceeded"),
     _passes("401 for the client's key", 401, at="open"),
+    _passes("402 for the client's key", 402, at="open"),
     _passes("403 for the client's key", 403, at="open"),
+    _passes("404 for the client's key, `model_not_found`", 404, at="open", word="model_not_found"),
     *(_passes(str(code), code) for code in (400, 404, 409, 413, 422)),
 )  # fmt: skip
 
