@@ -13,7 +13,7 @@ _FEW_EXAMPLES = 5
 
 def advice(config: Config) -> list[str]:
     """One line for each thing, in the order of the file; each says what follows from it."""
-    return [*_models(config), *_conversation(config), *_topics(config), *_policy(config)]
+    return [*_models(config), *_conversation(config), *_topics(config), *_policy(config), *_retry(config)]
 
 
 def _models(config: Config) -> Iterator[str]:
@@ -69,6 +69,13 @@ def _policy(config: Config) -> Iterator[str]:
         yield "policy: no route is 'learned', so nothing is decided by it"
     if not learned and config.shadow is not None and config.shadow.policy is not None:
         yield "shadow.policy: no route is 'learned', so it would decide nothing"
+
+
+def _retry(config: Config) -> Iterator[str]:
+    written = *(model.fallbacks for model in config.models.values()), *(route.fallbacks for route in config.routes)
+    if config.retry.attempts == 1 and any(written):
+        told = "so fallbacks answer what a model cannot serve or rests from, and nobody after one that fails"
+        yield f"retry.attempts: 1, {told}"
 
 
 def _topics(config: Config) -> Iterator[str]:

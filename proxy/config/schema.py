@@ -109,7 +109,7 @@ class Retry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How often a request is tried, the first time included, and how many of all may be."""
 
     attempts: Annotated[int, msgspec.Meta(ge=1, le=10)] = 3
-    """For one request, the first included."""
+    """For one request, the first included; the last is another model's, if a fallback can be asked."""
     share: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.2
     """Further attempts for each recent request, so that an outage is not multiplied."""
     free: Annotated[float, msgspec.Meta(ge=0, le=1_000_000)] = 10.0

@@ -233,17 +233,27 @@ class Attempts:
         self, trouble: _Trouble, offer: Offer, target: Target, offers: Iterator[Offer]
     ) -> tuple[Offer, Target] | None:
         """Where to go after this; None when there is nowhere."""
+        self._tried.add(target.label)
+        # The last attempt is another model's, if one can be asked: what troubles this one may trouble all its targets.
+        is_last = self._trail.count == self._most - 1
+        if is_last and (fallback := self._fall_back(trouble, offer, offers)) is not None:
+            return fallback
         if trouble.outcome in _OF_THE_KEY and target.keys.has_another(self._tried_keys):
             return offer, target
-        self._tried.add(target.label)
         if trouble.cause != "context" and (other := self._pick(offer)) is not None:
             return offer, other
+        if not is_last and (fallback := self._fall_back(trouble, offer, offers)) is not None:
+            return fallback
+        return (offer, target) if trouble.cause in _REPEATABLE else None
+
+    def _fall_back(self, trouble: _Trouble, offer: Offer, offers: Iterator[Offer]) -> tuple[Offer, Target] | None:
+        """The next model that can be asked, and where; None without one."""
         for next_offer in offers:
             if trouble.cause == "context" and not _is_larger(next_offer, offer):
                 continue
             if (other := self._pick(next_offer)) is not None:
                 return next_offer, other
-        return (offer, target) if trouble.cause in _REPEATABLE else None
+        return None
 
     async def _try(self, offer: Offer, target: Target) -> Reply | _Trouble:
         body = offer.body(target)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -98,6 +99,20 @@ def test_a_shadow_needs_something_to_decide() -> None:
     in_vain = "routes: r explores for nothing: without 'store' nobody learns of what was drawn"
     assert in_vain in told
     assert in_vain not in advice(parse_config(curious + "store: sqlite:///s.db\n", source="f", environ={}))
+
+
+def test_fallbacks_need_a_second_attempt() -> None:
+    said = "retry.attempts: 1, so fallbacks answer what a model cannot serve or rests from, and nobody after one that fails"
+    without = re.sub(r", fallbacks: \[\w+\]", "", FILE)
+    of_a_route = without.replace("name: r,", "name: r, fallbacks: [spare],")
+    for text, attempts, is_told in (
+        (FILE, 1, True),
+        (of_a_route, 1, True),
+        (without, 1, False),
+        (FILE, 2, False),
+    ):
+        told = advice(parse_config(f"{text}retry: {{attempts: {attempts}}}\n", source="f", environ={}))
+        assert told.count(said) == is_told
 
 
 def test_the_starter_file_needs_no_advice() -> None:

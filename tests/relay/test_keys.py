@@ -482,6 +482,46 @@ def test_another_key_is_another_attempt(retry: str, asked: list[str]) -> None:
         assert upstream.asked() == asked
 
 
+LAST = """
+version: 1
+upstreams:
+  many: {base_url: "${RAW}/v1", api_keys: [sk-1, sk-2, sk-3]}
+  one: {base_url: "${RAW}/v1", api_key: sk-one}
+  down: {base_url: "${RAW}/v1", api_key: sk-down}
+  other: {base_url: "${RAW}/v1", api_key: sk-other}
+models:
+  keys: {target: {upstream: many, name: keys}, fallbacks: [tired, spare]}
+  targets: {targets: [{upstream: one, name: a}, {upstream: one, name: b}, {upstream: one, name: c}], fallbacks: [spare]}
+  alone: {target: {upstream: many, name: alone}, fallbacks: [tired]}
+  tired: {target: {upstream: down, name: tired}}
+  spare: {target: {upstream: other, name: spare}}
+rewrite: []
+default: spare
+"""
+
+
+@pytest.mark.parametrize(
+    ("attempts", "model", "asked"),
+    [
+        pytest.param(3, "keys", ["sk-1", "sk-2", "sk-other"], id="keys"),
+        pytest.param(2, "keys", ["sk-1", "sk-other"], id="keys-and-two-attempts"),
+        pytest.param(1, "keys", ["sk-1"], id="one-attempt"),
+        pytest.param(3, "targets", ["sk-one", "sk-one", "sk-other"], id="targets"),
+        pytest.param(3, "alone", ["sk-1", "sk-2", "sk-3"], id="a-fallback-that-rests"),
+    ],
+)
+def test_the_last_attempt_is_a_fallbacks_if_one_can_be_asked(attempts: int, model: str, asked: list[str]) -> None:
+    with keyed(f"{LAST}retry: {{attempts: {attempts}}}\n") as upstream:
+        busy = (b"429 Busy", b"retry-after: 60")
+        upstream.says = dict.fromkeys(("sk-1", "sk-2", "sk-3", "sk-down"), busy) | {"sk-one": (b"500 No",)}
+        assert upstream.house.chat("tired").status_code == 429
+        upstream.asked()
+        answer = upstream.house.chat(model)
+        assert (answer.status_code == 200) == (asked[-1] == "sk-other")
+        assert answer.headers["x-pointsman-attempts"] == str(attempts)
+        assert upstream.asked() == asked
+
+
 def test_another_key_is_asked_without_a_pause() -> None:
     """The pause before the same target is asked again would take 3 s on average."""
     with keyed(f"{TEXT}retry: {{free: 1000}}\n") as upstream:
@@ -600,7 +640,7 @@ async def _at_another_address() -> None:
     fleet = Fleet(clock=Clock())
     keys = "api_keys: [sk-1, sk-2]"
     here = await _targets(_config(keys), fleet)
-    here.keys.refused(here.keys.pick(), 401, None)
+    here.keys.refused(here.keys.pick(), "unauthorized", None)
     fleet.guests.limited(here.label, b"guest", 60.0)
     there = await _targets(_config(keys, "http://other/v1"), fleet)
     assert not there.keys.standing()
