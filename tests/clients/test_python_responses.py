@@ -179,17 +179,17 @@ KEEPERS = """
 version: 1
 upstreams: {a: {base_url: "${RAW}/a/v1"}, b: {base_url: "${RAW}/b/v1"}}
 models:
-  small: {target: {upstream: a, name: gpt-4o}, context: 1000, fallbacks: [near]}
+  small: {target: {upstream: a, name: gpt-4o}, context: 2000, fallbacks: [near]}
   near: {targets: [{upstream: b, name: o1, weight: 100}, {upstream: a, name: o1}], fallbacks: [small]}
   large: {target: {upstream: b, name: o3}}
 default: small
 routes:
   - {name: urgent, when: {header: {x-urgent: "1"}}, use: near}
   - {name: essay, when: {text: {contains: essay}}, use: large}
-  - {name: long, when: {tokens: {min: 200}}, use: large}
+  - {name: long, when: {tokens: {min: 900}}, use: large}
   - {name: some, when: {tokens: {min: 50}}, use: near}
 """
-SOME, LONG = "and so on " * 30, "and so on " * 100
+SOME, LONG = "and so on " * 30, "and so on " * 400
 
 
 @pytest.fixture
@@ -288,7 +288,7 @@ def test_a_conversation_is_where_it_was_created(
     [
         pytest.param({"extra_headers": {"x-urgent": "1"}}, "a/o1 rule", id="a-rule"),
         pytest.param({"extra_headers": {"x-pointsman-model": "near"}}, "a/o1 pinned", id="the-client"),
-        pytest.param({"max_output_tokens": 1000}, "a/o1 default", id="since-the-one-before-cannot"),
+        pytest.param({"max_output_tokens": 2000}, "a/o1 default", id="since-the-one-before-cannot"),
         pytest.param({"extra_headers": {"x-pointsman-model": "large"}}, "b/o3 pinned", id="one-that-is-not-there"),
     ],
 )
