@@ -12,8 +12,8 @@ from proxy.relay.upstreams import Target
 
 # Less to do by less than this is chance; then the weights alone decide.
 _CLEARLY_LESS = 1.25
-# Nor is less than this worth to read again, without its cache, what a conversation has said so far.
-_FAR_LESS = 3.0
+# By so much fewer are under way elsewhere that what a conversation has said may be read again, without a cache.
+_FAR_FEWER = 3
 
 
 def pick(
@@ -24,7 +24,7 @@ def pick(
 
     Of two random ones, by weight, the one with less to do (Mitzenmacher, The power of two choices, 2001). Both may
     be the same, so that a slow one is asked now and then and can show that it has recovered. In a conversation the
-    first of the two is where its other turns go, unless that has far more to do.
+    first of the two is where its other turns go, unless far more is under way there.
 
     Args:
         targets: to choose from.
@@ -42,7 +42,8 @@ def pick(
     if conversation is None:
         return other if _load(other, one) * _CLEARLY_LESS < _load(one, other) else one
     home = _home(able, weights, conversation)
-    return other if _load(other, home) * _FAR_LESS < _load(home, other) else home
+    # Not by the latency, which where little is asked is that of the last answer: a long one would move the next turn.
+    return other if (other.health.in_flight + 1) * _FAR_FEWER <= home.health.in_flight else home
 
 
 def _home(targets: Sequence[Target], weights: Sequence[float], conversation: bytes) -> Target:
