@@ -150,6 +150,13 @@ _TROUBLE = (
         unit="percentunit", runbook="PointsmanTargetRests",
     ),
     Panel(
+        "Rejected attempts by target", "The share of a target's attempts that it answered as mistakes of the client's.",
+        {"{{target}}": share_of(
+            per_second("attempts_total", "target", 'outcome="rejected"'), per_second("attempts_total", "target"),
+        )},
+        unit="percentunit", runbook="PointsmanTargetRejects",
+    ),
+    Panel(
         "Fallbacks by cause", "Requests that went on to another model, by why the one before did not do.",
         {"{{from}} to {{to}}: {{cause}}": f"{per_second('fallbacks_total', 'from, to, cause')} > 0"},
         unit="reqps", is_stacked=True, nothing="no fallbacks", runbook="PointsmanModelDown",
@@ -164,6 +171,7 @@ _TROUBLE = (
     Panel(
         "Who serves what", "The targets of each model.",
         {"": f"count by (model, target) ({series('target_info')} == 1)"}, "table", "none",
+        width=24,
     ),
 )  # fmt: skip
 
