@@ -7,6 +7,11 @@ from functools import cache
 
 import httpx
 import pytest
+from hypothesis import settings
+
+# How long an example takes says something of the machine and whom it serves besides; `bench/` measures speed.
+settings.register_profile("pointsman", deadline=None)
+settings.load_profile("pointsman")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -392,7 +392,7 @@ def broken(draw: st.DrawFn) -> str:
     return "\n".join(lines)
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow])
 @given(broken())
 def test_a_broken_file_is_a_config_or_problems_inside_it(text: str) -> None:
     result = outcome(text)
@@ -400,7 +400,7 @@ def test_a_broken_file_is_a_config_or_problems_inside_it(text: str) -> None:
         assert_inside(result, text)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.sampled_from([*PIECES, "version", "models", "routes", "when", "topic", "name", "use"]), max_size=30))
 def test_a_heap_of_yaml_is_a_config_or_problems_inside_it(pieces: list[str]) -> None:
     text = "".join(pieces)
@@ -409,7 +409,7 @@ def test_a_heap_of_yaml_is_a_config_or_problems_inside_it(pieces: list[str]) -> 
     assert_inside(result, text)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.one_of(st.binary(max_size=200), st.text(st.characters(codec=None), max_size=100)))
 def test_whatever_bytes_are_problems_inside_them(content: bytes | str) -> None:
     result = outcome(content)
@@ -418,7 +418,7 @@ def test_whatever_bytes_are_problems_inside_them(content: bytes | str) -> None:
     assert_inside(result, text)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 @given(
     broken(), st.sampled_from(["KEY", "LARGE", "ROUTE", "DEFAULT"]), st.from_regex(r"[a-z0-9]{12,20}", fullmatch=True)
 )
@@ -434,7 +434,7 @@ def test_what_comes_from_the_environment_is_in_no_message(text: str, name: str, 
         assert secret not in repr(result) + str(result)
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow])
 @given(broken())
 def test_a_key_written_in_the_file_is_in_no_message(text: str) -> None:
     result = outcome(text.replace("${KEY}", "sk-hunter2"))

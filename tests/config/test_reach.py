@@ -88,7 +88,7 @@ WHENS = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(WHENS, max_size=12))
 def test_the_marks_find_what_comparing_every_pair_finds(whens: list[dict[str, Any]]) -> None:
     # One that contradicts itself is told by itself, and compared with none.

@@ -92,7 +92,6 @@ def test_every_answer_has_a_status_headers_and_a_body_that_are_written(
 
     @settings(
         max_examples=SLOW.get(label, EXAMPLES) if takes_input(operation) else 1,
-        deadline=None,
         database=None,
         derandomize=True,
         phases=[Phase.explicit, Phase.generate],

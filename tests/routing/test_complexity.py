@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.embedding import MiniLM, Vectors
@@ -56,7 +56,6 @@ def test_the_middle_of_unseen_texts_of_each_kind_lies_well_apart(simple: int, co
     assert 0.7 < high < 0.9
 
 
-@settings(deadline=None)
 @given(st.integers(1, 7), st.integers(1, 7), st.booleans(), st.integers(0, 2**32 - 1))
 def test_any_references_give_scores_and_the_same_ones_the_same(
     simple: int, complex_: int, alike: bool, seed: int

@@ -72,7 +72,7 @@ def one_bad_step(seed: int, rows: int, dimensions: int, classes: int) -> Data:
     return Data(unit(generator.normal(size=(rows, dimensions))), generator.integers(0, classes, rows), classes)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(data())
 @example(one_bad_step(1657, 11, 6, 4))
 @example(one_bad_step(637, 12, 1, 4))
@@ -85,7 +85,7 @@ def test_the_gradient_vanishes_where_the_fit_ends(given_data: Data) -> None:
     assert loss(probe, given_data) <= loss(start, given_data) + 1e-9
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(data(), st.integers(0, 2**32 - 1))
 def test_no_step_in_any_direction_gains(given_data: Data, seed: int) -> None:
     probe = fit_probe(*given_data)
@@ -96,7 +96,7 @@ def test_no_step_in_any_direction_gains(given_data: Data, seed: int) -> None:
         assert here <= loss(moved(probe, step), given_data) + 1e-3
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(data(), st.integers(0, 2**32 - 1), st.sampled_from([1e-6, 1.0, 1e3, 1e8]))
 def test_probabilities_sum_to_one_and_are_finite(given_data: Data, seed: int, size: float) -> None:
     probe = fit_probe(*given_data)
@@ -108,7 +108,7 @@ def test_probabilities_sum_to_one_and_are_finite(given_data: Data, seed: int, si
         assert np.exp(log_p).sum(axis=1) == pytest.approx(np.ones(len(vectors)))
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(data())
 def test_the_same_data_gives_the_same_probe_to_the_bit(given_data: Data) -> None:
     before = given_data.vectors.copy()
