@@ -185,7 +185,11 @@ def _routes_on_rated(config: Config, data: RatedFile, labelled: Path, cache_dir:
     if not set(taken.models) & set(known):
         went, rated = (", ".join(map(repr, dict.fromkeys(names))) for names in (taken.models, known))
         refuse(f"{labelled}: no request goes to a model that it rates; they go to {went}, and it rates {rated}")
-    return _Told(routed.on_rated(data.rows.take(places), taken, seed=seed), show_rated_routes)
+    try:
+        found = routed.on_rated(data.rows.take(places), taken, seed=seed)
+    except routed.NothingToCompare as error:
+        refuse(f"{labelled}: {error}, so there is nothing to compare")
+    return _Told(found, show_rated_routes)
 
 
 def _routes_on_stored(config: Config, logged: Logged, shown: str, cache_dir: Path | None, seed: int) -> _Told:

@@ -27,10 +27,10 @@ def by_domain(rows: Rows, domains: Sequence[str], *, seed: int = 0, folds: int =
         folds: how many.
 
     Returns:
-        None where all rows are of one domain.
+        None where all rows are of one domain, or of one text, of which no part can be held out.
     """
     names, domain_of = np.unique(np.array(domains), return_inverse=True)
-    if len(names) < 2:
+    if len(names) < 2 or len(np.unique(rows.held_together)) < 2:
         return None
 
     def decide(inside: Bools, outside: Bools) -> Decided:

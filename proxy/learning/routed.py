@@ -30,6 +30,10 @@ class Taken:
     """How many requests could not be decided here, by why not; they are none of these."""
 
 
+class NothingToCompare(Exception):
+    """Of no request everything that is to be compared was rated: says of what, in words."""
+
+
 def places_of(models: Sequence[str], known: Sequence[str]) -> Ints:
     """(requests,): the place of each one's model among those that are known; -1 for others."""
     places = {name: place for place, name in enumerate(known)}
@@ -48,12 +52,22 @@ def on_rated(rows: Rows, taken: Taken, *, seed: int = 0) -> dict[str, Any]:
         rows: the requests.
         taken: where each went.
         seed: of the draws.
+
+    Raises:
+        NothingToCompare: there is no such request.
     """
     picks = places_of(taken.models, rows.models)
     own = _at(rows.scores, picks)
     is_rated = np.isfinite(own)
+    if not is_rated.any():
+        raise NothingToCompare("no request has a score of the model that it goes to")
     single, cheapest = _references(rows.take(np.flatnonzero(is_rated)))
     compared = is_rated & np.isfinite(rows.scores[:, [single, cheapest]]).all(axis=1)
+    if not compared.any():
+        others = f"and of {rows.models[single]!r}, the best single one"
+        if cheapest != single:
+            others = f"of {rows.models[single]!r}, the best single one, and of {rows.models[cheapest]!r}, the cheapest"
+        raise NothingToCompare(f"no request has scores of the model that it goes to, {others}")
     which: Ints = np.flatnonzero(compared)
     among, score = rows.take(which), own[which]
     costs = _at(rows.costs, picks)[which]

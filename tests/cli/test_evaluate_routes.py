@@ -86,6 +86,36 @@ def test_models_that_nobody_rated(rated: Path, tmp_path: Path) -> None:
     assert "they go to 'other', and it rates 'small', 'large', 'coder'" in told.stderr
 
 
+@pytest.mark.parametrize(
+    ("names", "rules", "said"),
+    [
+        pytest.param(
+            ("small", "coder"),
+            "  - {name: even, when: {text: {matches: '[02468]:'}}, use: small}\n  - {name: odd, use: coder}\n",
+            "scores of the model that it goes to, of 'coder', the best single one, and of 'small', the cheapest",
+            id="one-model-each",
+        ),
+        pytest.param(
+            ("small", "large"), "  - {name: even, when: {text: {matches: '[13579]:'}}, use: small}\n",
+            "a score of the model that it goes to", id="never-that-one",
+        ),
+    ],
+)  # fmt: skip
+def test_scores_of_one_model_each_compare_nothing(
+    names: tuple[str, str], rules: str, said: str, tmp_path: Path
+) -> None:
+    """As an export of what a server decided has them."""
+    rows = [
+        {"prompt": f"{number}: which?", "scores": {name: number % 2}, "costs": {name: usd}, "propensity": 0.5}
+        for number in range(30)
+        for name, usd in [(names[number % 2], 0.001 + 0.004 * (number % 2))]
+    ]
+    told = run("evaluate", routes(tmp_path, rules), write_lines(tmp_path / "rated.jsonl", rows))
+    assert (told.exit_code, told.stdout) == (2, "")
+    assert f"rated.jsonl: no request has {said}" in told.stderr
+    assert told.stderr.endswith("so there is nothing to compare\n")
+
+
 def stored(folder: Path, *, text: bool) -> str:
     """Decisions with what rules could ask for; those of a header that a rule asks about in a part of them only."""
     decisions = []

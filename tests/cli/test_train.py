@@ -119,6 +119,13 @@ def test_of_few_requests_it_says_so(trained: Path, tmp_path: Path) -> None:
     assert "few: the intervals of fewer than 30 requests say little" in told.stdout
 
 
+def test_of_one_text_in_two_domains_nothing_is_held_out(trained: Path, tmp_path: Path) -> None:
+    rows = [each | {"domain": domain} for each, domain in zip(lines(1, seed=9) * 2, ("law", "tax"), strict=True)]
+    told = run("evaluate", trained, write(tmp_path / "same.jsonl", rows), "--json")
+    assert (told.exit_code, told.stderr) == (0, ""), "no warning of numpy's either"
+    assert json.loads(told.stdout)["true_domain"] is None
+
+
 def test_a_picture_that_cannot_be_written_is_told(trained: Path, tmp_path: Path) -> None:
     data, picture = write(tmp_path / "others.jsonl", lines(60, seed=9)), tmp_path / "none" / "p.svg"
     told = run("evaluate", trained, data, "--plot", picture)
