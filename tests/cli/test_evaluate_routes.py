@@ -123,7 +123,7 @@ def stored(folder: Path, *, text: bool) -> str:
         assert one.vector is not None
         said = f"kind {'one' if one.vector[0] > 0 else 'zero'}"
         facts = read_chat(prompt_body(said), {})
-        asks = Asks(headers=("x-inside",)) if at < 120 else Asks()
+        asks = Asks(headers=("x-inside",)) if at >= 60 else Asks()
         kept_facts = kept(facts, asks, Text())
         decisions += changed([(one, rating)], facts=kept_facts, text=said if text else None)
     return write(folder / "store.db", decisions)
@@ -139,6 +139,9 @@ def test_a_whole_file_is_measured_on_what_another_decided(tmp_path: Path) -> Non
     assert found["over_logged"]["low"] > 0
     assert found["cost"] < found["logged"]["cost"]
     assert {(each["route"], *each["models"]) for each in found["routes"]} == {("zero", "small"), ("one", "coder")}
+    for each in found["routes"]:
+        own = [rating for one, rating in log(180) if (one.vector[0] > 0) == (each["route"] == "one")]  # type: ignore[index]
+        assert each["logged"]["quality"]["value"] == pytest.approx(np.mean(own), abs=1e-4), "of its own requests"
     assert found["explores"] is False
     curious = BY_WORD + "  - {name: rest, use: {learned: [small, large], explore: 0.1}}\n"
     told = run("evaluate", routes(tmp_path, curious), "--store", url)
@@ -168,6 +171,9 @@ def test_what_is_not_stored_is_not_guessed(tmp_path: Path) -> None:
     told = run("evaluate", routes(tmp_path, BY_HEADER), "--store", url)
     assert (told.exit_code, told.stderr) == (0, "")
     assert "left out: 60, not stored: header x-inside" in told.stdout
+    found = json.loads(run("evaluate", routes(tmp_path, BY_HEADER), "--store", url, "--json").stdout)
+    of_those = [rating for _, rating in log(180)[60:]]
+    assert found["logged"]["quality"]["value"] == pytest.approx(np.mean(of_those), abs=1e-4), "of the others' ratings"
     told = run("evaluate", routes(tmp_path, BY_WORD, "policy: p.npz\n"), "--store", url)
     assert told.exit_code == 2
     assert "p.npz: no such file; learned routes take the first of their models" in told.stderr
