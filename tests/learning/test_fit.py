@@ -11,7 +11,7 @@ import pytest
 from proxy.embedding import DIMENSIONS
 from proxy.learning.fit import fit_policy
 from proxy.learning.held_out import HeldOut, cross_fit, decide_all
-from proxy.learning.incumbent import why_keep
+from proxy.learning.incumbent import in_order, why_keep
 from proxy.learning.measures import calibration_error, figures, outcomes
 from proxy.learning.report import report, why_not_better
 from proxy.learning.training_rows import Rows, blocks_of, folds_of
@@ -189,6 +189,19 @@ def test_a_worse_policy_does_not_replace_the_incumbent() -> None:
     seen = replace(better, rows=replace(better.rows, texts=good.seen[:200]))
     assert "held out" in str(why_keep(known, seen))
     assert good.models == MODELS
+
+
+def test_whose_models_are_named_in_another_order_is_the_same_policy() -> None:
+    rows = made(60)
+    policy = fit_policy(rows, embedder="e")
+    turned = in_order(policy, MODELS[::-1])
+    assert turned.best_single(MODELS) == policy.best_single(MODELS) == "large"
+    for one, other in zip(policy.predict(rows.inputs), turned.predict(rows.inputs), strict=True):
+        assert np.allclose(one, other[:, ::-1], atol=1e-6)
+    assert turned.mean_costs.tolist() == policy.mean_costs[::-1].tolist()
+    assert np.ptp(policy.regions.quality, axis=1).any(), "the subject of the next lines"
+    assert np.array_equal(turned.regions.quality, policy.regions.quality[:, ::-1])
+    assert np.array_equal(turned.regions.counts, policy.regions.counts[:, ::-1])
 
 
 @pytest.mark.parametrize("count", [60, 100])

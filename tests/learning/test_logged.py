@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,13 @@ from proxy.learning.archive import Archive
 from proxy.learning.asking import FAILURES
 from proxy.learning.fit import fit_policy
 from proxy.learning.incumbent import in_order
-from proxy.learning.logged import DAMAGED, UNDRAWN, Logged, read_logged
+from proxy.learning.logged import DAMAGED, LEAST_RATINGS, OTHER_MODELS, UNDRAWN, Logged, read_logged
 from proxy.learning.stored_facts import kept
 from proxy.relay.reply import OUTCOMES
 from proxy.routing.asks import Asks
-from proxy.routing.policy import Policy
+from proxy.routing.policy import STEPS, Policy
 from proxy.routing.shape import SIZE, shape_of
-from tests.learning.logs import changed, log, write
+from tests.learning.logs import changed, in_conversations, log, write
 from tests.learning.made import MODELS, made
 from tests.learning.rows import settings
 from tests.routing.requests import facts
@@ -72,8 +73,23 @@ def test_a_sample_is_even_and_the_same_again(tmp_path: Path) -> None:
     decisions = log(200)
     with Archive(settings(write(tmp_path / "store.db", decisions))) as archive:
         found = [read_logged(archive, limit=50, seed=seed) for seed in (1, 1, 2)]
+        whole = read_logged(archive).rows.texts.tolist()
     assert [(len(each), each.found) for each in found] == [(50, 200)] * 3
     assert found[0].rows.texts.tolist() == found[1].rows.texts.tolist() != found[2].rows.texts.tolist()
+    for each in found:
+        early = sum(whole.index(text) < 100 for text in each.rows.texts.tolist())
+        assert 15 <= early <= 35, "as many of the first as of the last"
+
+
+def test_so_many_ratings_make_a_model_one_to_look_at(tmp_path: Path) -> None:
+    counts = {"small": LEAST_RATINGS, "large": LEAST_RATINGS, "coder": LEAST_RATINGS - 1}
+    decisions = [
+        one
+        for seed, (model, count) in enumerate(counts.items())
+        for one in changed(log(count, seed=seed), model=model, answered=model, propensity=0.5)
+    ]
+    found = read(tmp_path, decisions)
+    assert (found.rows.models, found.left_out) == (("large", "small"), {OTHER_MODELS: LEAST_RATINGS - 1})
 
 
 def test_every_route_chooses_among_its_own_models(tmp_path: Path, policy: Policy) -> None:
@@ -96,6 +112,9 @@ def test_outcomes_stand_in_for_feedback(tmp_path: Path) -> None:
         if at % 5 == 3:
             fields = {"id": f"again-{at}", "retry_of": one.id, "outcome": "client_left", "time": one.time + 0.5}
             decisions.append((changed([(one, 0.0)], **fields)[0][0], None))
+    busy_or_barred = ("rate_limited", "unauthorized", "forbidden", "rejected", "client_left")
+    for seed, outcome in enumerate(busy_or_barred, start=1):  # of which the model knows nothing
+        decisions += [(one, None) for one, _ in changed(log(2, seed=seed), outcome=outcome)]
     found = read(tmp_path, decisions, models=MODELS, implicit=True)
     assert found.ratings.tolist() == [0.25] * 5 + [0.0, 0.0, 0.0, 0.0, 1.0] * 9
 
@@ -137,6 +156,8 @@ def test_what_is_worse_or_hardly_known_to_be_better_is_not_taken(tmp_path: Path,
         "at_logged_cost": found["at_logged_cost"] | {"over_logged": {"value": 0.01, "low": -0.09, "high": 0.11}}
     }
     assert "known as -9.0 to +11.0 only" in str(judging.why_not_better(unsure))
+    unsure["at_logged_cost"] |= {"over_logged": {"value": 0.03, "low": -0.01, "high": 0.07}}
+    assert judging.why_not_better(unsure) is None, "it may be a point worse, which is not too much"
 
 
 def test_the_better_of_two_policies_is_kept(tmp_path: Path, policy: Policy) -> None:
@@ -147,6 +168,63 @@ def test_the_better_of_two_policies_is_kept(tmp_path: Path, policy: Policy) -> N
     turned = in_order(policy, MODELS[::-1])
     assert "the incumbent would have earned" in str(judging.why_keep(turned, bad))
     assert judging.why_keep(always_wrong, good) is None
+
+
+@pytest.mark.parametrize(
+    ("weight", "right", "dear"),
+    [
+        # The old one is good at `balanced` and takes the cheapest at 0; the new one is something between all along.
+        pytest.param(None, 0.7, False, id="the-old-one-as-it-is-used"),
+        # The old one takes the cheapest all along; the new one is worse, but for where it takes `large` for everything.
+        pytest.param(1e9, 0.1, True, id="the-new-one-at-no-more-cost"),
+    ],
+)
+def test_two_policies_are_compared_at_the_same_cost(
+    weight: float | None, right: float, dear: bool, tmp_path: Path, policy: Policy
+) -> None:
+    logged = read(tmp_path, log(600), models=MODELS)
+    prefer = policy.prefer.copy()
+    if weight is not None:
+        prefer[:] = weight, 0.0
+    old = replace(policy, prefer=prefer)
+    is_kind_one, is_right = logged.rows.inputs[:, 0] > 0, np.random.default_rng(0).random(600) < right
+    picks = np.tile(np.where(is_kind_one == is_right, MODELS.index("coder"), MODELS.index("small")), (101, 1))
+    if dear:
+        picks[-1] = MODELS.index("large")
+    new = replace(judging.judge(policy, logged), picks=picks)
+    assert "the incumbent would have earned" in str(judging.why_keep(old, new))
+
+
+def test_where_nothing_is_as_cheap_as_asked_the_cheap_end_is_taken(tmp_path: Path, policy: Policy) -> None:
+    judged = judging.judge(policy, read(tmp_path, log(100), models=MODELS))
+    assert [judged.step_at(most) for most in (1e-9, 1.0, math.nan)] == [0, STEPS - 1, STEPS - 1]
+
+
+@pytest.mark.parametrize(
+    ("conversations", "drawn"),
+    [
+        pytest.param(1, ("large", "large", "small", "coder"), id="the-usual-choice-in-one-long-conversation"),
+        pytest.param(400, ("small", "coder"), id="hardly-any-other-choice"),
+    ],
+)
+def test_what_is_known_of_the_whole_or_of_the_difference_alone_is_not_enough(
+    conversations: int, drawn: tuple[str, ...], tmp_path: Path, policy: Policy
+) -> None:
+    usual = in_conversations(changed(log(400, explore=0.0), propensity=0.98), conversations)
+    tried = [
+        one
+        for seed, model in enumerate(drawn, start=1)
+        for one in changed(log(30, seed=seed), model=model, answered=model, propensity=0.2)
+    ]
+    logged = read(tmp_path, [*usual, *tried], models=MODELS)
+    judged = judging.judge(policy, logged)
+    always = np.full(len(logged), MODELS.index("large"))
+    whole, over = judged.doubly_robust(always), judged.over_logged(always)
+    assert (whole.is_enough, over.is_enough) == (conversations == 400, conversations == 1), "the subject of this test"
+    found = judging.figures_of(judged, always)
+    assert (found["enough"], found["effective"] < 5) == (False, True)
+    told = {each["model"]: each["enough"] for each in judging.report(judged)["models"]}
+    assert told["large"] is False
 
 
 def test_a_model_that_is_rarely_drawn_is_known_by_all_texts_and_not_by_those_it_gets(tmp_path: Path) -> None:

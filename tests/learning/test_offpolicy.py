@@ -128,6 +128,14 @@ def test_where_a_difference_was_hardly_drawn_nothing_is_known_of_it(other_from: 
     assert max(log.known_by for log in logs) < FEWEST
 
 
+def test_of_four_models_a_rare_one_is_one_of_three() -> None:
+    """One of 401 that another way would all give to it was drawn: by chance four are, and nothing is known by one."""
+    weights = np.array([100.0] + [0.0] * 400)
+    propensities = np.where(weights > 0.0, 0.01, 0.97)
+    found = known_by(weights, propensities, np.full(401, 3.0), np.arange(401))
+    assert found == pytest.approx(1 / 4.01)
+
+
 def test_where_it_was_drawn_often_enough_the_difference_is_told() -> None:
     logs = [Log(seed, share=0.3) for seed in range(200)]
     assert sum(_holds(log.gain, log.truth - log.own) for log in logs) >= 180
