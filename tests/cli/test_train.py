@@ -17,7 +17,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from proxy.cli import main
+from proxy.learning.preparing import OUTPUT_TOKENS
 from proxy.learning.reading import MOST_LINE, read_rated
+from proxy.learning.training_rows import LEAST_CHANCE
 from proxy.reload.policies import read_policy
 from proxy.routing.policy import ALWAYS_SINGLE
 from proxy.routing.policy_file import pack, unpack
@@ -48,7 +50,7 @@ def run(*arguments: object) -> Result:
     return CliRunner().invoke(main, [str(each) for each in arguments], env={"POINTSMAN_CONFIG": None})
 
 
-def test_a_policy_is_written_with_its_proof(tmp_path: Path) -> None:
+def test_a_policy_is_written_with_its_proof(trained: Path, tmp_path: Path) -> None:
     data, out = write(tmp_path / "rated.jsonl.gz", lines()), tmp_path / "policy.npz"
     told = run("train", data, "--out", out, "--folds", 3, "--json", "--plot", tmp_path / "p.svg")
     assert (told.exit_code, told.stderr) == (0, "")
@@ -58,6 +60,7 @@ def test_a_policy_is_written_with_its_proof(tmp_path: Path) -> None:
     assert (found["version"], found["reason"], found["single"]) == (policy.version, None, "large")
     assert (policy.about["forced"], policy.about["rows"]) == (False, 150)
     assert policy.about["gain"] == found["gain"] > 0
+    assert unpack(trained.read_bytes()).about["gain"] != found["gain"], "of the same requests, held out in two folds"
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
     picture = ElementTree.fromstring((tmp_path / "p.svg").read_text())
     assert picture.tag.endswith("svg")
@@ -292,6 +295,18 @@ def test_of_a_long_file_it_is_told_how_far_it_is_read(tmp_path: Path) -> None:
     assert told == [1_000, 2_000]
 
 
+def test_a_sample_has_as_many_of_the_first_lines_as_of_the_last(tmp_path: Path) -> None:
+    data = write(tmp_path / "r.jsonl", [{"prompt": f"{n}", "scores": {"a": n % 2}} for n in range(2_000)])
+    found = [int(one.prompt) for one in read_rated(data, limit=400).rows]
+    assert len(set(found)) == 400
+    assert all(70 <= count <= 130 for count in np.bincount(np.array(found) // 500))
+
+
+def test_what_was_all_but_never_drawn_is_not_all_that_is_heard(tmp_path: Path) -> None:
+    data = write(tmp_path / "r.jsonl", [{"prompt": "x", "scores": {"a": 1}, "propensity": 1e-300}])
+    assert read_rated(data).rows[0].weight == 1 / LEAST_CHANCE
+
+
 def test_what_cannot_be_written_is_told_before_the_work(tmp_path: Path) -> None:
     data, pipe = write(tmp_path / "r.jsonl", lines(60)), tmp_path / "pipe"
     os.mkfifo(pipe)
@@ -396,6 +411,29 @@ def test_costs_of_some_models_alone_are_said_not_to_count(priced: str, tmp_path:
     assert json.loads(told.stdout)["single_cost"] is None
     told = run("train", *options)
     assert not {"never", "cheapest"} & set(re.findall(r"\w+", told.stdout)), "of what is not known nothing is said"
+
+
+def test_costs_are_made_of_prices_and_an_expected_length(tmp_path: Path) -> None:
+    """Of a line that is a vector alone the prompt is taken to be as long as the others are."""
+    routes, out = tmp_path / "routes.yaml", tmp_path / "p.npz"
+    prices = {"small": (1.0, 3.0), "large": (20.0, 50.0)}
+    text = BASE
+    for name, (usd_in, usd_out) in prices.items():
+        text = text.replace(f"{name}: {{", f"{name}: {{price: {{input: {usd_in}, output: {usd_out}}}, ")
+    routes.write_text(text)
+    for seed, command, options, length in (
+        (0, "train", ("--models", "small,large", "--out", out, "--folds", 2, "--force", "--output-tokens", 50), 50),
+        (9, "evaluate", (), OUTPUT_TOKENS),
+    ):
+        rows = [row | {"costs": {}} for row in lines(60, seed=seed)]
+        for row in rows[::3]:
+            del row["prompt"]
+        data = write(tmp_path / f"{seed}.jsonl", rows)
+        read = float(np.nanmean([one.tokens for one in read_rated(data).rows]))
+        told = run(command, *(() if command == "train" else (out,)), data, "-c", routes, *options, "--json")
+        assert (told.exit_code, told.stderr) == (0, "")
+        found = {each["model"]: each["cost"] for each in json.loads(told.stdout)["models"]}
+        assert found == pytest.approx({name: (i * read + o * length) / 1e3 for name, (i, o) in prices.items()})
 
 
 def test_without_any_cost_it_is_said_that_prefer_means_nothing(tmp_path: Path) -> None:

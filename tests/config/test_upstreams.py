@@ -2,6 +2,7 @@
 
 import pytest
 
+from proxy.config import parse_config
 from tests.config.files import problems, put
 
 SECRETS = {
@@ -221,3 +222,15 @@ def test_no_proxies(proxy: str, message: str) -> None:
 )
 def test_proxies(proxy: str) -> None:
     assert problems(upstream(f"proxy: '{proxy}'")) == []
+
+
+@pytest.mark.parametrize(
+    ("cached_input", "usd"),
+    [pytest.param("", 120, id="as-any"), pytest.param("cached_input: 0.5, ", 90, id="half"),
+     pytest.param("cached_input: 0, ", 60, id="free")],
+)  # fmt: skip
+def test_what_a_token_from_a_cache_costs(cached_input: str, usd: float) -> None:
+    text = put("gpt-4o}}", f"gpt-4o}}, price: {{input: 1, {cached_input}output: 2}}}}")
+    price = parse_config(text, source="r.yaml", environ={}).models["large"].price
+    assert price is not None
+    assert 1e6 * price.cost_usd(prompt=100, cached=60, completion=10) == pytest.approx(usd)
