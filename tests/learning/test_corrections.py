@@ -88,6 +88,19 @@ def test_a_flood_by_one_source_moves_its_share_and_no_more(flood: list[LiveRatin
     assert both.ratings[1, 1] == 10_030
 
 
+@pytest.mark.parametrize(("sources", "conversations"), [(1, 1), (1, 3), (3, 1), (2, 2)])
+def test_floods_at_once_move_a_share_each_and_no_more(sources: int, conversations: int) -> None:
+    """Some by a source in every conversation, and some in a conversation under every name."""
+    count = 20_000 // (sources + conversations)
+    floods = [rating(n, source=f"judge-{n % sources}") for n in range(sources * count)]
+    floods += [
+        rating(n % conversations, decision=f"other-{n}", source=f"name-{n}", conversation=b"%d" % (n % conversations))
+        for n in range(conversations * count)
+    ]
+    weight = computed(floods).weight[1, 1]
+    assert weight / (weight + PRIOR) == pytest.approx((sources + conversations) * SHARE, rel=1e-5)
+
+
 def test_a_decision_counts_once_under_however_many_names() -> None:
     names = [rating(0, source=f"judge-{n}", conversation=b"%d" % n) for n in range(20)]
     assert cell(names) == pytest.approx(cell([rating(0)]))
