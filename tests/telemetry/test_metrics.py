@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -235,6 +236,47 @@ def test_workers_are_summed_and_a_dead_ones_gauges_forgotten(tmp_path: Path) -> 
     assert found['requests_total{model="m",route="r",status="200"}'] == 5
     assert found["in_flight"] == 1
     assert found['policy_correction{model="m",region="0"}'] == 0.1, "each worker says the same; the latest is right"
+
+
+_LIVE = """
+import sys
+from prometheus_client import Gauge
+from proxy.telemetry.metrics import Metrics, ReloadMetrics
+from proxy.telemetry.store_metrics import StoreMetrics
+metrics = Metrics()
+for each in (metrics, ReloadMetrics(metrics.registry), StoreMetrics(metrics.registry)):
+    for gauge in [one for one in vars(each).values() if isinstance(one, Gauge)]:
+        (gauge.labels(*gauge._labelnames) if gauge._labelnames else gauge).set(float(sys.argv[1]))
+print(flush=True)
+sys.stdin.read()
+"""
+_TOLD_IN_TURN = (3, 1, 2)
+_ALL, _MOST, _LEAST, _LATEST = sum(_TOLD_IN_TURN), max(_TOLD_IN_TURN), min(_TOLD_IN_TURN), _TOLD_IN_TURN[-1]
+OF_WORKERS = {
+    "in_flight": _ALL,
+    "embed_queue": _ALL,
+    "store_queue": _ALL,
+    'target_state{target="target"}': _MOST,  # one that rests for any of them
+    'target_info{model="model",target="target"}': _MOST,
+    'config_info{sha256="sha256"}': _MOST,
+    'policy_info{version="version"}': _MOST,
+    'build_info{version="version"}': _MOST,
+    "config_last_reload_successful": _LEAST,  # one that still has an old configuration is enough for an alert
+    'policy_correction{model="model",region="region"}': _LATEST,
+}
+
+
+def test_every_gauge_of_several_workers_says_what_an_operator_takes_it_for(tmp_path: Path) -> None:
+    environ = os.environ | {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
+    with ExitStack() as workers:
+        for value in _TOLD_IN_TURN:
+            command = [sys.executable, "-c", _LIVE, str(value)]
+            popen = subprocess.Popen(command, env=environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            one = workers.enter_context(popen)
+            assert one.stdout is not None
+            assert one.stdout.readline() == b"\n"
+        found = series(exposition(CollectorRegistry(), {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}).decode())
+    assert {name: value for name, value in found.items() if value} == OF_WORKERS
 
 
 def test_a_file_that_a_worker_makes_at_this_moment_fails_no_scrape(tmp_path: Path) -> None:
