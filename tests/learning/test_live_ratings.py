@@ -62,7 +62,10 @@ def test_the_newest_are_looked_at_and_none_from_before_a_reset(base: Base) -> No
         told += [[float(count) for count in counts], await ratings()]
         base.now += 1
         await store.rate(Rating("ptm-3", 1.0, "user"), None)  # who says it again says it now
-        return [*told, await ratings()]
+        told += [await ratings()]
+        base.now += 1
+        counts = [await store.reset_corrections() for _ in range(2)]
+        return [*told, [float(count) for count in counts], await ratings()]
 
     assert base.run(keep) == [
         [0.5, 0.4, 0.3, 0.2, 0.1, 0.0],
@@ -71,6 +74,8 @@ def test_the_newest_are_looked_at_and_none_from_before_a_reset(base: Base) -> No
         [6.0, 0.0],
         [],
         [1.0],
+        [1.0, 0.0],
+        [],
     ]
 
 

@@ -34,6 +34,19 @@ def test_a_short_answer_in_a_later_turn_is_none() -> None:
     assert retries.asked("ptm-3", b"one", "yes", 3) == "ptm-2"
 
 
+def test_the_same_words_of_another_picture_are_another_question() -> None:
+    retries = Retries()
+    assert retries.asked("ptm-1", b"one", LONG, 1, ("cat",)) is None
+    assert retries.asked("ptm-2", b"one", LONG, 1, ("dog",)) is None
+    assert retries.asked("ptm-3", b"one", LONG, 1, ("cat",)) == "ptm-1"
+
+
+def test_what_was_asked_again_is_not_among_the_oldest() -> None:
+    retries = Retries(most=2)
+    told = [retries.asked(f"ptm-{number}", b"one", text, 1) for number, text in enumerate("abaca")]
+    assert told == [None, None, "ptm-0", None, "ptm-2"]
+
+
 def test_the_oldest_leave_first() -> None:
     retries = Retries(most=2)
     for number, text in enumerate("abcb"):

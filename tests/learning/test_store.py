@@ -18,9 +18,17 @@ import pytest
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import OperationalError
 
-from proxy.learning.databases import PATIENCE_S
+from proxy.learning.databases import PATIENCE_S, postgresql_engine, sqlite_engine
 from proxy.learning.store import Store
-from proxy.learning.stored_rows import MOST_SOURCES, RatedDecision, Rating, hash_of_key, vector_of
+from proxy.learning.stored_rows import (
+    LONGEST_TEXT,
+    MOST_SOURCES,
+    RatedDecision,
+    Rating,
+    hash_of_key,
+    plain,
+    vector_of,
+)
 from proxy.learning.tables import VERSION, StoreTooNew, migrate
 from proxy.learning.trouble import RowsRefused, StoreRefused, StoreUnavailable, TooManySources
 from proxy.telemetry.log import configure_logging
@@ -94,9 +102,42 @@ def test_a_row_is_kept_as_it_was(tmp_path: Path) -> None:
     assert np.allclose(vector_of(found.pop("vector")), VECTOR, atol=1e-3)
     hashes = found.pop("key_hash"), found.pop("conversation_hash")
     assert all(len(each) == 16 and each not in ALICE for each in hashes)
-    plain = row(7, text="Grüße", is_stream=True)
+    same = row(7, text="Grüße", is_stream=True)
     for name in found:
-        assert found[name] == getattr(plain, name), name
+        assert found[name] == getattr(same, name), name
+
+
+SAID = {"Grüße": "Grüße", "a\0b": "ab", "half \ud83d of it": "half ? of it", "x" * 9_000: "x" * LONGEST_TEXT}
+
+
+def test_no_text_that_a_client_can_send_keeps_a_batch_from_being_written(base: Base) -> None:
+    base.run(lambda store: store.write([row(number, text=plain(said)) for number, said in enumerate(SAID)]))
+    assert base.ask("SELECT text FROM decisions ORDER BY time") == [(text,) for text in SAID.values()]
+
+
+def test_the_hash_of_a_key_is_too_long_to_be_met_by_chance() -> None:
+    assert len({len(ALICE), len(hash_of_key("")), len(hash_of_key("x" * 1_000)), 32}) == 1
+
+
+def test_what_is_rated_is_found_by_an_index_under_either_name(tmp_path: Path) -> None:
+    base = sqlite_base(tmp_path / "store.db")
+    base.run(Store.open)
+    plan = str(base.ask("EXPLAIN QUERY PLAN SELECT route FROM decisions WHERE id = 'x' OR completion_id = 'x' LIMIT 9"))
+    assert "SCAN" not in plan
+    assert "decisions_by_completion" in plan
+
+
+def test_a_power_cut_costs_the_last_rows_and_never_the_file(tmp_path: Path) -> None:
+    """SQLite's word for it: with `synchronous` OFF it may be damaged."""
+
+    async def ask() -> list[Any]:
+        engine = sqlite_engine(str(tmp_path / "store.db"), PATIENCE_S)
+        async with engine.connect() as connection:
+            found = [(await connection.exec_driver_sql("PRAGMA synchronous")).scalar()]
+        await engine.dispose()
+        return found
+
+    assert asyncio.run(ask()) == [1], "NORMAL"
 
 
 def test_a_batch_that_may_have_been_written_is_not_written_twice(base: Base) -> None:
@@ -390,9 +431,29 @@ def test_a_server_that_restarts_is_found_again(postgres: Cluster) -> None:
             await asyncio.to_thread(postgres.start)
         assert "hunter2" not in str(told.value)
         await store.write([row(2)])
+        await asyncio.to_thread(postgres.stop)
+        await asyncio.to_thread(postgres.start)
+        await store.write([row(3)])  # and no batch fails where nobody asked meanwhile
 
     url = postgres.fresh()
     Base(url, lambda _: []).run(lose)
+    assert postgres.sql(url, "SELECT count(*) FROM decisions") == "3"
+
+
+def test_a_server_that_does_not_come_to_an_end_is_not_waited_for_without_one(postgres: Cluster) -> None:
+    async def meet_a_lock(store: Store) -> None:
+        await store.write([row(1)])
+        engine = postgresql_engine(store.settings.url.reveal(), PATIENCE_S)
+        async with engine.begin() as other:
+            await other.execute(text("LOCK TABLE decisions IN ACCESS EXCLUSIVE MODE"))
+            with pytest.raises(StoreUnavailable):
+                async with asyncio.timeout(10):
+                    await store.write([row(2)])
+        await engine.dispose()
+        await store.write([row(2)])
+
+    url = postgres.fresh()
+    Base(url, lambda _: []).run(meet_a_lock, patience_s=0.1)
     assert postgres.sql(url, "SELECT count(*) FROM decisions") == "2"
 
 
@@ -480,6 +541,38 @@ def test_a_replica_whose_clock_is_ahead_drops_nothing_that_others_keep(postgres:
     base.now = now + 365 * 86_400.0
     assert base.run(Store.trim, keep=90 * 86_400.0) == 1
     assert base.ask("SELECT id FROM decisions") == [("ptm-1",)]
+
+
+def test_a_clock_that_is_a_little_behind_does_not_drop_again_what_another_just_did(base: Base) -> None:
+    async def fill(store: Store) -> None:
+        await store.write([row(number) for number in range(30)])
+
+    base.run(fill)
+    base.now += 100.0
+    assert base.run(Store.trim, rows=20) == 10
+    base.now -= 200.0
+    assert base.run(Store.trim, rows=10) == 0
+
+
+def test_a_decision_that_is_dropped_as_it_is_rated_has_no_rating(base: Base) -> None:
+    base.run(lambda store: store.write([row(1)]))
+    is_found: list[bool] = []
+
+    def clock() -> float:
+        if is_found:  # what is looked at between finding the decision and keeping the rating
+            base.ask("DELETE FROM decisions")
+        return base.now
+
+    async def rate() -> RatedDecision | None:
+        store = Store(settings(base.url), clock=clock)
+        await store.open()
+        is_found.append(True)
+        told = await store.rate(Rating("ptm-1", 1.0, "user"), None)
+        await store.close()
+        return told
+
+    assert asyncio.run(rate()) is None
+    assert (numbers(base), numbers(base, "feedback")) == (0, 0)
 
 
 def test_a_decision_has_so_many_sources_and_no_more(base: Base) -> None:

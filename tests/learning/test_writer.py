@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import selectors
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, closing
 from itertools import count
 from pathlib import Path
@@ -16,7 +17,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from proxy.learning.store import Store
-from proxy.learning.stored_rows import Rating
+from proxy.learning.stored_rows import DecisionRow, Rating
 from proxy.learning.trouble import StoreRefused, StoreUnavailable
 from proxy.learning.writer import BATCH, MOST_RATING, Writer, Writers
 from proxy.telemetry.store_metrics import StoreMetrics
@@ -165,6 +166,55 @@ def test_a_store_that_is_not_there_is_awaited(tmp_path: Path, caplog: pytest.Log
     asyncio.run(write())
     assert ids(folder / "store.db") == ["ptm-1"]
     assert told(caplog) == ["store out of order", "store in order again"]
+
+
+class Hurrying(asyncio.SelectorEventLoop):
+    """Whoever waits has waited at once: where nothing is ready, its clock goes on to the next that is due."""
+
+    def __init__(self) -> None:
+        self._ahead_s = 0.0
+        super().__init__(selector := selectors.DefaultSelector())
+        ready = selector.select
+
+        def select(timeout: float | None = None) -> Any:
+            found = ready(0 if timeout is not None else None)
+            self._ahead_s += 0.0 if found else timeout or 0.0
+            return found
+
+        selector.select = select  # type: ignore[method-assign]
+
+    def time(self) -> float:
+        return super().time() + self._ahead_s
+
+
+class Down(Store):
+    """A store that is out of order."""
+
+    async def open(self) -> None:
+        raise StoreUnavailable("down")
+
+    async def write(self, rows: Sequence[DecisionRow]) -> None:
+        raise StoreUnavailable("down")
+
+    async def trim(self) -> int:
+        return 0
+
+
+def test_a_store_that_was_out_of_order_all_night_is_back_within_a_minute(tmp_path: Path) -> None:
+    hours = 8
+
+    async def wait() -> float:
+        registry = CollectorRegistry()
+        writer = Writer(Down(settings(f"sqlite:///{tmp_path}/store.db")), StoreMetrics(registry))
+        await writer.start()
+        writer.put(row(1))
+        await asyncio.sleep(hours * 3600)
+        tries = Kept(writer, registry).counted("writes_total", result="failed")
+        await writer.close()
+        return tries
+
+    with asyncio.Runner(loop_factory=Hurrying) as runner:
+        assert 60 * hours < runner.run(wait()) < 3 * 60 * hours
 
 
 def test_a_server_that_does_not_answer_delays_neither_start_nor_end_for_long(caplog: pytest.LogCaptureFixture) -> None:
