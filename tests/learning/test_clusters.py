@@ -60,6 +60,13 @@ def test_too_little_has_no_interval() -> None:
     assert one.less(NOTHING).value is None
 
 
+def test_a_difference_is_as_sure_as_both_and_as_known_as_the_fewer() -> None:
+    many, few = Mean(0.7, 0.03, 400, 900), Mean(0.5, 0.04, 10, 1_000)
+    for found in (many.less(few), few.less(many)):
+        assert found.error == pytest.approx(0.05)
+        assert (found.clusters, found.rows, found.is_enough) == (10, 900, False)
+
+
 def test_how_many_more_are_needed() -> None:
     few = sums([[float(n % 2)] for n in range(40)]).mean
     needed = few.more_needed(few)
@@ -81,6 +88,19 @@ def test_a_gain_is_found_where_there_is_one() -> None:
     assert np.mean([gain.value or 0.0 for gain in gains]) == pytest.approx(truth, abs=0.01)
     assert 0.9 * 200 <= held < 200
     assert gains[0].effective == pytest.approx(150, abs=30)
+
+
+@pytest.mark.parametrize(
+    ("other", "usual"), [pytest.param(1_000, 1_000, id="of-both"), pytest.param(1_000, 30, id="of-the-other-way"),
+                         pytest.param(100, 1_000, id="of-the-usual-way")],
+)  # fmt: skip
+def test_what_one_conversation_makes_up_is_not_known(other: float, usual: float) -> None:
+    """Sixty others tell of the difference, but nobody what the whole is worth."""
+    earned, groups = np.tile([0.0, 1.0], 31)[:61], np.arange(61)
+    w, v = np.r_[other, np.full(60, 5.0)], np.r_[usual, np.ones(60)]
+    gain = Moments.of(earned, w, v, np.full(61, 0.5), groups=groups).gain
+    assert gain.value is not None
+    assert (gain.low, gain.high, gain.is_enough) == (None, None, False)
 
 
 def test_a_gain_that_nothing_tells_of() -> None:

@@ -77,6 +77,13 @@ def test_calibration_error() -> None:
     assert calibration_error(np.array([[0.0], [1.0]]), np.array([[0.0], [1.0]])) == 0.0
 
 
+def test_a_model_that_was_rated_ten_times_as_often_counts_as_often_in_the_calibration() -> None:
+    predicted, scores = np.full((100, 2), 0.5), np.full((100, 2), np.nan)
+    scores[:, 0] = np.tile([0.0, 1.0], 50)
+    scores[:10, 1] = 1.0
+    assert calibration_error(predicted, scores) == pytest.approx(0.5 * 10 / 110)
+
+
 def test_non_negative_least_squares_leaves_out_what_would_need_a_minus() -> None:
     random = np.random.default_rng(0)
     columns = random.normal(size=(200, 4))
