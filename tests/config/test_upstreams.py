@@ -225,12 +225,13 @@ def test_proxies(proxy: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("cached_input", "usd"),
+    ("cache", "usd"),
     [pytest.param("", 120, id="as-any"), pytest.param("cached_input: 0.5, ", 90, id="half"),
-     pytest.param("cached_input: 0, ", 60, id="free")],
+     pytest.param("cached_input: 0, ", 60, id="free"), pytest.param("cache_write: 2, ", 140, id="written-at-more"),
+     pytest.param("cache_write: 0, ", 100, id="written-for-nothing")],
 )  # fmt: skip
-def test_what_a_token_from_a_cache_costs(cached_input: str, usd: float) -> None:
-    text = put("gpt-4o}}", f"gpt-4o}}, price: {{input: 1, {cached_input}output: 2}}}}")
+def test_what_a_token_of_a_cache_costs(cache: str, usd: float) -> None:
+    text = put("gpt-4o}}", f"gpt-4o}}, price: {{input: 1, {cache}output: 2}}}}")
     price = parse_config(text, source="r.yaml", environ={}).models["large"].price
     assert price is not None
-    assert 1e6 * price.cost_usd(prompt=100, cached=60, completion=10) == pytest.approx(usd)
+    assert 1e6 * price.cost_usd(prompt=100, cached=60, cache_write=20, completion=10) == pytest.approx(usd)
