@@ -14,8 +14,23 @@ from typing import Any
 import pytest
 import yaml
 
+from proxy.endpoints import afterwards
+from proxy.learning import writer
+from proxy.server import server
+from proxy.telemetry import exporting
+
 DEPLOY = Path(__file__).parent.parent.parent / "deploy"
 OVERLAYS = ("demo", "production")
+LAST_S = (
+    2 * server._LAST_WORDS_S + server._SETTLE_S
+    + afterwards._PATIENCE_S + 2 * writer._PATIENCE_S + exporting._PATIENCE_S
+)  # fmt: skip
+"""
+How long an orderly end may take after `server.drain.grace`.
+
+What is cut is told so and then dropped; what goes on behind answers ends; the store writes what it has, and closes; the
+last spans are sent.
+"""
 
 Manifest = dict[str, Any]
 

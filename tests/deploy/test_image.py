@@ -17,8 +17,9 @@ import pytest
 import yaml
 
 from proxy.cli import main
+from proxy.config import load_config
 from tests.deploy.dockerfile import ROOT, context, image, stages
-from tests.deploy.manifests import DEPLOY, kustomizations
+from tests.deploy.manifests import DEPLOY, LAST_S, kustomizations
 from tests.deploy.rehearsal import Image, build, rehearsal
 from tests.wheels import wheel
 
@@ -155,6 +156,24 @@ class TestCompose:
             assert self.SERVICES[name]["read_only"] is True
             assert self.SERVICES[name]["cap_drop"] == ["ALL"]
             assert self.SERVICES[name]["security_opt"] == ["no-new-privileges:true"]
+
+    def test_nobody_else_on_the_network_reaches_it(self) -> None:
+        ports = [port for service in self.SERVICES.values() for port in service.get("ports", ())]
+        assert len(ports) == 3
+        assert not [port for port in ports if not port.startswith("127.0.0.1:")]
+        roles = self.SERVICES["grafana"]["environment"]
+        assert roles["GF_AUTH_ANONYMOUS_ORG_ROLE"] == "Viewer", "any page in the browser can send what it likes there"
+
+    def test_pointsman_ends_in_order_and_keeps_its_store(self) -> None:
+        service = self.SERVICES["pointsman"]
+        starter = load_config(ROOT / "routes.yaml", {})
+        assert starter.server.drain.grace + LAST_S < int(service["stop_grace_period"].removesuffix("s"))
+        assert image().one("WORKDIR").rest in {volume.split(":")[1] for volume in service["volumes"]}
+
+    def test_only_what_serves_is_asked_for_its_health(self) -> None:
+        ours = {name: each for name, each in self.SERVICES.items() if each["image"].startswith("pointsman:")}
+        silent = {name for name, each in ours.items() if each.get("healthcheck") == {"disable": True}}
+        assert silent == {name for name, each in ours.items() if each["command"][0] != "serve"} == {"traffic"}
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import click
 import httpx
@@ -21,12 +23,19 @@ from proxy.cli import main
 from proxy.cli.serve import serve
 from proxy.cli.train import train
 from proxy.config import Config, Duration, Learned, load_config
-from proxy.endpoints import afterwards
-from proxy.learning import writer
-from proxy.server import server
-from proxy.telemetry import exporting
 from proxy.telemetry.metrics import Metrics
-from tests.deploy.manifests import DEPLOY, OVERLAYS, Manifest, built, kustomizations, of_kind, pods, selects, the
+from tests.deploy.manifests import (
+    DEPLOY,
+    LAST_S,
+    OVERLAYS,
+    Manifest,
+    built,
+    kustomizations,
+    of_kind,
+    pods,
+    selects,
+    the,
+)
 from tests.docs.pages import PAGES
 from tests.serving import serving
 
@@ -34,6 +43,7 @@ SCHEMA = "1.37"
 ENVIRON = {"POINTSMAN_STORE": "postgresql+asyncpg://name:password@host/database"}
 SECRET = set(re.findall(r"--from-literal=(\w+)=", PAGES["docs/deploy.md"]))
 """What the page has put into the Secret, of which each pod has all."""
+BENCH = (DEPLOY.parent / "bench" / "README.md").read_text("utf-8")
 MOST_APPLIED = 262_144  # bytes of an annotation, in which `kubectl apply` keeps what it applied
 
 every_overlay = pytest.mark.parametrize("overlay", OVERLAYS)
@@ -55,6 +65,17 @@ def mounts(pod: Manifest) -> Iterator[tuple[Manifest, Manifest]]:
     assert {mount["name"] for mount in one["volumeMounts"]} == volumes.keys(), "a volume that nobody has, or needs"
     for mount in one["volumeMounts"]:
         yield mount, volumes[mount["name"]]
+
+
+def seconds(duration: str) -> int:
+    """Of Prometheus' `15s`."""
+    assert duration.endswith("s")
+    return int(duration[:-1])
+
+
+def bytes_of(quantity: str) -> int:
+    """Of Kubernetes' `256Mi`."""
+    return int(quantity[:-2]) * {"Mi": 2**20, "Gi": 2**30}[quantity[-2:]]
 
 
 def understood(command: click.Command, args: list[str]) -> dict[str, Any]:
@@ -141,11 +162,13 @@ def test_what_is_selected_and_mounted_is_there(overlay: str) -> None:
     assert selects(service["spec"]["selector"], labels)
     for port in service["spec"]["ports"]:
         assert port["targetPort"] in ports
+        assert port["appProtocol"] == "http", "whoever spoke TLS or HTTP/2 to it would get nothing"
     for kind, pod in pods(manifests).items():
         assert kind == "Deployment" or not selects(service["spec"]["selector"], pod["metadata"]["labels"])
-        for _, volume in mounts(pod):
+        for mount, volume in mounts(pod):
             if name := volume.get("configMap", {}).get("name"):
                 assert name in of_kind(manifests, "ConfigMap")
+                assert mount["readOnly"] is True
             if name := volume.get("persistentVolumeClaim", {}).get("claimName"):
                 assert name in of_kind(manifests, "PersistentVolumeClaim")
         # All that read the same routes.yaml have the same variables.
@@ -164,15 +187,64 @@ def test_what_production_adds_means_the_deployment() -> None:
     assert "replicas" not in the(manifests, "Deployment")["spec"], "or each apply would undo the scaling"
     budget = the(manifests, "PodDisruptionBudget")["spec"]
     assert selects(budget["selector"]["matchLabels"], labels)
-    assert budget["maxUnavailable"] < scaler["minReplicas"]
+    assert 0 < budget["maxUnavailable"] < scaler["minReplicas"], "with 0 no node could be drained"
     monitor = the(manifests, "ServiceMonitor")["spec"]
     assert selects(monitor["selector"]["matchLabels"], the(manifests, "Service")["metadata"]["labels"])
     assert {endpoint["port"] for endpoint in monitor["endpoints"]} <= ports
+    for endpoint in monitor["endpoints"]:  # or Prometheus' operator leaves the whole monitor out
+        assert seconds(endpoint["scrapeTimeout"]) <= seconds(endpoint["interval"])
     network = the(manifests, "NetworkPolicy")["spec"]
     for pod in pods(manifests).values():
         assert selects(network["podSelector"]["matchLabels"], pod["metadata"]["labels"])
     (ingress,) = network["ingress"]
     assert [port["port"] for port in ingress["ports"]] == ["http"]
+
+
+def test_pods_reach_whom_they_call_and_nobody_else() -> None:
+    network = the(built("production"), "NetworkPolicy")["spec"]
+    assert set(network["policyTypes"]) == {"Ingress", "Egress"}, "what is not named here is open"
+
+    def reached(address: str, port: int) -> set[str]:
+        """The protocols by which an address may be asked at a port."""
+        return {
+            to.get("protocol", "TCP")
+            for rule in network["egress"]
+            for block in (peer["ipBlock"] for peer in rule["to"] if "ipBlock" in peer)
+            if ip_address(address) in ip_network(block["cidr"])
+            and not any(ip_address(address) in ip_network(but) for but in block.get("except", ()))
+            for to in rule["ports"]
+            if to["port"] == port
+        }
+
+    for upstream in config_of("production").upstreams.values():
+        assert reached("8.8.8.8", urlsplit(upstream.base_url).port or 443) == {"TCP"}
+    assert not reached("8.8.8.8", 80), "keys would cross the world in the clear"
+    # A network of one's own, of the provider, and what hands out the node's credentials.
+    for address in ("10.0.0.1", "172.16.0.1", "192.168.0.1", "100.64.0.1", "169.254.169.254", "169.254.20.10"):
+        assert not reached(address, 443), address
+    assert reached("169.254.20.10", 53) == {"UDP", "TCP"}, "a long answer comes by TCP"
+    inside = [
+        (
+            {**peer["namespaceSelector"], **peer.get("podSelector", {})},
+            {(to["port"], to.get("protocol", "TCP")) for to in rule["ports"]},
+        )
+        for rule in network["egress"]
+        for peer in rule["to"]
+        if "ipBlock" not in peer
+    ]
+    assert inside == [
+        ({"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}}, {(53, "UDP"), (53, "TCP")}),
+        ({"matchLabels": {"app.kubernetes.io/name": "postgresql"}}, {(5432, "TCP")}),
+    ]
+
+
+def test_replicas_leave_one_by_one_and_none_before_its_successor_is_ready() -> None:
+    manifests = built("production")
+    rolling = the(manifests, "Deployment")["spec"]["strategy"]["rollingUpdate"]
+    assert (rolling["maxSurge"], rolling["maxUnavailable"]) == (1, 0)
+    leaving = the(manifests, "HorizontalPodAutoscaler")["spec"]["behavior"]["scaleDown"]
+    assert leaving["stabilizationWindowSeconds"] >= 300, "which is the default: a lull between two bursts is no end"
+    assert [(policy["type"], policy["value"]) for policy in leaving["policies"]] == [("Pods", 1)]
 
 
 @every_overlay
@@ -243,12 +315,17 @@ def test_a_pod_ends_in_order_before_it_is_killed(overlay: str) -> None:
     assert drain.delay is not None
     assert drain.delay >= Duration(5.0), "every node must have learnt that the pod leaves"
     assert drain.delay < drain.grace
-    # What is cut is told so and then dropped; what goes on behind answers ends; the store writes what it has, and closes;
-    # the last spans are sent.
-    last_s = 2 * server._LAST_WORDS_S + server._SETTLE_S
-    last_s += afterwards._PATIENCE_S + 2 * writer._PATIENCE_S + exporting._PATIENCE_S
-    assert drain.grace + last_s < pod["terminationGracePeriodSeconds"]
+    assert drain.grace + LAST_S < pod["terminationGracePeriodSeconds"]
     assert "lifecycle" not in pod["containers"][0], "a preStop hook would add to it"
+
+
+def test_a_busy_pod_gets_no_more_requests_before_it_is_killed() -> None:
+    one = container(built("demo"))
+    failing = {
+        name: one[name]["periodSeconds"] * one[name]["failureThreshold"] for name in ("readinessProbe", "livenessProbe")
+    }
+    assert failing["readinessProbe"] < failing["livenessProbe"]
+    assert one["readinessProbe"]["timeoutSeconds"] < one["livenessProbe"]["timeoutSeconds"]
 
 
 def test_a_start_may_take_as_long_as_the_longest_that_was_measured() -> None:
@@ -266,6 +343,7 @@ def test_a_pod_may_do_nothing_that_it_need_not(overlay: str) -> None:
         everybody = spec["securityContext"]
         assert everybody["runAsNonRoot"] is True
         assert (everybody["runAsUser"], everybody["runAsGroup"]) == tuple(map(int, user.groups()))
+        assert everybody["fsGroup"] == everybody["runAsGroup"], "or it could not write a volume, which is root's"
         assert everybody["seccompProfile"] == {"type": "RuntimeDefault"}
         assert not spec.keys() & {"hostNetwork", "hostPID", "hostIPC", "initContainers"}
         for one in spec["containers"]:
@@ -289,6 +367,23 @@ def test_scaling_asks_for_series_that_there_are() -> None:
     assert rule["seriesQuery"].split("{")[0] in exported
 
 
+@every_overlay
+def test_a_pod_has_the_memory_that_was_measured(overlay: str) -> None:
+    of = {kind: container(built(overlay), kind)["resources"] for kind in pods(built(overlay))}
+    figures = re.search(
+        r"takes 150 to (\d+) MB, and (\d+) MB more .*?, and (\d+) while it is reloaded", PAGES["docs/deploy.md"]
+    )
+    assert figures is not None
+    usual, conversations, most = map(int, figures.groups())
+    assert f"| reload, 10 examples changed | 0 | 10 | | | 121.3 | {most} |" in BENCH
+    assert bytes_of(of["Deployment"]["requests"]["memory"]) > 1.2e6 * (usual + conversations)
+    assert bytes_of(of["Deployment"]["limits"]["memory"]) > 1.2e6 * most
+    if "CronJob" in of:
+        training = re.search(r"`pointsman train --store` took .*? and ([\d.]+) GB at the most", BENCH)
+        assert training is not None
+        assert bytes_of(of["CronJob"]["limits"]["memory"]) > 1.2e9 * float(training[1])
+
+
 @dataclass(frozen=True)
 class Measured:
     """Requests a second of one kind, as bench/README.md has them, for whole answers and for streams."""
@@ -298,10 +393,9 @@ class Measured:
 
 
 def measured(what: str) -> Measured:
-    bench = (DEPLOY.parent / "bench" / "README.md").read_text("utf-8")
     found = [
         re.search(
-            rf"\*\*{kind}, 32 connections\*\*.*?^\| Pointsman, {what} \| ([\d,]+) \|", bench, re.DOTALL | re.MULTILINE
+            rf"\*\*{kind}, 32 connections\*\*.*?^\| Pointsman, {what} \| ([\d,]+) \|", BENCH, re.DOTALL | re.MULTILINE
         )
         for kind in ("non-streaming", "streaming")
     ]
@@ -359,6 +453,7 @@ class TestLearning:
         said = understood(train, [arg.replace("/policy/", f"{tmp_path}/") for arg in args])
         assert said["out"] == tmp_path / "policy.npz"
         assert str(said["config_path"]) == "/etc/pointsman/routes.yaml"
+        assert said["force"] is False, "or each night's policy would replace the one in use, however bad"
 
     def test_before_there_is_a_policy_chance_tells_of_each_model(self) -> None:
         """Or there would never be one: where nothing is drawn, nothing can be learned."""
