@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -157,6 +159,120 @@ def test_what_is_drawn_is_provisioned() -> None:
     assert source["jsonData"]["timeInterval"] == scraping["global"]["scrape_interval"]
     (provider,) = yaml.safe_load((provisioned / "dashboards" / "pointsman.yaml").read_text("utf-8"))["providers"]
     assert (provider["type"], provider["options"]["path"]) == ("file", "/var/lib/grafana/dashboards")
+
+
+# Of each the growth in a second.
+COUNTERS = {
+    'requests_total{route="code", model="large", status="200"}': 5,
+    'requests_total{route="code", model="large", status="404"}': 1,
+    'requests_total{route="code", model="large", status="502"}': 2,
+    'requests_total{route="all", model="small", status="200"}': 8,
+    'attempts_total{target="gpu/x", outcome="ok"}': 4,
+    'attempts_total{target="gpu/x", outcome="failed"}': 1,
+    'attempts_total{target="gpu/x", outcome="unauthorized"}': 1,
+    'attempts_total{target="gpu/x", outcome="rejected"}': 1,
+    'attempts_total{target="gpu/x", outcome="client_left"}': 1,
+    'attempts_total{target="gpu/y", outcome="ok"}': 3,
+    'decisions_total{route="all", model="large", reason="learned"}': 3,
+    'decisions_total{route="all", model="large", reason="split"}': 2,
+    'decisions_total{route="all", model="small", reason="split"}': 3,
+    'decisions_total{route="all", model="small", reason="rule"}': 9,
+    'experiment_decisions_total{route="trial", arm="large"}': 3,
+    'experiment_decisions_total{route="trial", arm="learned"}': 1,
+    'feedback_total{route="code", model="large", rating="up"}': 1,
+    'feedback_total{route="code", model="large", rating="neutral"}': 1,
+    'feedback_total{route="code", model="large", rating="down"}': 2,
+    'cost_usd_total{model="large"}': 3,
+    "baseline_cost_usd_total": 8,
+    'usage_total{model="large"}': 4,
+    'tokens_total{model="large", kind="prompt"}': 8,
+    'tokens_total{model="large", kind="cached"}': 2,
+    'tokens_total{model="large", kind="completion"}': 6,
+    'fail_open_total{cause="late"}': 1,
+    'fail_open_total{cause="full"}': 1,
+    'embed_cache_total{result="hit"}': 6,
+    'embed_cache_total{result="miss"}': 2,
+    'shadow_decisions_total{result="same"}': 3,
+    'shadow_decisions_total{result="other"}': 1,
+    'shadow_decisions_total{result="failed"}': 5,
+    'shadow_cost_usd_total{choice="shadow"}': 3,
+    'shadow_cost_usd_total{choice="live"}': 4,
+}
+GAUGES = {
+    'target_state{instance="a", target="gpu/x"}': 2,
+    'target_state{instance="b", target="gpu/x"}': 0,
+    'target_state{instance="a", target="gpu/y"}': 1,
+    'in_flight{instance="a", namespace="one"}': 3,
+    'in_flight{instance="a", namespace="two"}': 4,
+    'in_flight{instance="b", namespace="two"}': 5,
+    'target_info{model="large", target="gpu/x"}': 1,
+    'target_info{model="large", target="gpu/y"}': 0,
+    'config_info{instance="a", sha256="before"}': 0,
+    'config_info{instance="a", sha256="now"}': 1,
+    'policy_info{instance="a", version="before"}': 0,
+    'policy_info{instance="a", version="now"}': 1,
+    'policy_correction{region="1", model="large"}': -0.5,
+    'policy_correction{region="2", model="large"}': 0.25,
+}
+# What a panel then shows, in each of its lines.
+SHOWN: dict[str, dict[str, float]] = {
+    "Requests": {"": 16},
+    "Server errors": {"": 2 / 16},
+    "Server errors by model": {'model="large"': 2 / 8, 'model="small"': 0},
+    "Errors by status": {'status="404"': 1, 'status="502"': 2},
+    "Attempts that failed, by outcome": {'outcome="failed"': 1, 'outcome="unauthorized"': 1},
+    "Failed attempts by target": {'target="gpu/x"': 2 / 8, 'target="gpu/y"': 0},
+    "Targets that rest": {"": 1},
+    "Who serves what": {'model="large", target="gpu/x"': 1},
+    "Requests under way": {'instance="a"': 7, 'instance="b"': 5},
+    "Without their text": {"": 2 / 8},
+    "Vectors from the cache": {"": 6 / 8},
+    "Cost": {"": 3 * 120},
+    "Saved": {"": 5 * 120},
+    "Saved, share": {"": 5 / 8},
+    "Savings an hour": {"": 5 * 3600},
+    "Cost of 1,000 requests": {"": 750},
+    "Tokens": {"": 14 * 120},
+    "Cached prompt tokens": {"": 2 / 8},
+    "Feedback, mean by model": {'model="large"': 1.5 / 4},
+    "Configurations in use": {'instance="a", sha256="now"': 1},
+    "Policies in use": {'instance="a", version="now"': 1},
+    "Shares of the arms": {'route="trial", arm="large"': 3 / 4, 'route="trial", arm="learned"': 1 / 4},
+    "Learned and split decisions by model": {
+        'route="all", model="large", reason="learned"': 3,
+        'route="all", model="large", reason="split"': 2,
+        'route="all", model="small", reason="split"': 3,
+    },
+    "Shares of the models": {'route="all", model="large"': 5 / 8, 'route="all", model="small"': 3 / 8},
+    "Tokens of an answer by model": {'model="large"': 6 / 4},
+    "Feedback, mean by route and model": {'route="code", model="large"': 1.5 / 4},
+    "Agreement": {"": 3 / 4},
+    "Cost at the shadow's choice": {"": -1 * 120},
+    "The same, share": {"": 3 / 4 - 1},
+    "Largest corrections": {'region="1", model="large"': 0.5, 'region="2", model="large"': 0.25},
+}
+
+
+@needs_prometheus
+def test_panels_show_what_was_counted(tmp_path: Path) -> None:
+    of_panels = {title: filled(expr) for dashboard in BOARDS.values() for title, expr in queries(dashboard)}
+    trial = {
+        "interval": "15s",
+        "input_series": [
+            *({"series": f"pointsman_{name}", "values": f"0+{15 * each}x20"} for name, each in COUNTERS.items()),
+            *({"series": f"pointsman_{name}", "values": f"{each}x20"} for name, each in GAUGES.items()),
+        ],
+        "promql_expr_test": [
+            {
+                "expr": of_panels[title], "eval_time": "5m",
+                "exp_samples": [{"labels": f"{{{labels}}}", "value": value} for labels, value in lines.items()],
+            }
+            for title, lines in SHOWN.items()
+        ],
+    }  # fmt: skip
+    (tmp_path / "panels.yaml").write_text(json.dumps({"evaluation_interval": "5m", "tests": [trial]}))
+    told = subprocess.run(["promtool", "test", "rules", "panels.yaml"], cwd=tmp_path, capture_output=True, text=True)
+    assert told.returncode == 0, told.stdout + told.stderr
 
 
 class Seen(NamedTuple):
