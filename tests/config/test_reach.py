@@ -56,6 +56,7 @@ def test_covers(wide: dict[str, Any], narrow: dict[str, Any], covered: bool) -> 
     [
         pytest.param({"all": [{"topic": "a"}, {"topic": "b"}]}, "topic", id="two-topics"),
         pytest.param({"turns": {"min": 3}, "all": [{"any": [{"turns": {"max": 2}}]}]}, "turns", id="deep"),
+        pytest.param({"turns": {"min": 5}, "all": [{"turns": {"max": 5}}]}, None, id="one-number-is-left"),
         pytest.param({"tokens": {"min": 3, "max": 2}}, None, id="one-range-is-told-elsewhere"),
         pytest.param({"all": [{"model": "a"}, {"model": "b"}]}, None, id="globs-are-not-compared"),
         pytest.param({"any": [{"topic": "a"}, {"topic": "b"}]}, None, id="one-of-two"),

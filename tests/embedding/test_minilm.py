@@ -56,6 +56,16 @@ def test_an_incomplete_folder_is_named(tmp_path: Path) -> None:
         MiniLM(tmp_path)
 
 
+@pytest.mark.parametrize("library", ["onnxruntime", "tokenizers"])
+def test_vectors_of_another_version_of_a_library_pass_for_others(
+    model: MiniLM, library: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, fingerprint = model.name(), model.fingerprint()
+    assert model.fingerprint() == fingerprint
+    monkeypatch.setattr(f"{library}.__version__", "0.0.1")
+    assert (model.name(), model.fingerprint() != fingerprint) == (name, True)
+
+
 def test_no_texts_have_no_vectors(model: MiniLM) -> None:
     empty: Callable[[], list[str]] = list
     assert model.embed_all(empty()).shape == (0, DIMENSIONS)

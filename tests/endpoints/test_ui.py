@@ -80,6 +80,7 @@ def test_live_tells_a_request_but_neither_its_text_nor_what_could_rate_it(house:
     assert (seen["model"], seen["status"], seen["topic"]) == (answered.headers["x-pointsman-model"], 200, "code")
     for hidden in ("secret", "whoever", "mine", answered.headers["x-pointsman-id"]):
         assert hidden not in json.dumps(seen)
+    assert not seen.keys() & {"id", "request_id", "path", "requested"}, "a path may have the name of a stored answer"
     with watching(house) as events:
         assert next(events)["last"][-1] == seen
 

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from proxy.telemetry.attributes import error_of_request
+from proxy.telemetry.record import Record
 from tests.relay.wire import MESSAGES, SSE, Exchange
 from tests.telemetry.traced import (
     PLAIN,
@@ -90,6 +92,23 @@ def test_a_decision_tells_its_topic_and_its_time(traced: Traced) -> None:
     assert 0 < decision["pointsman.score"] <= 1
     assert decision["pointsman.embed_seconds"] > 0
     assert server["pointsman.score"] == decision["pointsman.score"]
+
+
+def test_a_decision_of_an_experiment_tells_its_arm() -> None:
+    trial = WITH_MORE.replace(
+        "routes:", "routes:\n  - {name: trial, when: {header: {x-trial: 'yes'}}, use: {split: {raw: 1}}}"
+    )
+    with traced_house(trial) as traced:
+        traced.house.raw.script = lambda exchange: exchange.answer(PLAIN, b"content-type: application/json")
+        _, trace_id = traced.chat("auto", headers={"x-trial": "yes"})
+        assert only(traced.collector.trace(trace_id), "internal").attributes["pointsman.arm"] == "raw"
+
+
+def test_a_name_as_long_as_a_body_is_cut(traced: Traced) -> None:
+    endless = PLAIN.replace(b"made-7", b"m" * 50_000)
+    traced.house.raw.script = lambda exchange: exchange.answer(endless, b"content-type: application/json")
+    _, trace_id = traced.chat("raw")
+    assert only(traced.collector.trace(trace_id), "client").attributes["gen_ai.response.model"] == "m" * 1000
 
 
 def test_the_upstream_goes_on_from_the_attempt(traced: Traced) -> None:
@@ -218,6 +237,20 @@ def test_a_client_that_leaves_ends_its_spans(traced: Traced) -> None:
     assert client.attributes["pointsman.outcome"] == "client_left"
     assert not server.is_error
     assert not client.is_error
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "phase", "told"),
+    [
+        pytest.param(200, "upstream_error", "", "upstream_error", id="in-a-stream"),
+        pytest.param(200, "upstream_error", "body", "", id="in-a-stream-that-nobody-reads"),
+        pytest.param(404, "model_not_found", "", "", id="the-clients"),
+        pytest.param(502, "", "", "502", id="ours"),
+    ],
+)
+def test_whose_error_it_is(status: int, error: str, phase: str, told: str) -> None:
+    record = Record("ptm-1", "r", "/v1/chat/completions", status=status, error=error, phase=phase)
+    assert error_of_request(record) == told
 
 
 def test_one_request_too_many_is_an_error_of_the_server() -> None:
