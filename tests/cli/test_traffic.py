@@ -20,7 +20,9 @@ from proxy.config import load_config, parse_config
 from proxy.learning.reading import read_rated
 from proxy.shipped import shipped
 from proxy.simulator import Knobs, Qualities, Simulator, build_simulator
-from proxy.simulator.prompts import TOPICS
+from proxy.simulator.prompts import TOPICS, draw_prompts
+from proxy.simulator.tally import tally
+from proxy.simulator.traffic import Asked, Candidate, Traffic
 from tests.serving import serving
 
 FILE = """\
@@ -80,6 +82,11 @@ def test_its_figures_are_those_of_the_simulators_qualities(unrated: str) -> None
     assert "0 accepted, 0 refused" in told.stdout
 
 
+def test_ratings_are_told_apart_by_whether_they_were_accepted() -> None:
+    asked = [Asked("sql", "small", 0.5, True, (0.5,), is_rated) for is_rated in (True, True, True, False, None)]
+    assert tally(Traffic([Candidate("small", "s")], asked))["ratings"] == {"accepted": 3, "refused": 1}
+
+
 def test_what_is_not_answered_is_counted_and_not_rated(unrated: str, simulator: Simulator) -> None:
     simulator.script(Knobs(compare=("gpt-4o-mini", "gpt-4o")), Knobs(status=500), Knobs(status=418))
     told = run("--url", unrated, "--requests", 10, "--rate-share", 0, "--concurrency", 1, "--json")
@@ -137,6 +144,8 @@ def test_prompts_rated_for_every_model_are_what_train_reads(tmp_path: Path) -> N
         row = json.loads(line)
         assert row["scores"] == {name: Qualities().is_right(names[name], row["prompt"]) for name in names}
         assert 0 < row["costs"]["small"] < row["costs"]["large"] / 10
+    rated = {json.loads(line)["prompt"] for line in path.read_text().splitlines()}
+    assert not rated & {prompt.text for prompt in draw_prompts(60, seed=3)}, "what is trained on is not what is asked"
     before = path.read_bytes()
     assert run("--rated", path, "-c", shipped("routes.yaml"), "--requests", 60, "--seed", 3).exit_code == 0
     assert path.read_bytes() == before

@@ -38,6 +38,7 @@ def test_a_list_comes_in_pages_newest_first(upstream: Upstream) -> None:
 def test_another_upstream_has_files_of_its_own(upstream: Upstream) -> None:
     made = upstream.openai.files.create(file=("a", b"x"), purpose="batch")
     assert upstream.http.get(f"/west/v1/files/{made.id}").status_code == 404
+    assert upstream.http.get("/west/v1/files").json()["data"] == []
 
 
 @pytest.mark.parametrize(

@@ -69,6 +69,15 @@ def test_answers_are_right_as_often_as_told_and_the_same_again() -> None:
     assert 0 < sum(worse) < sum(rights)
 
 
+def test_a_change_keeps_what_was_said_of_others_and_a_reset_what_was_said_at_first() -> None:
+    qualities = Qualities({"mine": {"default": 0.25}})
+    qualities.change({"gpt-4o": {"default": 0.5}})
+    qualities.change({"mine": {"default": 0.75}})
+    assert [qualities.of(model, LOGIC) for model in ("mine", "gpt-4o")] == [0.75, 0.5]
+    qualities.reset()
+    assert [qualities.of(model, LOGIC) for model in ("mine", "gpt-4o")] == [0.25, Qualities().of("gpt-4o", LOGIC)]
+
+
 @pytest.mark.parametrize(
     ("path", "body"),
     [
