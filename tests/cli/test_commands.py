@@ -247,7 +247,9 @@ def test_check_and_explain_share_the_folder_of_vectors(starter: Path, monkeypatc
 
 
 def test_check_fills_the_folder_of_vectors_also_without_tests(tmp_path: Path) -> None:
-    checked = pointsman("check", "-c", str(written(tmp_path, BASE + TOPICS)), "--cache-dir", str(tmp_path / "kept"))
+    """Of one topic nothing is looked at either, and the image that is built so is to start at once."""
+    path = written(tmp_path, BASE + "topics: {code: {examples: [fix my loop, write a query]}}\n")
+    checked = pointsman("check", "-c", str(path), "--cache-dir", str(tmp_path / "kept"))
     assert (checked.exit_code, checked.stderr) == (0, "")
     assert (tmp_path / "kept" / "pointsman-vectors.bin").is_file()
 

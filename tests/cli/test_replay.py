@@ -136,6 +136,13 @@ def test_what_was_written_to_the_cache_costs_its_price_there(tmp_path: Path, wri
     assert cost["new_usd"] == pytest.approx((first + second) / 1e6)
 
 
+def test_decisions_whose_cost_is_not_known_are_told_apart(tmp_path: Path, write: Any) -> None:
+    rows = [decided(0), decided(1, cost_usd=None), decided(2, cost_usd=None)]
+    url = fill(f"sqlite:///{tmp_path}/s.db", rows)
+    shown = run("replay", "--routes", write("old.yaml", OLD), "--store", url).stdout
+    assert "Cost of 1 decisions (2 more have no known cost): 0.0012 USD now" in shown
+
+
 def test_what_was_not_kept_cannot_be_told_and_what_was_can(tmp_path: Path, write: Any) -> None:
     asked = facts(headers={"x-team": "red", "x-tier": "gold"})
     rows = [

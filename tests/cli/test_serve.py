@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import signal
@@ -14,10 +15,13 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+import click
 import httpx
 import pytest
 
 from proxy.cli.options import EXIT_BAD_CONFIG
+from proxy.cli.serve import _listener as listener
+from proxy.cli.serve import _remove_metrics as remove_metrics
 from proxy.embedding.shipped_model import minilm_name
 from proxy.learning.fit import fit_policy
 from proxy.learning.tables import VERSION
@@ -146,6 +150,29 @@ def test_where_it_cannot_listen_is_said_in_words(host: str, way_out: str, tmp_pa
     assert f"Cannot listen on {host}:{port}" in second.stderr
     assert way_out in second.stderr
     assert "Traceback" not in second.stderr
+
+
+def test_a_port_that_only_root_may_take_is_no_fault_of_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Denied(socket.socket):
+        def bind(self, *_: object) -> None:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr("proxy.cli.serve.socket.socket", Denied)
+    with pytest.raises(click.ClickException, match=r"127\.0\.0\.1:80: Permission denied\. --port takes"):
+        listener("127.0.0.1", 80)
+
+
+def test_the_demo_takes_no_starter_file_for_one_that_was_named(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "proxy", "serve", "--demo", "-c", "typo.yaml", "--host", "203.0.113.7"]
+    told = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=30, check=False)
+    assert (told.returncode, "typo.yaml: no such file" in told.stderr) == (EXIT_BAD_CONFIG, True)
+
+
+def test_the_metrics_of_a_worker_that_never_served_are_removed_and_no_others(tmp_path: Path) -> None:
+    for name in ("counter_23.db", "gauge_livesum_23.db", "counter_123.db", "counter_231.db"):
+        (tmp_path / name).touch()
+    remove_metrics(tmp_path, 23)
+    assert {path.name for path in tmp_path.iterdir()} == {"counter_123.db", "counter_231.db"}
 
 
 # SIGHUP: the file is read again, and no process is replaced.

@@ -138,6 +138,10 @@ def test_without_chance_there_is_nothing_to_learn(tmp_path: Path) -> None:
     assert "of 80 rated decisions none was drawn" in told.stderr
     assert "explore: 0.02" in told.stderr
     assert not out.exists()
+    mixed = write(tmp_path / "mixed.db", [*changed(log(6), propensity=1.0), *changed(log(4, seed=3), vector=None)])
+    told = run("train", "--store", mixed, "--out", out)
+    assert told.exit_code == 2
+    assert f"none of 10 rated decisions can be learned from; left out: {UNDRAWN} (6), {NO_VECTOR} (4)" in told.stderr
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from proxy.cli import main
+from proxy.routing import thresholds
+from proxy.routing.thresholds import Tuning
 from proxy.routing.topic_fit import TopicFit, fit_topics
 from tests.routing.requests import BASE
 
@@ -219,6 +221,26 @@ def test_what_cannot_be_written_is_printed_and_said(tmp_path: Path, file: str, w
     assert "  music:\n    threshold: 0." in told.stdout
     assert "Wrote" not in told.stdout
     assert (tmp_path / "r.yaml").read_text() == file
+
+
+@pytest.mark.parametrize(
+    ("meanwhile", "why"),
+    [
+        pytest.param(RIGHT.replace("0.9999", "0.99"), "it was changed meanwhile; run tune again", id="changed"),
+        pytest.param("rutes: []\n", "it was changed meanwhile, and has errors", id="broken"),
+    ],
+)
+def test_what_somebody_else_wrote_meanwhile_stays(
+    meanwhile: str, why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slowly(texts: Any, present: Any) -> Tuning:
+        (tmp_path / "r.yaml").write_text(meanwhile)
+        return thresholds.tune(texts, present)
+
+    monkeypatch.setattr("proxy.cli.tune.tune", slowly)
+    told = tune(tmp_path, ROWS, "--write", file=RIGHT)
+    assert (told.exit_code, f"is left as it was: {why}" in told.stderr) == (1, True)
+    assert (tmp_path / "r.yaml").read_text() == meanwhile
 
 
 def test_write_without_anything_better_writes_nothing(tmp_path: Path) -> None:

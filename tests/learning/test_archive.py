@@ -110,6 +110,23 @@ def test_no_rights(tmp_path: Path) -> None:
         pass
 
 
+def test_whom_sqlite_lets_read_and_not_write_beside_is_told_the_way_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As it says where a server has the file open and the folder is another user's."""
+
+    def connect(*_: object, **__: object) -> sqlite3.Connection:
+        raise sqlite3.OperationalError("attempt to write a readonly database")
+
+    base = sqlite_base(tmp_path / "store.db")
+    base.run(fill)
+    monkeypatch.setattr("proxy.learning.archive.sqlite3.connect", connect)
+    with pytest.raises(
+        StoreUnreadable, match="readonly database; SQLite needs to read the file and to write beside it"
+    ):
+        Archive(settings(base.url)).__enter__()
+
+
 @pytest.mark.parametrize(
     ("options", "said"), [("", "cannot be read: "), ("?port=1,2", "its driver refuses the URL: ArgumentError")]
 )

@@ -215,8 +215,12 @@ def test_of_the_shadow_only_what_chance_tried_and_itself_answered_is_known(tmp_p
         for n in range(200)
     ]
     rows += [decision(n, shadow_model="large", shadow_chance=0.0, answered="large", **beside) for n in range(200, 240)]
+    beside |= {"shadow_route": "another", "propensity": 1.0}
+    rows += [decision(n, shadow_model="large", shadow_chance=0.0, **beside) for n in range(240, 243)]
     fill(url, rows, [(n, "user", float(n % 3 > 0)) for n in range(240)])
     shadow = told("report", "--store", url)["shadow"]
+    assert (shadow["decisions"], shadow["agreed"], shadow["drawn"]) == (243, 180, 240)
+    assert [(pair["shadow_route"], pair["decisions"]) for pair in shadow["differing"]] == [("new", 60), ("another", 3)]
     for measure in ("rating", "cost_usd"):
         assert (shadow[measure]["decisions"], shadow[measure]["enough"]) == (200, False)
         assert shadow[measure]["effective"] < 1
@@ -241,6 +245,7 @@ def test_the_file_says_which_arm_the_others_are_compared_with_and_too_little_is_
     fill(url, rows, [(0, "user", 1.0), (1, "user", 0.0)])
     found = told("report", "-c", file)["experiments"]["trial"]
     assert [arm["arm"] for arm in found] == ["large", "small"]
+    assert told("report", "-c", file)["shadow"] is None
     assert found[1]["more_ratings_needed"] == 1569
     assert found[1]["verdict"].startswith("not enough ratings to say; some 1,569 more")
     shown = run("report", "-c", file).stdout
@@ -254,6 +259,15 @@ def test_the_file_says_which_arm_the_others_are_compared_with_and_too_little_is_
     ]
     assert "too few for an interval" in shown
     assert told("report", "-c", file, "--since", "30d")["total"]["decisions"] == 0
+
+
+def test_arms_that_the_file_no_longer_has_come_after_the_others_the_most_frequent_first(tmp_path: Path) -> None:
+    url, file = f"sqlite:///{tmp_path}/store.db", tmp_path / "routes.yaml"
+    file.write_text(f"{BASE}store: {url}\nroutes: [{{name: trial, use: {{split: {{large: 1, small: 9}}}}}}]\n")
+    arms = ["fewer"] * 2 + ["more"] * 4 + ["small"] * 3 + ["large"]
+    fill(url, [decision(n, route="trial", arm=arm) for n, arm in enumerate(arms)], [])
+    found = told("report", "-c", file)["experiments"]["trial"]
+    assert [arm["arm"] for arm in found] == ["large", "small", "more", "fewer"]
 
 
 def test_few_is_explained_where_it_stands(tmp_path: Path) -> None:
