@@ -73,6 +73,11 @@ class Conversations:
         if not facts.goes_on_from or key != _key_of_answer(facts.headers, facts.goes_on_from):
             self._put(key, held, most)
 
+    def renew(self, facts: Facts) -> None:
+        """The conversation of this request goes on; where it is stays as it was, if it is anywhere."""
+        if (found := self._held.get(key := key_of(facts))) is not None:
+            self._touch(key, found[0])
+
     def keep_answer(self, facts: Facts, held: Held, answer_id: str, *, most: int) -> None:
         """
         The answer to this request is kept there, with its parts, and so is what it goes on from, unless that is known

@@ -140,7 +140,9 @@ class Running:
             decision = self._where_kept(decision, facts)
         # What was decided without its text is that turn's alone: a busy moment must not be what the others go by.
         is_known = not signals.is_overload or decision.reason == "conversation"
-        if remember and is_known and not decision.is_firm:
+        if remember and not is_known:
+            self.conversations.renew(facts)
+        elif remember and not decision.is_firm:
             held = Held(decision.route, decision.model, arm=decision.arm, chances=decision.chances or None)
             self.conversations.keep(facts, held, most=self.config.conversation.cache)
         record.stages_s["decide"] = perf_counter() - began - record.stages_s.get("embed", 0.0)

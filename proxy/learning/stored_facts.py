@@ -186,6 +186,11 @@ class StoredFacts(Facts):
             return shape_of(said)
         return self._stored_shape
 
+    @property
+    def is_tied(self) -> bool:
+        """Never, as far as is stored."""
+        return False
+
     def __getattr__(self, name: str) -> Any:
         # What is not stored was not set above: the name that is then missing says what was asked for.
         raise NotStored({"model": "the requested model", "_head": "the user"}.get(name, name))

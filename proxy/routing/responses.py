@@ -168,6 +168,8 @@ def read_passed(body: bytes, headers: Mapping[str, str]) -> Facts | None:
     for then the upstream judges.
     """
     try:
+        if not body.isascii():  # decoding the top level does not look at the UTF-8 of what it skips
+            body.decode("utf-8")
         return ResponseFacts(_decode_passed(body), model="", headers=headers)
     except UNREADABLE:
         return None

@@ -129,8 +129,10 @@ class Router:
             )
         asked_preference(facts.headers)  # what is wrong is told, whatever route it takes
         if (pinned := self._pinned(facts)) is not None:
-            # A name may stand for another where it cannot or fails, as its model says; the header insists.
-            if PIN_HEADER not in facts.headers and self._able(pinned, None, facts) is not None:
+            # A name may stand for another where it cannot or fails, as its model says; the header insists. What only
+            # the account of the one that is named can read, the others could not answer.
+            able = None if PIN_HEADER in facts.headers else self._able(pinned, None, facts)
+            if able is not None and (able == pinned or not facts.is_tied):
                 return self._first_able(PINNED_ROUTE, pinned, None, "pinned", (), facts, firm=True)
             if self._protocols[pinned] != facts.protocol:
                 raise NobodyCanServe(f"Model {pinned!r} speaks {_API_OF[self._protocols[pinned]]} only.")

@@ -160,6 +160,18 @@ def test_a_text_that_could_not_be_looked_at_decides_no_turn_but_its_own(cheaper:
     assert turn(house, opening, RAIN, opening, CODE) == expected
 
 
+def test_a_conversation_whose_texts_cannot_be_looked_at_is_not_silent() -> None:
+    few = CHEAPER.replace("{switch: SWITCH}", "{switch: upgrade, cache: 2}")
+    with open_house(few, load_model=lambda _: BrokenModel()) as house:
+        said = ["hello", CODE]
+        assert turn(house, *said) == "dear topic"
+        for number in range(3):  # two are remembered, and each time another begins
+            said.append("bad")
+            assert turn(house, *said) == "dear overload"
+            turn(house, f"{RAIN} {number}")
+        assert turn(house, *said, RAIN) == "dear conversation"
+
+
 def test_a_tool_loop_never_switches(kept: tuple[str, House]) -> None:
     """Neither by what the tool gave nor by its size; the user's next word may."""
     switch, house = kept

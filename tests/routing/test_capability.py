@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from proxy.config import parse_config
 from proxy.errors import NobodyCanServe
 from proxy.routing.decision import Decision
 from proxy.routing.facts import Facts
+from proxy.routing.responses import read_response
 from proxy.routing.router import Router
 from proxy.routing.signals import Signals
 from proxy.routing.split import share
@@ -96,6 +98,9 @@ def test_what_the_file_does_not_say_is_not_held_against_a_model() -> None:
     assert ROUTER.candidates(asked)["open"] is None
 
 
+BOUND = read_response(json.dumps({"model": "tiny", "input": "x" * 4000, "previous_response_id": "resp_1"}).encode(), {})
+
+
 @pytest.mark.parametrize(
     ("asked", "model", "excluded", "fallbacks"),
     [
@@ -103,6 +108,7 @@ def test_what_the_file_does_not_say_is_not_held_against_a_model() -> None:
         pytest.param(facts(user("x" * 4000), model="tiny"), "wide", ["tiny"], ("seer",), id="a-larger-context"),
         pytest.param(facts(IMAGE, model="tiny"), "seer", ["tiny", "wide"], (), id="one-that-sees"),
         pytest.param(facts(IMAGE, model="tiny", tools=TOOLS), "tiny", [], (), id="nobody-so-the-upstream-judges"),
+        pytest.param(BOUND, "tiny", [], (), id="what-only-its-account-can-read"),
         pytest.param(facts(IMAGE, headers={"x-pointsman-model": "tiny"}), "tiny", [], (), id="the-header-insists"),
     ],
 )

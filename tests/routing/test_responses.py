@@ -208,6 +208,8 @@ def test_what_must_be_there() -> None:
         (b"{}", ""),
         (b'{"previous_response_id":', None),
         (b"[]", None),
+        (b'{"previous_response_id":"caf\xe9"}', None),
+        (b'{"input":[{"role":"user","content":"caf\xe9"}]}', None),
     ],
 )
 def test_what_a_body_that_is_passed_on_goes_on_from(body: bytes, named: str | None) -> None:
