@@ -97,9 +97,9 @@ class Health:
         self._is_probing = False
         self._warm_since = clock()
         self._latency_s: float | None = None
+        self._timed_at = -math.inf  # so of nothing, nothing is kept
         self._seen = self._failed = 0.0
         self._counted_at = clock()
-        self._since_last_s = 0.0
 
     @property
     def state(self) -> State:
@@ -177,8 +177,10 @@ class Health:
         self._in_a_row = 0
         if latency_s is not None:
             # By the time since the last one, so that a flood of answers does not outweigh the clock.
-            keep = 0.0 if self._latency_s is None else min(_KEPT, math.exp(-self._since_last_s / _FORGETS_LATENCY_S))
+            now = self._clock()
+            keep = min(_KEPT, math.exp((self._timed_at - now) / _FORGETS_LATENCY_S))
             self._latency_s = keep * (self._latency_s or 0.0) + (1.0 - keep) * latency_s
+            self._timed_at = now
         # While it still rests, an answer to an earlier request says nothing of the next.
         if self._state == "open" and self.state == "half_open":
             self._close()
@@ -275,8 +277,7 @@ class Health:
 
     def _decay(self) -> None:
         now = self._clock()
-        self._since_last_s = now - self._counted_at
-        left = 0.5 ** (self._since_last_s / _HALF_LIFE_S)
+        left = 0.5 ** ((now - self._counted_at) / _HALF_LIFE_S)
         self._seen *= left
         self._failed *= left
         self._counted_at = now

@@ -208,6 +208,28 @@ def test_one_that_was_only_busy_is_back_at_once(watched: Watched) -> None:
     assert (watched.health.state, watched.health.share()) == ("closed", 1.0)
 
 
+@pytest.mark.parametrize("looks", [0, 1, 600])
+def test_a_latency_grows_old_by_the_clock_however_often_somebody_looks(watched: Watched, looks: int) -> None:
+    health = watched.health
+    watched.succeeds(latency_s=5.0)
+    watched.succeeds(latency_s=0.1)
+    assert health.latency_s == pytest.approx(0.95 * 5.0 + 0.05 * 0.1), "a flood of answers does not outweigh the clock"
+    begin = watched.clock.now
+    for number in range(looks):
+        watched.clock.now = begin + 60 * (number + 1) / looks
+        health.share()
+        health.standing()
+        health.succeeded(None)
+        health.failed("cut", is_of_a_model=False)
+        health.succeeded(None)
+    watched.clock.now = begin + 60
+    watched.succeeds(latency_s=0.1)
+    assert health.latency_s == pytest.approx(0.1, abs=0.02)
+    watched.clock.now += 10
+    watched.succeeds(latency_s=1.1)
+    assert health.latency_s == pytest.approx(0.73, abs=0.02), "of what was known ten seconds ago, e⁻¹ stays"
+
+
 def test_bad_checks_open_it_and_a_good_one_closes_it(watched: Watched) -> None:
     seen = []
     for is_well in (False, False, True):
