@@ -17,8 +17,9 @@ from proxy.relay.body import ClientLeft
 from proxy.relay.guard import Guard
 from proxy.relay.headers import OwnHeaders
 from proxy.relay.keys import Key, Keys, Rest
-from proxy.relay.reply import Call
+from proxy.relay.reply import Call, Outcome
 from proxy.relay.upstreams import Fleet, Target, Upstreams
+from tests.relay.test_health import Clock
 
 WAITING = 60
 FREE = 4
@@ -238,3 +239,193 @@ def test_a_dead_target_alone_is_asked_again_within_the_budget() -> None:
     seen, asked = statuses(ends=dies)
     assert seen == {502: WAITING}
     assert asked == {"first": WAITING + FREE}
+
+
+class Draws(random.Random):
+    """Draws no pauses, and notes how long they might have been."""
+
+    def __init__(self) -> None:
+        super().__init__(1)
+        self.longest: list[float] = []
+
+    def uniform(self, _a: float, b: float) -> float:
+        self.longest.append(b)
+        return 0.0
+
+
+ROUTED = Call("POST", "/chat/completions", b"", [])
+PASSED = Call("GET", "/files", b"", [], is_routed=False, is_of_a_model=False)
+Says = int | Callable[[], httpx.Response]
+"""A status, or what is done."""
+
+
+class Told:
+    """Models of one or two targets, the first one's by far preferred, that do as they are told, on a clock that stands."""
+
+    def __init__(self, *models: str, attempts: int = 3, free: float = 1000.0) -> None:
+        """
+        Args:
+            models: each with a letter for each target, the first model decided on and the others its fallbacks.
+            attempts: as in routes.yaml.
+            free: likewise.
+        """
+        self.clock = Clock()
+        self.says: dict[str, Says] = {}
+        self.asked: list[str] = []
+        self.random = Draws()
+        self.trail = Trail()
+        self._fleet = Fleet(clock=self.clock, random_source=self.random)
+        self._fleet.budget.free = free
+        keys = [Key(place, b"%d" % place, OwnHeaders([(b"authorization", b"x")]), Rest(), Rest()) for place in (1, 2)]
+        self.keys = Keys(keys, written=2, label="", clock=self.clock)
+        self.upstreams = Upstreams({model: self._targets(model) for model in models}, self._fleet, attempts=attempts)
+        self._models = models
+        self.target = self.upstreams.targets(models[0])[0]
+        self.clock.now += 20  # all are warm
+
+    def _targets(self, model: str) -> list[Target]:
+        return [
+            Target(
+                upstream=name, name="m", weight=1.0 if place else 1e9, url=f"http://{name}/v1", keys=self.keys,
+                timeouts=Timeouts(), transport=httpx.MockTransport(self._answer),
+                health=self._fleet.health(f"{name}/m", b""), load=self._fleet.load(name, b""),
+            )
+            for place, name in enumerate(model)
+        ]  # fmt: skip
+
+    def _answer(self, request: httpx.Request) -> httpx.Response:
+        self.asked.append(request.url.host)
+        says = self.says.get(request.url.host, 200)
+        return httpx.Response(says, content=b"{}") if isinstance(says, int) else says()
+
+    def ask(self, call: Call = ROUTED) -> int:
+        """The status that a client gets, 502 where no upstream answered."""
+
+        async def run() -> int:
+            async def receive() -> dict[str, object]:
+                await asyncio.Event().wait()
+                return {}
+
+            self.trail = Trail()
+            try:
+                async with asyncio.timeout(5), Guard(receive) as guard:
+                    offers = (
+                        Offer(model, self.upstreams.targets(model), None, lambda _target: b"{}")
+                        for model in self._models
+                    )
+                    reply = await Attempts(self.upstreams, guard, call, self.trail).open(offers)
+                    await reply.close()
+                    return reply.status
+            except UpstreamUnavailable as error:
+                return error.status
+
+        return asyncio.run(run())
+
+
+@pytest.mark.parametrize("trial", [dies, 503, 400, 200])
+def test_after_a_trial_there_is_another_however_it_ended(trial: Says) -> None:
+    told = Told("ab")
+    for _ in range(3):
+        told.says["a"] = dies
+        while told.target.health.is_available:
+            assert told.ask() == 200
+        told.clock.now += 100
+        told.says["a"] = trial
+        told.asked.clear()
+        told.ask()
+        assert told.asked[0] == "a"
+        assert told.target.health.standing().in_flight == 0
+
+
+def test_one_that_loses_a_connection_and_lives_costs_of_the_budget() -> None:
+    told = Told("ab", free=1)
+    told.says["a"] = dies
+    assert [told.ask() for _ in range(3)] == [200, 502, 502]
+    assert told.target.health.is_available
+
+
+def test_where_all_rest_the_one_that_ends_first_is_asked_and_what_was_passed_over_is_told() -> None:
+    told = Told("a", "b", "c")
+    for name, rest_s in (("a", 30), ("b", 5), ("c", 60)):
+        told.upstreams.targets(name)[0].health.refuses(rest_s)
+    assert (told.ask(), told.asked) == (200, ["b"])
+    assert told.trail.fallbacks == [("a", "b", "resting")]
+
+
+def test_another_target_or_key_of_a_model_is_no_fallback() -> None:
+    told = Told("ab")
+    for status in (503, 429):
+        told.says["a"] = status
+        told.asked.clear()
+        assert (told.ask(), told.trail.fallbacks) == (200, [])
+        assert told.asked == (["a", "b"] if status == 503 else ["a", "a", "b"])
+
+
+def test_pauses_before_the_same_target_double_up_to_two_seconds() -> None:
+    told = Told("a", attempts=8)
+    told.says["a"] = 503
+    assert told.ask() == 503
+    assert told.random.longest == pytest.approx([0.1, 0.2, 0.4, 0.8, 1.6, 2.0, 2.0])
+
+
+@pytest.mark.parametrize(
+    ("call", "status", "is_known"),
+    [
+        pytest.param(ROUTED, 200, True, id="an-answer"),
+        pytest.param(ROUTED, 400, False, id="a-rejection"),
+        pytest.param(ROUTED._replace(is_routed=False), 200, False, id="what-no-model-thinks-about"),
+        pytest.param(PASSED, 200, False, id="what-asks-no-model"),
+    ],
+)
+def test_only_a_models_answer_says_how_long_one_takes(call: Call, status: int, is_known: bool) -> None:
+    told = Told("a")
+    told.says["a"] = status
+    assert told.ask(call) == status
+    assert (told.target.health.latency_s is not None) == is_known
+
+
+def test_what_asks_no_model_shows_that_a_target_can_be_reached() -> None:
+    told = Told("a", attempts=1)
+    for passed in (200, dies):
+        told.says["a"] = dies
+        for _ in range(4):
+            assert told.ask() == 502
+        told.says["a"] = passed
+        told.ask(PASSED)
+        told.says["a"] = dies
+        assert told.target.health.is_available == (passed == 200)
+        told.ask()
+    assert told.target.health.standing().error_rate == 1.0
+
+
+@pytest.mark.parametrize(("outcome", "is_held"), [("unreachable", True), ("idle", False), ("garbled", False)])
+def test_of_what_asks_no_model_only_the_way_is_held_against_a_target(outcome: Outcome, is_held: bool) -> None:
+    target = Told("a").target
+    trail = Trail(is_of_a_model=False)
+    trail.begin("m", target)
+    for _ in range(5):
+        trail.failed(outcome)
+    assert target.health.is_available is not is_held
+    assert target.health.standing().error_rate == 0.0
+
+
+def test_an_answer_to_an_earlier_request_does_not_end_the_rest_of_its_key() -> None:
+    told = Told("a")
+
+    def is_refused_meanwhile() -> httpx.Response:
+        told.keys.refused(told.keys.first(), "rate_limited", 20.0)
+        return httpx.Response(200, content=b"{}")
+
+    told.says["a"] = is_refused_meanwhile
+    assert told.ask() == 200
+    assert [key.rest_s for key in told.keys.standing()] == [20.0]
+
+
+def test_a_key_that_an_account_may_not_use_is_followed_by_the_next() -> None:
+    """It does not rest, since it may be welcome at the upstream's models."""
+    told = Told("a")
+    statuses = iter((401, 200))
+    told.says["a"] = lambda: httpx.Response(next(statuses), content=b"{}")
+    assert told.ask(PASSED._replace(is_of_an_account=True)) == 200
+    assert told.trail.key_hash == b"2"
+    assert told.keys.standing() == []

@@ -162,6 +162,7 @@ def test_a_prompt_that_is_too_long_goes_on_to_a_model_that_takes_more(error: dic
     ("limits", "model"),
     [
         pytest.param(("context: 2000", "context: 1000", "context: 3000"), "third", id="a-larger-one"),
+        pytest.param(("context: 2000", "context: 2000", "context: 3000"), "third", id="not-one-that-takes-as-much"),
         pytest.param(("context: 2000", "", "context: 1000"), "second", id="one-without"),
         pytest.param(("context: 2000", "context: 1000", ""), "third", id="a-later-one-without"),
         pytest.param(("", "context: 1000", "context: 2000"), "first", id="none-takes-more"),
@@ -174,7 +175,8 @@ def test_which_model_takes_more_is_told_by_its_context(limits: tuple[str, str, s
 version: 1
 upstreams: {{raw: {{base_url: "${{RAW}}/v1"}}, sim: {{base_url: "${{SIM}}/one/v1"}}}}
 models:
-  first: {{target: {{upstream: raw, name: r}}, fallbacks: [second, third], {first}}}
+  first:
+    {{targets: [{{upstream: raw, name: r}}, {{upstream: raw, name: same}}], fallbacks: [second, third], {first}}}
   second: {{target: {{upstream: sim, name: gpt-4o}}, {second}}}
   third: {{target: {{upstream: sim, name: o3-mini}}, {third}}}
 default: first
@@ -183,6 +185,7 @@ default: first
         body = b'{"error": {"message": "no", "code": "context_length_exceeded"}}'
         house.raw.script = lambda exchange: exchange.answer(body, b"content-type: application/json", status=b"400 No")
         assert house.chat("auto").headers["x-pointsman-model"] == model
+        assert len(house.raw.exchanges) == 1, "the same model takes no more elsewhere"
 
 
 @pytest.mark.parametrize("status", [400, 401, 404, 422, 429, 500, 503])

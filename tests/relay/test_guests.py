@@ -80,8 +80,18 @@ def test_where_nobody_else_can_answer_it_is_asked_all_the_same(upstream: Keyed) 
     for _ in range(2):
         assert served(upstream, POOR, "alone") == (429, "theirs/alone")
     assert upstream.asked() == ["poor", "poor"]
+    assert upstream.target("theirs/alone")["clients_limited"] == 1
     upstream.says.clear()
     assert served(upstream, POOR, "alone") == (200, "theirs/alone")
+    assert upstream.target("theirs/alone")["clients_limited"] == 0
+
+
+def test_where_all_must_wait_who_is_limited_is_sent_where_the_wait_is_shortest(upstream: Keyed) -> None:
+    upstream.says |= {"poor": BUSY, "sk-ours": (b"429 Busy", b"retry-after: 20")}
+    assert served(upstream, POOR) == (429, "ours/large")
+    assert upstream.asked() == ["poor", "sk-ours"]
+    assert served(upstream, POOR) == (429, "ours/large")
+    assert upstream.asked() == ["sk-ours"]
 
 
 def test_a_limit_of_those_who_bring_no_key_or_ours_is_everybodys(upstream: Keyed) -> None:
@@ -139,6 +149,10 @@ def test_as_much_is_remembered_as_the_upstream_asked_for_and_no_key() -> None:
     assert (guests.rest_s("a", guest), guests.limited_at("a"), guests.are_limited) == (0, 0, False)
     guests.limited("a", guest, None)
     assert guests.rest_s("a", guest) == 1
+    guests.limited("a", b"another", 20)
+    guests.limited("a", guest, 5)
+    clock.now += 10
+    assert guests.are_limited, "as long as one is"
 
 
 def test_however_many_keys_come_the_memory_is_bounded() -> None:

@@ -421,7 +421,8 @@ def test_all_unknown_is_the_operator_s_trouble(upstream: Keyed) -> None:
     assert (answer.status_code, answer.json()["error"]["code"]) == (502, "upstream_unauthorized")
     assert "sk-" not in answer.text
     assert upstream.asked() == ["sk-1", "sk-2", "sk-3"]
-    assert upstream.target("many/small")["state"] == "open"
+    told = upstream.target("many/small")
+    assert (told["state"], told["in_flight"]) == ("open", 0)
 
 
 def test_a_target_rests_no_longer_than_its_keys(upstream: Keyed) -> None:
@@ -480,6 +481,13 @@ def test_another_key_is_another_attempt(retry: str, asked: list[str]) -> None:
         upstream.says = dict.fromkeys(("sk-1", "sk-2"), (b"429 Busy", b"retry-after: 9"))
         assert upstream.house.chat("small").status_code == 429
         assert upstream.asked() == asked
+
+
+def test_requests_earn_further_attempts_by_the_share() -> None:
+    with keyed(f"{TEXT}retry: {{share: 0.6, free: 0}}\n") as upstream:
+        upstream.says = dict.fromkeys(("sk-1", "sk-2", "sk-3"), (b"429 Busy", b"retry-after: 0"))
+        attempts = [upstream.house.chat("small").headers["x-pointsman-attempts"] for _ in range(4)]
+        assert attempts == ["1", "2", "1", "2"]
 
 
 LAST = """
@@ -547,6 +555,7 @@ def test_a_variable_that_is_empty_is_no_key_and_keeps_its_place(caplog: pytest.L
         for _ in range(3):
             assert upstream.house.chat("small").content == ANSWER
         assert upstream.asked() == ["sk-1", "sk-3", "sk-1", "sk-1"]
+        assert upstream.target("many/small")["keys"] == 3, "so that 3 of 3 is the third that is written"
         assert [record.__dict__["key"] for record in caplog.records if record.getMessage() == "key rests"] == ["3 of 3"]
     with keyed(text) as upstream:
         assert upstream.house.chat("small", headers={"authorization": "Bearer mine"}).status_code == 200
@@ -576,6 +585,35 @@ def test_rests_without_a_time_double_until_the_key_is_taken() -> None:
     keys.accepted(one, despite_rest=False)
     keys.refused(one, "rate_limited", None)
     assert keys.standing()[0].rest_s == 1
+
+
+def test_refusals_that_may_be_about_requests_count_in_a_row() -> None:
+    keys = keys_of(2, Clock())
+    one = keys.pick()
+    for _ in range(2):
+        for _ in range(4):
+            keys.refused(one, "forbidden", None)
+        assert keys.standing() == []
+        keys.accepted(one, despite_rest=False)
+
+
+def test_a_key_that_rests_is_passed_over_though_it_is_preferred() -> None:
+    clock = Clock()
+    keys = keys_of(3, clock)
+    keys.refused(keys.pick(key_hash=b"1"), "rate_limited", 20)
+    assert [keys.pick(key_hash=b"1").position for _ in range(3)] == [1, 3, 1]
+    clock.now += 20
+    assert keys.pick(key_hash=b"1").position == 2
+    assert keys.standing() == [], "its rest is over"
+
+
+def test_where_all_rest_one_that_was_not_tried_is_asked_before_one_that_is_back_sooner() -> None:
+    keys = keys_of(2, Clock())
+    one, other = keys.pick(), keys.pick()
+    keys.refused(one, "rate_limited", 5)
+    keys.refused(other, "rate_limited", 20)
+    for choose in (keys.pick, keys.first):
+        assert (choose(), choose({one}), choose({one, other})) == (one, other, one)
 
 
 def test_an_answer_to_an_earlier_request_does_not_end_a_rest() -> None:
