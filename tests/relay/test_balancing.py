@@ -14,6 +14,7 @@ from proxy.relay.balancing import pick, soonest, why_not
 from proxy.relay.headers import OwnHeaders
 from proxy.relay.keys import Key, Keys, Rest
 from proxy.relay.upstreams import Fleet, Target
+from tests.relay.test_health import Clock
 
 NO_KEY = Keys([Key(1, b"", OwnHeaders(), Rest(), Rest())], written=1, label="", clock=lambda: 0.0)
 
@@ -59,6 +60,34 @@ def test_the_busy_and_the_slow_get_less(fleet: Fleet) -> None:
     for _ in range(9):
         a.begin()
     assert picks([a, b, c])["b"] > 0.5
+
+
+@pytest.mark.parametrize(
+    ("of_a", "of_b", "share"),
+    [
+        pytest.param(0.1, 0.12, 0.5, id="no-clear-difference"),
+        pytest.param(0.1, 0.2, 0.75, id="a-clear-one"),
+        pytest.param(5.0, None, 0.5, id="as-slow-as-the-other-while-nothing-is-known"),
+        pytest.param(0.1, None, 0.5, id="as-quick-likewise"),
+    ],
+)
+def test_less_to_do_is_what_is_clearly_less(of_a: float, of_b: float | None, share: float, fleet: Fleet) -> None:
+    a, b = targets(fleet, 1, 1)
+    a.health.succeeded(of_a)
+    b.health.succeeded(of_b)
+    assert picks([a, b])["a"] == pytest.approx(share, abs=0.03)
+
+
+def test_one_of_which_much_fails_gets_less() -> None:
+    clock = Clock()
+    a, b = targets(Fleet(clock=clock), 1, 1)
+    clock.now += 20  # both are warm
+    for _ in range(3):
+        b.health.failed("failed")
+        b.health.failed("failed")
+        b.health.succeeded(None)
+    assert b.health.is_available
+    assert picks([a, b])["b"] == pytest.approx(0.25, abs=0.03)
 
 
 def homes(of: Sequence[Target], conversations: int = 3000) -> list[str]:
@@ -113,6 +142,7 @@ def test_a_target_at_rest_or_full_is_not_picked(fleet: Fleet) -> None:
     fleet.load("b", b"").most = 1
     b.begin()
     assert pick([a, b], (), fleet.random) is None
+    assert why_not([a, b]) == "resting", "not all are full"
     assert soonest([a, b], rest_s) is a, "it rests, but has room"
     fleet.load("a", b"").most = 0
     assert (soonest([a, b], rest_s), why_not([a, b])) == (None, "full")

@@ -81,6 +81,8 @@ def test_five_failures_in_a_row_open_it(watched: Watched) -> None:
     watched.fails(1, "unreachable")
     assert (watched.health.state, watched.told) == ("open", ["open"])
     assert not watched.health.is_available
+    assert not watched.health.began(), "asked all the same, before its time: no trial"
+    watched.health.ended(is_probe=False)
     standing = watched.health.standing()
     assert (standing.reason, standing.in_flight) == ("unreachable", 0)
     assert 1.0 <= standing.next_probe_s <= 1.2
@@ -122,6 +124,7 @@ def test_rests_double_and_begin_anew_after_a_minute_that_was_well(watched: Watch
         rests.append(watched.health.rest_s)
     for rest, expected in zip(rests, (1, 2, 4, 8, 16, 32, 60, 60, 60), strict=True):
         assert expected <= rest <= 1.2 * expected
+    assert len(set(rests[-3:])) == 3, "they end apart, or every worker would ask at once"
     watched.rest()
     watched.succeeds()
     watched.clock.now += 59
@@ -200,6 +203,28 @@ def test_one_that_is_back_gets_a_growing_share(watched: Watched) -> None:
     assert (shares[0], shares[-1]) == (0.1, 1.0)
 
 
+def test_one_of_which_a_part_fails_gets_less_until_that_is_long_ago(watched: Watched) -> None:
+    watched.clock.now += 20
+    watched.succeeds(3)
+    watched.fails(1)
+    assert (watched.health.share(), watched.health.standing().error_rate) == (0.75, 0.25)
+    watched.clock.now += 60
+    assert watched.health.share() == 1.0
+    watched.fails(1)
+    assert watched.health.standing().error_rate > 0.9
+    watched.clock.now += 60
+    assert watched.health.standing().error_rate == 0.0
+
+
+def test_one_more_request_meets_those_under_way_and_itself(watched: Watched) -> None:
+    loads = []
+    for _ in range(3):
+        loads.append(watched.health.load(2.0))
+        watched.health.began()
+    watched.health.succeeded(0.5)
+    assert [*loads, watched.health.load(2.0)] == [2.0, 4.0, 6.0, 2.0]
+
+
 def test_one_that_was_only_busy_is_back_at_once(watched: Watched) -> None:
     watched.clock.now += 20
     watched.health.refuses(1.0)
@@ -232,14 +257,35 @@ def test_a_latency_grows_old_by_the_clock_however_often_somebody_looks(watched: 
 
 def test_bad_checks_open_it_and_a_good_one_closes_it(watched: Watched) -> None:
     seen = []
-    for is_well in (False, False, True):
+    for is_well in (False, True, False, False, True):
         watched.health.checked(is_well=is_well)
         seen.append(watched.health.state)
-    assert seen == ["closed", "open", "closed"]
+    assert seen == ["closed", "closed", "closed", "open", "closed"]
     assert watched.health.share() == 0.1, "it warms up"
 
 
-def test_a_good_check_does_not_end_what_a_busy_target_asked_for(watched: Watched) -> None:
+def test_failures_before_a_good_check_are_of_no_row_after_it(watched: Watched) -> None:
+    watched.fails(5)
+    watched.health.checked(is_well=True)
+    watched.fails(4)
+    assert watched.health.is_available
+    watched.fails(1)
+    assert not watched.health.is_available
+
+
+def test_bad_checks_do_not_lengthen_a_rest(watched: Watched) -> None:
     watched.health.refuses(30.0)
+    for _ in range(3):
+        watched.health.checked(is_well=False)
+    assert (watched.health.rest_s, watched.health.standing().reason) == (30.0, "rate_limited")
+
+
+@pytest.mark.parametrize("cause", ["rate_limited", "unauthorized", "forbidden"])
+def test_a_good_check_does_not_end_what_the_keys_wait_for(watched: Watched, cause: str) -> None:
+    watched.health.rests(30.0, cause)
     watched.health.checked(is_well=True)
     assert watched.health.state == "open"
+    watched.health.rests(5.0, cause)
+    assert watched.health.rest_s == 30.0, "a later and shorter rest does not shorten it"
+    watched.health.has_a_key()
+    assert (watched.health.state, watched.health.rest_s, watched.health.standing().next_probe_s) == ("closed", 0.0, 0.0)
