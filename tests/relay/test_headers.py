@@ -1,7 +1,7 @@
 import pytest
 
 from proxy.relay.headers import Headers, OwnHeaders, request_headers, response_headers
-from tests.relay.wire import Exchange, House
+from tests.relay.wire import House
 
 HOP_BY_HOP = ["keep-alive", "proxy-authorization", "proxy-connection", "te", "trailer", "upgrade", "proxy-authenticate"]
 KEY: Headers = [(b"authorization", b"Bearer sk-operator")]
@@ -84,18 +84,3 @@ def test_the_operator_s_key_takes_the_place_of_the_client_s(house: House) -> Non
     seen = house.raw.last
     assert seen.values(b"authorization") == [b"Bearer sk-operator"]
     assert seen.values(b"x-api-key") == seen.values(b"api-key") == []
-
-
-def test_cookies_do_not_travel_between_clients(house: House) -> None:
-    """Both cookies of an answer arrive, and the next client's request has none of them."""
-
-    def script(exchange: Exchange) -> None:
-        exchange.answer(b"{}", b"Set-Cookie: session=alice; Path=/", b"Set-Cookie: other=1")
-
-    house.raw.script = script
-    answer = house.chat("raw")
-    assert answer.headers.get_list("set-cookie") == ["session=alice; Path=/", "other=1"]
-    house.http.cookies.clear()
-    assert house.chat("raw").status_code == 200
-    house.http.cookies.clear()
-    assert house.raw.last.values(b"cookie") == []

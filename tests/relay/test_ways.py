@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import socket
@@ -12,8 +13,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+import httpx
 import pytest
 
+from proxy.relay.connecting import aiohttp_transports
 from tests.certificates import Authority, self_signed, serving_with
 from tests.relay.forward_proxy import ForwardProxy
 from tests.relay.wire import MESSAGES, SSE, Exchange, House, RawUpstream, config_of, dead_port
@@ -150,6 +153,56 @@ def test_a_proxy_that_opens_no_tunnel_is_left_in_time() -> None:
         answer = house.chat("m")
         assert (answer.status_code, answer.json()["error"]["code"]) == (504, "connect_timeout")
         assert house.metric('pointsman_attempts_total{outcome="connect",target="u0/m"}') == 1
+
+
+def test_cookies_do_not_travel_between_clients() -> None:
+    """Both cookies of an answer arrive, and the next client's request has none; of an address, no jar would keep any."""
+    with upstream(RawUpstream()) as raw, in_front_of(f'base_url: "http://localhost:{raw.port}"') as house:
+        raw.script = lambda exchange: exchange.answer(
+            ANSWER, b"Set-Cookie: session=alice; Path=/", b"Set-Cookie: other=1"
+        )
+        for _ in range(2):
+            answer = house.chat("m")
+            assert answer.headers.get_list("set-cookie") == ["session=alice; Path=/", "other=1"]
+            assert raw.last.values(b"cookie") == []
+            house.http.cookies.clear()
+
+
+@pytest.mark.parametrize("has_socket", [False, True], ids=["tcp", "socket"])
+def test_as_many_requests_are_under_way_as_come(has_socket: bool, tmp_path: Path) -> None:
+    """One after the other, behind connections that are busy, would be a queue that nobody can see or bound."""
+    many, path, arrived = 101, str(tmp_path / "s"), 0
+
+    async def run() -> None:
+        all_are_there = asyncio.Event()
+
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            nonlocal arrived
+            await reader.readuntil(b"\r\n\r\n")
+            arrived += 1
+            if arrived == many:
+                all_are_there.set()
+            await all_are_there.wait()
+            writer.write(b"HTTP/1.1 204 Here\r\nconnection: close\r\n\r\n")
+            writer.close()
+
+        if has_socket:
+            server = await asyncio.start_unix_server(answer, path)
+            written = f'base_url: "http://u", socket: "{path}"'
+        else:
+            server = await asyncio.start_server(answer, "127.0.0.1", 0, backlog=many)
+            written = f'base_url: "http://127.0.0.1:{server.sockets[0].getsockname()[1]}"'
+        text = f"version: 1\nupstreams: {{u: {{{written}}}}}\nmodels: {{m: {{target: {{upstream: u, name: m}}}}}}\ndefault: m\n"
+        config = config_of(text)
+        url = config.upstreams["u"].base_url
+        async with aiohttp_transports()(config.upstreams["u"]) as transport, server, asyncio.timeout(10):
+            requests = (httpx.Request("GET", url) for _ in range(many))
+            answers = await asyncio.gather(*map(transport.handle_async_request, requests))
+            for found in answers:
+                await found.aclose()
+        assert [found.status_code for found in answers] == [204] * many
+
+    asyncio.run(run())
 
 
 def test_what_an_upstream_says_unasked_is_nobodys_answer() -> None:
