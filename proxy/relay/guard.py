@@ -82,8 +82,9 @@ class Guard:
         if not isinstance(passed, DeadlinePassed) or passed.deadline == "total":
             return
         assert self._task is not None
-        if self._task.uncancel() > 0:
+        if self._task.cancelling() > 1:  # others asked for it too
             return
+        self._task.uncancel()
         self._cause = None
         raise passed from None
 

@@ -1,5 +1,6 @@
 import asyncio
 import gc
+import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -130,6 +131,78 @@ def test_a_deadline_ends_the_block(total_s: float, expected: Deadline) -> None:
     run(case)
 
 
+def test_the_block_goes_on_after_a_deadline_of_its_own_part() -> None:
+    async def case() -> None:
+        deadlines: tuple[Deadline, ...] = ("first_token", "idle")
+        async with unharmed():
+            async with Guard(Wire().receive) as guard:
+                guard.begin(NEVER)
+                for deadline in deadlines:
+                    guard.expire_in(0.0, deadline)
+                    with pytest.raises(DeadlinePassed) as caught:
+                        try:
+                            await asyncio.Event().wait()
+                        except asyncio.CancelledError:
+                            guard.end_attempt()
+                            raise
+                    assert caught.value.deadline == deadline
+            await asyncio.sleep(0)
+
+    run(case)
+
+
+def test_the_total_deadline_is_no_part_s_own() -> None:
+    """Else another attempt would begin when the time for all is over."""
+
+    async def case() -> None:
+        is_passed_on = False
+        with pytest.raises(DeadlinePassed):
+            async with Guard(Wire().receive) as guard:
+                guard.begin(0.0)
+                guard.expire_in(NEVER, "idle")
+                try:
+                    await asyncio.Event().wait()
+                except asyncio.CancelledError:
+                    guard.end_attempt()
+                    is_passed_on = True
+                    raise
+        assert is_passed_on
+
+    run(case)
+
+
+def test_a_deadline_does_not_hide_a_cancellation_from_outside() -> None:
+    async def case() -> None:
+        async def guarded() -> None:
+            async with Guard(Wire().receive) as guard:
+                guard.end(DeadlinePassed("idle", 1.0))
+                task.cancel()
+                try:
+                    await asyncio.Event().wait()
+                except asyncio.CancelledError:
+                    guard.end_attempt()
+                    raise
+
+        task = asyncio.ensure_future(guarded())
+        with suppress(asyncio.CancelledError):
+            await task
+        assert task.cancelled()
+
+    run(case)
+
+
+def test_the_first_cause_is_told() -> None:
+    async def case() -> None:
+        async with unharmed():
+            with pytest.raises(ClientLeft):
+                async with Guard(Wire().receive) as guard:
+                    guard.end(ClientLeft())
+                    guard.end(ShuttingDown("It ends."))
+                    await asyncio.Event().wait()
+
+    run(case)
+
+
 def test_a_deadline_that_is_moved_on_holds_from_then() -> None:
     async def case() -> None:
         loop = asyncio.get_running_loop()
@@ -213,6 +286,16 @@ def test_a_block_that_ends_in_the_moment_of_the_hang_up(order: str) -> None:
     run(case)
 
 
+def test_a_block_that_ends_before_its_cancellation_arrives_has_ended() -> None:
+    async def case() -> None:
+        async with unharmed():
+            async with Guard(Wire().receive) as guard:
+                guard.end(ClientLeft())
+            await asyncio.sleep(0)
+
+    run(case)
+
+
 def test_a_block_that_ends_in_its_cancellation_has_ended() -> None:
     async def case() -> None:
         wire = Wire()
@@ -269,5 +352,22 @@ def test_nothing_is_left_to_the_garbage_collector() -> None:
             assert gc.collect() < 20
         finally:
             gc.enable()
+
+    run(case)
+
+
+def test_no_timer_outlives_its_block() -> None:
+    """It would hold all of a request for as long as that might have taken."""
+
+    async def case() -> None:
+        async with Guard(Wire().receive) as guard:
+            guard.begin(NEVER)
+            guard.expire_in(NEVER / 2, "first_token")
+            guard.expire_in(NEVER / 3, "idle")
+        left = weakref.ref(guard)
+        del guard
+        for _ in range(3):
+            await asyncio.sleep(0)
+        assert left() is None
 
     run(case)
