@@ -1,17 +1,20 @@
-"""When the budget of further attempts is asked: many requests wait at one target, and that one ends badly."""
+"""Which attempt follows which, what each leaves behind, and when the budget of further ones is asked."""
 
 from __future__ import annotations
 
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, MutableMapping
+from typing import Any
 
 import httpx
 import pytest
+from starlette.types import Send
 
-from proxy.config import Timeouts
+from proxy.config import Duration, Timeouts
 from proxy.errors import UpstreamUnavailable
+from proxy.relay.answer import Answer
 from proxy.relay.attempts import Attempts, Offer, Trail
 from proxy.relay.body import ClientLeft
 from proxy.relay.guard import Guard
@@ -242,19 +245,21 @@ def test_a_dead_target_alone_is_asked_again_within_the_budget() -> None:
 
 
 class Draws(random.Random):
-    """Draws no pauses, and notes how long they might have been."""
+    """Draws no pauses unless it is told one, and notes how long they might have been."""
 
     def __init__(self) -> None:
         super().__init__(1)
         self.longest: list[float] = []
+        self.pause_s = 0.0
 
     def uniform(self, _a: float, b: float) -> float:
         self.longest.append(b)
-        return 0.0
+        return self.pause_s
 
 
 ROUTED = Call("POST", "/chat/completions", b"", [])
 PASSED = Call("GET", "/files", b"", [], is_routed=False, is_of_a_model=False)
+EVENT = b'data: {"choices": [{"index": 0, "delta": {"content": "hi"}}]}\n\n'
 Says = int | Callable[[], httpx.Response]
 """A status, or what is done."""
 
@@ -262,14 +267,16 @@ Says = int | Callable[[], httpx.Response]
 class Told:
     """Models of one or two targets, the first one's by far preferred, that do as they are told, on a clock that stands."""
 
-    def __init__(self, *models: str, attempts: int = 3, free: float = 1000.0) -> None:
+    def __init__(self, *models: str, attempts: int = 3, free: float = 1000.0, timeouts: Timeouts | None = None) -> None:
         """
         Args:
             models: each with a letter for each target, the first model decided on and the others its fallbacks.
             attempts: as in routes.yaml.
             free: likewise.
+            timeouts: of all targets.
         """
         self.clock = Clock()
+        self._timeouts = timeouts or Timeouts()
         self.says: dict[str, Says] = {}
         self.asked: list[str] = []
         self.random = Draws()
@@ -287,7 +294,7 @@ class Told:
         return [
             Target(
                 upstream=name, name="m", weight=1.0 if place else 1e9, url=f"http://{name}/v1", keys=self.keys,
-                timeouts=Timeouts(), transport=httpx.MockTransport(self._answer),
+                timeouts=self._timeouts, transport=httpx.MockTransport(self._answer),
                 health=self._fleet.health(f"{name}/m", b""), load=self._fleet.load(name, b""),
             )
             for place, name in enumerate(model)
@@ -297,6 +304,11 @@ class Told:
         self.asked.append(request.url.host)
         says = self.says.get(request.url.host, 200)
         return httpx.Response(says, content=b"{}") if isinstance(says, int) else says()
+
+    def offers(self) -> Iterator[Offer]:
+        """The models in their order."""
+        for model in self._models:
+            yield Offer(model, self.upstreams.targets(model), None, lambda _target: b"{}")
 
     def ask(self, call: Call = ROUTED) -> int:
         """The status that a client gets, 502 where no upstream answered."""
@@ -309,11 +321,7 @@ class Told:
             self.trail = Trail()
             try:
                 async with asyncio.timeout(5), Guard(receive) as guard:
-                    offers = (
-                        Offer(model, self.upstreams.targets(model), None, lambda _target: b"{}")
-                        for model in self._models
-                    )
-                    reply = await Attempts(self.upstreams, guard, call, self.trail).open(offers)
+                    reply = await Attempts(self.upstreams, guard, call, self.trail).open(self.offers())
                     await reply.close()
                     return reply.status
             except UpstreamUnavailable as error:
@@ -366,6 +374,66 @@ def test_pauses_before_the_same_target_double_up_to_two_seconds() -> None:
     told.says["a"] = 503
     assert told.ask() == 503
     assert told.random.longest == pytest.approx([0.1, 0.2, 0.4, 0.8, 1.6, 2.0, 2.0])
+
+
+def test_a_pause_is_no_time_of_the_target() -> None:
+    told = Told("a", timeouts=Timeouts(whole_answer=Duration(0.3)))
+    statuses = iter((503, 200))
+    told.says["a"] = lambda: httpx.Response(next(statuses), content=b"{}")
+    told.random.pause_s = 0.4  # longer than a whole answer may take
+    assert told.ask() == 200
+
+
+async def copied(told: Told, send: Send, is_over: asyncio.Event) -> None:
+    """An answer goes to a client, that hangs up or has all when `is_over`."""
+
+    async def receive() -> dict[str, object]:
+        await is_over.wait()
+        return {"type": "http.disconnect"}
+
+    async with asyncio.timeout(5), Guard(receive) as guard:
+        reply = await Attempts(told.upstreams, guard, ROUTED, Trail()).open(told.offers())
+        await Answer(reply, send, "openai").copy([])
+        await reply.close()
+
+
+@pytest.mark.parametrize("kind", ["application/json", "text/event-stream"])
+def test_a_client_that_has_all_has_not_left(kind: str) -> None:
+    """What the server says once the last byte is written is what it says of a hang-up."""
+    told = Told("a")
+    told.says["a"] = lambda: httpx.Response(
+        200, content=EVENT if "event" in kind else b"{}", headers={"content-type": kind}
+    )
+
+    is_over = asyncio.Event()
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        if message["type"] == "http.response.body" and not message.get("more_body"):
+            is_over.set()
+            for _ in range(5):
+                await asyncio.sleep(0)
+
+    asyncio.run(copied(told, send, is_over))
+
+
+def test_the_time_of_a_client_that_is_slow_is_not_the_upstreams() -> None:
+    short = Duration(0.2)
+    told = Told("a", timeouts=Timeouts(first_token=short, whole_answer=short, idle=short))
+
+    async def events() -> AsyncIterator[bytes]:
+        for _ in range(2):
+            yield EVENT
+
+    told.says["a"] = lambda: httpx.Response(200, content=events(), headers={"content-type": "text/event-stream"})
+    sent = []
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        if message.get("body"):
+            await asyncio.sleep(0.3)  # as long as it takes to write to it
+            sent.append(message["body"])
+
+    asyncio.run(copied(told, send, asyncio.Event()))
+    assert sent == [EVENT] * 2
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,7 @@ class Ill:
     def answer(self, exchange: Exchange) -> None:
         self.lines.add(exchange.line)
         self.keys.update(exchange.values(b"authorization"))
-        exchange.answer(status=self.status)
+        exchange.answer(b" " * 300_000, status=self.status)  # it is long on its way behind the head
         self.checks.release()
 
 
@@ -83,6 +83,7 @@ def test_an_upstream_that_fails_its_checks_rests_and_is_back(ill: Ill, reasons: 
         wait_for(http, [("closed", "health_check")] * 2)
     assert ill.lines == {b"GET /v1/health HTTP/1.1"}
     assert ill.keys == {b"Bearer sk-ours"}
+    assert len(ill.raw._connections) == 1, "kept"
     assert reasons() == {"status 500"}
 
 

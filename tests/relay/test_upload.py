@@ -11,7 +11,7 @@ from starlette.types import Message
 from proxy.config import Timeouts
 from proxy.errors import BodyTimeout
 from proxy.relay.body import ClientLeft
-from proxy.relay.guard import Guard
+from proxy.relay.guard import Deadline, Guard
 from proxy.relay.upload import Field, ModelSearch, Upload, boundary_of
 
 KIND = "multipart/form-data; boundary=b0undary"
@@ -130,6 +130,58 @@ def test_what_is_held_is_sent_first_with_what_was_put_into_it() -> None:
         body.replace(found.start, found.end, b"gpt-4o-transcribe")
         assert b"".join(await sent(body)) == field(b"gpt-4o-transcribe") + FILE + END
         assert body.length == len(form) + len(b"gpt-4o-transcribe") - len(b"large")
+
+    asyncio.run(run())
+
+
+class Noting(Guard):
+    """Notes which deadline holds."""
+
+    def __init__(self, body: Upload) -> None:
+        super().__init__(body.receive)
+        self.noted: list[str] = []
+
+    def expire_in(self, seconds: float, deadline: Deadline) -> None:
+        super().expire_in(seconds, deadline)
+        self.noted.append(deadline)
+
+    def pause(self) -> None:
+        super().pause()
+        self.noted.append("pause")
+
+
+def test_the_upstream_has_its_time_for_each_piece_and_then_for_the_answer() -> None:
+    async def run() -> None:
+        body = upload(client(b"held", b"more", b"last"))
+        assert await body.model_field(BOUNDARY, 1) is None
+        guard = Noting(body)
+        guard.begin(60)
+        noted: list[list[str]] = []
+        assert not body.is_half_sent
+        async for _ in body.begin(guard, Timeouts()):
+            assert body.is_half_sent
+            noted.append(guard.noted.copy())
+            guard.noted.clear()
+        assert not body.is_half_sent
+        guard.release()
+        assert [*noted, guard.noted] == [["idle"], ["pause", "idle"], ["pause", "idle"], ["whole_answer"]]
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("has_length", [True, False])
+@pytest.mark.parametrize(
+    ("sent", "found"),
+    [
+        pytest.param([b'{"a"', b": 12}"], b'{"a": 12}', id="as-large-as-it-may-be"),
+        pytest.param([b'{"a"', b": 123}"], None, id="larger"),
+        pytest.param([b'["a"', b", 12]"], None, id="no-object"),
+    ],
+)
+def test_an_object_is_held_whole_up_to_its_bound(sent: list[bytes], found: bytes | None, has_length: bool) -> None:
+    async def run() -> None:
+        body = upload(client(*sent), length=sum(map(len, sent)) if has_length else None)
+        assert await body.whole_object(9) == found
 
     asyncio.run(run())
 
