@@ -360,6 +360,12 @@ def test_where_all_rest_the_one_that_ends_first_is_asked_and_what_was_passed_ove
     assert told.trail.fallbacks == [("a", "b", "resting")]
 
 
+def test_what_may_not_be_asked_twice_is_asked_once() -> None:
+    told = Told("ab", "c")
+    told.says["a"] = 503
+    assert (told.ask(ROUTED._replace(is_repeatable=False)), told.asked) == (503, ["a"])
+
+
 def test_another_target_or_key_of_a_model_is_no_fallback() -> None:
     told = Told("ab")
     for status in (503, 429):

@@ -157,6 +157,16 @@ def test_a_trial_that_says_nothing_leaves_room_for_another(watched: Watched) -> 
     assert watched.told == ["open", "half_open"]
 
 
+def test_a_trial_that_ends_after_a_further_rest_says_that_the_next_may_come(watched: Watched) -> None:
+    watched.fails(5)
+    watched.rest()
+    probe = watched.health.began()
+    watched.health.failed("cut")  # what was under way before
+    watched.rest()
+    watched.health.ended(is_probe=probe)
+    assert watched.told == ["open", "half_open", "open", "half_open"]
+
+
 def test_a_rest_that_is_over_is_told_of_though_nobody_comes(watched: Watched) -> None:
     watched.health.notice()
     watched.fails(5)

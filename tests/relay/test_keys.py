@@ -693,17 +693,20 @@ def test_rests_of_keys_and_clients_are_those_at_one_address() -> None:
     asyncio.run(_at_another_address())
 
 
-async def _with_another_key(outcome: Outcome) -> bool:
-    """Whether a target that failed so is well once it has another key."""
+async def _with_another_key(outcome: Outcome, where: str) -> bool:
+    """Whether a target that failed so is well once it has another key there."""
     fleet = Fleet(clock=Clock())
-    target = await _targets(_config("api_key: sk-1"), fleet)
+    target = await _targets(_config(where.replace("KEY", "sk-1")), fleet)
     for _ in range(5):
         target.health.failed(outcome)
-    again = await _targets(_config("api_key: sk-2"), fleet)
+    again = await _targets(_config(where.replace("KEY", "sk-2")), fleet)
     assert again.health is target.health
     return again.health.is_available
 
 
+@pytest.mark.parametrize("where", ["api_key: KEY", "headers: {api-key: KEY}", "query: {key: KEY}"])
 @pytest.mark.parametrize(("outcome", "is_well"), [("unauthorized", True), ("forbidden", True), ("unreachable", False)])
-def test_another_key_ends_a_rest_for_the_key_and_makes_no_dead_server_well(outcome: Outcome, is_well: bool) -> None:
-    assert asyncio.run(_with_another_key(outcome)) == is_well
+def test_another_key_ends_a_rest_for_the_key_and_makes_no_dead_server_well(
+    outcome: Outcome, is_well: bool, where: str
+) -> None:
+    assert asyncio.run(_with_another_key(outcome, where)) == is_well
