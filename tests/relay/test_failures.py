@@ -71,6 +71,23 @@ def test_in_a_stream(model: str, sent: bytes, code: str, house: House) -> None:
     assert json.loads(error.removeprefix(b"data: "))["error"]["code"] == code
 
 
+@pytest.mark.parametrize("model", ["raw", "restless"])
+def test_a_stream_that_ends_too_early_is_held_against_its_target(model: str) -> None:
+    """Else a target whose every answer breaks off, or falls silent, would be sent each next request."""
+
+    def script(exchange: Exchange) -> None:
+        exchange.send(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n")
+        exchange.send(b"%x\r\n%s\r\n" % (len(EVENT), EVENT))
+        exchange.cut() if model == "raw" else exchange.wait_until_left()
+
+    with open_house() as house:
+        house.raw.script = script
+        with ThreadPoolExecutor(6) as pool:
+            asked = [pool.submit(house.chat, model, stream=True) for _ in range(6)]
+        assert {answer.result().status_code for answer in asked} == {200}
+        house.wait_for_metric(f'pointsman_target_state{{target="{model}/raw-model"}}', 2)
+
+
 def test_the_first_token_of_a_whole_answer_is_not_waited_for(house: House) -> None:
     """Most upstreams send nothing of one before it is complete."""
 

@@ -279,6 +279,8 @@ def test_one_request_too_many_is_counted_and_logged_like_any_other(caplog: pytes
         house.wait_for_metric('pointsman_requests_total{model="-",route="-",status="503"}', 1)
         assert house.metric("pointsman_overloads_total") == 1
         text = house.http.get("/metrics").text
+        house.wait_for_metric("pointsman_in_flight", 0)
+        assert house.chat("raw").status_code == 200, "the place is free again"
     timed = {name for name in series(text) if name.startswith("request_seconds_count") and 'route="-"' in name}
     assert not timed, "that it was refused at once says nothing of how long answers take"
     lines = [vars(record)["fields"] for record in caplog.records if record.name == "pointsman.request"]
