@@ -23,6 +23,7 @@ from tests.relay.wire import house as open_house
 from tests.serving import serving
 
 THANKS = "thanks a lot"
+JSON = (b"content-type: application/json",)
 TOOL: Any = {
     "type": "function",
     "name": "lookup",
@@ -284,6 +285,32 @@ def test_a_conversation_is_where_it_was_created(
         raw = client.responses.with_raw_response.create(model="auto", input=said, conversation=created.parse().id)
         told.append(f"{target(raw)} {raw.headers['x-pointsman-reason']}")
     assert told == expected
+
+
+@pytest.mark.parametrize(
+    "known", [{"conversation": "conv_1"}, {"previous_response_id": "resp_1"}], ids=lambda known: next(iter(known))
+)
+def test_what_one_upstream_keeps_goes_to_no_fallback_elsewhere(
+    keepers: tuple[House, OpenAI], known: dict[str, Any]
+) -> None:
+    """There it would be refused as unknown, or, worse, answered without what came before."""
+    house, client = keepers
+    house.raw.script = lambda exchange: exchange.answer(b'{"id": "resp_1", "output": []}', *JSON)
+    if "previous_response_id" in known:
+        client.responses.create(model="auto", input="hi")
+    house.raw.exchanges.clear()
+    house.raw.script = lambda exchange: exchange.answer(b"{}", *JSON, status=b"503 Later")
+    with pytest.raises(openai.InternalServerError):
+        client.responses.create(model="auto", input="hi", **known)
+    assert {exchange.line for exchange in house.raw.exchanges} == {b"POST /a/v1/responses HTTP/1.1"}
+
+
+def test_a_response_that_is_not_remembered_is_no_reason_to_leave_the_rules(keepers: tuple[House, OpenAI]) -> None:
+    """As after a restart: it may be anywhere, other than what is created for no model, which is at one upstream."""
+    house, client = keepers
+    house.raw.script = lambda exchange: exchange.answer(b'{"id": "resp_1", "output": []}', *JSON)
+    raw = client.responses.with_raw_response.create(model="auto", input=LONG, previous_response_id="resp_yesterday")
+    assert f"{target(raw)} {raw.headers['x-pointsman-reason']}" == "b/o3 rule"
 
 
 @pytest.mark.parametrize(

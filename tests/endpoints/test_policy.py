@@ -201,6 +201,18 @@ def test_bad_feedback_moves_traffic_where_it_is_applied_and_a_reset_brings_it_ba
     assert applying.model() == "coder"
 
 
+def test_ratings_of_the_live_policys_choices_correct_no_shadow(
+    tmp_path: Path, policy_file: Path, upstream: str
+) -> None:
+    """Else the shadow would seem to agree with whatever users make of the live one."""
+    with watched(tmp_path, policy_file, upstream) as (one, put, text):
+        put(one.routes, f"{text}shadow: {{policy: {policy_file}}}\n".encode())
+        until(lambda: 'shadow_decisions_total{result="other"} 0.0' in one.http.get("/metrics").text)
+        while (answered := one.chat()).headers["x-pointsman-model"] == "coder":
+            one.rate(answered, 0.0)
+        until(lambda: 'shadow_decisions_total{result="other"} 1.0' in one.http.get("/metrics").text)
+
+
 def test_what_comes_with_a_text_steers_no_policy(replica: Callable[..., Replica]) -> None:
     """It would make every model dearer, and a policy that was trained on bare prompts take it for a long one."""
     asked = replica("observe")
@@ -285,8 +297,8 @@ def test_damaged_ratings_are_left_out_and_counted_and_hinder_no_reload(
         assert (live_ratings(one.policy()), one.policy()["note"]) == (4, None)
         assert one.corrections() == pytest.approx(sound, abs=1e-3)
         put(one.routes, text.replace("every: 20ms", "every: 30ms").encode())
-        until(lambda: one.policy()["corrections"]["every_s"] == 0.03)
-        assert 'config_reloads_total{result="ok"} 1.0' in one.http.get("/metrics").text
+        until(lambda: 'config_reloads_total{result="ok"} 1.0' in one.http.get("/metrics").text)
+        assert one.policy()["corrections"]["every_s"] == 0.03
         assert 'config_reloads_total{result="error"} 0.0' in one.http.get("/metrics").text
         one.rate(one.chat(), 0.0)
         until(lambda: live_ratings(one.policy()) == 5)

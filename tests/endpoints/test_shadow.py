@@ -36,6 +36,12 @@ routes:
   - {name: coding, when: {topic: code}, use: giant}
 """
 CODE = "fix the bug in my code"
+TOPICS_TURNED = """\
+topics:
+  code: {examples: [draft a contract, is the clause valid]}
+  law: {examples: [fix the bug in my code, write code for a loop]}
+"""
+COMPLEXITY = "complexity: {{simple: {simple}, complex: {hard}}}\n"
 
 
 @pytest.fixture(scope="module")
@@ -134,6 +140,28 @@ def test_a_whole_file_may_know_other_models_and_refuse(routes: Deciding) -> None
     assert (row["shadow_route"], row["shadow_model"]) == ("-", "-"), "it would not have served that name"
     told = routes.until('shadow_decisions_total{result="other"}', 3)
     assert told['shadow_decisions_total{result="same"}'] == 1
+
+
+def test_a_whole_file_has_topics_and_a_complexity_of_its_own(tmp_path: Path) -> None:
+    """Also where they are named as those of the live one."""
+    routes = "  - {name: hard, when: {complexity: {min: 0.5}}, use: giant}\n"
+    own = OTHER + routes + COMPLEXITY.format(simple="[hello there]", hard="[prove the theorem]")
+    live = OF_ROUTES + TOPICS_TURNED + COMPLEXITY.format(simple="[prove the theorem]", hard="[hello there]")
+    with deciding(tmp_path, live, {"other.yaml": own}) as running:
+        assert would(running, CODE) == ("coding", "giant")
+        assert would(running, "prove the theorem") == ("hard", "giant")
+        assert would(running, "hello there") == ("default", "small")
+
+
+@pytest.mark.parametrize("text", [OF_POLICY, OF_ROUTES], ids=["of-the-shadow", "of-its-routes"])
+def test_another_policy_of_the_same_name_is_taken_up(tmp_path: Path, text: str) -> None:
+    files: dict[str, str | bytes] = {"other.npz": pack(policy_for("coder"))}
+    files["other.yaml"] = FILE.replace("live.npz", "other.npz")
+    with deciding(tmp_path, text, files) as running:
+        assert would(running, "good morning") == ("all", "coder")
+        running.put("other.npz", pack(policy_for("large")))
+        running.until('config_reloads_total{result="ok"}', 1)
+        assert would(running, "good evening") == ("all", "large")
 
 
 def test_it_embeds_what_was_not_looked_at_and_only_when_nobody_else_waits(routes: Deciding) -> None:
