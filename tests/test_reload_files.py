@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ import httpx
 import pytest
 
 from proxy.app import build_app
+from proxy.config import Config
 from proxy.reload.source import ConfigSource
 from tests.certificates import Authority, serving_with
 from tests.relay.wire import MESSAGES, RawUpstream, word_model
@@ -111,3 +113,40 @@ def test_who_may_read_a_file_makes_it_another_and_a_further_link_does_not(tmp_pa
         file.chmod(0o400)
         assert source.has_changed()
         source.load()
+
+
+PLAIN = TEXT.replace(", tls: {ca: ca.pem}", "").replace("PORT", "9")
+
+
+@pytest.mark.parametrize(
+    ("text", "later_ns"),
+    [
+        pytest.param(f"{PLAIN}# more", 0, id="of-the-same-time"),
+        pytest.param(PLAIN.replace("name: m", "name: n"), 1, id="of-nearly-the-same-time-and-the-same-size"),
+    ],
+)
+def test_a_file_that_is_written_anew_in_its_place_is_seen_as_another(tmp_path: Path, text: str, later_ns: int) -> None:
+    """As by `cp`, or with the time of what it was made of."""
+    path = tmp_path / "routes.yaml"
+    path.write_text(PLAIN)
+    os.utime(path, ns=(1_000_000_000, 1_000_000_000))
+    source = ConfigSource(path, {})
+    source.load()
+    assert not source.has_changed()
+    path.write_text(text)
+    os.utime(path, ns=(1_000_000_000, 1_000_000_000 + later_ns))
+    assert source.has_changed()
+
+
+def test_a_change_while_it_is_read_is_seen_at_the_next_look(tmp_path: Path) -> None:
+    path = tmp_path / "routes.yaml"
+    path.write_text(PLAIN)
+
+    def changed(config: Config) -> Config:
+        """Called when the file has been read, and before all is known that it names."""
+        put(path, b"version: 1")
+        return config
+
+    source = ConfigSource(path, {}, overlay=changed)
+    source.load()
+    assert source.has_changed()

@@ -221,6 +221,7 @@ def test_a_hangup_reloads_every_worker_and_ends_none_not_even_before_they_listen
         log = served.end(signal.SIGTERM)
     assert log.count('"event":"config reloaded"') == workers
     assert log.count('"event":"config reload failed"') == workers
+    assert log.count('"event":"config unchanged"') <= 3 * workers, "once for each signal"
     assert '"problems":["routes.yaml:1:1 ' in log
 
 

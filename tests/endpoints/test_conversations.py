@@ -13,6 +13,7 @@ import pytest
 from proxy.embedding import Vector
 from proxy.endpoints.conversations import Conversations, key_of
 from proxy.routing.conversation import Held, ranks
+from proxy.routing.router import Router
 from tests.relay.wire import House, WordModel
 from tests.relay.wire import house as open_house
 from tests.routing.requests import config, facts, user
@@ -422,3 +423,7 @@ def test_strength_is_the_price_or_else_the_order() -> None:
     priced = config().models["small"]
     both = msgspec.structs.replace(config(), models={"a": priced, "b": priced})
     assert ranks(both) == {"a": pytest.approx(0.75), "b": pytest.approx(0.75)}
+    models = config().models
+    twins = Router(msgspec.structs.replace(config(), models={"small": models["small"], "large": models["small"]}))
+    assert not twins.is_stronger("small", than="large")
+    assert not twins.is_stronger("large", than="small"), "a conversation does not go to and fro between equals"

@@ -296,3 +296,18 @@ default: sim
             while not rows(file):
                 assert time.monotonic() < deadline
             assert [row["id"] for row in rows(file)] == [first]
+
+
+def test_a_store_that_refuses_a_rating_is_no_mistake_of_ours(stored: House, file: Path) -> None:
+    """As one is that is full, or has been made to take no more: its caller may try again."""
+    decision = stored.chat().headers["x-pointsman-id"]
+    assert rate(stored, decision).status_code == 200
+    with closing(sqlite3.connect(file)) as connection, connection:
+        connection.execute("CREATE TRIGGER no_more BEFORE UPDATE ON feedback BEGIN SELECT RAISE(ABORT, 'no more'); END")
+    try:
+        told = rate(stored, decision, "down")
+    finally:
+        with closing(sqlite3.connect(file)) as connection, connection:
+            connection.execute("DROP TRIGGER no_more")
+    assert (told.status_code, told.json()["error"]["code"]) == (503, "store_unavailable")
+    assert rate(stored, decision, "down").status_code == 200

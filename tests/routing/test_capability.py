@@ -9,8 +9,10 @@ import pytest
 
 from proxy.config import parse_config
 from proxy.errors import NobodyCanServe
+from proxy.routing.conversation import Held
 from proxy.routing.decision import Decision
 from proxy.routing.facts import Facts
+from proxy.routing.live import Live
 from proxy.routing.responses import read_response
 from proxy.routing.router import Router
 from proxy.routing.signals import Signals
@@ -34,6 +36,10 @@ routes:
     use: wide
     set: {reasoning_effort: high}
   - {name: strict, when: {header: {x-r: strict}}, use: tiny, fallbacks: []}
+  - {name: helped, when: {header: {x-r: helped}}, use: tiny, fallbacks: [wide, open]}
+  - {name: drawn, when: {header: {x-r: drawn}}, use: {learned: [tiny, wide], explore: 0.5}}
+  - {name: chosen, when: {header: {x-r: chosen}}, use: {learned: [tiny, wide]}}
+  - {name: left, when: {header: {x-r: left}}, use: {learned: [tiny, seer]}, fallbacks: [wide]}
 """
 ROUTER = Router(parse_config(TEXT, source="routes.yaml", environ={}))
 NAMED = Router(parse_config(f"{TEXT}rewrite: []\n", source="routes.yaml", environ={}))
@@ -149,3 +155,44 @@ def test_shares_follow_the_weights_and_every_process_agrees() -> None:
     assert 880 < chosen.count("b") < 1120
     assert chosen.count("c") == 0
     assert [share({"a": 1, "b": 1}, key) for key in "uvwxyz"] == ["a", "b", "b", "a", "a", "b"]
+
+
+def of(route: str, *messages: Any, **fields: Any) -> Facts:
+    return facts(*messages, headers={"x-r": route}, **fields)
+
+
+LONG = user("x" * 800)
+
+
+def test_nobody_stands_in_for_itself() -> None:
+    """A request that has just failed there would be sent to the same model again."""
+    decision = ROUTER.decide(of("helped", LONG), Signals())
+    assert decision is not None
+    assert (decision.model, decision.fallbacks) == ("wide", ("open",))
+    gone_on = ROUTER.resume(Held("helped", "wide"), facts())
+    assert gone_on is not None
+    assert gone_on.fallbacks == ("open",)
+
+
+def test_a_model_is_said_to_be_left_out_once() -> None:
+    decision = ROUTER.decide(of("left", LONG, tools=TOOLS), Signals())
+    assert decision is not None
+    assert (decision.model, [each.model for each in decision.excluded]) == ("wide", ["tiny", "seer"])
+
+
+def test_a_text_is_looked_at_only_where_something_is_left_to_it() -> None:
+    live = Live(draw=0.9)
+    assert ROUTER.decide(of("drawn"), Signals(), live) is None
+    alone = ROUTER.decide(of("drawn", LONG), Signals(), live)
+    assert alone is not None
+    assert alone.model == "wide"
+    certain = ROUTER.decide(of("chosen"), Signals(), live)
+    assert certain is not None
+    assert (certain.model, certain.propensity) == ("tiny", 1.0), "another route explores, this one does not"
+
+
+@pytest.mark.parametrize("draw", [0.0, 0.3, 0.6, 0.9])
+def test_what_cannot_be_looked_at_is_not_explored_with(draw: float) -> None:
+    """Nothing is learned of it, so somebody would get a worse model for nothing."""
+    decision = ROUTER.decide_finally(of("drawn"), Signals(missing="it is late", is_overload=True), Live(draw=draw))
+    assert (decision.model, decision.propensity) == ("tiny", 1.0)

@@ -229,3 +229,10 @@ def test_a_message_of_reminders_only_is_passed_over() -> None:
 
 def test_a_million_tags_take_no_time() -> None:
     assert facts(user("<system-reminder>" * 100_000 + "</system-reminder>")).text(Text()) == ""
+
+
+@pytest.mark.parametrize("role", ["assistant", "tool", "function"])
+def test_a_conversation_has_begun_once_anybody_answered(role: str) -> None:
+    """What a client has cut off may have been all that its model said."""
+    assert facts(user("hi")).starts_conversation
+    assert not facts(user("hi"), {"role": role, "content": "sunny"}).starts_conversation

@@ -128,6 +128,7 @@ def test_the_size_of_a_block(content: list[dict[str, Any]], tokens: int) -> None
         pytest.param([user("hi"), USE, user([RESULT, text(REMINDER), {"type": "image"}])], False, 2, id="an-image"),
         pytest.param([user("hi"), SAID, user("and?")], False, 2, id="goes-on"),
         pytest.param([user("hi"), SAID, user([])], False, 2, id="nothing"),
+        pytest.param([user("hi"), {"role": "assistant", "content": [RESULT]}], False, 1, id="what-a-model-gave-itself"),
     ],
 )
 def test_amid_tool_calls(messages: list[Any], is_bound: bool, turns: int) -> None:

@@ -131,6 +131,16 @@ def test_explain_says_which_route_and_why() -> None:
     ]
 
 
+def test_explain_shows_one_route_that_is_taken() -> None:
+    traces = ROUTER.explain(facts(LONG, headers={"x-p": "high"}), NEITHER)
+    assert [trace.route for trace in traces if trace.matched] == ["long"], "though one between them does not match"
+
+
+def test_what_was_not_drawn_had_one_model_only() -> None:
+    decision = Decision("r", "small", "rule")
+    assert [decision.chance_of(model) for model in ("small", "large")] == [1.0, 0.0]
+
+
 def test_explain_of_a_pinned_model_looks_at_no_route() -> None:
     whys = {(t.matched, t.why) for t in ROUTER.explain(facts(model="large"), NONE_YET)}
     assert whys == {(False, "not looked at: the client named the model")}
