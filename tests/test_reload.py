@@ -381,6 +381,7 @@ def test_a_new_key_is_used_though_the_fingerprint_tells_nothing_of_it(house: Hou
     assert house.runs_on(FIRST)
     assert house.raw.last.values(b"authorization") == [b"Bearer sk-new"]
     assert house.ready()["config"] == sha
+    assert f'pointsman_config_info{{sha256="{sha}' in house.http.get("/metrics").text
 
 
 def test_a_new_key_in_the_query_is_not_held_to_the_rest_of_the_one_before(house: House) -> None:

@@ -261,6 +261,8 @@ def test_a_store_that_cannot_be_written_fails_no_request(tmp_path: Path) -> None
         assert told.status_code == 503
         assert told.json()["error"]["code"] == "store_unavailable"
         assert told.headers["retry-after"]
+        series = 'pointsman_feedback_total{model="sim",rating="down",route="pinned"} 0.0'
+        assert series in house.http.get("/metrics").text, "a first rating of a way is seen as a rise"
 
 
 def test_a_store_comes_and_goes_with_the_file(tmp_path: Path) -> None:

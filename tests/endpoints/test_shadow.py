@@ -99,10 +99,14 @@ def test_one_that_explores_alike_would_choose_as_likely(tmp_path: Path) -> None:
     explores = FILE.replace("prefer: quality}}\n", "prefer: quality, explore: 0.5}}\n")
     with deciding(tmp_path, explores + "shadow: {policy: live.npz}\n") as running:
         rows = [running.row(running.ask(f"good morning {number}")) for number in range(90)]
+        body = {"model": "auto", "messages": [{"role": "user", "content": "good evening"}]}
+        explained = {running.http.post("/v1/route", json=body).json()["model"] for _ in range(20)}
+    assert explained == {"small"}, "who only asks is told what is thought best"
     assert {row["model"] for row in rows} == {row["shadow_model"] for row in rows} == {"small", "large", "coder"}
     for row in rows:
         assert row["shadow_chance"] == row["propensity"]
         assert row["shadow_model"] == row["model"]
+        assert row["predicted"] == float(row["model"] == "small"), "of what answered, against which ratings are held"
 
 
 def test_it_goes_on_from_a_response_as_well(policies: Deciding) -> None:

@@ -93,6 +93,15 @@ def test_a_client_that_asks_sees_it(house: House) -> None:
     assert json.loads(house.raw.last.body)["stream_options"] == options["stream_options"]
 
 
+@pytest.mark.parametrize(
+    ("path", "said"), [("responses", {"input": "hi"}), ("chat/completions", {"messages": MESSAGES})]
+)
+def test_only_apis_that_know_the_option_are_asked_by_it(house: House, path: str, said: dict[str, Any]) -> None:
+    """The others tell the usage anyway, and would refuse what they do not know."""
+    house.http.post(f"/v1/{path}", json={"model": "asked", "stream": True, **said})
+    assert ("stream_options" in json.loads(house.raw.last.body)) == (path == "chat/completions")
+
+
 def test_without_inject_nothing_is_asked(house: House) -> None:
     assert stream(house, "plain") == CHUNK + DONE
     assert "stream_options" not in json.loads(house.raw.last.body)

@@ -213,7 +213,37 @@ def test_an_upstream_s_own_error_passes_unchanged(status: int, house: House) -> 
     assert (answer.status_code, answer.content, answer.headers["retry-after"]) == (status, body, "2")
 
 
-def test_a_mistake_of_ours_leaves_no_request_under_way(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_client_that_hangs_up_on_the_last_event_had_its_answer(house: House) -> None:
+    """As many do; else each of their requests would count as one that was not waited for."""
+
+    def script(exchange: Exchange) -> None:
+        exchange.send(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n")
+        events = EVENT + b"data: [DONE]\n\n"
+        exchange.send(b"%x\r\n%s\r\n" % (len(events), events))
+        exchange.wait_until_left()
+
+    house.raw.script = script
+    ended = {
+        outcome: f'pointsman_attempts_total{{outcome="{outcome}",target="raw/raw-model"}}'
+        for outcome in ("ok", "client_left")
+    }
+    before = {outcome: house.metric(name) for outcome, name in ended.items()}
+    body = {"model": "raw", "messages": [], "stream": True}
+    with house.http.stream("POST", "/v1/chat/completions", json=body) as answer:
+        got = b""
+        for piece in answer.iter_raw():
+            got += piece
+            if got.endswith(b"[DONE]\n\n"):
+                break
+    house.wait_for_metric(ended["ok"], before["ok"] + 1)
+    assert house.metric(ended["client_left"]) == before["client_left"]
+
+
+def test_a_mistake_of_ours_leaves_no_request_under_way(
+    house: House, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "pointsman.request")
+
     def broken(*_: object) -> float:
         raise RuntimeError
 
@@ -222,6 +252,9 @@ def test_a_mistake_of_ours_leaves_no_request_under_way(house: House, monkeypatch
     assert house.chat("raw").status_code == 500
     targets = [target for model in house.http.get("/v1/targets").json()["models"] for target in model["targets"]]
     assert {target["in_flight"] for target in targets} == {0}
+    house.wait_for_metric("pointsman_in_flight", 0)
+    told = [vars(record)["fields"]["error"] for record in caplog.records if record.name == "pointsman.request"]
+    assert told == ["RuntimeError"], "by which it is found in the log"
 
 
 def test_a_rest_that_is_over_is_told_though_nobody_comes(house: House) -> None:
