@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from proxy.embedding import Vector
 from proxy.learning.stored_facts import asked_of
 from proxy.learning.stored_rows import vector_of
 from proxy.routing.policy_file import pack
 from proxy.routing.shape import shape_of
 from tests.cli.test_train import run
-from tests.endpoints.deciding import FILE, Deciding, deciding, policy_for
+from tests.endpoints.deciding import FILE, Deciding, Words, deciding, policy_for
 
 SPLIT = FILE.replace(
     "\n  - {name: all,",
@@ -107,3 +108,33 @@ def test_a_shadow_looks_at_the_same(tmp_path: Path) -> None:
         row = drawn(running, "good morning")
         assert row["vector"] is not None
         assert (row["shadow_route"], row["shadow_model"]) == ("even", row["model"])
+
+
+@pytest.mark.parametrize("headers", [{}, {"x_even": "1"}], ids=["to-decide", "afterwards"])
+def test_of_a_long_text_the_beginning_and_the_end_are_looked_at(split: Deciding, headers: dict[str, str]) -> None:
+    """What waits for the embedder, and what is remembered, is no larger than what that can read."""
+    text = "first " * 5_000 + "middle " * 5_000 + "last " * 5_000
+    vector = vector_of(split.row(split.ask(text, **headers))["vector"])
+    likeness = {word: float(vector @ split.words.embed(word)) for word in ("first", "middle", "last")}
+    assert min(likeness["first"], likeness["last"]) > 0.5 > 0.3 > likeness["middle"]
+
+
+def test_what_could_not_be_looked_at_is_not_tried_again_when_the_answer_is_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither for the store nor for the shadow: the embedder that was late would be given the same work twice more."""
+    seen: list[str] = []
+
+    sound = Words.embed
+
+    def embed(words: Words, text: str) -> Vector:
+        seen.append(text)
+        return sound(words, text)
+
+    monkeypatch.setattr(Words, "embed", embed)
+    text = SPLIT + "shadow: {policy: other.npz}\n"
+    with deciding(tmp_path, text, {"other.npz": pack(policy_for("coder"))}) as running:
+        seen.clear()  # of the start
+        row = running.row(running.ask("bad words", x_trial="1"))
+    assert (row["vector"], row["shadow_model"], row["propensity"] < 1) == (None, None, True)
+    assert seen == ["bad words"]

@@ -149,6 +149,9 @@ def test_what_only_begins_as_json_passes_untouched(body: bytes, is_chunked: bool
         assert (target(answer), house.raw.last.body) == ("raw/raw-model-with-a-name", body)
 
 
+NAMELESS = b'--b0undary\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\nsound\r\n--b0undary--\r\n'
+
+
 @pytest.mark.parametrize(
     ("sent", "arrives", "where"),
     [
@@ -160,6 +163,7 @@ def test_what_only_begins_as_json_passes_untouched(body: bytes, is_chunked: bool
             form(b"keyed", bytes(200_000), first=False), form(b"k", bytes(200_000), first=False),
             "keyed/k", id="after-a-large-file",
         ),
+        pytest.param(NAMELESS, NAMELESS, "raw/raw-model-with-a-name", id="none"),
         pytest.param(form(b"x", form(b"keyed")), form(b"x", form(b"keyed")), "raw/raw-model-with-a-name", id="in-a-file"),
     ],
 )  # fmt: skip

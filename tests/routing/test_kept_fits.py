@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from proxy.embedding import DIMENSIONS, Vectors
 from proxy.kept import CacheUnusable
+from proxy.reload.fitting import TopicFitter
 from proxy.routing import probe, topic_calibration, topic_fit
 from proxy.routing.kept_fits import METHOD, KeptFits, fit_key
 from proxy.routing.topic_fit import TopicFit, fit_topics
@@ -105,3 +106,12 @@ def test_a_change_of_the_method_is_not_forgotten() -> None:
     """An old fit must not be found by a new method. Raise METHOD where fits change; then note the new digest here."""
     source = "".join(inspect.getsource(module) for module in (probe, topic_calibration, topic_fit))
     assert (METHOD, hashlib.sha256(source.encode()).hexdigest()[:16]) == (2, "6bb3bb33a04fc77d")
+
+
+def test_a_process_remembers_the_last_fits_and_no_more() -> None:
+    """Else each reload with other examples would take memory for good."""
+    fitter = TopicFitter()
+    several = [topics(count, 3) for count in range(2, 8)]
+    assert [fitter.fit(*each)[1] for each in several] == ["examples"] * 6
+    assert fitter.fit(*several[-1])[1] == "memory"
+    assert fitter.fit(*several[0])[1] == "examples"
