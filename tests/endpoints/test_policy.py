@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import shutil
+import socket
 import sqlite3
 import time
 from collections import Counter
@@ -454,6 +455,25 @@ def test_another_policy_begins_without_corrections(tmp_path: Path, policy_file: 
         assert one.corrections() == {}
         until(lambda: "pointsman_policy_correction{" not in one.http.get("/metrics").text)
         assert one.chat().status_code == 200
+
+
+def test_the_corrections_that_are_shown_are_the_new_ones_while_the_old_configuration_is_in_use(
+    tmp_path: Path, policy_file: Path, upstream: str
+) -> None:
+    """Two that look at the store would show now this, now that."""
+    with watched(tmp_path, policy_file, upstream) as (one, put, text):
+        one.rate(one.chat(), 0.0)
+        until(lambda: bool(one.shown()))
+        address = (one.http.base_url.host, one.http.base_url.port or 80)
+        with socket.create_connection(address) as waiting:
+            waiting.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nhost: here\r\ncontent-length: 9\r\n\r\n{")
+            until(lambda: "pointsman_in_flight 1.0" in one.http.get("/metrics").text)
+            put(one.routes, text.replace("mode: apply", "mode: off").encode())
+            until(lambda: one.policy()["mode"] == "off" and not one.shown())
+            began = time.monotonic()
+            while time.monotonic() < began + 0.2:  # in which the old one would look ten times
+                assert not one.shown()
+            assert "pointsman_in_flight 1.0" in one.http.get("/metrics").text
 
 
 def test_off_computes_nothing_and_says_so(replica: Callable[..., Replica]) -> None:

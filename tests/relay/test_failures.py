@@ -263,9 +263,18 @@ def test_a_rest_that_is_over_is_told_though_nobody_comes(house: House) -> None:
     house.wait_for_metric('pointsman_target_state{target="restless/raw-model"}', 1)
 
 
-def test_what_is_asked_for_as_a_stream_and_comes_whole_has_no_first_token(house: House) -> None:
-    house.raw.script = lambda exchange: exchange.answer(ANSWER, b"content-type: application/json")
-    served = 'pointsman_attempts_total{outcome="ok",target="restless/raw-model"}'
+@pytest.mark.parametrize(
+    ("kind", "status", "outcome"),
+    [
+        pytest.param(b"application/json", b"200 OK", "ok", id="whole"),
+        pytest.param(b"text/event-stream", b"400 No", "rejected", id="refused-as-a-stream"),
+    ],
+)
+def test_what_is_asked_for_as_a_stream_and_comes_otherwise_has_no_first_token(
+    kind: bytes, status: bytes, outcome: str, house: House
+) -> None:
+    house.raw.script = lambda exchange: exchange.answer(ANSWER, b"content-type: " + kind, status=status)
+    served = f'pointsman_attempts_total{{outcome="{outcome}",target="restless/raw-model"}}'
     first = 'pointsman_first_token_seconds_count{model="restless"}'
     before = house.metric(served), house.metric(first)
     assert house.chat("restless", stream=True).content == ANSWER
