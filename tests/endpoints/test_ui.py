@@ -111,6 +111,15 @@ def test_a_watcher_that_takes_nothing_is_let_go_and_holds_no_more_than_it_may() 
     assert len(watcher._news) == KEPT
 
 
+def test_the_stream_of_such_a_watcher_ends_in_order(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("proxy.telemetry.watchers.KEPT", 0)
+    with httpx.stream("GET", f"{house.url}/v1/live", timeout=5) as live:
+        lines = live.iter_lines()
+        assert next(lines) == "retry: 1000"
+        assert house.chat().status_code == 200
+        list(lines)
+
+
 def test_who_watches_keeps_no_old_configuration(tmp_path: Path) -> None:
     routes = tmp_path / "routes.yaml"
 
