@@ -429,7 +429,7 @@ def test_what_comes_from_the_environment_is_in_no_message(text: str, name: str, 
         assert not any(secret in repr(problem) for problem in result.problems)
         assert result.__cause__ is None
         assert result.__context__ is None
-    elif name == "KEY" and text.count("${KEY}") == 1:
+    elif name == "KEY" and text.count("${KEY}") == 1 and "api_key: ${KEY}" in text:
         # Elsewhere a name from the environment is a name like any other; a key is a Secret.
         assert secret not in repr(result) + str(result)
 

@@ -104,7 +104,7 @@ def test_the_first_token_of_a_whole_answer_is_not_waited_for(house: House) -> No
 
 @pytest.mark.parametrize(
     ("is_slow", "whole_answer", "state"),
-    [pytest.param(True, "400ms", "closed", id="slow"), pytest.param(False, "10s", "open", id="quick")],
+    [pytest.param(True, "1800ms", "closed", id="slow"), pytest.param(False, "10s", "open", id="quick")],
 )
 def test_the_time_that_others_took_is_not_held_against_the_last_one(
     is_slow: bool, whole_answer: str, state: str
@@ -112,7 +112,7 @@ def test_the_time_that_others_took_is_not_held_against_the_last_one(
     """Five requests whose first attempt takes most of the time that there is for all, or nearly none of it."""
     text = """
 version: 1
-upstreams: {u: {base_url: "${RAW}/v1", timeouts: {whole_answer: LONGEST, total: 600ms}}}
+upstreams: {u: {base_url: "${RAW}/v1", timeouts: {whole_answer: LONGEST, total: 2s}}}
 models: {m: {target: {upstream: u, name: first}, fallbacks: [last]}, last: {target: {upstream: u, name: last}}}
 default: m
 """
@@ -129,7 +129,7 @@ default: m
             answers = [answer.result() for answer in [pool.submit(house.chat, "m") for _ in range(5)]]
         for answer in answers:
             assert (answer.status_code, answer.headers["x-pointsman-target"]) == (504, "u/last")
-            assert answer.json()["error"]["message"] == "The request was not over within 0.6 s."
+            assert answer.json()["error"]["message"] == "The request was not over within 2 s."
         (last,) = house.http.get("/v1/targets").json()["models"][1]["targets"]
         assert (last["target"], last["state"]) == ("u/last", state)
         house.wait_for_metric('pointsman_attempts_total{outcome="total",target="u/last"}', 5)
