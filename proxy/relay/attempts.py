@@ -330,6 +330,8 @@ class Attempts:
                 self._upstreams.key_is_well(target.upstream)
             elif rested and self._guest is not None:
                 self._upstreams.guests.accepted(target.label, self._guest)
+        elif reply.status == 413:
+            pass  # for what our key may ask, this one request was too large, whoever asks next
         elif outcome in _OF_THE_KEY and keys.are_several:
             keys.refused(key, outcome, retry_after_s(reply.headers))
             health.rests(keys.rest_s, outcome)  # 0 as long as one does not rest

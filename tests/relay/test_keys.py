@@ -198,6 +198,15 @@ def test_what_is_told_of_a_key_or_a_model_of_ours_is_no_clients_mistake(
     assert (last.status_code, last.json()) == (status, {"error": error}), "nobody betters it"
 
 
+def test_requests_that_are_too_large_for_our_keys_take_none_away(upstream: Keyed) -> None:
+    upstream.says |= dict.fromkeys(("sk-1", "sk-2", "sk-3"), (b"413 No",))
+    upstream.error = {"code": "rate_limit_exceeded"}
+    for _ in range(16):
+        assert upstream.house.chat("small").status_code == 413
+    target = upstream.target("many/small")
+    assert (target["state"], target["keys_resting"], target["error_rate"]) == ("closed", [], 0.0)
+
+
 @pytest.mark.parametrize(
     ("status", "error"),
     [
