@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
-from hashlib import blake2b
 from time import monotonic
 
 from proxy.routing.conversation import Held
-from proxy.routing.facts import Facts, callers_answer
+from proxy.routing.facts import Facts, callers_answer, hash_of_name
 
 
 class Conversations:
@@ -39,7 +38,7 @@ class Conversations:
         for before in _keys_before(facts):
             if (held := self._get(before, keep_s)) is not None:
                 return held
-        return None if facts.starts_conversation else self._get(key_of(facts), keep_s)
+        return None if facts.starts_conversation else self._get(facts.conversation_hash, keep_s)
 
     def find_before(self, facts: Facts, keep_s: float) -> Held | None:
         """As `find_answer`, of what a request goes on from, or refers to parts of."""
@@ -69,13 +68,13 @@ class Conversations:
             held: where.
             most: how many are remembered, those that were silent longest leaving first.
         """
-        key = key_of(facts)
+        key = facts.conversation_hash
         if not facts.goes_on_from or key != _key_of_answer(facts.headers, facts.goes_on_from):
             self._put(key, held, most)
 
     def renew(self, facts: Facts) -> None:
         """The conversation of this request goes on; where it is stays as it was, if it is anywhere."""
-        if (found := self._held.get(key := key_of(facts))) is not None:
+        if (found := self._held.get(key := facts.conversation_hash)) is not None:
             self._touch(key, found[0])
 
     def keep_answer(self, facts: Facts, held: Held, answer_id: str, *, most: int) -> None:
@@ -94,7 +93,7 @@ class Conversations:
             known = self._held.get(before)
             self._put(before, held if known is None else known[0], most)
         self._put(_key_of_answer(facts.headers, answer_id), held, most)
-        self._put(_hash(facts.callers_items), held, most)
+        self._put(hash_of_name(facts.callers_items), held, most)
 
     def _get(self, key: bytes, keep_s: float) -> Held | None:
         found = self._held.get(key)
@@ -110,22 +109,13 @@ class Conversations:
         self._held.move_to_end(key)
 
 
-def key_of(facts: Facts) -> bytes:
-    """One caller's conversation, hashed; another caller who names it alike has one of their own."""
-    return _hash(facts.caller_conversation)
-
-
 def _keys_before(facts: Facts) -> Iterator[bytes]:
     """Of what it goes on from, then of what it refers to parts of."""
     if facts.goes_on_from:
         yield _key_of_answer(facts.headers, facts.goes_on_from)
     if facts.refers_to_items:
-        yield _hash(facts.callers_items)
+        yield hash_of_name(facts.callers_items)
 
 
 def _key_of_answer(headers: Mapping[str, str], answer_id: str) -> bytes:
-    return _hash(callers_answer(headers, answer_id))
-
-
-def _hash(named: str) -> bytes:
-    return blake2b(named.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+    return hash_of_name(callers_answer(headers, answer_id))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from proxy.embedding import Vector
-from proxy.endpoints.conversations import key_of
 from proxy.endpoints.running import Running
 from proxy.endpoints.shadow import Would
 from proxy.learning.stored_facts import kept
@@ -53,7 +52,7 @@ def keep(
     """
     writer = running.writer
     assert writer is not None
-    caller, conversation, which = caller_of(facts.headers), key_of(facts), running.config.text
+    caller, conversation, which = caller_of(facts.headers), facts.conversation_hash, running.config.text
     text, shape = facts.text(which), None if vector is None else facts.shape(which)
     # In the middle of tool calls the user's last words come again and again. And of those who show no key,
     # two strangers may say the same.

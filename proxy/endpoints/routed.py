@@ -10,7 +10,6 @@ from time import perf_counter, time
 from starlette.types import Receive, Scope, Send
 
 from proxy.embedding import Vector
-from proxy.endpoints.conversations import key_of
 from proxy.endpoints.exchange import Admission, Exchange
 from proxy.endpoints.keeping import keep
 from proxy.endpoints.running import Running, running_of
@@ -143,7 +142,7 @@ class RoutedExchange(Exchange):
         running = self.running
         targets = running.upstreams.targets(model)
         goes_on = len(targets) > 1 and not facts.starts_conversation
-        conversation = key_of(facts) if goes_on else None
+        conversation = facts.conversation_hash if goes_on else None
         return Offer(model, targets, running.config.models[model].context, body_for, conversation=conversation)
 
     def finish(self) -> None:

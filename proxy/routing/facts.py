@@ -248,6 +248,11 @@ class Facts(ABC):
         """
         return f"{key_in(self.headers)}\0{self.user or ''}\0{self.conversation}"
 
+    @lazy
+    def conversation_hash(self) -> bytes:
+        """The same hashed, by which it is remembered; once, since a long opening takes as long as a decision."""
+        return hash_of_name(self.caller_conversation)
+
     @property
     def callers_items(self) -> str:
         """The same of the items of a conversation's answers. A `prompt_cache_key` is too wide, many may share one."""
@@ -317,3 +322,8 @@ def is_filled_list(raw: msgspec.Raw) -> bool:
 def is_json_schema(wanted: object) -> bool:
     """Whether the form that an answer is wanted in is one of these."""
     return isinstance(wanted, dict) and wanted.get("type") == "json_schema"
+
+
+def hash_of_name(named: str) -> bytes:
+    """The 16 bytes by which it is remembered what a conversation or an answer is called."""
+    return blake2b(named.encode("utf-8", "surrogatepass"), digest_size=16).digest()

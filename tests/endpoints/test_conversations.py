@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from proxy.embedding import Vector
-from proxy.endpoints.conversations import Conversations, key_of
+from proxy.endpoints.conversations import Conversations
 from proxy.routing.conversation import Held, ranks
 from proxy.routing.router import Router
 from tests.relay.wire import House, WordModel
@@ -413,7 +413,7 @@ def test_the_map_is_bounded_and_lets_go_of_the_longest_silent() -> None:
 
 
 def test_keys_hold_no_words_and_no_keys() -> None:
-    key = key_of(facts(user("my secret plan"), headers={"authorization": "Bearer sk-1"}))
+    key = facts(user("my secret plan"), headers={"authorization": "Bearer sk-1"}).conversation_hash
     assert len(key) == 16
     assert b"secret" not in key
 
