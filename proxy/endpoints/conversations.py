@@ -72,10 +72,9 @@ class Conversations:
         if not facts.goes_on_from or key != _key_of_answer(facts.headers, facts.goes_on_from):
             self._put(key, held, most)
 
-    def renew(self, facts: Facts) -> None:
-        """The conversation of this request goes on; where it is stays as it was, if it is anywhere."""
-        if (found := self._held.get(key := facts.conversation_hash)) is not None:
-            self._touch(key, found[0])
+    def renew(self, facts: Facts, keep_s: float) -> None:
+        """The conversation of this request goes on where it is, unless it was silent for longer than `keep_s`."""
+        self._find_again(facts.conversation_hash, keep_s)
 
     def keep_answer(self, facts: Facts, held: Held, answer_id: str, *, most: int) -> None:
         """

@@ -141,7 +141,7 @@ class Running:
         # What was decided without its text is that turn's alone: a busy moment must not be what the others go by.
         is_known = not signals.is_overload or decision.reason == "conversation"
         if remember and not is_known:
-            self.conversations.renew(facts)
+            self.conversations.renew(facts, self.config.conversation.keep)
         elif remember and not decision.is_firm:
             held = Held(decision.route, decision.model, arm=decision.arm, chances=decision.chances or None)
             self.conversations.keep(facts, held, most=self.config.conversation.cache)

@@ -391,6 +391,19 @@ def test_the_map_forgets_what_was_silent_for_long() -> None:
     assert kept.find(turn_facts("a"), keep_s=61) == Held("code", "large")
 
 
+def test_what_goes_on_is_not_forgotten_and_what_was_forgotten_does_not_come_back() -> None:
+    now = 0.0
+    kept = Conversations(clock=lambda: now)
+    kept.keep(turn_facts("a"), Held("code", "large"), most=9)
+    for _ in range(3):
+        now += 50.0
+        kept.renew(turn_facts("a"), keep_s=60)
+        assert kept.find(turn_facts("a"), keep_s=60) == Held("code", "large")
+    now += 60.5
+    kept.renew(turn_facts("a"), keep_s=60)
+    assert kept.find(turn_facts("a"), keep_s=60) is None
+
+
 def test_an_answer_that_is_asked_for_is_not_forgotten_meanwhile() -> None:
     now = 0.0
     kept = Conversations(clock=lambda: now)
